@@ -1,0 +1,47 @@
+# make demo      the whole way on a generated world: shards, pre-training, retrieval, report
+# make test      the tests; make test-all adds the slow and demanding ones; make check lints and types
+# PYTHON chooses the interpreter for a new .venv: make demo PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+DEMO_WORLD := data/demo-world
+DEMO_SHARDS := data/demo-shards
+DEMO_RUN := runs/demo
+DEMO_REPORT := $(DEMO_RUN)/retrieval
+
+.PHONY: demo test test-all check install clean-demo
+.DELETE_ON_ERROR:
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Earshot needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; choose another with: make $(MAKECMDGOALS) PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned packages into .venv (about 3 minutes and 7 GB the first time)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python shards/run.py build --source demo --root $(DEMO_WORLD) --out $(DEMO_SHARDS)
+	@if test -f $(DEMO_RUN)/finished.json; then echo "reusing the run in $(DEMO_RUN)"; \
+	elif test -f $(DEMO_RUN)/config.yaml; then $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml pretrain/run.py --resume $(DEMO_RUN); \
+	else $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml pretrain/run.py demo --shards $(DEMO_SHARDS) --out $(DEMO_RUN); fi
+	@if test -f $(DEMO_REPORT)/metrics.json; then $(BIN)/python retrieval/run.py show --out $(DEMO_REPORT); \
+	else $(BIN)/python retrieval/run.py evaluate --weights $(DEMO_RUN) --shards $(DEMO_SHARDS) --split test --out $(DEMO_REPORT); fi
+	@echo "run:    $(DEMO_RUN)"
+
+clean-demo:
+	rm -rf $(DEMO_WORLD) $(DEMO_SHARDS) $(DEMO_RUN)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m "slow or browser"

@@ -1,0 +1,1 @@
+"""Encoders, losses, the training loop, checkpoints and ranking metrics of audiovisual pre-training."""

@@ -1,0 +1,171 @@
+"""Batches for training: every process's part of every global batch, whatever the number of workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import webdataset
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from pretrain.audio_transforms import random_crop_start
+from pretrain.config import Config
+from pretrain.image_transforms import RandomImageView
+from shards.errors import UserError
+from shards.reading import ShardSet
+
+TRAIN_SPLIT = "train"
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """How a global batch is dealt to processes and accumulation steps.
+
+    Attributes:
+        batch_size: pairs of a global batch.
+        num_processes: training processes.
+        accumulation: parts computed one after another; a part is dealt over all processes.
+    """
+
+    batch_size: int
+    num_processes: int = 1
+    accumulation: int = 1
+
+    def __post_init__(self) -> None:
+        parts = self.num_processes * self.accumulation
+        if self.batch_size % parts:
+            raise UserError(
+                f"batch_size must be divisible by processes x optimizer.accumulation = {self.num_processes} x "
+                f"{self.accumulation} = {parts}, got {self.batch_size}; "
+                f"{self.batch_size - self.batch_size % parts or parts} would do"
+            )
+        if self.batch_size // self.accumulation < 2:
+            raise UserError(
+                f"batch_size / optimizer.accumulation must be >= 2, for a pair needs a negative, got "
+                f"{self.batch_size} / {self.accumulation}"
+            )
+
+    @property
+    def per_process(self) -> int:
+        """Pairs that one process embeds at once."""
+        return self.batch_size // (self.num_processes * self.accumulation)
+
+    def steps_per_epoch(self, num_samples: int) -> int:
+        """Whole global batches in an epoch; the remainder, less than one batch, is left out.
+
+        Raises:
+            UserError: the split is smaller than one batch.
+        """
+        if num_samples < self.batch_size:
+            raise UserError(
+                f"batch_size must be at most the {num_samples} pairs of the training split, got {self.batch_size}; "
+                "take a smaller --batch-size or more data"
+            )
+        return num_samples // self.batch_size
+
+    def positions(self, step: int, part: int, rank: int) -> range:
+        """Positions in the epoch's order of what a process embeds in one part of one step of that epoch."""
+        start = step * self.batch_size + (part * self.num_processes + rank) * self.per_process
+        return range(start, start + self.per_process)
+
+
+def sample_seed(seed: int, epoch: int, key: str) -> int:
+    """A seed for one sample's augmentation, from the run's seed, the epoch and the key: no worker's state."""
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+class TrainingBatches(IterableDataset[dict[str, object]]):
+    """One process's batches from a given step to the run's last; worker w of W makes every W-th of them.
+
+    A loader takes from its workers in turn, so the batches come in order for any number of workers, and
+    together the processes see the same global batches for any number of processes.
+
+    Args:
+        shard_set: where the samples are.
+        config: the run's settings.
+        layout: how a global batch is dealt.
+        rank: this process's number.
+        first_step: the first step to give, counted from the beginning of the run.
+        last_step: the step before which to end.
+    """
+
+    def __init__(
+        self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, rank: int, first_step: int, last_step: int
+    ) -> None:
+        super().__init__()
+        self.shard_set = shard_set
+        self.config = config
+        self.layout = layout
+        self.rank = rank
+        self.first_step = first_step
+        self.last_step = last_step
+        self._image_view = RandomImageView(config.data)
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        steps_per_epoch = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT))
+        order, order_epoch = np.empty(0, dtype=np.int64), -1
+        begin, end = (step * self.layout.accumulation for step in (self.first_step, self.last_step))
+        for number in range(begin + first, end, stride):
+            step, part = divmod(number, self.layout.accumulation)
+            epoch, step_of_epoch = divmod(step, steps_per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = self._order(epoch), epoch
+            positions = self.layout.positions(step_of_epoch, part, self.rank)
+            yield self._batch(order[positions.start : positions.stop], epoch)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        block_samples = self.config.data.block_samples
+        return self.shard_set.epoch_order(TRAIN_SPLIT, seed=self.config.seed, epoch=epoch, block_samples=block_samples)
+
+    def _batch(self, numbers: NDArray[np.int64], epoch: int) -> dict[str, object]:
+        images, sounds, keys = [], [], []
+        num_frames = self.config.data.num_frames
+        for number in numbers:
+            sample = self.shard_set.sample(TRAIN_SPLIT, int(number))
+            seed = sample_seed(self.config.seed, epoch, sample.key)
+            images.append(self._image_view(sample.image(), seed))
+            sounds.append(sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames))
+            keys.append(sample.key)
+        return {
+            "keys": keys,
+            "image": torch.from_numpy(np.stack(images)),
+            "sound": torch.from_numpy(np.stack(sounds)[:, None]),
+        }
+
+
+def training_loader(batches: TrainingBatches, *, workers: int, pin_memory: bool) -> webdataset.WebLoader:
+    """A loader that keeps `workers` processes reading ahead; each yields whole batches.
+
+    Every batch holds "keys" (list of str), "image" (n, 3, s, s) uint8 and "sound" (n, 1, 128, t) uint8.
+    """
+    return webdataset.WebLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        prefetch_factor=2 if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def to_device(batch: dict[str, object], device: torch.device) -> dict[str, Tensor]:
+    """The tensors of a batch on the device, copied while the device still works."""
+    return {
+        name: value.to(device, non_blocking=True) for name, value in batch.items() if isinstance(value, Tensor)
+    }

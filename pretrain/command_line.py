@@ -1,0 +1,111 @@
+"""Words after `pretrain/run.py` → what to do, under which settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from pretrain.config import Config, check_config, load_config, refuse_changes_on_resume
+from pretrain.encoders import ENCODERS
+from pretrain.losses import LOSSES
+from pretrain.methods import METHODS
+from pretrain.presets import PRESETS, choose
+from shards.errors import UserError
+
+VERBS = ("train",)
+DEFAULT_PRESET = "demo"
+
+DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
+
+  accelerate launch pretrain/run.py [PRESET] [--shards SHARDS] [--out RUN] [--any.other-setting value]
+  accelerate launch pretrain/run.py --config FILE.yaml --out RUN
+  accelerate launch pretrain/run.py --resume RUN
+
+Presets: {presets}. Without one, the preset demo is run, on a demo world that is made where it is missing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for: the settings, and whether to go on with a run that stands already."""
+
+    config: Config
+    resume: bool
+
+
+def parse(words: list[str]) -> Request:
+    """Understands a command line: [train] [PRESET | --config FILE | --resume RUN] [settings].
+
+    Raises:
+        UserError: an unknown preset, encoder, loss or method, a setting against its rule, or a run folder that
+            is taken or missing.
+        SystemExit: `--help`, or a setting that tyro doesn't know or can't parse (it suggests the nearest).
+    """
+    words = list(words)
+    if words and words[0] in VERBS:
+        words.pop(0)
+    preset = words.pop(0) if words and not words[0].startswith("-") else None
+    resume = _take_option(words, "--resume")
+    config_file = _take_option(words, "--config")
+    if sum(given is not None for given in (preset, resume, config_file)) > 1:
+        raise UserError("give one of PRESET, --config FILE and --resume RUN, not several: each names all settings")
+
+    if resume is not None:
+        return Request(_resumed_config(Path(resume), words), resume=True)
+    if config_file is not None:
+        default = load_config(Path(config_file))
+    else:
+        default = PRESETS[choose(preset or DEFAULT_PRESET, PRESETS, "preset")]
+    config = _with_options(default, words)
+    _check(config)
+    if (config.out / "config.yaml").exists():
+        raise UserError(
+            f"out {config.out} holds a run already; go on with it by --resume {config.out}, or name another --out"
+        )
+    return Request(config, resume=False)
+
+
+def _resumed_config(run_folder: Path, words: list[str]) -> Config:
+    if not (run_folder / "config.yaml").is_file():
+        raise UserError(f"nothing to resume at {run_folder}: it has no config.yaml; give the --out folder of a run")
+    saved = dataclasses.replace(load_config(run_folder / "config.yaml"), out=run_folder)
+    wanted = _with_options(saved, words)
+    refuse_changes_on_resume(saved, wanted)
+    _check(wanted)
+    return wanted
+
+
+def _check(config: Config) -> None:
+    check_config(config)
+    choose(config.method, METHODS, "method")
+    choose(config.loss.name, LOSSES, "loss.name")
+    choose(config.model.image_encoder, ENCODERS, "model.image_encoder")
+    choose(config.model.sound_encoder, ENCODERS, "model.sound_encoder")
+
+
+def _with_options(default: Config, words: list[str]) -> Config:
+    return tyro.cli(
+        Config,
+        args=words,
+        default=default,
+        prog="pretrain/run.py",
+        description=DESCRIPTION.format(presets=", ".join(PRESETS)),
+    )
+
+
+def _take_option(words: list[str], name: str) -> str | None:
+    """Takes `--name VALUE` or `--name=VALUE` out of the words."""
+    for i, word in enumerate(words):
+        if word == name:
+            if i + 1 == len(words):
+                raise UserError(f"{name} needs a value")
+            value = words[i + 1]
+            del words[i : i + 2]
+            return value
+        if word.startswith(f"{name}="):
+            del words[i]
+            return word.split("=", 1)[1]
+    return None
+

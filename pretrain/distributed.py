@@ -1,0 +1,81 @@
+"""The one file that names torch.distributed: every function does nothing special on a single process."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+Value = TypeVar("Value")
+
+
+def is_active() -> bool:
+    """Whether more than one process trains."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def num_processes() -> int:
+    """Number of training processes."""
+    return dist.get_world_size() if is_active() else 1
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if is_active() else 0
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Waits until every process is here."""
+    if is_active():
+        dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; backwards, each process gets the sum of what all of them found for its rows."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:  # type: ignore[override]
+        parts = [torch.empty_like(rows) for _ in range(num_processes())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.contiguous()
+        dist.all_reduce(total)
+        return total.chunk(num_processes())[rank()]
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """The rows of all processes, in the order of their numbers, with gradients to each.
+
+    Args:
+        rows: (n, …), of the same shape on every process.
+
+    Returns:
+        (n · processes, …). When every process computes one loss from it and gradients are averaged over
+        processes, as data-parallel training does, the result is the gradient of that loss.
+    """
+    return _Gather.apply(rows) if is_active() else rows
+
+
+def gather_objects(value: Value) -> list[Value]:
+    """The value of every process, in the order of their numbers, on every process."""
+    if not is_active():
+        return [value]
+    values: list[Any] = [None] * num_processes()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def on_any_process(value: bool) -> bool:
+    """Whether `value` is true on any process; every process gets the same answer."""
+    return any(gather_objects(value))

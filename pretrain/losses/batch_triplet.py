@@ -1,0 +1,87 @@
+"""Batch triplet loss: every mismatch in the batch is a negative, from the distance matrix (SoundingEarth)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
+    """Euclidean distances between all images and all sounds, by matrix product.
+
+    Both are moved by their common mean first: distances stay as they are, and less is lost to rounding.
+    Where two embeddings coincide the gradient is 0.
+
+    Args:
+        image_embeddings: (n, d).
+        sound_embeddings: (m, d).
+
+    Returns:
+        (n, m), D_ij between image i and sound j.
+    """
+    centre = (image_embeddings.detach().mean(0) + sound_embeddings.detach().mean(0)) / 2
+    images, sounds = image_embeddings - centre, sound_embeddings - centre
+    squared = images.square().sum(1)[:, None] + sounds.square().sum(1)[None, :] - 2 * images @ sounds.T
+    positive = squared > 0
+    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+
+
+def batch_triplet_loss(
+    image_embeddings: Tensor, sound_embeddings: Tensor, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """Asks of every pair to be nearer than its mismatches by a margin, in both directions.
+
+    L = Σ_i Σ_{j≠i} max(0, D_ii − D_ij + margin) + Σ_j Σ_{i≠j} max(0, D_jj − D_ij + margin)
+
+    This is Algorithm 1 of SoundingEarth (arXiv 2108.00688) without its diagonal, which adds a constant
+    2 · n · margin; the paper's Eq. 3 prints D_ii in the second sum. It is computed in at least float32.
+
+    Args:
+        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds.
+        sound_embeddings: (n, d).
+        margin: > 0, in units of distance.
+        reduction: "sum" as in the paper, or "mean" over the 2 · n · (n − 1) terms.
+
+    Returns:
+        The loss, a scalar ≥ 0. Embeddings that all coincide give `margin` under "mean".
+
+    Raises:
+        ValueError: shapes that differ or are not (n, d), n < 2, margin ≤ 0, or an unknown reduction.
+    """
+    if image_embeddings.ndim != 2 or image_embeddings.shape != sound_embeddings.shape:
+        raise ValueError(
+            "image and sound embeddings must have one shape (n, d), got "
+            f"{tuple(image_embeddings.shape)} and {tuple(sound_embeddings.shape)}"
+        )
+    n = image_embeddings.shape[0]
+    if n < 2:
+        raise ValueError(f"the batch must hold at least 2 pairs, for a pair needs a negative, got {n}")
+    if margin <= 0:
+        raise ValueError(f"margin must be > 0, got {margin}")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+
+    with torch.autocast(image_embeddings.device.type, enabled=False):
+        dtype = torch.promote_types(image_embeddings.dtype, torch.float32)
+        distances = pairwise_distances(image_embeddings.to(dtype), sound_embeddings.to(dtype))
+        true = distances.diagonal()
+        itself = torch.eye(n, dtype=torch.bool, device=distances.device)
+        by_row = (true[:, None] - distances + margin).relu().masked_fill(itself, 0)
+        by_column = (true[None, :] - distances + margin).relu().masked_fill(itself, 0)
+        total = by_row.sum() + by_column.sum()
+    return total if reduction == "sum" else total / (2 * n * (n - 1))
+
+
+class BatchTripletLoss(nn.Module):
+    """`batch_triplet_loss` with its settings. Embeddings are taken as the towers give them."""
+
+    on_sphere = False
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__()
+        self.margin = margin
+        self.reduction = reduction
+
+    def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
+        """The loss of a batch; see `batch_triplet_loss`."""
+        return batch_triplet_loss(image_embeddings, sound_embeddings, self.margin, self.reduction)

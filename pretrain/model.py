@@ -1,0 +1,194 @@
+"""The two towers: an image and a sound go into one embedding space."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pretrain.encoders import ENCODERS
+from shards.errors import UserError
+from shards.schema import SpectrogramSettings
+
+MODEL_FORMAT_VERSION = 1
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class TwoTowerConfig:
+    """All that is needed to build the towers and to feed them.
+
+    Attributes:
+        image_encoder: trunk of the image tower, a name in `ENCODERS`.
+        sound_encoder: trunk of the sound tower, a name in `ENCODERS`.
+        embedding_dim: dimensions of the embedding space.
+        norm: "batch", "sync" or "group".
+        on_sphere: whether embeddings are scaled to length 1.
+        image_size: side of the input image, in pixels.
+        image_mean, image_std: of the red, green and blue channel, on values in [0, 1].
+        num_frames: frames of a sound crop.
+        sound_pooling: factor of average pooling in time and mel before the sound trunk.
+        spectrogram_mean, spectrogram_std: of the stored bytes, in [0, 255].
+        spectrogram: how the spectrograms were computed and what their bytes mean.
+    """
+
+    image_encoder: str = "resnet18"
+    sound_encoder: str = "resnet18"
+    embedding_dim: int = 128
+    norm: str = "batch"
+    on_sphere: bool = False
+    image_size: int = 192
+    image_mean: tuple[float, float, float] = IMAGENET_MEAN
+    image_std: tuple[float, float, float] = IMAGENET_STD
+    num_frames: int = 128
+    sound_pooling: int = 1
+    spectrogram_mean: float = 127.5
+    spectrogram_std: float = 50.0
+    spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:
+        """The config as `dataclasses.asdict` wrote it to a model folder."""
+        return cls(
+            **{
+                **values,
+                "image_mean": tuple(values["image_mean"]),
+                "image_std": tuple(values["image_std"]),
+                "spectrogram": SpectrogramSettings.from_dict(values["spectrogram"]),
+            }
+        )
+
+
+class Tower(nn.Module):
+    """A trunk with global average pooling, and one linear layer to the embedding."""
+
+    def __init__(self, encoder: str, in_channels: int, embedding_dim: int, norm: str) -> None:
+        super().__init__()
+        self.trunk, self.num_features = ENCODERS[encoder](in_channels=in_channels, norm=norm)
+        self.projection = nn.Linear(self.num_features, embedding_dim)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) → (n, embedding_dim)."""
+        return self.projection(self.trunk(inputs))
+
+
+class TwoTower(nn.Module):
+    """An image tower and a sound tower with a common embedding space (SoundingEarth, section IV-B)."""
+
+    def __init__(self, config: TwoTowerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_tower = Tower(config.image_encoder, 3, config.embedding_dim, config.norm)
+        self.sound_tower = Tower(config.sound_encoder, 1, config.embedding_dim, config.norm)
+        self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Embeds images.
+
+        Args:
+            images: (n, 3, height, width); uint8 pixels in [0, 255] are normalised here, floating-point
+                values are taken as normalised already.
+
+        Returns:
+            (n, embedding_dim).
+        """
+        if not images.is_floating_point():
+            images = (images.float() / 255 - self.image_mean) / self.image_std
+        return self._finish(self.image_tower(images.contiguous(memory_format=torch.channels_last)))
+
+    def encode_sound(self, spectrograms: Tensor) -> Tensor:
+        """Embeds crops of spectrograms.
+
+        Args:
+            spectrograms: (n, 1, mel bands, frames); uint8 as stored in shards are standardised here,
+                floating-point values are taken as standardised already.
+
+        Returns:
+            (n, embedding_dim).
+        """
+        if not spectrograms.is_floating_point():
+            spectrograms = (spectrograms.float() - self.config.spectrogram_mean) / self.config.spectrogram_std
+        if self.config.sound_pooling > 1:
+            spectrograms = F.avg_pool2d(spectrograms, self.config.sound_pooling)
+        return self._finish(self.sound_tower(spectrograms.contiguous(memory_format=torch.channels_last)))
+
+    def _finish(self, embeddings: Tensor) -> Tensor:
+        return F.normalize(embeddings.float(), dim=1) if self.config.on_sphere else embeddings
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes `config.json` and `model.safetensors` (on the CPU) into `folder`, which is made where missing."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"format_version": MODEL_FORMAT_VERSION, **dataclasses.asdict(self.config)}
+        (folder / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, folder / WEIGHTS_NAME)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> TwoTower:
+        """The towers of a model folder or a run folder, in evaluation mode, on the CPU.
+
+        Raises:
+            UserError: no model there, or one that does not fit its config.
+        """
+        folder = find_model_folder(Path(folder))
+        try:
+            record = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+            version = record.pop("format_version")
+            if version != MODEL_FORMAT_VERSION:
+                raise UserError(
+                    f"{folder / CONFIG_NAME}: format_version is {version!r}, this Earshot reads {MODEL_FORMAT_VERSION}"
+                )
+            model = cls(TwoTowerConfig.from_dict(record))
+            model.load_state_dict(load_file(folder / WEIGHTS_NAME))
+        except UserError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            message = " ".join(str(error).split())[:300]
+            raise UserError(f"the model in {folder} can't be loaded: {type(error).__name__}: {message}") from error
+        return model.eval()
+
+
+def find_model_folder(path: Path) -> Path:
+    """The model folder that `path` is or, as a run folder, holds.
+
+    Raises:
+        UserError: neither.
+    """
+    for folder in (path, path / "model"):
+        if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+            return folder
+    if not path.exists():
+        raise UserError(f"no weights at {path}: no such folder")
+    raise UserError(
+        f"no weights at {path}: give a run folder (with model/) or a model folder "
+        f"(with {CONFIG_NAME} and {WEIGHTS_NAME}); a run writes its model after the first validation"
+    )
+
+
+def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSettings, where: str) -> None:
+    """Refuses to feed a model spectrograms that were computed otherwise than those it learned from.
+
+    Raises:
+        UserError: names the first setting that differs.
+    """
+    ours, theirs = dataclasses.asdict(model), dataclasses.asdict(data)
+    for name in ours:
+        if ours[name] != theirs[name]:
+            raise UserError(
+                f"the spectrograms of {where} have {name} {theirs[name]}, the model was trained on {name} "
+                f"{ours[name]}: they are different inputs; use shards of the same kind, or --force to try all the same"
+            )

@@ -1,0 +1,119 @@
+"""`model/`: what a run gives to others: weights, config and a model card, swapped into place as a whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pretrain.config import Config
+from pretrain.model import TwoTower
+from shards.errors import UserError
+from shards.manifest import Manifest
+
+MODEL_FOLDER = "model"
+CARD_NAME = "README.md"
+
+
+def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
+    """Writes `RUN/model/` anew: `config.json`, `model.safetensors`, `README.md`.
+
+    Raises:
+        UserError: it can't be written; the former one stays.
+    """
+    final = run_folder / MODEL_FOLDER
+    partial = run_folder / f".{MODEL_FOLDER}.partial"
+    former = run_folder / f".{MODEL_FOLDER}.former"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        towers.save_pretrained(partial)
+        (partial / CARD_NAME).write_text(card, encoding="utf-8")
+        shutil.rmtree(former, ignore_errors=True)
+        if final.exists():
+            os.replace(final, former)
+        os.replace(partial, final)
+        shutil.rmtree(former, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"the model can't be written to {final}: {error.strerror or error}; free some space, then go on with "
+            f"--resume {run_folder}"
+        ) from error
+    return final
+
+
+def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *, step: int, epoch: int) -> str:
+    """The model card, in Markdown with the hub's metadata, filled from the run.
+
+    Args:
+        config: the run's settings.
+        manifest: of the shard set trained on.
+        validation: `image_to_sound`, `sound_to_image`, `chance` and `gallery_size` of the released weights.
+        step: steps trained.
+        epoch: epochs trained.
+    """
+    model, counts = config.model, manifest.splits
+    spectrogram = manifest.spectrogram
+    stft = (
+        f"{spectrogram.sample_rate_hz} Hz, window {spectrogram.window_samples}, hop {spectrogram.hop_samples} samples"
+        if spectrogram.window_samples
+        else "STFT settings not published with the source"
+    )
+    hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
+    return f"""---
+library_name: earshot
+tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
+---
+# Audiovisual towers for overhead images and sound
+
+An image tower ({model.image_encoder}) and a sound tower ({model.sound_encoder}) that embed overhead images and sounds
+recorded at the same place into one space of {model.embedding_dim} dimensions; trained without labels.
+
+```python
+from pretrain.model import TwoTower
+model = TwoTower.from_pretrained("FOLDER")
+```
+
+`model.encode_image` takes (n, 3, {config.data.image_size}, {config.data.image_size}) uint8 pixels,
+`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.num_frames}) uint8 spectrogram bytes; compare the
+results by Euclidean distance.
+
+## Results on the validation split
+
+{_results_table(validation)}
+
+Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
+
+## Training
+
+| | |
+|---|---|
+| data | source `{manifest.source}`: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
+| sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft} |
+| split | by {manifest.build.get("split_by", "unknown")} |
+| method | {config.method}, loss `{config.loss.name}`, margin {config.loss.margin:g} |
+| recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
+{epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
+| normalisation layers | {model.norm} |
+
+## Limits
+
+Embeddings mean something only for images and spectrograms prepared as `config.json` says. The weights reflect where
+and when the sounds of their source were recorded, which is uneven over the world. Check the licences of the source's
+recordings and images before passing the weights on.
+"""
+
+
+def _results_table(validation: dict[str, Any]) -> str:
+    rows = ["| | image → sound | sound → image | chance |", "|---|---|---|---|"]
+    for name, label in (
+        ("recall_at_1", "recall@1"),
+        ("recall_at_10", "recall@10"),
+        ("recall_at_100", "recall@100"),
+        ("median_rank", "median rank"),
+    ):
+        values = [validation[part][name] for part in ("image_to_sound", "sound_to_image", "chance")]
+        cells = ("–" if value is None else f"{value:.3f}" if "recall" in name else f"{value:.1f}" for value in values)
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(rows)

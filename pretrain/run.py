@@ -1,0 +1,36 @@
+"""Pre-trains the two towers: `accelerate launch pretrain/run.py --help`."""
+
+from __future__ import annotations
+
+import sys
+
+from shards.errors import run_command
+
+
+def main() -> None:
+    """Settings, processes, run folder, training."""
+    from pretrain.command_line import parse
+
+    request = parse(sys.argv[1:])
+
+    import torch
+
+    from pretrain.preparation import build_missing_demo_shards, open_run_folder, resolve_precision
+    from pretrain.trainer import Trainer, start_accelerator
+
+    config = resolve_precision(request.config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    accelerator = start_accelerator(config)
+    build_missing_demo_shards(config)
+    trainer = Trainer(config, accelerator, resume=request.resume)
+    open_run_folder(config)
+    summary = trainer.run()
+    accelerator.print(
+        f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank {summary['best_mean_rank']:.1f} "
+        f"after step {summary['best_step']}; the run is in {config.out}, its model in {config.out / 'model'}"
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Cross-modal retrieval with trained weights: embedding, searching, scoring and reporting."""

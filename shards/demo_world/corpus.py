@@ -1,0 +1,229 @@
+"""The demo world as a corpus on disk, in SoundingEarth's layout with scene labels and land-cover masks added."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import soundfile
+from PIL import Image
+
+from shards.demo_world.factors import Place, generate_places
+from shards.demo_world.painting import paint_place
+from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
+from shards.demo_world.sounding import record_place
+from shards.errors import UserError
+from shards.progress import ProgressLine
+
+GENERATOR_VERSION = 1
+"""Rises with every change of the world's look or sound, so that an older corpus is not taken for a newer one."""
+
+CORPUS_RECORD = "corpus.json"
+_BEGUN_RECORD = "parameters.json"
+
+COLUMNS = (
+    "long_key", "key", "longitude", "latitude", "altitude", "description", "date_recorded", "date_uploaded",
+    "creator", "licenseurl", "title", "mp3name", "mp3mb", "mp3seconds", "mp3channels", "mp3bitrate",
+    "mp3samplerate", "mp3file", "scene", "region", "cell",
+)  # fmt: skip
+"""Columns of metadata.csv: SoundingEarth's, then the scene's label and the region and the 11-km cell it lies in."""
+
+_PICTURE, _SOUND, _FORMAT = range(3)
+_FOLDERS = ("images", "masks", "audio")
+
+
+@dataclass(frozen=True)
+class CorpusParameters:
+    """All that the files of a demo corpus depend on."""
+
+    num_places: int
+    seed: int
+    image_size: int
+    clip_seconds: float
+    sample_rate_hz: int
+    generator_version: int = GENERATOR_VERSION
+
+    def check(self) -> None:
+        """Raises a `UserError` for the first value that is out of range."""
+        least: dict[str, float] = {"num_places": 1, "seed": 0, "image_size": 64, "clip_seconds": 0.5}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UserError(f"{name} must be at least {bound} for a demo corpus, got {getattr(self, name)}")
+        if self.sample_rate_hz not in SAMPLE_RATES_HZ:
+            choices = ", ".join(map(str, SAMPLE_RATES_HZ))
+            raise UserError(f"sample_rate_hz must be one of {choices} for a demo corpus, got {self.sample_rate_hz}")
+
+
+def generate_demo_corpus(
+    root: Path,
+    *,
+    num_places: int = 1200,
+    seed: int = 0,
+    image_size: int = 256,
+    clip_seconds: float = 6.0,
+    sample_rate_hz: int = 22_050,
+    num_workers: int = 2,
+    show_progress: bool = True,
+) -> None:
+    """Writes a demo corpus; one that stands already is reused, one that was interrupted is continued.
+
+    The files grow in a folder beside `root`, which takes its place when all are written. They depend on the
+    parameters alone, not on `num_workers`.
+
+    Args:
+        root: folder to be made, with `metadata.csv`, `images/<key>.jpg`, `audio/<mp3name>`,
+            `masks/<key>_mask.png` (DeepGlobe's colours) and `corpus.json` (the parameters).
+        num_places: pairs of picture and sound.
+        seed: of the world.
+        image_size: side of a picture in pixels, each about 0.6 m.
+        clip_seconds: length of a recording.
+        sample_rate_hz: one of `SAMPLE_RATES_HZ`.
+        num_workers: processes; 0 or 1 works in this one.
+        show_progress: False prints nothing.
+
+    Raises:
+        UserError: a parameter is out of range, or `root` holds something else.
+    """
+    root = Path(root)
+    parameters = CorpusParameters(num_places, seed, image_size, clip_seconds, sample_rate_hz)
+    parameters.check()
+    if _is_finished(root, parameters):
+        return
+    unfinished = _unfinished_folder(root, parameters)
+    places = list(generate_places(num_places, seed))
+    missing = [place for place in places if not _is_written(unfinished, place, parameters)]
+    write = partial(_write_place, unfinished, parameters)
+    with ProgressLine(
+        "generating the demo corpus", num_places, enabled=show_progress, done=num_places - len(missing)
+    ) as progress:
+        for _ in _in_parallel(write, missing, num_workers):
+            progress.advance()
+    _write_metadata(unfinished, places, parameters)
+    os.replace(unfinished / _BEGUN_RECORD, unfinished / CORPUS_RECORD)
+    os.replace(unfinished, root)
+
+
+def _is_finished(root: Path, parameters: CorpusParameters) -> bool:
+    """Whether `root` holds this very corpus; another one, or anything else, is refused."""
+    record = root / CORPUS_RECORD
+    if not record.is_file():
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UserError(f"{root} is in the way and is no demo corpus; choose another folder or remove it")
+        return False
+    found = json.loads(record.read_text(encoding="utf-8"))
+    for name, value in asdict(parameters).items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{root} holds a demo corpus with {name} {found.get(name)}, not {value}; "
+                "choose another folder, remove this one, or ask for the same parameters"
+            )
+    return True
+
+
+def _unfinished_folder(root: Path, parameters: CorpusParameters) -> Path:
+    """The folder beside `root` that the corpus grows in; what was begun there with other parameters is dropped."""
+    folder = root.with_name(f".{root.name}.unfinished")
+    begun = folder / _BEGUN_RECORD
+    if folder.exists() and not (begun.is_file() and json.loads(begun.read_text()) == asdict(parameters)):
+        shutil.rmtree(folder)
+    for name in _FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    begun.write_text(json.dumps(asdict(parameters), indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def _in_parallel(write: partial[None], places: list[Place], num_workers: int) -> Iterator[None]:
+    if num_workers <= 1 or len(places) <= 1:
+        yield from map(write, places)
+        return
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, spawning, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.map(write, places, chunksize=4)
+
+
+def _sound_name(place: Place, parameters: CorpusParameters) -> tuple[str, str, int]:
+    """Name of a place's recording, its extension and its channels."""
+    extension, num_channels = draw_format(place.generator(parameters.seed, _FORMAT))
+    return f"{place.key}.{extension}", extension, num_channels
+
+
+def _files(root: Path, place: Place, parameters: CorpusParameters) -> tuple[Path, Path, Path]:
+    sound_name, _, _ = _sound_name(place, parameters)
+    return root / "images" / f"{place.key}.jpg", root / "masks" / f"{place.key}_mask.png", root / "audio" / sound_name
+
+
+def _is_written(root: Path, place: Place, parameters: CorpusParameters) -> bool:
+    return all(path.is_file() for path in _files(root, place, parameters))
+
+
+def _write_place(root: Path, parameters: CorpusParameters, place: Place) -> None:
+    """Paints and records one place; each file appears under its name only when it is whole."""
+    image, mask, sound = _files(root, place, parameters)
+    _, extension, num_channels = _sound_name(place, parameters)
+    picture, cover = paint_place(place, parameters.image_size, place.generator(parameters.seed, _PICTURE))
+    samples = record_place(
+        place,
+        clip_seconds=parameters.clip_seconds,
+        sample_rate_hz=parameters.sample_rate_hz,
+        num_channels=num_channels,
+        generator=place.generator(parameters.seed, _SOUND),
+    )
+    Image.fromarray(picture).save(_partial(image), format="JPEG", quality=90)
+    Image.fromarray(cover).save(_partial(mask), format="PNG")
+    write_sound(_partial(sound), samples, parameters.sample_rate_hz, extension)
+    for path in (image, mask, sound):
+        os.replace(_partial(path), path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _write_metadata(root: Path, places: Iterable[Place], parameters: CorpusParameters) -> None:
+    with (root / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        for place in places:
+            table.writerow(_row(root, place, parameters))
+
+
+def _row(root: Path, place: Place, parameters: CorpusParameters) -> dict[str, Any]:
+    """A line of metadata.csv; it tells of the place what a recordist would, and of the factors the scene alone."""
+    sound_name, _, num_channels = _sound_name(place, parameters)
+    sound = root / "audio" / sound_name
+    seconds = soundfile.info(sound).duration
+    scene, region = place.factors.scene, place.region.name
+    day = int(place.key) % 365
+    return {
+        "long_key": f"demo-{parameters.seed}-{place.key}",
+        "key": place.key,
+        "longitude": f"{place.longitude:.5f}",
+        "latitude": f"{place.latitude:.5f}",
+        "altitude": 0,
+        "description": f"a generated {scene} in {region}",
+        "date_recorded": f"2024-{day // 31 + 1:02d}-{day % 28 + 1:02d}",
+        "date_uploaded": "2025-01-01",
+        "creator": "demo world",
+        "licenseurl": "https://creativecommons.org/publicdomain/zero/1.0/",
+        "title": f"{scene} / {region} {place.key}",
+        "mp3name": sound_name,
+        "mp3mb": f"{sound.stat().st_size / 1e6:.3f}",
+        "mp3seconds": f"{seconds:.3f}",
+        "mp3channels": num_channels,
+        "mp3bitrate": round(sound.stat().st_size * 8 / seconds / 1000),
+        "mp3samplerate": parameters.sample_rate_hz,
+        "mp3file": f"audio/{sound_name}",
+        "scene": scene,
+        "region": region,
+        "cell": place.cell,
+    }

@@ -1,0 +1,36 @@
+"""The error that a user can mend, and how a command ends on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: one sentence that names the field, the value, the rule and the remedy."""
+
+
+class RejectedPair(Exception):
+    """One pair can't be used; the build lists it under its reason and goes on.
+
+    Args:
+        reason: a short fixed phrase that rejections are counted by, such as "undecodable sound".
+        detail: what is wrong with this pair, such as the file's name and the decoder's message.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs a command's `main`; a `UserError` becomes its sentence on standard error and exit status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr, flush=True)
+        sys.exit(130)

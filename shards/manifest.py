@@ -1,0 +1,123 @@
+"""`manifest.json`: what a shard set holds, how it was built, and what was left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shards.errors import UserError
+from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings
+
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One tar of a shard set.
+
+    Attributes:
+        name: file name, `<split>-<index:06d>.tar`.
+        split: "train", "val" or "test".
+        num_samples: samples in the tar.
+        bytes: size of the tar.
+        sha256: its checksum, in hexadecimal.
+    """
+
+    name: str
+    split: str
+    num_samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`.
+
+    Attributes:
+        source: the corpus, a key of `SOURCES`.
+        build: every option that the result depends on, as given to `build`.
+        spectrogram: how the spectrograms were computed and what their bytes mean.
+        statistics: "spectrogram_mean" and "spectrogram_std" over the training split, in stored bytes [0, 255];
+            "seconds_of_sound"; counts of "silent", "repeated_to_length" and "shortened" recordings.
+        shards: the tars, in order.
+        rejected: what was left out and why.
+    """
+
+    source: str
+    build: dict[str, Any]
+    spectrogram: SpectrogramSettings
+    statistics: dict[str, float]
+    shards: tuple[ShardEntry, ...]
+    rejected: tuple[Rejection, ...]
+
+    def of_split(self, split: str) -> tuple[ShardEntry, ...]:
+        """The tars of one split, in order."""
+        return tuple(shard for shard in self.shards if shard.split == split)
+
+    def num_samples(self, split: str) -> int:
+        """Samples in one split."""
+        return sum(shard.num_samples for shard in self.of_split(split))
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Samples of each split that has any tar, in the order of the tars."""
+        return {split: self.num_samples(split) for split in dict.fromkeys(shard.split for shard in self.shards)}
+
+    def save(self, folder: Path) -> None:
+        """Writes `folder/manifest.json` beside its place and renames it there."""
+        record = {
+            "format_version": FORMAT_VERSION,
+            "source": self.source,
+            "build": self.build,
+            "spectrogram": dataclasses.asdict(self.spectrogram),
+            "statistics": self.statistics,
+            "splits": {split: {"num_samples": count} for split, count in self.splits.items()},
+            "shards": [dataclasses.asdict(shard) for shard in self.shards],
+            "num_rejected": len(self.rejected),
+            "rejected": [dataclasses.asdict(rejection) for rejection in self.rejected],
+        }
+        partial = folder / f".{MANIFEST_NAME}.partial"
+        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, folder / MANIFEST_NAME)
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Reads `folder/manifest.json`.
+
+        Raises:
+            UserError: no such folder or manifest, one that is not readable, or one of another format version.
+        """
+        path = folder / MANIFEST_NAME
+        if not folder.is_dir():
+            raise UserError(f"no shards at {folder}: no such folder; build them with 'python shards/run.py build'")
+        if not path.is_file():
+            raise UserError(
+                f"{folder} is not a shard set: it has no {MANIFEST_NAME}; give the --out folder of a finished "
+                "'python shards/run.py build' (an unfinished build goes on when it is started again)"
+            )
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            version = record["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a readable manifest ({error!r}); build the shards again") from error
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{path}: format_version is {version!r}, this Earshot reads {FORMAT_VERSION}; "
+                "build the shards again with this version, or use the Earshot that wrote them"
+            )
+        try:
+            return cls(
+                source=record["source"],
+                build=record["build"],
+                spectrogram=SpectrogramSettings.from_dict(record["spectrogram"]),
+                statistics=record["statistics"],
+                shards=tuple(ShardEntry(**shard) for shard in record["shards"]),
+                rejected=tuple(Rejection(**rejection) for rejection in record["rejected"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a complete manifest ({error!r}); build the shards again") from error

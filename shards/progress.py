@@ -1,0 +1,81 @@
+"""Progress that a person sees in a terminal and a log file can hold."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LOG_EVERY_SECONDS = 10.0
+
+
+class ProgressLine:
+    """A bar in a terminal; elsewhere a plain line every ten seconds. Use it as a context manager.
+
+    Args:
+        title: what is being done, such as "building shards".
+        total: number of units to come.
+        enabled: False prints nothing (every process but the first).
+        done: units done before, when work goes on where it was left.
+    """
+
+    def __init__(self, title: str, total: int, *, enabled: bool = True, done: int = 0) -> None:
+        self.title = title
+        self.total = total
+        self.done = done
+        self._started_with = done
+        self._detail = ""
+        self._enabled = enabled
+        self._started = self._last_line = time.monotonic()
+        console = Console(stderr=True)
+        self._bar: Progress | None = None
+        if enabled and console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}"),
+                console=console,
+            )
+            self._task = self._bar.add_task(title, total=total, completed=done, detail="")
+
+    def __enter__(self) -> ProgressLine:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._enabled and kind is None:
+            self._print_line()
+
+    def advance(self, units: int = 1, detail: str = "") -> None:
+        """Counts `units` more as done; `detail` is shown beside the bar, such as a loss or a rate."""
+        self.done += units
+        self._detail = detail
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, detail=detail)
+        elif self._enabled and time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
+            self._print_line()
+
+    def write(self, message: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(message, highlight=False, markup=False)
+        elif self._enabled:
+            print(message, file=sys.stderr, flush=True)
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        elapsed = self._last_line - self._started
+        rate = (self.done - self._started_with) / elapsed if elapsed > 0 else 0.0
+        left = f", {(self.total - self.done) / rate:.0f} s to go" if rate > 0 and self.done < self.total else ""
+        detail = f" · {self._detail}" if self._detail else ""
+        print(f"{self.title}: {self.done}/{self.total} in {elapsed:.0f} s{left}{detail}", file=sys.stderr, flush=True)

@@ -1,0 +1,106 @@
+"""What a pair is: its members in a tar, their units, its key, and the version of the format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+"""Version of the shard set's layout and of `manifest.json`; a reader refuses any other."""
+
+SPLITS = ("train", "val", "test")
+
+IMAGE_MEMBER = "jpg"
+SPECTROGRAM_MEMBER = "spectrogram.npy"
+METADATA_MEMBER = "json"
+PREVIEW_MEMBER = "mp3"
+
+MEL_BANDS = 128
+MIN_FRAMES = 128
+"""Frames of the shortest stored spectrogram: shorter recordings are repeated to this length."""
+
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def is_valid_key(key: str) -> bool:
+    """Whether `key` can name a sample (WebDataset cuts a member's name at its first dot)."""
+    return KEY_PATTERN.fullmatch(key) is not None
+
+
+@dataclass(frozen=True)
+class SpectrogramScale:
+    """How a stored byte stands for a value: value = low + byte · (high − low) / 255.
+
+    Attributes:
+        name: what the value is: "log-mel" (natural logarithm of the mel power, full scale = 1) or
+            "exp-log-mel/10" (SoundingEarth's release).
+        low: the value of byte 0.
+        high: the value of byte 255.
+    """
+
+    name: str
+    low: float
+    high: float
+
+
+LOG_MEL_SCALE = SpectrogramScale("log-mel", low=-28.0, high=0.0)
+
+
+@dataclass(frozen=True)
+class SpectrogramSettings:
+    """How spectrograms were computed; a model works only on those it was trained on.
+
+    `None` stands for "not published", as with the spectrograms of SoundingEarth's release.
+    """
+
+    sample_rate_hz: int | None = 16_000
+    window_samples: int | None = 1024
+    hop_samples: int | None = 400
+    mel_bands: int = MEL_BANDS
+    mel_scale: str | None = "slaney"
+    scale: SpectrogramScale = LOG_MEL_SCALE
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SpectrogramSettings:
+        """The settings as `dataclasses.asdict` wrote them to a manifest or a model's config."""
+        return cls(**{**values, "scale": SpectrogramScale(**values["scale"])})
+
+    def frames_to_seconds(self, frames: int) -> float | None:
+        """Seconds of sound that `frames` consecutive frames span, or None where the hop is unknown."""
+        if self.sample_rate_hz is None or self.hop_samples is None:
+            return None
+        return frames * self.hop_samples / self.sample_rate_hz
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A place as a source lists it, before its files are opened.
+
+    Attributes:
+        key: names the sample; matches `KEY_PATTERN`.
+        image: path of the overhead image.
+        sound: path of the recording, or of the spectrogram where a source ships only those.
+        longitude: degrees east, [-180, 180]; None where it must be read from the image.
+        latitude: degrees north, [-90, 90]; None where it must be read from the image.
+        properties: title, creator, licence, label … as they will stand in the sample's JSON.
+        columns: the row of the source's table, for splitting by a column.
+    """
+
+    key: str
+    image: Path
+    sound: Path
+    longitude: float | None
+    latitude: float | None
+    properties: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A pair that is not in the shards, and why."""
+
+    key: str
+    reason: str
+    detail: str

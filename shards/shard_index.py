@@ -1,0 +1,219 @@
+"""The index beside a tar: where each sample and each of its members lies, so that any one can be read alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.errors import UserError
+from shards.schema import FORMAT_VERSION, MEL_BANDS, SPECTROGRAM_MEMBER
+
+INDEX_SUFFIX = ".index.json"
+_NPY_HEADER_MOST_BYTES = 256
+
+
+@dataclass(frozen=True)
+class SampleEntry:
+    """Where one sample lies in its tar.
+
+    Attributes:
+        key: the sample's key.
+        offset: byte at which its first header starts.
+        bytes: length of all its members with their headers and padding.
+        members: extension → (byte at which the member's data starts, length of the data in bytes).
+        num_frames: frames of its spectrogram.
+    """
+
+    key: str
+    offset: int
+    bytes: int
+    members: dict[str, tuple[int, int]]
+    num_frames: int
+
+
+@dataclass(frozen=True)
+class FileChecksum:
+    """Size in bytes and SHA-256 in hexadecimal of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The samples of one tar, in its order.
+
+    Attributes:
+        shard: file name of the tar.
+        samples: an entry a sample.
+        previews: checksum of the tar of listening clips with the same name in `previews/`, None without one.
+    """
+
+    shard: str
+    samples: tuple[SampleEntry, ...]
+    previews: FileChecksum | None = None
+
+    def to_json(self) -> str:
+        """The index as it is written to its file, a sample a line."""
+        head = {"format_version": FORMAT_VERSION, "shard": self.shard}
+        previews = dataclasses.asdict(self.previews) if self.previews else None
+        lines = ",\n".join(json.dumps(dataclasses.asdict(sample)) for sample in self.samples)
+        return f'{json.dumps(head)[:-1]}, "previews": {json.dumps(previews)}, "samples": [\n{lines}\n]}}\n'
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> ShardIndex:
+        """The index as parsed from JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing or is not what it should be.
+        """
+        if record["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format_version is {record['format_version']!r}, not {FORMAT_VERSION}")
+        samples = tuple(
+            SampleEntry(
+                key=sample["key"],
+                offset=int(sample["offset"]),
+                bytes=int(sample["bytes"]),
+                members={name: (int(start), int(length)) for name, (start, length) in sample["members"].items()},
+                num_frames=int(sample["num_frames"]),
+            )
+            for sample in record["samples"]
+        )
+        previews = record.get("previews")
+        return cls(record["shard"], samples, FileChecksum(**previews) if previews else None)
+
+
+def index_path(tar_path: Path) -> Path:
+    """`<split>-<index>.index.json` beside `<split>-<index>.tar`."""
+    return tar_path.with_name(tar_path.stem + INDEX_SUFFIX)
+
+
+def load_index(tar_path: Path) -> ShardIndex:
+    """Reads the index beside `tar_path`.
+
+    Raises:
+        UserError: the index is missing or unreadable, or belongs to another tar.
+    """
+    path = index_path(tar_path)
+    remedy = "copy the shard set again with its .index.json files, or build the shards again"
+    try:
+        index = ShardIndex.from_record(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise UserError(f"{tar_path} has no index: {path.name} is missing; {remedy}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a readable index ({error!r}); {remedy}") from error
+    if index.shard != tar_path.name:
+        raise UserError(f"{path} is the index of {index.shard}, not of {tar_path.name}; {remedy}")
+    return index
+
+
+def build_index_from_tar(tar_path: Path) -> ShardIndex:
+    """Makes the index (without the checksum of the previews) by reading the tar from end to end.
+
+    Raises:
+        UserError: the tar can't be read to its end, or a spectrogram in it isn't one.
+    """
+    entries: list[SampleEntry] = []
+    try:
+        with tarfile.open(tar_path, "r:") as tar, tar_path.open("rb") as file:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                if not entries or entries[-1].key != key:
+                    entries.append(SampleEntry(key, member.offset, 0, {}, 0))
+                entry = entries[-1]
+                members = {**entry.members, extension: (member.offset_data, member.size)}
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                entry = dataclasses.replace(entry, members=members, bytes=end - entry.offset)
+                if extension == SPECTROGRAM_MEMBER:
+                    _, num_frames = _read_npy_header(file, member.offset_data, member.size)
+                    entry = dataclasses.replace(entry, num_frames=num_frames)
+                entries[-1] = entry
+    except (tarfile.TarError, OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{tar_path} is not a readable shard ({error}); copy or build it again") from error
+    return ShardIndex(tar_path.name, tuple(entries))
+
+
+def read_member(file: BinaryIO, entry: SampleEntry, member: str) -> bytes:
+    """The bytes of one member of a sample.
+
+    Args:
+        file: the tar, open for binary reading; its position is neither used nor moved, so threads can share it.
+        entry: the sample's entry in the index.
+        member: its extension, such as "jpg".
+
+    Raises:
+        UserError: the sample has no such member, or the tar ends before it does.
+    """
+    if member not in entry.members:
+        raise UserError(f"sample {entry.key} of {file.name} has no member .{member}; build the shards again")
+    start, length = entry.members[member]
+    return _read_exactly(file, start, length, entry.key)
+
+
+def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
+    """Some consecutive frames of a sample's spectrogram, without reading the rest of it.
+
+    Args:
+        file: the tar, open for binary reading; its position is neither used nor moved.
+        entry: the sample's entry in the index.
+        first_frame: 0 … entry.num_frames − num_frames.
+        num_frames: how many, at least 1.
+
+    Returns:
+        uint8 (128, num_frames) in Fortran order, the stored bytes.
+
+    Raises:
+        ValueError: the frames are not all within the spectrogram.
+        UserError: the member is no spectrogram, or not the one in the index, or the tar ends before it does.
+    """
+    if num_frames < 1 or first_frame < 0 or first_frame + num_frames > entry.num_frames:
+        raise ValueError(
+            f"frames {first_frame} to {first_frame + num_frames} are not within the {entry.num_frames} of {entry.key}"
+        )
+    start, length = entry.members[SPECTROGRAM_MEMBER]
+    try:
+        header_bytes, stored_frames = _read_npy_header(file, start, length)
+    except ValueError as error:
+        raise UserError(f"sample {entry.key} of {file.name}: {error}; run verify on the shards") from error
+    if stored_frames != entry.num_frames:
+        raise UserError(
+            f"sample {entry.key} of {file.name} has {stored_frames} frames, its index says {entry.num_frames}; "
+            "tar and index are not of one build: copy or build them again"
+        )
+    data = _read_exactly(file, start + header_bytes + first_frame * MEL_BANDS, num_frames * MEL_BANDS, entry.key)
+    return np.frombuffer(data, dtype=np.uint8).reshape((MEL_BANDS, num_frames), order="F")
+
+
+def _read_npy_header(file: BinaryIO, start: int, length: int) -> tuple[int, int]:
+    """Length of the npy header in bytes and the number of frames; ValueError where it is no such spectrogram."""
+    head = io.BytesIO(os.pread(file.fileno(), min(length, _NPY_HEADER_MOST_BYTES), start))
+    version = np.lib.format.read_magic(head)
+    if version != (1, 0):
+        raise ValueError(f"its spectrogram is npy version {version}, not (1, 0)")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
+    if dtype != np.uint8 or len(shape) != 2 or shape[0] != MEL_BANDS or not is_fortran:
+        raise ValueError(f"its spectrogram is {dtype} {shape}, not uint8 ({MEL_BANDS}, frames) in Fortran order")
+    if head.tell() + MEL_BANDS * shape[1] != length:
+        raise ValueError(f"its spectrogram has {length} bytes, not those of {shape[1]} frames")
+    return head.tell(), shape[1]
+
+
+def _read_exactly(file: BinaryIO, start: int, length: int, key: str) -> bytes:
+    data = os.pread(file.fileno(), length, start)
+    while len(data) < length:
+        more = os.pread(file.fileno(), length - len(data), start + len(data))
+        if not more:
+            raise UserError(f"{file.name} ends within sample {key}: it is truncated; copy or build it again")
+        data += more
+    return data

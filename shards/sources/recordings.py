@@ -1,0 +1,124 @@
+"""Your own recordings: metadata.csv, images/<key>.jpg|png|tif, audio/<mp3name> or audio/<key>.mp3|ogg|flac|wav."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from shards.errors import RejectedPair
+from shards.schema import Pair, Rejection, SpectrogramSettings
+from shards.sources.metadata_table import (
+    check_coordinates,
+    files_by_stem,
+    is_tiff,
+    list_table,
+    read_table,
+    require_columns,
+)
+from shards.sources.source import Listing, Source
+from shards.writing import Sample
+
+if TYPE_CHECKING:
+    from shards.imagery import ImageWithPlace
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
+
+
+class RecordingsSource(Source):
+    """Pairs of an image file and a sound file in the layout of SoundingEarth before its sounds became spectrograms."""
+
+    settings = SpectrogramSettings()
+    has_recordings = True
+
+    def list_pairs(self) -> Listing:
+        """Lists metadata.csv; coordinates may be missing there for images in TIFF, which can bring their own."""
+        root = self.options.root
+        table = read_table(root, self.options.limit)
+        images = files_by_stem(root / "images", IMAGE_SUFFIXES)
+        sounds = files_by_stem(root / "audio", SOUND_SUFFIXES)
+        if not any(is_tiff(image) for image in images.values()):
+            require_columns(table, ("longitude", "latitude"), "only images in GeoTIFF bring their own coordinates")
+
+        def find_files(key: str, row: dict[str, str]) -> tuple[Path, Path]:
+            if key not in images:
+                raise RejectedPair("missing image", f"no images/{key} with {', '.join(IMAGE_SUFFIXES)}")
+            if row.get("mp3name"):
+                return images[key], _named_sound(root / "audio", row["mp3name"])
+            if key not in sounds:
+                raise RejectedPair("missing sound", f"no audio/{key} with {', '.join(SOUND_SUFFIXES)}")
+            return images[key], sounds[key]
+
+        return list_table(table, find_files)
+
+    def locate(self, listing: Listing) -> Listing:
+        """Opens the images of pairs whose coordinates are not in metadata.csv."""
+        from shards.imagery import load_image
+
+        pairs: list[Pair] = []
+        rejected = list(listing.rejected)
+        for pair in listing.pairs:
+            if pair.longitude is None:
+                try:
+                    longitude, latitude = _place(pair, load_image(pair.image, bands=self.options.bands))
+                except RejectedPair as rejection:
+                    rejected.append(Rejection(pair.key, rejection.reason, rejection.detail))
+                    continue
+                pair = dataclasses.replace(pair, longitude=longitude, latitude=latitude)
+            pairs.append(pair)
+        return Listing(tuple(pairs), tuple(rejected), listing.columns)
+
+    def read(self, pair: Pair) -> Sample:
+        """Decodes the recording block by block and the image, and encodes what is stored of them."""
+        from shards.imagery import encode_jpeg, load_image, stored_image
+        from shards.audio_decoding import decode_recording, encode_preview
+
+        image = load_image(pair.image, bands=self.options.bands)
+        longitude, latitude = _place(pair, image)
+        sound = decode_recording(
+            pair.sound, self.settings, max_seconds=self.options.max_seconds, with_preview=self.options.previews
+        )
+        metadata = {
+            **pair.properties,
+            "longitude": longitude,
+            "latitude": latitude,
+            "seconds": round(sound.seconds, 3),
+            "used_seconds": round(sound.used_seconds, 3),
+        }
+        return Sample(
+            key=pair.key,
+            image=encode_jpeg(stored_image(image.rgb), quality=self.options.jpeg_quality),
+            spectrogram=sound.spectrogram,
+            metadata=metadata,
+            preview=None if sound.preview is None else encode_preview(sound.preview),
+            used_seconds=sound.used_seconds,
+            is_silent=sound.is_silent,
+            was_repeated=sound.was_repeated,
+            was_shortened=sound.was_shortened,
+        )
+
+
+def _place(pair: Pair, image: ImageWithPlace) -> tuple[float, float]:
+    """Longitude and latitude of a pair: the table's, else the image's."""
+    if pair.longitude is not None and pair.latitude is not None:
+        return pair.longitude, pair.latitude
+    if image.longitude is None or image.latitude is None:
+        raise RejectedPair("missing coordinates", f"neither metadata.csv nor {pair.image.name} has coordinates")
+    check_coordinates(image.longitude, image.latitude)
+    return image.longitude, image.latitude
+
+
+def _named_sound(folder: Path, name: str) -> Path:
+    """The file that the column mp3name names, which must lie in the folder or below it."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise RejectedPair("missing sound", f"mp3name {name!r} does not lie in audio/")
+    path = folder / relative
+    try:
+        exists = path.is_file()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        raise RejectedPair("missing sound", f"no audio/{name}")
+    return path

@@ -1,0 +1,105 @@
+"""SoundingEarth as released: metadata.csv, images/<key>.jpg, and spectrograms/<key>.jpg instead of sounds.
+
+The data set is Zenodo record 5600379 (Heidler et al., Self-supervised Audiovisual Representation Learning for Remote
+Sensing Data, arXiv 2108.00688). Its 8-bit spectrograms hold v · (HIGH − LOW) / 255 + LOW with LOW = exp(−1.5) and
+HIGH = exp(0.5), the exponential of log-mel/10; how the spectrograms were computed is published nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.errors import RejectedPair
+from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, SpectrogramScale, SpectrogramSettings
+from shards.sources.metadata_table import files_by_stem, list_table, read_table, require_columns
+from shards.sources.source import Listing, Source
+from shards.writing import Sample
+
+SUFFIXES = (".jpg", ".jpeg")
+
+
+class SoundingEarthSource(Source):
+    """The released corpus; the bytes of its spectrograms are stored as they are."""
+
+    settings = SpectrogramSettings(
+        sample_rate_hz=None,
+        window_samples=None,
+        hop_samples=None,
+        mel_bands=MEL_BANDS,
+        mel_scale=None,
+        scale=SpectrogramScale("exp-log-mel/10", low=math.exp(-1.5), high=math.exp(0.5)),
+    )
+    has_recordings = False
+
+    def list_pairs(self) -> Listing:
+        """Lists metadata.csv; a row without an image or a spectrogram is rejected."""
+        root = self.options.root
+        table = read_table(root, self.options.limit)
+        require_columns(table, ("longitude", "latitude"), "give the metadata.csv of the release")
+        images = files_by_stem(root / "images", SUFFIXES)
+        spectrograms = files_by_stem(root / "spectrograms", SUFFIXES)
+
+        def find_files(key: str, row: dict[str, str]) -> tuple[Path, Path]:
+            if key not in images:
+                raise RejectedPair("missing image", f"no images/{key}.jpg")
+            if key not in spectrograms:
+                raise RejectedPair("missing sound", f"no spectrograms/{key}.jpg")
+            return images[key], spectrograms[key]
+
+        return list_table(table, find_files)
+
+    def read(self, pair: Pair) -> Sample:
+        """Decodes image and spectrogram; the image is encoded anew, the spectrogram's bytes are kept."""
+        from shards.imagery import encode_jpeg, load_image, stored_image
+        from shards.spectrogram import repeat_to_length
+
+        image = load_image(pair.image, bands=self.options.bands)
+        released = read_grey_jpeg(pair.sound)
+        spectrogram = repeat_to_length(released)
+        metadata = {**pair.properties, "longitude": pair.longitude, "latitude": pair.latitude}
+        seconds = _seconds(pair.columns.get("mp3seconds", ""))
+        if seconds is not None:
+            metadata["seconds"] = seconds
+        return Sample(
+            key=pair.key,
+            image=encode_jpeg(stored_image(image.rgb), quality=self.options.jpeg_quality),
+            spectrogram=spectrogram,
+            metadata=metadata,
+            used_seconds=seconds or 0.0,
+            is_silent=int(released.min()) == int(released.max()),
+            was_repeated=released.shape[1] < MIN_FRAMES,
+        )
+
+
+def read_grey_jpeg(path: Path) -> NDArray[np.uint8]:
+    """A released spectrogram, uint8 (128, T).
+
+    Raises:
+        RejectedPair: the file is no JPEG, is truncated, or is not grey with 128 rows.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            mode, size = image.mode, image.size
+            pixels = np.asarray(image, dtype=np.uint8)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        raise RejectedPair("unreadable spectrogram", f"{path.name}: {error}") from error
+    if mode != "L" or size[1] != MEL_BANDS:
+        raise RejectedPair(
+            "unreadable spectrogram", f"{path.name} is {mode} of {size[1]} rows, not 8-bit grey of {MEL_BANDS}"
+        )
+    return pixels
+
+
+def _seconds(text: str) -> float | None:
+    """The length that the table states, None where it states none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

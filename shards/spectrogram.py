@@ -1,0 +1,162 @@
+"""Waveform to log-mel spectrogram, streamed: a recording of any length passes through in pieces."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from shards.schema import MIN_FRAMES, SpectrogramScale, SpectrogramSettings
+
+FRAMES_PER_BATCH = 64
+"""Frames that are transformed together; fixed, so that the caller's pieces can't change a single bit."""
+
+SMALLEST_POWER = float(np.finfo(np.float32).tiny)
+"""Power that stands for zero before the logarithm is taken; far below what byte 0 stands for."""
+
+
+class SpectrogramStream:
+    """Turns a waveform that comes in pieces into the frames of its stored spectrogram.
+
+    Frame t covers samples [t · hop, t · hop + window) of the waveform; nothing is padded, so n ≥ window samples give
+    1 + (n − window) // hop frames and fewer give none. The result is the same bit for bit however the waveform was
+    cut: frames are transformed in batches of `FRAMES_PER_BATCH` counted from the start, in float64.
+
+    A frame is the squared magnitude of the Fourier transform under a periodic Hann window, divided by the squared sum
+    of the window (a constant signal of 1 has power 1 in the lowest bin, a full-scale sine 1/4 in its own), summed
+    over triangular mel bands of peak 1 from 0 Hz to half the sampling rate, its natural logarithm stored as
+    a byte of `settings.scale`.
+
+    Source: SoundingEarth (Heidler et al., arXiv 2108.00688), section IV-A; window and hop from ADVANCE (Hu et al.,
+    arXiv 2005.08449), which the SoundingEarth paper leaves open.
+
+    Args:
+        settings: sampling rate (Hz), window and hop (samples), mel bands and the scale of the bytes; all known.
+
+    Raises:
+        ValueError: settings that are not published (None), an unknown mel scale, or one that is not log-mel.
+    """
+
+    def __init__(self, settings: SpectrogramSettings) -> None:
+        if settings.sample_rate_hz is None or settings.window_samples is None or settings.hop_samples is None:
+            raise ValueError(f"a spectrogram needs sampling rate, window and hop, got {settings}")
+        if settings.mel_scale != "slaney":
+            raise ValueError(f"mel_scale must be 'slaney', got {settings.mel_scale!r}")
+        if settings.scale.name != "log-mel":
+            raise ValueError(f"scale must be 'log-mel', got {settings.scale.name!r}")
+        self._window_samples = settings.window_samples
+        self._hop_samples = settings.hop_samples
+        self._scale = settings.scale
+        window = hann_window(settings.window_samples)
+        self._window = window / window.sum()
+        self._mel_filters = mel_filters(settings.sample_rate_hz, settings.window_samples, settings.mel_bands)
+        self._pieces: list[npt.NDArray[np.float32]] = []
+        self._num_pending = 0
+
+    def push(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Takes the next samples and returns the frames that are complete in whole batches.
+
+        Args:
+            waveform: float32 of shape (n,), full scale ±1; any n ≥ 0.
+
+        Returns:
+            uint8 of shape (mel bands, frames), Fortran order; often with no frame.
+        """
+        self._pieces.append(np.array(waveform, dtype=np.float32))
+        self._num_pending += len(waveform)
+        batch_hop = FRAMES_PER_BATCH * self._hop_samples
+        batch_samples = batch_hop - self._hop_samples + self._window_samples
+        if self._num_pending < max(batch_samples, batch_hop):
+            return self._stack([])
+        pending = np.concatenate(self._pieces)
+        batches, start = [], 0
+        while len(pending) - start >= max(batch_samples, batch_hop):
+            batches.append(self._transform(pending[start : start + batch_samples]))
+            start += batch_hop
+        self._pieces, self._num_pending = [pending[start:].copy()], len(pending) - start
+        return self._stack(batches)
+
+    def finish(self) -> npt.NDArray[np.uint8]:
+        """Returns the frames still due, uint8 of shape (mel bands, frames); the stream then starts anew."""
+        pending = np.concatenate(self._pieces) if self._pieces else np.empty(0, np.float32)
+        self._pieces, self._num_pending = [], 0
+        num_frames = 1 + (len(pending) - self._window_samples) // self._hop_samples
+        if num_frames <= 0:
+            return self._stack([])
+        batch_samples = (FRAMES_PER_BATCH - 1) * self._hop_samples + self._window_samples
+        padded = np.zeros(max(batch_samples, len(pending)), np.float32)
+        padded[: len(pending)] = pending
+        return self._stack([self._transform(padded[:batch_samples])[:num_frames]])
+
+    def _transform(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """One batch: exactly its samples -> uint8 of shape (FRAMES_PER_BATCH, mel bands)."""
+        frames = np.lib.stride_tricks.sliding_window_view(waveform, self._window_samples)[:: self._hop_samples]
+        spectrum = scipy.fft.rfft(frames * self._window, axis=1)
+        power = spectrum.real**2 + spectrum.imag**2
+        return encode_scale(np.log(np.maximum(power @ self._mel_filters, SMALLEST_POWER)), self._scale)
+
+    def _stack(self, batches: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+        empty = np.empty((0, self._mel_filters.shape[1]), np.uint8)
+        return np.concatenate([empty, *batches]).T
+
+
+def hann_window(window_samples: int) -> npt.NDArray[np.float64]:
+    """The periodic Hann window, float64 of shape (window_samples,)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / window_samples)
+
+
+@lru_cache(maxsize=8)
+def mel_filters(sample_rate_hz: int, window_samples: int, mel_bands: int) -> npt.NDArray[np.float64]:
+    """The triangular bands of Slaney's mel scale from 0 Hz to half the sampling rate, each of peak 1.
+
+    Slaney's scale is linear below 1 kHz (3 mel for 200 Hz) and logarithmic above (27 mel for a factor of 6.4).
+
+    Returns:
+        float64 of shape (window_samples // 2 + 1, mel_bands): the weight of a frequency bin in a band. Read-only.
+        Source: Slaney, Auditory Toolbox, Interval Research technical report 1998-010.
+    """
+    linear_top_mel, log_step = 15.0, np.log(6.4) / 27.0
+    top_hz = sample_rate_hz / 2
+    top_mel = linear_top_mel + np.log(top_hz / 1000.0) / log_step if top_hz >= 1000.0 else top_hz * 3.0 / 200.0
+    mels = np.linspace(0.0, top_mel, mel_bands + 2)
+    edges_hz = np.where(mels < linear_top_mel, mels * 200.0 / 3.0, 1000.0 * np.exp(log_step * (mels - linear_top_mel)))
+    bins_hz = np.arange(window_samples // 2 + 1)[:, None] * sample_rate_hz / window_samples
+    rising = (bins_hz - edges_hz[:-2]) / np.diff(edges_hz)[:-1]
+    falling = (edges_hz[2:] - bins_hz) / np.diff(edges_hz)[1:]
+    filters = np.maximum(0.0, np.minimum(rising, falling))
+    filters.flags.writeable = False
+    return filters
+
+
+def encode_scale(values: npt.NDArray[np.floating], scale: SpectrogramScale) -> npt.NDArray[np.uint8]:
+    """The bytes that stand for `values` on `scale`, of the same shape; what lies outside becomes 0 or 255."""
+    return np.clip(np.rint((values - scale.low) * (255.0 / (scale.high - scale.low))), 0, 255).astype(np.uint8)
+
+
+def decode_scale(stored: npt.NDArray[np.uint8], scale: SpectrogramScale) -> npt.NDArray[np.float32]:
+    """The values that stored bytes stand for: low + byte · (high − low) / 255, float32 of the same shape."""
+    step = np.float32((scale.high - scale.low) / 255.0)
+    return stored.astype(np.float32) * step + np.float32(scale.low)
+
+
+def repeat_to_length(spectrogram: npt.NDArray[np.uint8], min_frames: int = MIN_FRAMES) -> npt.NDArray[np.uint8]:
+    """Repeats a short spectrogram along time to exactly `min_frames`, as ADVANCE does; a longer one stays as it is.
+
+    Args:
+        spectrogram: uint8 of shape (mel bands, frames), frames ≥ 1.
+        min_frames: the frames that it must have.
+
+    Returns:
+        uint8 of shape (mel bands, max(frames, min_frames)), Fortran order.
+
+    Raises:
+        ValueError: no frame to repeat.
+    """
+    num_frames = spectrogram.shape[1]
+    if num_frames == 0:
+        raise ValueError("a spectrogram without a frame can't be repeated to length")
+    if num_frames >= min_frames:
+        return np.asfortranarray(spectrogram)
+    return np.take(spectrogram.T, np.arange(min_frames) % num_frames, axis=0).T

@@ -1,0 +1,53 @@
+"""Collapse: what spread and effective rank say of known embeddings, and when the warning comes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pretrain.collapse import CollapseWatch, EmbeddingHealth, embedding_health
+
+
+def test_equal_spread_over_k_axes_has_effective_rank_k() -> None:
+    embeddings = torch.cat([torch.eye(6)[:4], -torch.eye(6)[:4]])
+    health = embedding_health(embeddings)
+    assert health.effective_rank == pytest.approx(4.0)
+    assert health.relative_spread == pytest.approx(1.0)
+
+
+def test_embeddings_on_a_line_have_effective_rank_one() -> None:
+    health = embedding_health(torch.arange(10.0)[:, None] * torch.tensor([[1.0, 2.0, 3.0]]))
+    assert health.effective_rank == pytest.approx(1.0, abs=1e-6)
+    assert health.is_collapsed
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e6])
+def test_embeddings_that_coincide_are_collapsed(value: float) -> None:
+    assert embedding_health(torch.full((8, 4), value)) == EmbeddingHealth(0.0, 1.0)
+
+
+def test_random_embeddings_are_healthy() -> None:
+    embeddings = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
+    health = embedding_health(embeddings)
+    assert not health.is_collapsed
+    assert 12 < health.effective_rank <= 16
+
+
+def test_warns_once_when_the_loss_falls_into_collapse() -> None:
+    watch = CollapseWatch()
+    healthy, dead = EmbeddingHealth(0.9, 10.0), EmbeddingHealth(0.001, 1.0)
+    assert watch.observe(1, 1.2, {"image": healthy}) is None
+    assert watch.observe(2, 1.1, {"image": healthy}) is None
+    warning = watch.observe(3, 1.0, {"image": dead, "sound": healthy})
+    assert warning is not None
+    assert "step 3" in warning
+    assert "image" in warning
+    assert "sound" not in warning
+    assert watch.observe(4, 1.0, {"image": dead}) is None
+
+
+def test_does_not_warn_of_an_untrained_network() -> None:
+    watch = CollapseWatch()
+    narrow = EmbeddingHealth(0.001, 1.0)
+    assert watch.observe(1, 1.0, {"image": narrow}) is None
+    assert watch.observe(2, 1.3, {"image": narrow}) is None

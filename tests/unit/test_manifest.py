@@ -1,0 +1,72 @@
+"""The manifest comes back as it was saved, and anything else under its name is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shards.errors import UserError
+from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.schema import Rejection, SpectrogramScale, SpectrogramSettings
+
+MANIFEST = Manifest(
+    source="recordings",
+    build={"split_by": "key", "limit": None},
+    spectrogram=SpectrogramSettings(hop_samples=None, scale=SpectrogramScale("exp-log-mel/10", 0.25, 1.5)),
+    statistics={"spectrogram_mean": 99.5, "spectrogram_std": 30.25},
+    shards=(
+        ShardEntry("train-000000.tar", "train", 5, 10240, "ab"),
+        ShardEntry("train-000001.tar", "train", 2, 10240, "cd"),
+        ShardEntry("test-000000.tar", "test", 1, 10240, "ef"),
+    ),
+    rejected=(Rejection("ü", "missing image", "no images/ü"),),
+)
+
+
+def test_it_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    MANIFEST.save(tmp_path)
+    assert Manifest.load(tmp_path) == MANIFEST
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_NAME]
+
+
+def test_it_counts_by_split() -> None:
+    assert MANIFEST.splits == {"train": 7, "test": 1}
+    assert MANIFEST.num_samples("val") == 0
+    assert [entry.name for entry in MANIFEST.of_split("train")] == ["train-000000.tar", "train-000001.tar"]
+
+
+def test_a_reader_without_earshot_finds_the_counts(tmp_path: Path) -> None:
+    MANIFEST.save(tmp_path)
+    record = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    assert record["format_version"] == 1
+    assert record["splits"] == {"train": {"num_samples": 7}, "test": {"num_samples": 1}}
+    assert record["num_rejected"] == 1
+    assert record["rejected"] == [{"key": "ü", "reason": "missing image", "detail": "no images/ü"}]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        Manifest.load(tmp_path / "none")
+
+
+def test_a_folder_without_manifest_is_no_shard_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a shard set"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a readable manifest"),
+        ("[]", "not a readable manifest"),
+        ("{}", "not a readable manifest"),
+        ('{"format_version": 2}', "format_version is 2, this Earshot reads 1"),
+        ('{"format_version": 1, "source": "demo"}', "not a complete manifest"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / MANIFEST_NAME).write_text(text)
+    with pytest.raises(UserError, match=message):
+        Manifest.load(tmp_path)

@@ -1,0 +1,44 @@
+"""The learning rate as a function of the step, and which parameters decay."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from pretrain.config import OptimizerSettings
+from pretrain.optimization import build_optimizer, learning_rate_at
+
+
+def rates(settings: OptimizerSettings, total: int = 100, per_epoch: int = 10) -> list[float]:
+    return [
+        learning_rate_at(step, total_steps=total, steps_per_epoch=per_epoch, settings=settings) for step in range(total)
+    ]
+
+
+def test_warms_up_then_falls_to_its_end() -> None:
+    values = rates(OptimizerSettings(learning_rate=1.0, warmup_epochs=2, final_fraction=0.1))
+    assert values[0] == pytest.approx(1 / 21)
+    assert values[19] == pytest.approx(20 / 21)
+    assert values[20] == max(values) == 1.0
+    assert values[20:] == sorted(values[20:], reverse=True)
+    assert values[-1] == pytest.approx(0.1, abs=0.001)
+    # Half-way through the cosine lies half-way between the ends.
+    assert values[60] == pytest.approx(0.55)
+
+
+def test_no_warm_up_and_no_fall_is_constant() -> None:
+    assert set(rates(OptimizerSettings(learning_rate=0.5, warmup_epochs=0, final_fraction=1.0))) == {0.5}
+
+
+def test_a_warm_up_longer_than_the_run_still_rises() -> None:
+    values = rates(OptimizerSettings(learning_rate=1.0, warmup_epochs=50))
+    assert values == sorted(values)
+    assert 0 < values[0] < values[-1] <= 1
+
+
+def test_only_matrices_and_kernels_decay() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    optimizer = build_optimizer(model, OptimizerSettings(name="adamw", weight_decay=0.1))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decay[id(model[0].weight)] == 0.1
+    assert [decay[id(p)] for p in (model[0].bias, model[1].weight, model[1].bias)] == [0.0, 0.0, 0.0]
