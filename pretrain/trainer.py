@@ -220,6 +220,7 @@ class Trainer:
     def _log_step(
         self, loss: Tensor, embeddings: dict[str, Tensor], rate: _Rate, progress: ProgressLine
     ) -> None:
+        self._check_finite()
         health = {name: embedding_health(rows) for name, rows in embeddings.items()}
         values: dict[str, Any] = {
             "loss": loss.item(),

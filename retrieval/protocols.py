@@ -52,6 +52,8 @@ class Protocol(ABC):
 
     name: str
     description: str
+    recall_meaning: str
+    """What recall at k counts; "{k}" stands for k."""
     default_crops: int | None
     """Sound crops averaged unless the user says otherwise; None where the protocol leaves no choice."""
 
@@ -97,6 +99,7 @@ class Standard(Protocol):
         "All pairs of the split. The image by its central three quarters, the sound by evenly spaced crops whose "
         "embeddings are averaged. Euclidean distance; items equally near share their places."
     )
+    recall_meaning = "true match among the first {k}"
     default_crops = 10
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
@@ -136,6 +139,7 @@ class Khdlr(Protocol):
         "random crop of each sound, recall@k counts ranks below k, and for sound → image the distances of an image "
         "are divided by their mean."
     )
+    recall_meaning = "rank of the true match below {k}"
     default_crops = None
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME, Manifest
-from shards.packing import WORK_FOLDER, ShardRecord, Tally, read_record, record_path
+from shards.packing import WORK_FOLDER, ShardRecord, Tally, read_record
 from shards.packing_pool import PackingPool, cannot_write
 from shards.planning import BuildOptions, BuildPlan, ShardPlan, check_options, describe_differences, make_plan
 from shards.progress import ProgressLine
@@ -47,6 +47,8 @@ def build(options: BuildOptions) -> Manifest:
     if options.split_by == "cell":
         listing = source.locate(listing)
     try:
+        if _is_finished(options.out):
+            return _finished_build(options.out, make_plan(source, listing, options))
         options.out.mkdir(parents=True, exist_ok=True)
         with _only_build_of(options.out):
             return _build_in_folder(source, listing, options)
@@ -56,21 +58,17 @@ def build(options: BuildOptions) -> Manifest:
 
 def _build_in_folder(source: Source, listing: Listing, options: BuildOptions) -> Manifest:
     out = options.out
-    if not _is_finished(out):
-        check_rejected(out, listing.num_rows, listing.rejected, options.max_rejected)
+    check_rejected(out, listing.num_rows, listing.rejected, options.max_rejected)
     plan = make_plan(source, listing, options)
-    if _is_finished(out):
-        manifest = _finished_build(out, plan)
-        shutil.rmtree(out / WORK_FOLDER)
-        print(f"{out} is built already, with these options from this corpus: nothing to do")
-        return manifest
     _go_on_with(plan, out)
     records = _pack_all(source, plan, options)
     rejected = [*listing.rejected, *(rejection for record in records for rejection in record.rejected)]
     check_rejected(out, listing.num_rows, rejected, options.max_rejected)
     manifest = _make_manifest(source, plan, records, rejected)
     if not manifest.num_samples("train"):
-        raise UserError(f"no pair for training is left: all were rejected; their reasons stand in {out / REJECTED_NAME}")
+        raise UserError(
+            f"no pair for training is left: all were rejected; their reasons stand in {out / REJECTED_NAME}"
+        )
     manifest.save(out)
     shutil.rmtree(out / WORK_FOLDER)
     return manifest
@@ -112,13 +110,17 @@ def _only_build_of(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another build is writing to --out {out}; wait for its end or give another --out") from error
+            raise UserError(
+                f"another build is writing to --out {out}; wait for its end or give another --out"
+            ) from error
         yield
 
 
 def _finished_build(out: Path, plan: BuildPlan) -> Manifest:
     manifest = Manifest.load(out)
     _refuse_another_plan(out, manifest.source, manifest.build, plan, "was built")
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+    print(f"{out} is built already, with these options from this corpus: nothing to do")
     return manifest
 
 
@@ -176,14 +178,14 @@ def _estimate(pool: PackingPool, to_do: list[ShardPlan], num_pairs: int, num_wor
     sound = f" with {probe.used_seconds * share / 3600:,.1f} hours of sound" if probe.used_seconds else ""
     print(
         f"estimate from {probe.num_pairs} pairs: {num_pairs:,} pairs{sound} take about {_duration(hours)} with "
-        f"{num_workers} workers and {needed / 1e9:.2f} GB of {free / 1e9:.0f} GB free",
+        f"{num_workers} workers and {_size(needed)} of {_size(free)} free",
         file=sys.stderr,
         flush=True,
     )
     if needed > free:
         raise UserError(
-            f"--out {out} has {free / 1e9:.1f} GB free and the shards need about {needed / 1e9:.1f} GB; give a larger "
-            "disk, a smaller --max-seconds, a lower --jpeg-quality or --no-previews"
+            f"--out {out} has {_size(free)} free and the shards need about {_size(needed)}; give a larger disk, a "
+            "smaller --max-seconds, a lower --jpeg-quality or --no-previews"
         )
 
 
@@ -191,6 +193,10 @@ def _duration(hours: float) -> str:
     if hours >= 1:
         return f"{hours:.1f} hours"
     return f"{math.ceil(hours * 60)} min" if hours * 60 > 2 else f"{math.ceil(hours * 3600)} s"
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
 
 
 def check_rejected(out: Path, num_rows: int, rejected: list[Rejection] | tuple[Rejection, ...], most: float) -> None:
@@ -213,9 +219,7 @@ def check_rejected(out: Path, num_rows: int, rejected: list[Rejection] | tuple[R
         )
 
 
-def _make_manifest(
-    source: Source, plan: BuildPlan, records: list[ShardRecord], rejected: list[Rejection]
-) -> Manifest:
+def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], rejected: list[Rejection]) -> Manifest:
     everything, training = Tally(), Tally()
     for record in records:
         everything.merge(record.tally)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,19 @@ from shards.sources.source import Source
 from shards.writing import Sample, ShardWriter, write_text_atomically
 
 WORK_FOLDER = ".build"
+DECODERS_LOG = "decoders.log"
 
-SINGLE_THREADED = {
-    name: "1"
-    for name in (
+SINGLE_THREADED = dict.fromkeys(
+    (
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "NUMEXPR_NUM_THREADS",
         "OPENCV_FOR_THREADS_NUM",
         "GDAL_NUM_THREADS",
-    )
-}
+    ),
+    "1",
+)
 """Environment of the workers: a process a core, a thread a process."""
 
 
@@ -134,14 +136,19 @@ class Probe:
     stored_bytes: int
 
 
-_channel: tuple[SimpleQueue[Progress], Event] | None = None
-"""Of a worker process: where it tells its progress, and what tells it to stop."""
+_channel: tuple[SimpleQueue[Progress], ctypes.c_bool] | None = None
+"""Of a worker process: where it tells its progress, and what stops it, without a lock that a dead one could hold."""
 
 
-def start_worker(queue: SimpleQueue[Progress], stop: Event) -> None:
-    """Initializer of a worker: it leaves Ctrl-C to the main process and ends when that is gone."""
+def start_worker(queue: SimpleQueue[Progress], stop: ctypes.c_bool, folder: Path) -> None:
+    """Initializer of a worker: it leaves Ctrl-C to the main process and ends when that is gone.
+
+    What the decoders' C libraries write to the terminal about bad files goes to a file in `.build/`.
+    """
     global _channel
     _channel = queue, stop
+    with (folder / WORK_FOLDER / DECODERS_LOG).open("ab") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import cv2
@@ -160,7 +167,7 @@ def _report(progress: Progress) -> None:
     """Tells the main process; raises BuildStoppedError when that is ending the build."""
     if _channel is not None:
         queue, stop = _channel
-        if stop.is_set():
+        if stop.value:
             raise BuildStoppedError
         queue.put(progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import time
@@ -48,8 +49,8 @@ class PackingPool:
         context = multiprocessing.get_context("spawn")
         self._source, self._folder, self._with_previews = source, folder, with_previews
         self._queue = context.SimpleQueue()
-        self._stop = context.Event()
-        self._executor = ProcessPoolExecutor(num_workers, context, start_worker, (self._queue, self._stop))
+        self._stop = context.RawValue(ctypes.c_bool, False)
+        self._executor = ProcessPoolExecutor(num_workers, context, start_worker, (self._queue, self._stop, folder))
         self._pending: set[Future[ShardRecord]] = set()
         self._key_of_process: dict[int, str] = {}
         self._started = time.monotonic()
@@ -61,7 +62,7 @@ class PackingPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
+        self._stop.value = True
         for future in self._pending:
             future.cancel()
         # A worker that tells its progress must not wait for a reader: the queue is read until all have ended.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -33,7 +35,7 @@ class InfoOptions:
     """Print JSON."""
 
 
-VERBS = {"build": BuildOptions, "verify": VerifyOptions, "info": InfoOptions}
+VERBS: dict[str, Callable[..., Any]] = {"build": BuildOptions, "verify": VerifyOptions, "info": InfoOptions}
 
 
 def run_build(options: BuildOptions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 
 from shards.errors import RejectedPair
+from shards.mp3_length import with_stated_length
 
 CHUNK_SAMPLES = 2**14
 """Frames that are mixed and resampled at a time; fixed, so that the size of a block can't change the result."""
@@ -45,11 +46,11 @@ class ForwardSoundFile(soundfile.SoundFile):
 
 @contextmanager
 def opened(path: Path) -> Iterator[ForwardSoundFile]:
-    """The open sound file; whatever the decoder raises meanwhile becomes a `RejectedPair`."""
+    """The open sound file, closed in the end; whatever the decoder raises meanwhile becomes a `RejectedPair`."""
     if path.stat().st_size == 0:
         raise RejectedPair("undecodable sound", f"{path.name}: the file is empty")
     try:
-        with ForwardSoundFile(path) as sound:
+        with with_stated_length(path) or nullcontext(path) as source, ForwardSoundFile(source) as sound:
             if not SAMPLE_RATES_HZ[0] <= sound.samplerate <= SAMPLE_RATES_HZ[1]:
                 raise RejectedPair("undecodable sound", f"{path.name}: sampling rate {sound.samplerate} Hz")
             yield sound

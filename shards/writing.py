@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -102,10 +103,10 @@ class AtomicTar:
 
     def discard(self) -> None:
         """Removes what was written and not published."""
-        try:
+        # On a full disk closing fails too, as it writes what is still buffered.
+        with contextlib.suppress(OSError):
             self._file.close()
-        finally:
-            self.partial.unlink(missing_ok=True)
+        self.partial.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

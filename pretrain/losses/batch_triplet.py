@@ -22,8 +22,9 @@ def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Te
     centre = (image_embeddings.detach().mean(0) + sound_embeddings.detach().mean(0)) / 2
     images, sounds = image_embeddings - centre, sound_embeddings - centre
     squared = images.square().sum(1)[:, None] + sounds.square().sum(1)[None, :] - 2 * images @ sounds.T
-    positive = squared > 0
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+    # Asked this way round, values that are not finite pass through and are not taken for zero.
+    coincide = squared <= 0
+    return torch.where(coincide, 0.0, torch.where(coincide, 1.0, squared).sqrt())
 
 
 def batch_triplet_loss(

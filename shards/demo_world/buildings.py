@@ -92,7 +92,7 @@ def paint_industry(
     """Flat ribbed halls, larger or smaller, with loading yards and containers; returns the halls' ground."""
     if not zone.any():
         return zone
-    length = 34 + 62 * factors.hall_size
+    length = 28 * 3.4**factors.hall_size
     plots = Lattice(canvas, generator, angle=angle, width=length + 16, depth=0.62 * length + 18)
     inside = _lots_inside(plots, zone, taken)
     hall = inside & (np.abs(plots.along) < length / 2) & (np.abs(plots.across) < 0.31 * length)
@@ -111,7 +111,7 @@ def paint_industry(
 
 def paint_church(canvas: Canvas, factors: Factors, region: Region, angle: float, at: tuple[float, float]) -> Stencil:
     """A church in its yard: nave, transept and a tower as large as the factor says; returns the yard."""
-    scale = 0.7 + 0.9 * factors.tower
+    scale = 0.6 + 1.1 * factors.tower
     along, across = canvas.turned(angle)
     along, across = (along - at[0]) / scale, (across - at[1]) / scale
     yard = np.hypot(along / 1.3, across) < 25

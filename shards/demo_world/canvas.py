@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from shards.demo_world.regions import Colour
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 Stencil = NDArray[np.bool_]
 
 URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN = range(6)
@@ -28,12 +29,12 @@ def smooth_noise(generator: np.random.Generator, size: int, scale_px: float, oct
     Each octave adds lumps of half the width and 0.6 of the height.
     """
     nodes = math.ceil(size / scale_px) + 2
-    total = generator.standard_normal((nodes, nodes), dtype=np.float32) * np.float32(1.25)
+    total: Plane = generator.standard_normal((nodes, nodes), dtype=np.float32) * np.float32(1.25)
     for octave in range(1, octaves):
         nodes *= 2
-        total = cv2.resize(total, (nodes, nodes), interpolation=cv2.INTER_CUBIC)
+        total = np.asarray(cv2.resize(total, (nodes, nodes), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
         total += generator.standard_normal((nodes, nodes), dtype=np.float32) * np.float32(1.25 * 0.6**octave)
-    return np.asarray(cv2.resize(total, (size, size), interpolation=cv2.INTER_CUBIC))
+    return np.asarray(cv2.resize(total, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
 
 class Canvas:
@@ -119,12 +120,12 @@ def _shadow(height: Plane, sun: Sun, reach_px: int = 34) -> Plane:
         top = reach_px - round(step * math.sin(sun.azimuth))
         np.maximum(horizon, padded[top : top + size, left : left + size] - np.float32(step * sun.slope), out=horizon)
     depth = np.clip((horizon - height) / 2.0, 0, 1)
-    return cv2.GaussianBlur(depth, (0, 0), 0.8 + 1.5 * sun.overcast)
+    return np.asarray(cv2.GaussianBlur(depth, (0, 0), 0.8 + 1.5 * sun.overcast), dtype=np.float32)
 
 
 def in_sunlight(canvas: Canvas, sun: Sun, generator: np.random.Generator) -> NDArray[np.uint8]:
     """The photograph of a canvas, shape (size, size, 3): shading, cast shadows, haze and the camera's grain."""
-    height = cv2.GaussianBlur(canvas.height, (0, 0), 0.7)
+    height = np.asarray(cv2.GaussianBlur(canvas.height, (0, 0), 0.7), dtype=np.float32)
     east_slope = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=1 / 8)
     south_slope = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=1 / 8)
     facing_sun = east_slope * math.cos(sun.azimuth) + south_slope * math.sin(sun.azimuth)
@@ -135,6 +136,6 @@ def in_sunlight(canvas: Canvas, sun: Sun, generator: np.random.Generator) -> NDA
     photo = canvas.albedo * (direct[..., None] * beam + sky)
     haze = 0.05 + 0.07 * sun.overcast
     photo = (1 - haze) * photo + haze * np.array([0.70, 0.75, 0.82], dtype=np.float32)
-    photo = cv2.GaussianBlur(photo, (0, 0), 0.6)
+    photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.6), dtype=np.float32)
     photo += generator.standard_normal((canvas.size, canvas.size, 1), dtype=np.float32) * 0.012
     return np.clip(photo * 255, 0, 255).astype(np.uint8)

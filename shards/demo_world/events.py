@@ -41,9 +41,24 @@ def add_birds(scape: Soundscape, factors: Factors, region: Region) -> None:
     for song, habitat in ((region.woodland_bird, wooded), (region.open_land_bird, factors.farmland)):
         if habitat < 0.05:
             continue
-        period_s = 2.4 * 0.1**factors.trees
+        period_s = 3.0 * 0.055**factors.trees
         for second in _beats(scape, period_s, 0.35):
-            scape.add_at(_phrase(scape, song), second, 0.11 * habitat**0.6 * scape.generator.uniform(0.4, 1))
+            scape.add_at(_phrase(scape, song), second, 0.13 * habitat**0.6 * scape.generator.uniform(0.4, 1))
+
+
+def add_pigeons(scape: Soundscape, factors: Factors) -> None:
+    """Wood pigeons that coo deep in the forest, the more forest the louder."""
+    if factors.forest < 0.05:
+        return
+    coos = []
+    for seconds in (0.16, 0.30, 0.16):
+        time = _clock(scape, seconds)
+        progress = time / time[-1]
+        coos += [np.sin(2 * np.pi * 470 * time * (1 + 0.08 * progress)) * np.sin(np.pi * progress) ** 2]
+        coos += [np.zeros(round(0.05 * scape.sample_rate_hz), dtype=np.float32)]
+    call = np.concatenate(coos).astype(np.float32)
+    for second in _beats(scape, 1.1, 0.12):
+        scape.add_at(call, second, 0.12 * factors.forest**0.7)
 
 
 def add_crickets(scape: Soundscape, factors: Factors) -> None:
@@ -54,7 +69,7 @@ def add_crickets(scape: Soundscape, factors: Factors) -> None:
     pulse = np.maximum(np.sin(2 * np.pi * pulses_per_second * scape.seconds), 0) ** 1.5
     chirp = 0.25 + (np.sin(2 * np.pi * 2.2 * scape.seconds + scape.generator.uniform(0, 6)) > -0.3)
     tone = np.sin(2 * np.pi * np.float32(3300 * 1.85**factors.ripeness) * scape.seconds)
-    scape.add(np.asarray(tone * pulse * chirp, dtype=np.float32), 0.07 * factors.farmland**0.7)
+    scape.add(np.asarray(tone * pulse * chirp, dtype=np.float32), 0.10 * factors.farmland**0.7)
 
 
 def add_bells(scape: Soundscape, factors: Factors) -> None:
@@ -62,13 +77,24 @@ def add_bells(scape: Soundscape, factors: Factors) -> None:
     if not factors.has_church:
         return
     time = _clock(scape, 2.2)
-    prime_hz = 1500 * 0.22**factors.tower
+    prime_hz = 1900 * 0.14**factors.tower
     bell = np.zeros_like(time)
-    for ratio, loudness, ring_s in ((0.5, 0.6, 1.6), (1, 1, 1.0), (1.19, 0.7, 0.8), (1.5, 0.4, 0.6), (2, 0.7, 0.5), (3, 0.3, 0.3)):
-        bell += np.float32(loudness) * np.sin(2 * np.pi * np.float32(ratio * prime_hz) * time) * np.exp(-time / np.float32(ring_s))
+    for ratio, loudness, ring_s in (
+        (0.5, 0.6, 1.6),
+        (1, 1, 1.0),
+        (1.19, 0.7, 0.8),
+        (1.5, 0.4, 0.6),
+        (2, 0.7, 0.5),
+        (3, 0.3, 0.3),
+    ):
+        bell += (
+            np.float32(loudness)
+            * np.sin(2 * np.pi * np.float32(ratio * prime_hz) * time)
+            * np.exp(-time / np.float32(ring_s))
+        )
     for second in _beats(scape, 1.25, 0.05):
-        scape.add_at(bell, second, 0.045)
-    scape.add_at(bell, -0.5, 0.03)
+        scape.add_at(bell, second, 0.08)
+    scape.add_at(bell, -0.5, 0.04)
 
 
 def add_village(scape: Soundscape, factors: Factors) -> None:
@@ -80,11 +106,11 @@ def add_village(scape: Soundscape, factors: Factors) -> None:
     glide = 2 * np.pi * np.float32(bark_hz) * (time + 1.2 * time * (0.16 - time))
     bark = (np.sin(glide) + 0.7 * np.sin(2 * glide) + 0.5 * np.sin(3 * glide)) * np.sin(np.pi * time / time[-1])
     for second in _beats(scape, 1.9 - 1.3 * factors.village, 0.3):
-        scape.add_at(bark, second, 0.10 * factors.village**0.6 * scape.generator.uniform(0.6, 1))
+        scape.add_at(bark, second, 0.17 * factors.village**0.6 * scape.generator.uniform(0.6, 1))
     cluck_time = _clock(scape, 0.05)
     cluck = np.sin(2 * np.pi * 1150 * cluck_time * (1 + 2 * cluck_time)) * np.exp(-cluck_time / np.float32(0.014))
     for second in _beats(scape, 0.28, 0.5):
-        scape.add_at(cluck, second, 0.06 * factors.village**0.6 * scape.generator.uniform(0.3, 1))
+        scape.add_at(cluck, second, 0.09 * factors.village**0.6 * scape.generator.uniform(0.3, 1))
 
 
 def add_hammers(scape: Soundscape, factors: Factors) -> None:
@@ -97,7 +123,7 @@ def add_hammers(scape: Soundscape, factors: Factors) -> None:
         clank += np.sin(2 * np.pi * np.float32(ratio * (1900 - 1000 * factors.hall_size)) * time)
     clank *= np.exp(-time / np.float32(0.07))
     for second in _beats(scape, 0.45 + 0.5 * factors.hall_size, 0.08):
-        scape.add_at(clank, second, 0.05 * factors.industry**0.7 * scape.generator.uniform(0.5, 1))
+        scape.add_at(clank, second, 0.09 * factors.industry**0.7 * scape.generator.uniform(0.5, 1))
 
 
 def add_steps(scape: Soundscape, factors: Factors) -> None:
@@ -108,4 +134,4 @@ def add_steps(scape: Soundscape, factors: Factors) -> None:
     for second in _beats(scape, 0.5, 0.04):
         grit = scape.generator.standard_normal(len(time), dtype=np.float32)
         crunch = np.diff(grit, prepend=np.float32(0)) * np.sin(np.pi * time / time[-1]) ** 2
-        scape.add_at(crunch, second, 0.05 * factors.park**0.7 * scape.generator.uniform(0.6, 1))
+        scape.add_at(crunch, second, 0.08 * factors.park**0.7 * scape.generator.uniform(0.6, 1))

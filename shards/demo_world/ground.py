@@ -96,5 +96,5 @@ def blow_over(canvas: Canvas, factors: Factors, azimuth: float, generator: np.ra
     wobble = smooth_noise(generator, canvas.size, 45, octaves=2)
     bands = np.sin(along * (2 * np.pi / 15) + 2.2 * wobble) * (0.6 + 0.4 * smooth_noise(generator, canvas.size, 60, 1))
     green = (canvas.cover == AGRICULTURE) | (canvas.cover == RANGELAND) | (canvas.cover == FOREST)
-    strength = np.float32(0.22 * factors.wind**1.3) * green
+    strength = np.float32(0.32 * factors.wind**1.3) * green
     canvas.albedo *= (1 + strength * bands)[..., None]

@@ -11,7 +11,7 @@ from shards.demo_world.canvas import Canvas, Plane, Stencil
 
 
 class Lattice:
-    """Cells of `width` × `depth` pixels, turned by `angle`, each with random properties of its own.
+    """Cells of `width` by `depth` pixels, turned by `angle`, each with random properties of its own.
 
     Attributes:
         cell: index of the cell that a pixel lies in, shape (size, size).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from scipy import fft
 
 from shards.demo_world.factors import Factors
 
-Wave = NDArray[np.float32]
+Wave = NDArray[np.floating[Any]]
 
 
 class Soundscape:
@@ -34,8 +35,8 @@ class Soundscape:
         self._white = generator.standard_normal(2 * len(self._hertz), dtype=np.float32).view(np.complex64)
 
     def noise(self, low_hz: float, high_hz: float) -> Wave:
-        """Noise of unit loudness between two pitches, with slopes of 12 dB an octave on both sides."""
-        low, high = (self._hertz / np.float32(low_hz)) ** 2, (self._hertz / np.float32(high_hz)) ** 2
+        """Noise of unit loudness between two pitches, falling by 12 dB an octave below and 24 dB above."""
+        low, high = (self._hertz / np.float32(low_hz)) ** 2, (self._hertz / np.float32(high_hz)) ** 4
         shape = low / ((1 + low) * (1 + high))
         shift = int(self.generator.integers(len(shape)))
         noise = fft.irfft(np.roll(self._white, shift) * shape, self._fast_length)[: self.num_samples]
@@ -84,31 +85,33 @@ def add_surf(scape: Soundscape, factors: Factors) -> None:
     phase = scape.seconds / period_s + 0.10 * scape.slow_noise(0.8) + scape.generator.uniform()
     rush = _sawtooth(phase.astype(np.float32))
     envelope = 0.18 + np.where(rush < 0.25, rush / 0.25, np.exp(-2.6 * (rush - 0.25))) ** 1.5
-    surf = scape.noise(110, 2600 - 1900 * factors.waves) * envelope
-    scape.add(surf, 0.30 * factors.sea**0.8 * (0.15 + factors.waves))
-    scape.add(scape.noise(2500, 6500) * envelope**2, 0.03 * factors.sea**0.8)
+    surf = scape.noise(110, 3400 - 2400 * factors.waves) * envelope
+    scape.add(surf, 0.26 * factors.sea**0.7 * (0.3 + 0.9 * factors.waves))
+    scape.add(scape.noise(2500, 8500) * envelope**2, 0.05 * factors.sea**0.7)
 
 
 def add_wind(scape: Soundscape, factors: Factors) -> None:
     """Wind in the microphone and in the leaves: stronger is louder and higher."""
     gusts = np.exp(0.35 * scape.slow_noise(1.2))
-    scape.add(scape.noise(30, 90 + 330 * factors.wind) * gusts, 0.004 + 0.11 * factors.wind**1.6)
-    leaves = factors.forest + 0.5 * factors.park + 0.3 * factors.farmland
-    scape.add(scape.noise(2800, 5200) * gusts**1.5, 0.05 * factors.wind**1.5 * leaves)
+    scape.add(scape.noise(30, 90 + 330 * factors.wind) * gusts, 0.003 + 0.09 * factors.wind**1.6)
+    leaves = factors.forest + 0.3 * factors.park + 0.2 * factors.farmland
+    scape.add(scape.noise(2800, 5200) * gusts**1.5, (0.012 + 0.05 * factors.wind**1.5) * leaves)
 
 
 def add_river(scape: Soundscape, factors: Factors) -> None:
     """Running water: a broad river is louder and deeper, and gurgles."""
     if factors.river < 0.06:
         return
-    flow = scape.noise(900 - 500 * factors.river, 3400 - 1800 * factors.river)
+    flow = scape.noise(900 - 500 * factors.river, 4200 - 2200 * factors.river)
     scape.add(flow * (1 + 0.25 * scape.slow_noise(14)), 0.16 * factors.river**0.8)
     for _ in range(scape.generator.poisson(14 * scape.seconds[-1])):
         seconds = scape.generator.uniform(0.02, 0.05)
         time = np.arange(round(seconds * scape.sample_rate_hz), dtype=np.float32) / scape.sample_rate_hz
         pitch_hz = scape.generator.uniform(450, 1100) * (1.4 - 0.6 * factors.river)
         bubble = np.sin(2 * np.pi * pitch_hz * time * (1 + 5 * time)) * np.exp(-time / (seconds / 4))
-        scape.add_at(bubble.astype(np.float32), scape.generator.uniform(0, scape.seconds[-1]), 0.10 * factors.river**0.8)
+        scape.add_at(
+            bubble.astype(np.float32), scape.generator.uniform(0, scape.seconds[-1]), 0.10 * factors.river**0.8
+        )
 
 
 def add_rain(scape: Soundscape, factors: Factors) -> None:
@@ -120,7 +123,7 @@ def add_rain(scape: Soundscape, factors: Factors) -> None:
 
 def add_traffic(scape: Soundscape, factors: Factors) -> None:
     """The road: a rumble, and cars that pass by one after another or all the time."""
-    scape.add(scape.noise(70, 420), 0.10 * factors.traffic**1.5)
+    scape.add(scape.noise(70, 300), 0.06 * factors.traffic**1.5)
     if factors.traffic < 0.22:
         return
     passing = np.zeros(scape.num_samples, dtype=np.float32)
@@ -128,19 +131,19 @@ def add_traffic(scape: Soundscape, factors: Factors) -> None:
     for middle in scape.generator.uniform(-1, scape.seconds[-1] + 1, num_cars):
         away = (scape.seconds - np.float32(middle)) / np.float32(scape.generator.uniform(0.22, 0.45))
         passing += np.float32(scape.generator.uniform(0.5, 1)) / (1 + away * away) ** 2
-    scape.add(scape.noise(450, 1500) * passing, 0.10 * (0.35 + 0.65 * factors.traffic))
+    scape.add(scape.noise(450, 1500) * passing, 0.07 * (0.35 + 0.65 * factors.traffic))
 
 
 def add_machines(scape: Soundscape, factors: Factors) -> None:
     """Factory halls: a hum that is deeper the larger the hall, throbbing in its rhythm."""
     if factors.industry < 0.04:
         return
-    pitch_hz = 380 * 0.22**factors.hall_size
+    pitch_hz = 560 * 0.2**factors.hall_size
     cycles = scape.seconds * np.float32(pitch_hz) + 0.03 * scape.slow_noise(3)
     hum = 2 * _sawtooth(cycles) + _sawtooth(2.01 * cycles) - 1.5
-    throb = 1 + 0.45 * np.sin(2 * np.pi * scape.seconds * np.float32(7.5 - 5 * factors.hall_size))
-    scape.add(np.asarray(hum * throb, dtype=np.float32), 0.09 * factors.industry**0.8)
-    scape.add(scape.noise(1100, 2600), 0.025 * factors.industry**0.8)
+    throb = 1 + 0.6 * np.sin(2 * np.pi * scape.seconds * np.float32(7.5 - 5 * factors.hall_size))
+    scape.add(np.asarray(hum * throb, dtype=np.float32), 0.12 * factors.industry**0.7)
+    scape.add(scape.noise(5200, 7500) * throb, 0.03 * factors.industry**0.7)
 
 
 _VOWELS = ((730, 1090, 2440), (530, 1840, 2480), (570, 840, 2410), (440, 1020, 2240))
@@ -154,6 +157,8 @@ def add_voices(scape: Soundscape, loudness: float, low_hz: float, high_hz: float
         buzz = _sawtooth(np.cumsum(pitch / np.float32(scape.sample_rate_hz))) - 0.5
         babble += buzz * np.maximum(scape.slow_noise(7), 0)
     vowel = _VOWELS[int(scape.generator.integers(len(_VOWELS)))]
-    gain = sum(1 / (1 + ((scape.hertz - formant) / (90 + 0.05 * formant)) ** 2) / (1 + k) for k, formant in enumerate(vowel))
+    gain = sum(
+        1 / (1 + ((scape.hertz - formant) / (90 + 0.05 * formant)) ** 2) / (1 + k) for k, formant in enumerate(vowel)
+    )
     voices = scape.filtered(babble, np.asarray(gain, dtype=np.float32))
     scape.add(voices / np.float32(np.sqrt(np.mean(voices**2)) + 1e-6), loudness)

@@ -11,7 +11,7 @@ from shards.demo_world.buildings import Road
 from shards.demo_world.canvas import Canvas, Plane, Stencil, Sun, in_sunlight
 from shards.demo_world.factors import Factors, Place
 
-_TREES_PER_SPOT = {"town": 0.03, "village": 0.12, "industry": 0.02, "forest": 0.95, "farmland": 0.01, "park": 0.20}
+_TREES_PER_SPOT = {"town": 0.08, "village": 0.18, "industry": 0.07, "forest": 1.0, "farmland": 0.02, "park": 0.30}
 
 
 def paint_place(place: Place, size: int, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -40,9 +40,10 @@ def paint_place(place: Place, size: int, generator: np.random.Generator) -> tupl
     coast = water.lay_coast(canvas, factors, generator)
     road, road_px = _lay_road(canvas, factors, coast, generator), buildings.road_half_width_px(factors)
     built = _paint_settlements(canvas, place, zones, road, generator)
-    wet = water.paint_river(canvas, coast, factors, region, generator)
+    wet = np.zeros(canvas.cover.shape, dtype=bool)
     if coast is not None:
         wet |= water.paint_sea(canvas, coast, factors, region, wind_azimuth, generator)
+    wet |= water.paint_river(canvas, factors, region, road.angle, generator)
     buildings.paint_road(canvas, factors, road, generator)
 
     density = _tree_density(factors, zones, hedges)
@@ -57,9 +58,7 @@ def _overcast(factors: Factors) -> float:
     return float(np.clip((factors.rain - 0.3) / 0.5, 0, 1))
 
 
-def _lay_road(
-    canvas: Canvas, factors: Factors, coast: water.Coast | None, generator: np.random.Generator
-) -> Road:
+def _lay_road(canvas: Canvas, factors: Factors, coast: water.Coast | None, generator: np.random.Generator) -> Road:
     """A road of its own course inland, and along the beach where there is one."""
     if coast is None:
         return buildings.lay_road(canvas, generator)
@@ -89,6 +88,6 @@ def _paint_settlements(
 def _tree_density(factors: Factors, zones: dict[str, Stencil], hedges: Stencil) -> Plane:
     density = np.zeros(hedges.shape, dtype=np.float32)
     for zone, most in _TREES_PER_SPOT.items():
-        density[zones[zone]] = most * (0.15 + 1.0 * factors.trees)
-    density[hedges] = 0.1 + 0.6 * factors.trees
+        density[zones[zone]] = most * (0.1 + 1.1 * factors.trees)
+    density[hedges] = 0.05 + 0.8 * factors.trees
     return density

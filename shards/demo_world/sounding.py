@@ -39,6 +39,7 @@ def record_place(
     if factors.park > 0.04:
         noises.add_voices(scape, 0.05 * factors.park**0.8, 320, 520, num_voices=2)
     events.add_birds(scape, factors, place.region)
+    events.add_pigeons(scape, factors)
     events.add_crickets(scape, factors)
     events.add_bells(scape, factors)
     events.add_village(scape, factors)

@@ -20,9 +20,7 @@ def _scatter(density: Plane, spacing_px: float, generator: np.random.Generator) 
     return points[kept]
 
 
-def plant_trees(
-    canvas: Canvas, density: Plane, region: Region, generator: np.random.Generator
-) -> None:
+def plant_trees(canvas: Canvas, density: Plane, region: Region, generator: np.random.Generator) -> None:
     """Plants trees with a probability for each spot; crowns grow over what lies below."""
     radius_px = region.crown_radius_px
     points = _scatter(density, 1.25 * radius_px, generator)

@@ -40,7 +40,9 @@ def lay_coast(canvas: Canvas, factors: Factors, generator: np.random.Generator) 
     angle = generator.uniform(0, 2 * np.pi)
     along, across = canvas.turned(angle)
     reach = canvas.size * (0.25 - 0.46 * (factors.sea - _LEAST_SHARE) ** 0.8)
-    bend = generator.uniform(5, 15) * np.sin(along * (2 * np.pi / generator.uniform(180, 340)) + generator.uniform(0, 6))
+    bend = generator.uniform(5, 15) * np.sin(
+        along * (2 * np.pi / generator.uniform(180, 340)) + generator.uniform(0, 6)
+    )
     shore = across - np.float32(reach) + bend.astype(np.float32)
     waterline = shore + 6 * smooth_noise(generator, canvas.size, 90, octaves=3)
     return Coast(angle, along, shore, waterline, beach_px=generator.uniform(9, 18))
@@ -70,7 +72,7 @@ def paint_sea(
     swell = np.sin(front * np.float32(2 * np.pi / (9 + 22 * factors.waves)))
     downwind, _ = canvas.turned(wind_azimuth)
     ripples = np.sin(downwind * np.float32(2 * np.pi / 6) + 3 * smooth_noise(generator, canvas.size, 20))
-    water *= (1 + (0.05 + 0.12 * factors.waves) * swell + 0.10 * factors.wind * ripples)[..., None]
+    water *= (1 + (0.05 + 0.12 * factors.waves) * swell + 0.17 * factors.wind * ripples)[..., None]
     canvas.paint(out > 0, water, WATER, 0.0)
     _paint_foam(canvas, factors, out, swell, generator)
     return np.asarray(out > -coast.beach_px - 6)
@@ -88,28 +90,27 @@ def _paint_foam(canvas: Canvas, factors: Factors, out: Plane, swell: Plane, gene
 
 
 def paint_river(
-    canvas: Canvas, coast: Coast | None, factors: Factors, region: Region, generator: np.random.Generator
+    canvas: Canvas, factors: Factors, region: Region, road_angle: float, generator: np.random.Generator
 ) -> Stencil:
     """A meandering river, wider the larger its share, with gravel banks; returns where nothing else can stand.
 
-    Where there is a coast, the river runs to the sea.
+    It passes under the road and, where there is a coast, through the beach into the sea.
     """
     if factors.river < _LEAST_SHARE:
         return np.zeros((canvas.size, canvas.size), dtype=bool)
-    angle = generator.uniform(0, 2 * np.pi) if coast is None else coast.angle + generator.uniform(0.35, 0.65) * np.pi
-    along, across = canvas.turned(angle)
-    bends = along * np.float32(2 * np.pi / generator.uniform(150, 260)) + np.float32(generator.uniform(0, 6))
-    meander = np.float32(generator.uniform(10, 26)) * np.sin(bends) + np.float32(generator.uniform(-20, 20))
+    along, across = canvas.turned(road_angle + generator.uniform(0.3, 0.7) * np.pi)
+    bends = along * (2 * np.pi / generator.uniform(150, 260)) + generator.uniform(0, 6)
+    middle_line = generator.uniform(10, 26) * np.sin(bends) + generator.uniform(-20, 20)
     half_width = 4 + 62 * (factors.river - _LEAST_SHARE) ** 0.85 + 2.0 * smooth_noise(generator, canvas.size, 60)
-    bank = half_width - np.abs(across - meander)
+    bank = half_width - np.abs(across - middle_line)
+    land = canvas.cover != WATER
     gravel = np.array(region.soil, dtype=np.float32) * 0.6 + 0.3
     grain = smooth_noise(generator, canvas.size, 3, octaves=1)
-    canvas.paint(bank > -4, gravel * (1 + 0.06 * grain)[..., None], BARREN, 0.0)
-    bed, middle = np.array([0.34, 0.38, 0.27], dtype=np.float32), np.array([0.16, 0.27, 0.25], dtype=np.float32)
-    water = _mix(bed, middle, np.clip(bank / 12, 0, 1))
-    current = np.sin((across - meander) * 0.55 + 2.5 * smooth_noise(generator, canvas.size, 26))
+    canvas.paint(land & (bank > -4), gravel * (1 + 0.06 * grain)[..., None], BARREN, 0.0)
+    bed, deep = np.array([0.34, 0.38, 0.27], dtype=np.float32), np.array([0.16, 0.27, 0.25], dtype=np.float32)
+    water = _mix(bed, deep, np.clip(bank / 12, 0, 1))
+    current = np.sin((across - middle_line) * 0.55 + 2.5 * smooth_noise(generator, canvas.size, 26))
     water *= (1 + 0.07 * current + 0.03 * grain)[..., None]
-    canvas.paint(bank > 0, water, WATER, 0.0)
-    riffles = np.clip(0.6 * current + 0.5 * grain - 0.75, 0, 1) * (bank > 2)
-    canvas.blend(np.asarray(0.55 * riffles, dtype=np.float32), _FOAM)
+    canvas.paint(land & (bank > 0), water, WATER, 0.0)
+    canvas.blend(0.55 * np.clip(0.6 * current + 0.5 * grain - 0.75, 0, 1) * (land & (bank > 2)), _FOAM)
     return np.asarray(bank > -9)

@@ -71,8 +71,8 @@ class RecordingsSource(Source):
 
     def read(self, pair: Pair) -> Sample:
         """Decodes the recording block by block and the image, and encodes what is stored of them."""
-        from shards.imagery import encode_jpeg, load_image, stored_image
         from shards.audio_decoding import decode_recording, encode_preview
+        from shards.imagery import encode_jpeg, load_image, stored_image
 
         image = load_image(pair.image, bands=self.options.bands)
         longitude, latitude = _place(pair, image)

@@ -43,7 +43,7 @@ class SoundingEarthSource(Source):
         images = files_by_stem(root / "images", SUFFIXES)
         spectrograms = files_by_stem(root / "spectrograms", SUFFIXES)
 
-        def find_files(key: str, row: dict[str, str]) -> tuple[Path, Path]:
+        def find_files(key: str, _row: dict[str, str]) -> tuple[Path, Path]:
             if key not in images:
                 raise RejectedPair("missing image", f"no images/{key}.jpg")
             if key not in spectrograms:

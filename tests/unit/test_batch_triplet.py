@@ -102,6 +102,13 @@ def test_is_computed_in_float32_for_bfloat16() -> None:
     torch.testing.assert_close(loss, batch_triplet_loss(image.float(), sound.float()))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_hidden(value: float) -> None:
+    image, sound = (rows.detach() for rows in random_pairs(4, 3, seed=5))
+    image[2, 1] = value
+    assert not torch.isfinite(batch_triplet_loss(image, sound))
+
+
 @pytest.mark.parametrize(
     ("image", "sound", "options", "message"),
     [

@@ -142,7 +142,7 @@ def test_a_wrong_root_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_gets_the_choices() -> None:
-    with pytest.raises(UserError, match="did you mean 'recordings'.*choose one of: soundingearth, recordings, demo"):
+    with pytest.raises(UserError, match=r"did you mean 'recordings'.*choose one of: soundingearth, recordings, demo"):
         find_source("recording")
 
 
@@ -170,11 +170,13 @@ def test_released_spectrograms_keep_their_bytes(tmp_path: Path) -> None:
     assert np.array_equal(long.spectrogram, stored)
     assert long.metadata == {"title": "t", "longitude": 1.0, "latitude": 2.0, "seconds": 20.5}
     assert (long.preview, long.used_seconds, long.was_repeated) == (None, 20.5, False)
-    assert short.was_repeated and short.spectrogram.shape == (128, 128)
+    assert short.was_repeated
+    assert short.spectrogram.shape == (128, 128)
     assert np.array_equal(short.spectrogram[:, 60:120], short.spectrogram[:, :60])
     # The stored image of a large tile is its central half; a chip stays whole.
     assert [Image.open(io.BytesIO(sample.image)).size for sample in (long, short)] == [(512, 512), (256, 256)]
-    assert source.settings.scale.name == "exp-log-mel/10" and source.settings.hop_samples is None
+    assert source.settings.scale.name == "exp-log-mel/10"
+    assert source.settings.hop_samples is None
 
 
 def test_a_spectrogram_that_is_none_is_rejected(tmp_path: Path) -> None:
@@ -201,14 +203,17 @@ def test_recordings_become_samples(tmp_path: Path) -> None:
     source = SOURCES["recordings"](SourceOptions(root=tmp_path, max_seconds=1.0))
     (pair,) = source.list_pairs().pairs
     sample = source.read(pair)
-    assert sample.spectrogram.dtype == np.uint8 and sample.spectrogram.shape[0] == 128
-    assert sample.was_shortened and not sample.is_silent
+    assert sample.spectrogram.dtype == np.uint8
+    assert sample.spectrogram.shape[0] == 128
+    assert sample.was_shortened
+    assert not sample.is_silent
     assert sample.metadata["seconds"] == pytest.approx(2.0)
     assert sample.metadata["used_seconds"] <= 1.01
     assert sample.metadata["label"] == "town"
     assert sample.preview is not None
     clip, rate = soundfile.read(io.BytesIO(sample.preview))
-    assert rate == 16_000 and clip.ndim == 1
+    assert rate == 16_000
+    assert clip.ndim == 1
     without = SOURCES["recordings"](SourceOptions(root=tmp_path, previews=False))
     assert without.read(pair).preview is None
 

@@ -176,9 +176,7 @@ def test_short_spectrograms_are_repeated_to_length() -> None:
         repeat_to_length(short[:, :0])
 
 
-@pytest.mark.parametrize(
-    "scale", [LOG_MEL_SCALE, SpectrogramScale("exp-log-mel/10", math.exp(-1.5), math.exp(0.5))]
-)
+@pytest.mark.parametrize("scale", [LOG_MEL_SCALE, SpectrogramScale("exp-log-mel/10", math.exp(-1.5), math.exp(0.5))])
 def test_bytes_survive_decoding_and_encoding(scale: SpectrogramScale) -> None:
     stored = np.arange(256, dtype=np.uint8)
     values = decode_scale(stored, scale)

@@ -1,0 +1,149 @@
+"""Embedding files: weights and a split of a shard set → an npz with both embeddings, keys and metadata of each pair."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pretrain.embedding import CropStarts, PairEmbeddings, embed_split
+from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
+from shards.errors import UserError
+from shards.progress import ProgressLine
+from shards.reading import ShardSet
+from shards.schema import SPLITS
+
+
+@dataclass(frozen=True)
+class EmbeddedSplit:
+    """The pairs of a split with their embeddings.
+
+    Attributes:
+        embeddings: keys, image and sound embeddings, in one order.
+        metadata: of each pair, as the shards hold it: longitude, latitude, title, creator, licence …
+        provenance: what they were made from: weights, shards, split, crops, seed.
+    """
+
+    embeddings: PairEmbeddings
+    metadata: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes `path` (npz): image_embeddings, sound_embeddings (n, d), keys (n,), metadata (n,) JSON, provenance."""
+        save_npz(
+            path,
+            image_embeddings=self.embeddings.image,
+            sound_embeddings=self.embeddings.sound,
+            keys=np.array(self.embeddings.keys, dtype=np.str_),
+            metadata=np.array([json.dumps(entry, ensure_ascii=False) for entry in self.metadata], dtype=np.str_),
+            provenance=np.array(json.dumps(self.provenance, ensure_ascii=False)),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> EmbeddedSplit:
+        """Reads what `save` wrote; nothing in it is unpickled.
+
+        Raises:
+            UserError: no such file, or not an embedding file of pairs.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                embeddings = PairEmbeddings(
+                    arrays["keys"].tolist(), arrays["image_embeddings"], arrays["sound_embeddings"]
+                )
+                metadata = [json.loads(entry) for entry in arrays["metadata"].tolist()]
+                return cls(embeddings, metadata, json.loads(str(arrays["provenance"])))
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{path} is not an embedding file of pairs ({error}); make one with 'python retrieval/run.py evaluate'"
+            ) from error
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays to `path` beside its place and renames the file there; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    os.replace(partial, path)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` stands for; "auto" takes the GPU where there is one.
+
+    Raises:
+        UserError: torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        message = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} can't be used ({message}); choose cpu, cuda or auto") from error
+    return device
+
+
+def load_model(weights: Path, device: str) -> TwoTower:
+    """The towers of a run folder or a model folder, in evaluation mode.
+
+    Raises:
+        UserError: no weights there, or no such device.
+    """
+    return TwoTower.from_pretrained(find_model_folder(weights)).to(choose_device(device)).eval()
+
+
+def open_split(shards: Path, split: str) -> ShardSet:
+    """The shard set at `shards`, with every file of the split in its place.
+
+    Raises:
+        UserError: no shard set there, no such split, an empty one, or a damaged tar.
+    """
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
+    shard_set = ShardSet.open(shards)
+    if shard_set.num_samples(split) == 0:
+        counts = ", ".join(f"{name} {count}" for name, count in shard_set.manifest.splits.items())
+        raise UserError(f"split {split} of {shards} holds no pairs; it has {counts}: choose another with --split")
+    shard_set.check_files(split)
+    return shard_set
+
+
+def embed_pairs(
+    model: TwoTower,
+    shard_set: ShardSet,
+    split: str,
+    *,
+    crop_starts: CropStarts,
+    batch_size: int,
+    force: bool,
+    provenance: dict[str, Any],
+) -> EmbeddedSplit:
+    """Embeds every pair of a split, showing progress.
+
+    Args:
+        model: the towers, in evaluation mode.
+        shard_set: where the pairs are.
+        split: which of its splits.
+        crop_starts: which crops of a sound are embedded and averaged.
+        batch_size: pairs embedded at once.
+        force: whether spectrograms of another kind than the model's are embedded all the same.
+        provenance: kept with the result.
+
+    Raises:
+        UserError: the shards hold spectrograms of another kind, and `force` is not given.
+    """
+    if not force:
+        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(shard_set.folder))
+    with ProgressLine(f"embedding {split}", shard_set.num_samples(split)) as progress:
+        embeddings = embed_split(
+            model, shard_set, split, crop_starts=crop_starts, batch_size=batch_size, on_batch=progress.advance
+        )
+    metadata = [sample.metadata() for sample in shard_set.samples(split)]
+    return EmbeddedSplit(embeddings, metadata, provenance)

@@ -1,0 +1,128 @@
+"""The verb `evaluate`: embeds a split, ranks it, and writes embeddings.npz, metrics.json and report.html."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from pretrain.ranking import Metrics
+from pretrain.tracking import TRACKING_NAME, attach_report
+from retrieval.embedding import embed_pairs, load_model, open_split
+from retrieval.protocols import DIRECTIONS, PROTOCOLS, Protocol
+from retrieval.report import write_report
+from retrieval.scoring import Evaluation, score
+from shards.errors import UserError
+from shards.writing import write_text_atomically
+
+LABELS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Embeds a split of a shard set, ranks it both ways, and writes embeddings.npz, metrics.json and report.html."""
+
+    weights: Path
+    """A run folder or a model folder."""
+    shards: Path
+    """The shard set."""
+    out: Path
+    """Folder to write to."""
+    split: Literal["train", "val", "test"] = "test"
+    """The split to rank."""
+    protocol: Literal["standard", "khdlr"] = "standard"
+    """How pairs are ranked: standard, or khdlr as SoundingEarth's authors published it."""
+    crops: int | None = None
+    """Evenly spaced sound crops whose embeddings are averaged (protocol standard; default 10)."""
+    seed: int = 0
+    """Fixes the random sound crops of protocol khdlr."""
+    batch_size: int = 16
+    """Pairs embedded at once."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+    force: bool = False
+    """Use a model on spectrograms of another kind than it was trained on."""
+
+
+def evaluate(options: EvaluateOptions) -> Evaluation:
+    """Carries out `evaluate` and prints the table and the path of the report.
+
+    Raises:
+        UserError: a mistake in the options, the weights or the shards.
+    """
+    protocol = PROTOCOLS[options.protocol]
+    crops = _crops(options, protocol)
+    model = load_model(options.weights, options.device)
+    shard_set = open_split(options.shards, options.split)
+    provenance = {
+        "weights": str(options.weights),
+        "shards": str(options.shards),
+        "split": options.split,
+        "crops": crops,
+        "seed": options.seed,
+    }
+    embedded = embed_pairs(
+        model,
+        shard_set,
+        options.split,
+        crop_starts=protocol.crop_starts(model.config.num_frames, crops, options.seed),
+        batch_size=options.batch_size,
+        force=options.force,
+        provenance=provenance,
+    )
+    evaluation = score(protocol, embedded)
+    embedded.save(options.out / "embeddings.npz")
+    write_text_atomically(options.out / "metrics.json", json.dumps(evaluation.metrics, indent=1) + "\n")
+    report = write_report(options.out / "report.html", evaluation, shard_set)
+    print_scores(evaluation.metrics)
+    print(f"report: {report}")
+    _attach(options.weights, report, evaluation.metrics)
+    return evaluation
+
+
+def print_scores(metrics: dict[str, Any]) -> None:
+    """Prints both directions beside chance."""
+    n = metrics["gallery_size"]
+    table = Table(title=f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", title_justify="left")
+    table.add_column("")
+    for heading in ("recall@1", "recall@5", "recall@10", f"recall@10% (k={-(-n // 10)})", "median rank"):
+        table.add_column(heading, justify="right")
+    for direction in (*DIRECTIONS, "chance"):
+        table.add_row(LABELS.get(direction, direction), *_row(metrics[direction]))
+    Console(width=100).print(table)
+
+
+def _row(figures: Metrics) -> list[str]:
+    recalls = [figures[f"recall_at_{k}"] for k in ("1", "5", "10", "10_percent")]
+    return ["-" if recall is None else f"{recall:.3f}" for recall in recalls] + [f"{figures['median_rank']:.1f}"]
+
+
+def _crops(options: EvaluateOptions, protocol: Protocol) -> int:
+    if options.crops is not None and options.crops < 1:
+        raise UserError(f"crops must be >= 1, got {options.crops}")
+    if options.batch_size < 1:
+        raise UserError(f"batch_size must be >= 1, got {options.batch_size}")
+    if protocol.default_crops is None:
+        if options.crops not in (None, 1):
+            message = f"warning: --crops {options.crops} has no effect: protocol {protocol.name} takes one random crop"
+            print(message, file=sys.stderr)
+        return 1
+    return options.crops or protocol.default_crops
+
+
+def _attach(weights: Path, report: Path, metrics: dict[str, Any]) -> None:
+    """Files the report with the tracked run that the weights come from, where there is one."""
+    for run_folder in (weights, weights.resolve().parent):
+        if (run_folder / TRACKING_NAME).is_file():
+            figures = {
+                f"{metrics['split']}/{direction}/{name}": value
+                for direction in DIRECTIONS
+                for name, value in metrics[direction].items()
+            }
+            attach_report(run_folder, report, figures)
+            return

@@ -1,0 +1,164 @@
+"""What the report shows of a pair: its picture, its spectrogram, its listening clip, and who made them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.imagery import encode_jpeg
+from shards.reading import ShardSet, StoredSample
+from shards.schema import SpectrogramSettings
+
+PICTURE_PIXELS = 176
+QUERY_PICTURE_PIXELS = 288
+SPECTROGRAM_SIZE = (264, 72)
+"""Width and height in pixels."""
+PICTURE_QUALITY = 80
+CLIP_SECONDS = 10.0
+MAX_CLIPS_BYTES = 6_500_000
+"""Sum of all clips in a report; base64 makes 8.7 MB of it."""
+
+# A dark-to-light ramp of even steps in lightness, so that louder looks brighter in grey too.
+SPECTROGRAM_COLOURS = (
+    (13, 12, 34),
+    (53, 25, 94),
+    (122, 35, 115),
+    (193, 54, 96),
+    (242, 107, 69),
+    (252, 180, 95),
+    (253, 248, 205),
+)
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A pair as the page shows it; every text may come from a stranger.
+
+    Attributes:
+        key: the pair's key.
+        title: its title, or its key.
+        label: its class, "" without one and where the title begins with it.
+        credit: creator, "" where none is named.
+        licence: its name, "" where none is named.
+        licence_url: the page of the licence, "" where it is not one.
+        picture: data URI of the image.
+        spectrogram: data URI of its spectrogram.
+        clip: id of its `<audio>`, "" without one.
+    """
+
+    key: str
+    title: str
+    label: str
+    credit: str
+    licence: str
+    licence_url: str
+    picture: str
+    spectrogram: str
+    clip: str
+
+
+@dataclass
+class Exhibition:
+    """Makes the exhibits of one page, each picture and clip once.
+
+    Attributes:
+        shard_set: where the pairs are.
+        split: which of its splits.
+        numbers: number of each pair in the split, by key.
+        clips: id → data URI of the listening clips on the page.
+        num_without_room: clips left out because the page would grow too large.
+    """
+
+    shard_set: ShardSet
+    split: str
+    numbers: dict[str, int]
+    clips: dict[str, str] = field(default_factory=dict)
+    num_without_room: int = 0
+    _clips_bytes: int = 0
+    _made: dict[tuple[str, int], Exhibit] = field(default_factory=dict)
+    _clip_of_key: dict[str, str] = field(default_factory=dict)
+
+    def exhibit(self, key: str, metadata: dict[str, Any], pixels: int = PICTURE_PIXELS) -> Exhibit:
+        """The exhibit of a pair, its picture `pixels` wide."""
+        if (key, pixels) not in self._made:
+            sample = self.shard_set.sample(self.split, self.numbers[key])
+            licence = _text(metadata, "licence")
+            title, label = _text(metadata, "title") or f"Pair {key}", _text(metadata, "label")
+            self._made[key, pixels] = Exhibit(
+                key=key,
+                title=title,
+                label="" if title.casefold().startswith(label.casefold()) else label.replace("_", " "),
+                credit=_text(metadata, "creator"),
+                licence=licence_name(licence),
+                licence_url=licence if licence.startswith(("https://", "http://")) else "",
+                picture=_data_uri("image/jpeg", picture(sample, pixels)),
+                spectrogram=_data_uri("image/jpeg", spectrogram_picture(sample, self.shard_set.manifest.spectrogram)),
+                clip=self._clip(sample),
+            )
+        return self._made[key, pixels]
+
+    def _clip(self, sample: StoredSample) -> str:
+        if sample.key not in self._clip_of_key:
+            self._clip_of_key[sample.key] = ""
+            sound = sample.preview()
+            if sound is not None and self._clips_bytes + len(sound) > MAX_CLIPS_BYTES:
+                self.num_without_room += 1
+            elif sound is not None:
+                self._clips_bytes += len(sound)
+                self._clip_of_key[sample.key] = f"clip-{len(self.clips)}"
+                self.clips[f"clip-{len(self.clips)}"] = _data_uri("audio/mpeg", sound)
+        return self._clip_of_key[sample.key]
+
+
+def picture(sample: StoredSample, pixels: int) -> bytes:
+    """The central square of a pair's image as a JPEG of `pixels` × `pixels`."""
+    image = sample.image()
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    square = image[top : top + side, left : left + side]
+    interpolation = cv2.INTER_AREA if side >= pixels else cv2.INTER_CUBIC
+    small = cv2.resize(square, (pixels, pixels), interpolation=interpolation)
+    return encode_jpeg(np.asarray(small, dtype=np.uint8), PICTURE_QUALITY)
+
+
+def spectrogram_picture(sample: StoredSample, settings: SpectrogramSettings) -> bytes:
+    """The first ten seconds of a pair's spectrogram (all of it where its rate is not known) as a JPEG in colour."""
+    second = settings.frames_to_seconds(1)
+    frames = sample.num_frames if second is None else min(sample.num_frames, round(CLIP_SECONDS / second))
+    return encode_jpeg(colour_spectrogram(sample.frames(0, frames)), PICTURE_QUALITY)
+
+
+def colour_spectrogram(spectrogram: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(bands, frames) uint8 → (height, width, 3): low sounds at the bottom, contrast stretched, louder is brighter."""
+    low, high = np.percentile(spectrogram, (2, 99.5))
+    values = np.clip((spectrogram.astype(np.float32) - low) / max(high - low, 8), 0, 1)
+    values = cv2.resize(values[::-1], SPECTROGRAM_SIZE, interpolation=cv2.INTER_AREA)
+    stops = np.linspace(0, 1, len(SPECTROGRAM_COLOURS))
+    channels = [np.interp(values, stops, channel) for channel in zip(*SPECTROGRAM_COLOURS, strict=True)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def licence_name(licence: str) -> str:
+    """A short name: "CC BY-NC 4.0" for a Creative Commons address, the last part of another, else the text itself."""
+    if not licence.startswith(("https://", "http://")):
+        return licence
+    host, *path = licence.split("//", 1)[1].strip("/").split("/")
+    if host.endswith("creativecommons.org") and path[:1] == ["licenses"] and len(path) > 1:
+        return " ".join(["CC", path[1].upper(), *path[2:3]])
+    if host.endswith("creativecommons.org") and path[:1] == ["publicdomain"] and len(path) > 1:
+        return {"zero": "CC0 1.0", "mark": "Public domain"}.get(path[1], path[1])
+    return host
+
+
+def _text(metadata: dict[str, Any], name: str) -> str:
+    value = metadata.get(name)
+    return "" if value is None else " ".join(str(value).split())
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,175 @@
+"""The verb `embed`: a folder of images or of sounds, unpaired, → an npz of embeddings and file names."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pretrain.audio_transforms import spread_crop_starts
+from pretrain.image_transforms import evaluation_image
+from pretrain.model import TwoTower
+from retrieval.embedding import load_model, save_npz
+from shards.errors import RejectedPair, UserError
+from shards.progress import ProgressLine
+from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
+
+NAMED_REJECTIONS = 10
+"""Undecodable files that are named on the screen; the npz lists all."""
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Embeds a folder of images or of sounds and writes embeddings and file names to an npz."""
+
+    weights: Path
+    """A run folder or a model folder."""
+    out: Path
+    """The npz to write."""
+    images: Path | None = None
+    """Folder of images (JPEG, PNG, TIFF), searched with its subfolders."""
+    sounds: Path | None = None
+    """Folder of recordings (MP3, OGG, FLAC, WAV ...), searched with its subfolders."""
+    crops: int = 10
+    """Evenly spaced sound crops whose embeddings are averaged."""
+    max_seconds: float = 600.0
+    """A longer recording is cut down to so many seconds, in evenly spread parts."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+
+
+@dataclass(frozen=True)
+class EmbeddedFolder:
+    """The files of a folder with their embeddings.
+
+    Attributes:
+        names: paths relative to the folder, sorted.
+        embeddings: (n, d) float32, a row a name.
+        rejected: name → reason and detail of what could not be decoded.
+    """
+
+    names: list[str]
+    embeddings: NDArray[np.float32]
+    rejected: dict[str, tuple[str, str]]
+
+    def save(self, path: Path, provenance: dict[str, object]) -> None:
+        """Writes `path` (npz): embeddings (n, d), names (n,), rejected_names and rejected_reasons, provenance."""
+        save_npz(
+            path,
+            embeddings=self.embeddings,
+            names=np.array(self.names, dtype=np.str_),
+            rejected_names=np.array(list(self.rejected), dtype=np.str_),
+            rejected_reasons=np.array([": ".join(reason) for reason in self.rejected.values()], dtype=np.str_),
+            provenance=np.array(json.dumps(provenance, ensure_ascii=False)),
+        )
+
+
+def embed(options: EmbedOptions) -> EmbeddedFolder:
+    """Carries out `embed`; files that can't be decoded are counted, named and listed.
+
+    Raises:
+        UserError: a mistake in the options or the weights, or no file that can be decoded.
+    """
+    if (options.images is None) == (options.sounds is None):
+        raise UserError("give either --images DIR or --sounds DIR")
+    if options.crops < 1:
+        raise UserError(f"crops must be >= 1, got {options.crops}")
+    if options.out.suffix != ".npz":
+        raise UserError(f"out must be a file that ends in .npz, got {options.out}")
+    model = load_model(options.weights, options.device)
+    if options.images is not None:
+        folder, kind = options.images, "images"
+        files, embed_file = _files(folder, IMAGE_SUFFIXES, kind), _image_embedder(model)
+    else:
+        assert options.sounds is not None
+        folder, kind = options.sounds, "sounds"
+        files, embed_file = _files(folder, SOUND_SUFFIXES, kind), _sound_embedder(model, options)
+    embedded = embed_files(folder, files, embed_file, title=f"embedding {kind}")
+    if not embedded.names:
+        raise UserError(f"none of the {len(files)} {kind} in {folder} could be decoded; first: {_first(embedded)}")
+    provenance = {"weights": str(options.weights), "folder": str(folder), "kind": kind, "crops": options.crops}
+    embedded.save(options.out, provenance)
+    _print_result(embedded, kind, options.out)
+    return embedded
+
+
+def embed_files(
+    folder: Path, files: list[Path], embed_file: Callable[[Path], NDArray[np.float32]], *, title: str
+) -> EmbeddedFolder:
+    """Embeds one file after the other; a `RejectedPair` lists the file as rejected."""
+    names: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    rejected: dict[str, tuple[str, str]] = {}
+    with ProgressLine(title, len(files)) as progress:
+        for path in files:
+            name = path.relative_to(folder).as_posix()
+            try:
+                rows.append(embed_file(path))
+                names.append(name)
+            except RejectedPair as rejection:
+                rejected[name] = (rejection.reason, rejection.detail)
+            progress.advance()
+    return EmbeddedFolder(names, np.stack(rows) if rows else np.empty((0, 0), np.float32), rejected)
+
+
+def _image_embedder(model: TwoTower) -> Callable[[Path], NDArray[np.float32]]:
+    from shards.imagery import load_image, stored_image
+
+    device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def embed_file(path: Path) -> NDArray[np.float32]:
+        # The same way that a tile takes through the shards: its central part first, then the view of evaluation.
+        pixels = evaluation_image(stored_image(load_image(path).rgb), model.config.image_size)
+        return model.encode_image(torch.from_numpy(pixels[None]).to(device))[0].float().cpu().numpy()
+
+    return embed_file
+
+
+def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:
+    from shards.recordings_audio import decode_recording
+
+    config = model.config
+    if config.spectrogram.sample_rate_hz is None:
+        raise UserError(
+            f"the model in {options.weights} was trained on spectrograms whose settings are not published, so none "
+            "can be computed from sounds; use a model that was trained on --source recordings"
+        )
+    device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def embed_file(path: Path) -> NDArray[np.float32]:
+        sound = decode_recording(path, config.spectrogram, max_seconds=options.max_seconds, with_preview=False)
+        starts = spread_crop_starts(sound.spectrogram.shape[1], config.num_frames, options.crops)
+        crops = np.stack([sound.spectrogram[:, start : start + config.num_frames] for start in starts])[:, None]
+        return model.encode_sound(torch.from_numpy(crops).to(device)).float().mean(dim=0).cpu().numpy()
+
+    return embed_file
+
+
+def _files(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"no {kind} at {folder}: no such folder")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if not files:
+        raise UserError(f"no {kind} in {folder}: none of its files ends in {', '.join(suffixes)}")
+    return files
+
+
+def _first(embedded: EmbeddedFolder) -> str:
+    return ": ".join(next(iter(embedded.rejected.values())))
+
+
+def _print_result(embedded: EmbeddedFolder, kind: str, out: Path) -> None:
+    print(f"{len(embedded.names)} {kind} embedded: {out}")
+    if embedded.rejected:
+        counts = Counter(reason for reason, _ in embedded.rejected.values())
+        print(f"{len(embedded.rejected)} left out: " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common()))
+        for reason, detail in list(embedded.rejected.values())[:NAMED_REJECTIONS]:
+            print(f"  {reason}: {detail}")

@@ -1,0 +1,178 @@
+"""`report.html`: one self-contained page with scores, charts, a map, and queries to look at and listen to."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from pretrain.ranking import RECALL_KS, RankBounds
+from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
+from retrieval.exhibits import Exhibition
+from retrieval.gallery import build_gallery, format_rank
+from retrieval.protocols import DIRECTIONS
+from retrieval.scoring import Evaluation
+from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
+from shards.reading import ShardSet
+from shards.writing import write_text_atomically
+
+LABELS = {"image_to_sound": "Image → sound", "sound_to_image": "Sound → image"}
+QUESTIONS = {
+    "image_to_sound": "Given the picture of a place, which recording was made there?",
+    "sound_to_image": "Given a recording, which picture shows the place where it was made?",
+}
+
+
+def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Path:
+    """Writes the report of a ranked split.
+
+    Args:
+        path: the file to write.
+        evaluation: ranks, metadata and metrics.
+        shard_set: where pictures and sounds come from.
+
+    Returns:
+        `path`.
+    """
+    template_folder = resources.files("retrieval").joinpath("templates")
+    style, script = (template_folder.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"recall": _format_recall, "rank": format_rank}
+    template = environment.from_string(template_folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    page = template.render(
+        style=Markup(style),
+        script=Markup(script),
+        # The page may run this script and no other: titles come from strangers.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        **_contents(evaluation, shard_set),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, page)
+    return path
+
+
+def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
+    metrics = evaluation.metrics
+    n = metrics["gallery_size"]
+    split = metrics["split"]
+    numbers = {sample.key: number for number, sample in enumerate(shard_set.samples(split))}
+    exhibition = Exhibition(shard_set, split, numbers)
+    galleries = {direction: build_gallery(evaluation, direction, exhibition) for direction in DIRECTIONS}
+    return {
+        "metrics": metrics,
+        "n": n,
+        "source": shard_set.manifest.source,
+        "weights_name": _weights_name(Path(metrics["weights"])),
+        "protocol_description": evaluation.protocol.description,
+        "directions": DIRECTIONS,
+        "labels": LABELS,
+        "questions": QUESTIONS,
+        "score_rows": _score_rows(metrics, evaluation.protocol.recall_meaning),
+        "recall_svg": _recall_svg(evaluation),
+        "histograms": _histograms(evaluation),
+        "map": _map(evaluation),
+        "galleries": galleries,
+        "exhibition": exhibition,
+    }
+
+
+def _weights_name(weights: Path) -> str:
+    return weights.resolve().parent.name if weights.name == "model" else weights.resolve().name
+
+
+def _format_recall(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
+
+
+def _score_rows(metrics: dict[str, Any], recall_meaning: str) -> list[dict[str, Any]]:
+    """Rows of the table: name, explanation, kind and the value of each column, None where k exceeds the gallery."""
+    n = metrics["gallery_size"]
+    rows = [(f"recall_at_{k}", f"Recall@{k}", recall_meaning.format(k=k)) for k in RECALL_KS]
+    rows.append(("recall_at_10_percent", "Recall@10 %", recall_meaning.format(k=f"{-(-n // 10):,}")))
+    rows.append(("median_rank", "Median rank", f"1 is best, {n:,} is last"))
+    rows.append(("mean_rank", "Mean rank", f"1 is best, {n:,} is last"))
+    rows.append(("mrr", "MRR", "mean of 1 / rank"))
+    return [
+        {
+            "name": name,
+            "heading": heading,
+            "explanation": explanation,
+            "is_rank": name.endswith("rank"),
+            **{column: metrics[column][name] for column in (*DIRECTIONS, "chance")},
+        }
+        for name, heading, explanation in rows
+    ]
+
+
+def _recall_svg(evaluation: Evaluation) -> Markup:
+    n = evaluation.metrics["gallery_size"]
+    ks = curve_ks(n)
+    protocol, bounds = evaluation.protocol, evaluation.ranking.bounds
+    curves = [Curve("chance", [protocol.chance_recall(n, k) for k in ks])]
+    curves += [
+        Curve(direction, [protocol.recall(bounds[direction], k) for k in ks]) for direction in reversed(DIRECTIONS)
+    ]
+    figures = ", ".join(
+        f"{LABELS[direction]} {evaluation.metrics[direction]['recall_at_10_percent']:.0%}" for direction in DIRECTIONS
+    )
+    return recall_chart(ks, curves, f"Recall over k. Among the first tenth of the gallery: {figures}, chance 10%.")
+
+
+def _histograms(evaluation: Evaluation) -> dict[str, Markup]:
+    n = evaluation.metrics["gallery_size"]
+    shares = {d: histogram_shares(bounds.ranks, n) for d, bounds in evaluation.ranking.bounds.items()}
+    top = max(float(part.max()) for part in shares.values())
+    return {
+        direction: rank_histogram(
+            direction,
+            shares[direction],
+            top,
+            evaluation.metrics[direction]["median_rank"] / n,
+            f"Histogram of ranks, {LABELS[direction]}: {shares[direction][0]:.0%} of the true matches stand in the "
+            f"first of {len(shares[direction])} equal parts of the gallery.",
+        )
+        for direction in DIRECTIONS
+    }
+
+
+def _map(evaluation: Evaluation) -> dict[str, Any] | None:
+    """The map and its legend, or None where no pair has coordinates."""
+    n = evaluation.metrics["gallery_size"]
+    placed = [number for number, entry in enumerate(evaluation.metadata) if _has_place(entry)]
+    if not placed:
+        return None
+    bounds = evaluation.ranking.bounds
+    classes = {direction: rank_class(bounds[direction].ranks[placed], n) for direction in DIRECTIONS}
+    places = [_place(evaluation, bounds, number) for number in placed]
+    description = f"Map of {len(places)} pairs, coloured by the rank of the true match; the legend counts each colour."
+    return {
+        "svg": draw_map(places, classes, description),
+        "legend": [
+            {
+                "name": name,
+                "number": number,
+                "counts": {direction: int(np.sum(classes[direction] == number)) for direction in DIRECTIONS},
+            }
+            for number, (name, _) in enumerate(RANK_CLASSES)
+        ],
+        "num_places": len(places),
+    }
+
+
+def _has_place(entry: dict[str, Any]) -> bool:
+    return entry.get("longitude") is not None and entry.get("latitude") is not None
+
+
+def _place(evaluation: Evaluation, bounds: dict[str, RankBounds], number: int) -> Place:
+    entry = evaluation.metadata[number]
+    ranks = ", ".join(f"{LABELS[d].lower()} rank {format_rank(float(bounds[d].ranks[number]))}" for d in DIRECTIONS)
+    title = entry.get("title") or evaluation.ranking.embeddings.keys[number]
+    return Place(float(entry["longitude"]), float(entry["latitude"]), f"{title}: {ranks}")

@@ -1,0 +1,151 @@
+"""The report's map as inline SVG: land, and a dot a pair whose colour tells the rank of its true match."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+WIDTH = 1000
+MIN_VIEW_DEGREES = 40.0
+"""Land at 1:110 million is too coarse to be looked at any closer."""
+MARGIN = 0.12
+MAX_HEIGHT_TO_WIDTH = 0.62
+MIN_HEIGHT_TO_WIDTH = 0.42
+SOUTH, NORTH = -60.0, 84.0
+"""The whole world is drawn without Antarctica unless a pair lies there."""
+MAX_NAMED_DOTS = 2000
+
+RANK_CLASSES = (
+    ("first 1 %", 0.01),
+    ("1 to 10 %", 0.10),
+    ("10 to 25 %", 0.25),
+    ("25 to 50 %", 0.50),
+    ("worse than chance", 1.00),
+)
+"""Name and upper end, as a fraction of the gallery, of each colour."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pair on the map.
+
+    Attributes:
+        longitude: degrees east, [-180, 180].
+        latitude: degrees north, [-90, 90].
+        title: shown when the dot is pointed at.
+    """
+
+    longitude: float
+    latitude: float
+    title: str
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of the world that is drawn: west, east, south, north in degrees."""
+
+    west: float
+    east: float
+    south: float
+    north: float
+
+    @property
+    def degrees_shrink(self) -> float:
+        """Length of a degree of longitude at the middle latitude over one of latitude."""
+        return float(np.cos(np.radians((self.south + self.north) / 2)))
+
+    @property
+    def height(self) -> float:
+        """Of the drawing, whose width is `WIDTH`."""
+        return WIDTH * (self.north - self.south) / ((self.east - self.west) * self.degrees_shrink)
+
+    def project(self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 2) x and y in the drawing; a degree is as long to the east as to the north at the view's middle."""
+        x = (longitude - self.west) / (self.east - self.west) * WIDTH
+        y = (self.north - latitude) / (self.north - self.south) * self.height
+        return np.stack([x, y], axis=1)
+
+
+def rank_class(ranks: NDArray[np.float64], gallery_size: int) -> NDArray[np.int64]:
+    """Number of the colour of each rank, an index of `RANK_CLASSES`."""
+    # The first place belongs to the best colour even where a place is more than one percent of the gallery.
+    shares = np.where(ranks <= 1, 0.0, ranks / gallery_size)
+    return np.searchsorted([upper for _, upper in RANK_CLASSES[:-1]], shares, side="left")
+
+
+def choose_view(places: list[Place]) -> View:
+    """The smallest good view of all places: at least 40 degrees wide, the whole world where they are far apart."""
+    longitudes = np.array([place.longitude for place in places])
+    latitudes = np.array([place.latitude for place in places])
+    west, east, south, north = longitudes.min(), longitudes.max(), latitudes.min(), latitudes.max()
+    width = max(MIN_VIEW_DEGREES, (east - west) * (1 + 2 * MARGIN))
+    height = max((north - south) * (1 + 2 * MARGIN), 1.0)
+    if width > 200 or height > 110:
+        return View(-180.0, 180.0, min(SOUTH, south - 2), max(NORTH, north))
+    middle = float(np.clip((south + north) / 2, -70, 70))
+    shrink = float(np.cos(np.radians(middle)))
+    width = max(width, height / (shrink * MAX_HEIGHT_TO_WIDTH))
+    height = max(height, width * shrink * MIN_HEIGHT_TO_WIDTH)
+    centre = (west + east) / 2
+    return View(centre - width / 2, centre + width / 2, max(-90.0, middle - height / 2), min(90.0, middle + height / 2))
+
+
+def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], description: str) -> Markup:
+    """The map; each dot's class names its colour in every direction, as in `image_to_sound-0 sound_to_image-3`.
+
+    Args:
+        places: where the pairs are, at least one.
+        classes: of each direction, a number of `RANK_CLASSES` a place.
+        description: what a reader who can't see it should know.
+    """
+    view = choose_view(places)
+    points = view.project(
+        np.array([place.longitude for place in places]), np.array([place.latitude for place in places])
+    )
+    radius = float(np.clip(60 / np.sqrt(len(places)), 2.2, 6.0))
+    dots = []
+    for number, (place, (x, y)) in enumerate(zip(places, points, strict=True)):
+        names = " ".join(f"{direction}-{numbers[number]}" for direction, numbers in classes.items())
+        title = Markup("<title>{}</title>").format(place.title) if len(places) <= MAX_NAMED_DOTS else ""
+        dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>')
+        dots.append(dot.format(names, x, y, radius, title))
+    return Markup(
+        '<svg class="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">'
+        '<path class="graticule" d="{}"/><path class="land" fill-rule="evenodd" d="{}"/><g class="dots">{}</g></svg>'
+    ).format(WIDTH, view.height, description, _graticule(view), _land(view), Markup("").join(dots))
+
+
+@cache
+def land_rings() -> tuple[NDArray[np.float64], ...]:
+    """Outlines of the land, (n, 2) longitude and latitude each."""
+    text = resources.files("retrieval").joinpath("world", "land_110m.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    return tuple(np.cumsum(np.reshape(ring, (-1, 2)), axis=0) * record["unit_degrees"] for ring in record["rings"])
+
+
+def _land(view: View) -> str:
+    paths = []
+    for ring in land_rings():
+        (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+        if west <= view.east and east >= view.west and south <= view.north and north >= view.south:
+            steps = view.project(ring[:, 0], ring[:, 1]).round(1)
+            paths.append("M" + "L".join(f"{x:g},{y:g}" for x, y in steps) + "Z")
+    return "".join(paths)
+
+
+def _graticule(view: View) -> str:
+    width = view.east - view.west
+    step = 30 if width > 150 else 10 if width > 50 else 5
+    meridians = np.arange(np.ceil(view.west / step), view.east / step + 1e-9) * step
+    parallels = np.arange(np.ceil(view.south / step), view.north / step + 1e-9) * step
+    x = view.project(meridians, np.full(len(meridians), view.north))[:, 0]
+    y = view.project(np.full(len(parallels), view.west), parallels)[:, 1]
+    return "".join(f"M{value:.1f},0V{view.height:.0f}" for value in x) + "".join(
+        f"M0,{value:.1f}H{WIDTH}" for value in y
+    )

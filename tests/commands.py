@@ -1,0 +1,52 @@
+"""Runs Earshot's commands as a user does: real processes, their exit status and what they print."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+SMALL = [
+    *("--batch-size", "16", "--tracker", "none", "--data.image-size", "32", "--model.sound-pooling", "4"),
+    *("--data.workers", "0", "--precision", "fp32", "--validation.crops", "1"),
+]
+"""Settings under which the towers take a fraction of a second a step."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment, with one thread a process so that tests don't starve each other."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", **more}
+
+
+def accelerate_launch(*words: str | Path) -> list[str]:
+    """`accelerate launch --quiet … pretrain/run.py WORDS` as a list."""
+    config = REPOSITORY / "launch" / "accelerate" / "one_process.yaml"
+    script = str(REPOSITORY / "pretrain" / "run.py")
+    return [str(BIN / "accelerate"), "launch", "--quiet", "--config_file", str(config), script, *map(str, words)]
+
+
+def torchrun(processes: int, *words: str | Path) -> list[str]:
+    """`torchrun --standalone --nproc_per_node N pretrain/run.py WORDS` as a list."""
+    script = str(REPOSITORY / "pretrain" / "run.py")
+    return [
+        *(str(BIN / "torchrun"), "--standalone", "--nproc_per_node", str(processes), script),
+        *map(str, words),
+    ]
+
+
+def run(
+    command: list[str], *, cwd: Path, timeout_seconds: float = 240, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end and captures what it prints."""
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=timeout_seconds, check=False
+    )
+
+
+def python(script: str, *words: str | Path) -> list[str]:
+    """`python SCRIPT WORDS`, the script being a path within the repository."""
+    return [sys.executable, str(REPOSITORY / script), *map(str, words)]

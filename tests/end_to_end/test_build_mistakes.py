@@ -1,0 +1,174 @@
+"""A user's mistakes in a build: each is one sentence, and nothing that stands is touched."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shards import building
+from shards.building import build
+from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.planning import BuildOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(verb: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "shards/run.py", verb, *map(str, arguments)]
+
+
+def run(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(verb, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=120)
+
+
+def build_arguments(root: Path, out: Path, *more: str) -> list[str]:
+    fixed = ["--source", "recordings", "--root", str(root), "--max-rejected", "0.1", "--samples-per-shard", "5"]
+    return [*fixed, "--out", str(out), *more]
+
+
+def error_of(result: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence that a command ended on."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    sentence = result.stderr.splitlines()[-1]
+    assert sentence.startswith("error: ")
+    return sentence
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def copied_shards(small_shards: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_shards, tmp_path / "copied"))
+
+
+def options_for(root: Path, out: Path, **more: Any) -> BuildOptions:
+    """The same options as `build_arguments`, for builds in this process."""
+    return BuildOptions(
+        **{"source": "recordings", "root": root, "out": out, "max_rejected": 0.1, "samples_per_shard": 5, **more}
+    )
+
+
+def test_a_finished_build_is_reused_and_another_refused(small_corpus: Path, copied_shards: Path) -> None:
+    before = files_of(copied_shards)
+    again = run("build", *build_arguments(small_corpus, copied_shards, "--workers", "2"))
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout
+    with pytest.raises(UserError, match="was built otherwise: split_by was 'key' and is 'random'"):
+        build(options_for(small_corpus, copied_shards, split_by="random"))
+    assert files_of(copied_shards) == before
+
+
+def test_a_changed_corpus_is_noticed(small_corpus: Path, copied_shards: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(small_corpus, tmp_path / "changed"))
+    # Where the corpus lies makes no difference, what is in it does.
+    assert build(options_for(changed, copied_shards)) == Manifest.load(copied_shards)
+    shutil.copyfile(changed / "audio" / "141.flac", changed / "audio" / "100.flac")
+    with pytest.raises(UserError, match="the corpus has changed"):
+        build(options_for(changed, copied_shards))
+
+
+def test_too_many_rejects_fail_after_they_are_listed(small_corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    sentence = error_of(run("build", *build_arguments(small_corpus, out, "--max-rejected", "0.05")))
+    assert "4 of 44 pairs are rejected, 9.1%, above --max-rejected 0.05" in sentence
+    with (out / "rejected.csv").open(newline="") as file:
+        listed = {row["key"] for row in csv.DictReader(file)}
+    assert listed == {"140", "141", "142", "143"}
+    assert not (out / "manifest.json").exists()
+    # What was begun with other options is not mixed with it.
+    with pytest.raises(UserError, match="was begun otherwise: jpeg_quality was 90 and is 80"):
+        build(options_for(small_corpus, out, jpeg_quality=80))
+
+
+def test_missing_files_fail_before_any_sound_is_read(small_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="2 of 44 pairs are rejected"):
+        build(options_for(small_corpus, tmp_path / "set", max_rejected=0.02))
+    assert not (tmp_path / "set" / ".build" / "plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"source": "recording"}, "did you mean 'recordings'"),
+        ({"root": None}, "needs --root"),
+        ({"root": Path("/nowhere")}, "no such folder"),
+        ({"source": "soundingearth"}, "spectrograms can't be listed"),
+        ({"workers": 0}, "--workers must be >= 1, got 0"),
+        ({"cell_km": float("nan")}, "--cell-km must be > 0, got nan"),
+        ({"max_rejected": 5.0}, "--max-rejected must be within"),
+        ({"max_seconds": 0.0}, "--max-seconds must be >= 1"),
+        ({"jpeg_quality": 101}, "--jpeg-quality must be within"),
+        ({"samples_per_shard": 0}, "--samples-per-shard must be >= 1"),
+        ({"limit": 0}, "--limit must be >= 1"),
+        ({"bands": (0, 1, 2)}, "--bands must be >= 1"),
+        ({"column": "scene"}, "has no effect"),
+        ({"split_by": "column"}, "needs --column"),
+        ({"split_by": "column", "column": "place"}, "no such column; choose one of: key, longitude"),
+        ({"split_by": "column", "column": "scene", "split_seed": 5}, "no pair for training"),
+    ],
+)
+def test_a_mistake_is_one_sentence(small_corpus: Path, tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        build(options_for(**{"root": small_corpus, "out": tmp_path / "set", **more}))
+    assert not list(tmp_path.rglob("*.tar"))
+
+
+def test_a_mistake_on_the_command_line_is_one_sentence(small_corpus: Path, tmp_path: Path) -> None:
+    assert "got 0" in error_of(run("build", *build_arguments(small_corpus, tmp_path / "set", "--workers", "0")))
+
+
+def test_a_mistyped_option_gets_a_suggestion() -> None:
+    result = run("build", "--source", "demo", "--out", "x", "--max-reject", "0.1")
+    assert result.returncode == 2
+    assert "--max-rejected" in result.stderr
+
+
+def test_keys_that_are_no_numbers_need_another_split(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("images/a.jpg", "audio/a.wav"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).touch()
+    (root / "metadata.csv").write_text("key,longitude,latitude\na,0,0\n")
+    with pytest.raises(UserError, match="key 'a' is not a number; give --split-by random"):
+        build(options_for(root, tmp_path / "set"))
+
+
+def test_a_folder_with_other_things_is_left_alone(small_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty and is no shard set"):
+        build(options_for(small_corpus, tmp_path))
+    with pytest.raises(UserError, match="is a file"):
+        build(options_for(small_corpus, tmp_path / "thesis.txt"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "thesis.txt"]
+
+
+def test_two_builds_do_not_write_into_one_folder(small_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "set" / ".build").mkdir(parents=True)
+    with (tmp_path / "set" / ".build" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another build is writing"):
+            build(options_for(small_corpus, tmp_path / "set"))
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_build(
+    small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "PROBE_ABOVE_PAIRS", 20)
+    usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"has 0\.1 MB free and the shards need about [1-9]\.\d MB"):
+        build(options_for(small_corpus, tmp_path / "set", workers=1))
+    assert "estimate from 8 pairs: 42 pairs with 0.0 hours of sound take about" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tar"))

@@ -1,0 +1,177 @@
+"""Pre-training as a user runs it: the run folder, a kill and a resume, what it leaves, and every mistake's sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from commands import SMALL, accelerate_launch, environment, python, run
+from pretrain.checkpoints import list_checkpoints
+from pretrain.metrics_file import MetricsFile
+from pretrain.model import TwoTower
+from shards.reading import ShardSet
+
+
+@pytest.fixture(scope="module")
+def finished_run(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 3 epochs, tracked by MLflow in its default place."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL, "--epochs", "3", "--tracker", "mlflow"]
+    result = run(accelerate_launch(*words, "--log-every-steps", "2"), cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "done: 3 epochs" in result.stdout
+    return folder / "mine"
+
+
+def test_the_run_folder_holds_what_is_promised(finished_run: Path) -> None:
+    names = {path.name for path in finished_run.iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl", "checkpoints", "model", "summary.json", "tracking.json"}
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert config["optimizer"]["learning_rate"] == 1e-3  # also what was not said stands there
+    assert config["precision"] == "fp32"
+    lines = MetricsFile(finished_run).read()
+    assert [(line["step"], line["split"]) for line in lines if line["split"] == "val"] == [
+        (3, "val"),
+        (6, "val"),
+        (9, "val"),
+    ]
+    assert {line["step"] for line in lines if line["split"] == "train"} == {1, 2, 3, 4, 6, 8, 9}
+    assert all(0 <= line["waiting_for_data"] <= 1 for line in lines if line["split"] == "train")
+    assert len(list_checkpoints(finished_run)) == 2
+
+
+def test_the_model_comes_back_in_two_lines(finished_run: Path, tiny_shards: Path) -> None:
+    model = TwoTower.from_pretrained(finished_run / "model")
+    embeddings = model.encode_image(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    assert embeddings.shape == (2, 128)
+    assert TwoTower.from_pretrained(finished_run).config == model.config
+    manifest = ShardSet.open(tiny_shards).manifest
+    assert model.config.spectrogram == manifest.spectrogram
+    assert model.config.spectrogram_mean == manifest.statistics["spectrogram_mean"]
+    card = (finished_run / "model" / "README.md").read_text()
+    assert "48 train, 16 val, 24 test" in card
+    assert "| recall@10 |" in card
+
+
+def test_mlflow_holds_settings_metrics_and_artifacts(finished_run: Path) -> None:
+    import mlflow
+
+    record = json.loads((finished_run / "tracking.json").read_text())
+    assert (finished_run.parent / "mlflow.db").is_file()
+    client = mlflow.MlflowClient(tracking_uri=record["tracking_uri"])
+    tracked = client.get_run(record["run_id"])
+    assert tracked.data.params["loss.margin"] == "1.0"
+    last = [line for line in MetricsFile(finished_run).read() if line["split"] == "val"][-1]
+    assert tracked.data.metrics["val/image_to_sound/median_rank"] == last["image_to_sound"]["median_rank"]
+    assert {item.path for item in client.list_artifacts(record["run_id"])} >= {"config.yaml", "summary.json"}
+    assert tracked.info.status == "FINISHED"
+
+
+def test_a_killed_run_goes_on(tiny_shards: Path, tmp_path: Path) -> None:
+    words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL, "--epochs", "60"]
+    words += ["--checkpoint.every-steps", "2", "--log-every-steps", "1"]
+    process = subprocess.Popen(
+        accelerate_launch(*words), cwd=tmp_path, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    # In the middle of an epoch of 3 steps, after a checkpoint in the middle of an epoch.
+    while not any(int(path.name[5:]) >= 4 for path in list_checkpoints(tmp_path / "run")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    saved = int(list_checkpoints(tmp_path / "run")[-1].name[5:])
+    assert saved < 180
+
+    # A line that the killed process wrote only half of, and one beyond the checkpoint.
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 170, "epoch": 56, "split": "train", "loss": 1}\n{"step": 171, "ep')
+    epochs = (saved + 6) // 3
+    result = run(accelerate_launch("--resume", tmp_path / "run", "--epochs", str(epochs)), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"at step {saved} of {epochs * 3}" in result.stdout
+    steps = [line["step"] for line in MetricsFile(tmp_path / "run").read() if line["split"] == "train"]
+    assert steps == list(range(1, epochs * 3 + 1))
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["step"] == epochs * 3
+
+
+def test_it_stops_early_when_validation_does_not_improve(tiny_shards: Path, tmp_path: Path) -> None:
+    words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL, "--epochs", "50"]
+    words += ["--validation.patience-epochs", "2", "--optimizer.learning-rate", "1e-9"]
+    result = run(accelerate_launch(*words), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["stopped_early"]
+    assert summary["epochs"] < 50
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_keys(tiny_shards: Path, tmp_path: Path) -> None:
+    words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL, "--epochs", "9"]
+    words += ["--optimizer.learning-rate", "1e30", "--optimizer.max-gradient-norm", "0"]
+    result = run(accelerate_launch(*words), cwd=tmp_path)
+    assert result.returncode != 0
+    assert "it must be finite; the batch held the keys 10" in result.stderr
+    record = json.loads((tmp_path / "run" / "non_finite_batch.json").read_text())
+    assert len(record["keys"]) == 16
+    assert f"the loss of step {record['step']} is" in result.stderr
+
+
+def broken(kind: str, shards: Path, tmp_path: Path) -> list[str]:
+    """The command line of a user's mistake."""
+    copy = tmp_path / "copy"
+    if kind == "no shards":
+        return ["--shards", "nowhere"]
+    if kind == "wrong folder":
+        (tmp_path / "empty").mkdir()
+        return ["--shards", "empty"]
+    if kind == "large batch":
+        return ["--shards", str(shards), "--batch-size", "64"]
+    if kind == "unknown preset":
+        return ["dmeo"]
+    shutil.copytree(shards, copy)
+    if kind == "truncated tar":
+        tar = copy / "train-000001.tar"
+        tar.write_bytes(tar.read_bytes()[:-1024])
+    if kind == "missing tar":
+        (copy / "val-000000.tar").unlink()
+    if kind == "other version":
+        manifest = json.loads((copy / "manifest.json").read_text())
+        (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
+    return ["--shards", str(copy)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("no shards", "no shards at nowhere: no such folder; build them with 'python shards/run.py build'"),
+        ("wrong folder", "empty is not a shard set: it has no manifest.json"),
+        ("truncated tar", "train-000001.tar has 40960 bytes where the manifest says"),
+        ("missing tar", "val-000000.tar is missing"),
+        ("other version", "format_version is 99, this Earshot reads 1"),
+        ("large batch", "batch_size must be at most the 48 pairs of the training split, got 64"),
+        ("unknown preset", "unknown preset 'dmeo'; did you mean 'demo'?"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_leave_nothing(
+    kind: str, sentence: str, tiny_shards: Path, tmp_path: Path
+) -> None:
+    words = broken(kind, tiny_shards, tmp_path)
+    if kind == "truncated tar":
+        size = (tmp_path / "copy" / "train-000001.tar").stat().st_size
+        sentence = sentence.replace("40960", str(size))
+    batch = [] if "--batch-size" in words else ["--batch-size", "16"]
+    result = run(python("pretrain/run.py", *words, *batch, "--out", "run", "--tracker", "none"), cwd=tmp_path)
+    assert result.returncode == 2
+    assert [line for line in result.stderr.splitlines() if line.startswith("error:")] == result.stderr.splitlines()
+    assert sentence in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,129 @@
+"""`verify` finds each fault of a shard set, and `info` tells what is in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shards.describing import describe_shards
+from shards.shard_index import index_path
+from shards.verifying import print_verification, verify_shards
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(verb: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "shards/run.py", verb, *map(str, arguments)]
+
+
+def run(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(verb, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=120)
+
+
+def error_of(result: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence that a command ended on."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    sentence = result.stderr.splitlines()[-1]
+    assert sentence.startswith("error: ")
+    return sentence
+
+
+@pytest.fixture
+def copied_shards(small_shards: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_shards, tmp_path / "copied"))
+
+
+def test_verify_passes_what_was_built(small_shards: Path) -> None:
+    result = run("verify", small_shards)
+    assert result.returncode == 0, result.stdout
+    assert "9 of 9 shards are fine, with 40 samples, 40 listening clips" in result.stdout
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def change_count(folder: Path) -> None:
+    record = json.loads((folder / "manifest.json").read_text())
+    record["shards"][0]["num_samples"] += 1
+    (folder / "manifest.json").write_text(json.dumps(record))
+
+
+def swap_index(folder: Path) -> None:
+    text = index_path(folder / "test-000000.tar").read_text().replace('"num_frames": 1', '"num_frames": 2')
+    index_path(folder / "test-000000.tar").write_text(text)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "flipped byte": (lambda folder: flip_byte(folder / "train-000001.tar", 9000), "train-000001.tar", "checksum"),
+    "missing shard": (lambda folder: (folder / "val-000000.tar").unlink(), "val-000000.tar", "file is missing"),
+    "wrong count": (change_count, "train-000000.tar", "holds 5 samples, the manifest says 6"),
+    "truncated tar": (
+        lambda folder: os.truncate(folder / "train-000002.tar", 30_000),
+        "train-000002.tar",
+        "30,000 bytes",
+    ),
+    "extra shard": (
+        lambda folder: shutil.copyfile(folder / "val-000000.tar", folder / "val-000001.tar"),
+        "val-000001.tar",
+        "not in the manifest",
+    ),
+    "missing index": (
+        lambda folder: index_path(folder / "test-000000.tar").unlink(),
+        "test-000000.tar",
+        "has no index",
+    ),
+    "wrong index": (swap_index, "test-000000.tar", "index does not fit"),
+    "flipped byte in a clip": (
+        lambda folder: flip_byte(folder / "previews" / "val-000000.tar", 3000),
+        "previews/val-000000.tar",
+        "checksum",
+    ),
+    "missing clips": (
+        lambda folder: (folder / "previews" / "val-000000.tar").unlink(),
+        "previews/val-000000.tar",
+        "file is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_verify_finds_each_fault(copied_shards: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    damage, shard, sentence = FAULTS[name]
+    damage(copied_shards)
+    verification = verify_shards(copied_shards, show_progress=False)
+    assert {fault.shard for fault in verification.faults} == {shard}
+    assert sentence in " ".join(fault.sentence for fault in verification.faults)
+    print_verification(copied_shards, verification)
+    assert f"{shard}: " in capsys.readouterr().out
+
+
+def test_verify_exits_with_1_on_a_fault_and_with_2_on_no_shard_set(copied_shards: Path, tmp_path: Path) -> None:
+    flip_byte(copied_shards / "train-000001.tar", 9000)
+    result = run("verify", copied_shards)
+    assert result.returncode == 1
+    assert "8 of 9 shards are fine" in result.stdout
+    assert "no such folder" in error_of(run("verify", tmp_path / "none"))
+
+
+def test_info_tells_what_is_in_a_set(small_shards: Path) -> None:
+    result = run("info", small_shards)
+    assert result.returncode == 0, result.stderr
+    for words in ("train 28, val 4, test 8", "by the last digit of the key", "missing image 1", "log-mel -28"):
+        assert words in result.stdout
+    described = describe_shards(small_shards)
+    assert json.loads(json.dumps(described)) == described
+    # Keys 100 (training) and 102 (test) share a place; the others are 100 km apart.
+    assert described["test_pairs_near_training"] == {"within_0_m": 1, "within_100_m": 1, "within_1000_m": 1}
+    tars = sum(path.stat().st_size for path in small_shards.glob("*.tar"))
+    assert described["bytes"] == tars

@@ -1,0 +1,194 @@
+"""`evaluate` on a tiny shard set with random towers: its files, their keys, and the mistakes it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pretrain.image_transforms import evaluation_image
+from pretrain.model import TwoTower, TwoTowerConfig
+from pretrain.ranking import both_directions, chance_metrics
+from retrieval.embedding import EmbeddedSplit, choose_device, open_split
+from retrieval.evaluation import EvaluateOptions, evaluate
+from retrieval.scoring import Evaluation
+from shards.errors import UserError
+from shards.reading import ShardSet
+from shards.schema import SpectrogramSettings
+
+FIGURES = [
+    *("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_100"),
+    *("recall_at_10_percent", "median_rank", "mean_rank", "mrr"),
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose towers were never trained."""
+    torch.manual_seed(0)
+    run_folder = tmp_path_factory.mktemp("run")
+    TwoTower(TwoTowerConfig(embedding_dim=16, image_size=32, sound_pooling=4)).save_pretrained(run_folder / "model")
+    return run_folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(weights: Path, tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    return out, evaluate(EvaluateOptions(weights, tiny_shards, out, crops=3))
+
+
+def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tiny_shards: Path) -> None:
+    out, evaluation = evaluated
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == evaluation.metrics
+    assert list(metrics) == [
+        *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
+        *("weights", "shards", "split", "crops", "seed"),
+    ]
+    assert (metrics["protocol"], metrics["gallery_size"], metrics["split"]) == ("standard", 24, "test")
+    assert (metrics["crops"], metrics["shards"]) == (3, str(tiny_shards))
+    for part in ("chance", "image_to_sound", "sound_to_image"):
+        assert list(metrics[part]) == FIGURES
+        assert metrics[part]["recall_at_100"] is None
+        assert all(
+            0 <= metrics[part][name] <= 1 for name in FIGURES if name.startswith(("recall", "mrr")) if "100" not in name
+        )
+    assert metrics["chance"] == chance_metrics(24)
+
+
+def test_metrics_are_those_of_the_embeddings(evaluated: tuple[Path, Evaluation]) -> None:
+    out, evaluation = evaluated
+    embedded = EmbeddedSplit.load(out / "embeddings.npz")
+    figures = both_directions(embedded.embeddings.image, embedded.embeddings.sound)
+    assert figures["image_to_sound"] == evaluation.metrics["image_to_sound"]
+    assert figures["sound_to_image"] == evaluation.metrics["sound_to_image"]
+
+
+def test_embeddings_are_those_of_the_towers(
+    evaluated: tuple[Path, Evaluation], weights: Path, tiny_shards: Path
+) -> None:
+    embedded = EmbeddedSplit.load(evaluated[0] / "embeddings.npz")
+    model = TwoTower.from_pretrained(weights)
+    samples = list(ShardSet.open(tiny_shards).samples("test"))
+    assert embedded.embeddings.keys == [sample.key for sample in samples]
+    assert embedded.metadata == [sample.metadata() for sample in samples]
+    assert embedded.provenance["weights"] == str(weights)
+    for row in (0, 11, 23):
+        sample = samples[row]
+        last = sample.num_frames - 128
+        crops = np.stack([sample.frames(round(last * part / 2), 128) for part in range(3)])[:, None]
+        with torch.inference_mode():
+            image = model.encode_image(torch.from_numpy(evaluation_image(sample.image(), 32))[None])[0]
+            sound = model.encode_sound(torch.from_numpy(crops)).mean(dim=0)
+        assert np.allclose(embedded.embeddings.image[row], image, atol=1e-5)
+        assert np.allclose(embedded.embeddings.sound[row], sound, atol=1e-5)
+
+
+def test_random_towers_score_about_chance(evaluated: tuple[Path, Evaluation]) -> None:
+    metrics = evaluated[1].metrics
+    for direction in ("image_to_sound", "sound_to_image"):
+        assert 8 <= metrics[direction]["mean_rank"] <= 17
+        assert metrics[direction]["recall_at_1"] <= 0.2
+
+
+def test_khdlr_ranks_whole_batches(weights: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    options = EvaluateOptions(weights, tiny_shards, tmp_path / "a", protocol="khdlr", seed=1)
+    metrics = evaluate(options).metrics
+    assert metrics["gallery_size"] == 16
+    assert metrics["chance"]["recall_at_10"] == 9 / 16
+    again = evaluate(dataclasses.replace(options, out=tmp_path / "b")).metrics
+    assert again == metrics
+    other = EmbeddedSplit.load(tmp_path / "a" / "embeddings.npz").embeddings.sound
+    evaluate(dataclasses.replace(options, out=tmp_path / "b", seed=2))
+    assert not np.array_equal(EmbeddedSplit.load(tmp_path / "b" / "embeddings.npz").embeddings.sound, other)
+
+
+def test_khdlr_says_that_crops_have_no_effect(
+    weights: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(EvaluateOptions(weights, tiny_shards, tmp_path, protocol="khdlr", crops=5))
+    assert "warning: --crops 5 has no effect" in capsys.readouterr().err
+
+
+def test_other_spectrograms_are_refused_unless_forced(weights: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    model = TwoTower.from_pretrained(weights)
+    config = dataclasses.replace(model.config, spectrogram=SpectrogramSettings(hop_samples=320))
+    TwoTower(config).save_pretrained(tmp_path / "model")
+    options = EvaluateOptions(tmp_path / "model", tiny_shards, tmp_path / "out")
+    with pytest.raises(UserError, match=r"hop_samples 400.*hop_samples 320"):
+        evaluate(options)
+    assert not (tmp_path / "out").exists()
+    assert evaluate(dataclasses.replace(options, force=True)).metrics["gallery_size"] == 24
+
+
+def test_embedding_files_hold_nothing_pickled(tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.npz"
+    np.savez(path, keys=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="not an embedding file"):
+        EmbeddedSplit.load(path)
+    with pytest.raises(UserError, match="not an embedding file"):
+        EmbeddedSplit.load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crops": 0}, "crops must be >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"weights": Path("nowhere")}, "no weights at nowhere"),
+        ({"shards": Path("nowhere")}, "no shards at nowhere"),
+        ({"device": "gpu"}, "device 'gpu' can't be used"),
+    ],
+)
+def test_mistakes_are_named(
+    change: dict[str, object], message: str, weights: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    options = dataclasses.replace(EvaluateOptions(weights, tiny_shards, tmp_path / "out"), **change)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=message):
+        evaluate(options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_must_be_there(tiny_shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown split 'tset'; choose one of: train, val, test"):
+        open_split(tiny_shards, "tset")
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_shards, copy)
+    record = json.loads((copy / "manifest.json").read_text())
+    record["shards"] = [shard for shard in record["shards"] if shard["split"] != "test"]
+    (copy / "manifest.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"split test of .* holds no pairs; it has train 48, val 16"):
+        open_split(copy, "test")
+    next(tiny_path for tiny_path in copy.glob("val-*.tar")).unlink()
+    with pytest.raises(UserError, match="is missing"):
+        open_split(copy, "val")
+
+
+def test_auto_takes_what_is_there() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_the_command_prints_table_and_report(
+    weights: Path, tiny_shards: Path, tmp_path: Path, repository: Path
+) -> None:
+    command = [sys.executable, str(repository / "retrieval" / "run.py"), "evaluate", "--weights", str(weights)]
+    command += ["--shards", str(tiny_shards), "--split", "test", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "image → sound" in done.stdout
+    assert "chance" in done.stdout
+    assert done.stdout.splitlines()[-1].split(": ")[0] == "report"
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert "embedding test: 24/24" in done.stderr
+    command[command.index("--shards") + 1] = str(tmp_path / "nowhere")
+    failed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: no shards at")
+    assert "Traceback" not in failed.stderr
