@@ -157,7 +157,7 @@ def training_loader(batches: TrainingBatches, *, workers: int, pin_memory: bool)
     )
 
 
-def _one_thread(worker: int) -> None:
+def _one_thread(_worker: int) -> None:
     import cv2
 
     torch.set_num_threads(1)
@@ -166,6 +166,4 @@ def _one_thread(worker: int) -> None:
 
 def to_device(batch: dict[str, object], device: torch.device) -> dict[str, Tensor]:
     """The tensors of a batch on the device, copied while the device still works."""
-    return {
-        name: value.to(device, non_blocking=True) for name, value in batch.items() if isinstance(value, Tensor)
-    }
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items() if isinstance(value, Tensor)}

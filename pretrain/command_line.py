@@ -108,4 +108,3 @@ def _take_option(words: list[str], name: str) -> str | None:
             del words[i]
             return word.split("=", 1)[1]
     return None
-

@@ -42,13 +42,13 @@ class _Gather(torch.autograd.Function):
     """Rows of all processes; backwards, each process gets the sum of what all of them found for its rows."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:
         parts = [torch.empty_like(rows) for _ in range(num_processes())]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous()
         dist.all_reduce(total)
         return total.chunk(num_processes())[rank()]

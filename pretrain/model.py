@@ -92,6 +92,8 @@ class TwoTower(nn.Module):
         self.config = config
         self.image_tower = Tower(config.image_encoder, 3, config.embedding_dim, config.norm)
         self.sound_tower = Tower(config.sound_encoder, 1, config.embedding_dim, config.norm)
+        self.image_mean: Tensor
+        self.image_std: Tensor
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
 

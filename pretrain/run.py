@@ -27,8 +27,9 @@ def main() -> None:
     open_run_folder(config)
     summary = trainer.run()
     accelerator.print(
-        f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank {summary['best_mean_rank']:.1f} "
-        f"after step {summary['best_step']}; the run is in {config.out}, its model in {config.out / 'model'}"
+        f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
+        f"{summary['best_mean_rank']:.1f} after step {summary['best_step']}; the run is in {config.out}, "
+        f"its model in {config.out / 'model'}"
     )
 
 

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,7 +93,8 @@ class Trainer:
         self.method = METHODS[config.method](config, self.shard_set.manifest)
         if config.model.norm == "sync":
             self.method = nn.SyncBatchNorm.convert_sync_batchnorm(self.method)
-        self.method.to(accelerator.device, memory_format=torch.channels_last)
+        self.method.to(accelerator.device)
+        self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         self.optimizer = build_optimizer(self.method, config.optimizer)
         self.metrics = MetricsFile(self.folder)
         self.state = RunState()
@@ -136,9 +136,7 @@ class Trainer:
             batches, workers=config.data.workers, pin_memory=self.accelerator.device.type == "cuda"
         )
         stream: Iterator[dict[str, Any]] = iter(loader)
-        progress = ProgressLine(
-            "pre-training", self.total_steps, enabled=distributed.is_first(), done=self.state.step
-        )
+        progress = ProgressLine("pre-training", self.total_steps, enabled=distributed.is_first(), done=self.state.step)
         rate = _Rate()
         stopped_early = False
         with progress:
@@ -217,9 +215,7 @@ class Trainer:
             "a longer optimizer.warmup_epochs, or optimizer.max_gradient_norm 1"
         )
 
-    def _log_step(
-        self, loss: Tensor, embeddings: dict[str, Tensor], rate: _Rate, progress: ProgressLine
-    ) -> None:
+    def _log_step(self, loss: Tensor, embeddings: dict[str, Tensor], rate: _Rate, progress: ProgressLine) -> None:
         self._check_finite()
         health = {name: embedding_health(rows) for name, rows in embeddings.items()}
         values: dict[str, Any] = {
@@ -255,7 +251,8 @@ class Trainer:
         try:
             scores = validate(self.method.towers, self.shard_set, self.accelerator, crops=settings.crops)
         except FloatingPointError as error:
-            raise UserError(f"after step {self.state.step} the {error}; start again with a lower learning rate") from None
+            remedy = "start again with a lower optimizer.learning_rate"
+            raise UserError(f"after step {self.state.step} the {error}; {remedy}") from None
         finally:
             self.method.train()
         if distributed.is_first():
@@ -281,17 +278,13 @@ class Trainer:
 
     def _write_model(self, scores: dict[str, Any]) -> None:
         if distributed.is_first():
-            card = model_card(
-                self.config, self.shard_set.manifest, scores, step=self.state.step, epoch=self.epoch
-            )
+            card = model_card(self.config, self.shard_set.manifest, scores, step=self.state.step, epoch=self.epoch)
             write_model_folder(self.folder, self.method.towers, card)
 
     def _save(self) -> None:
         self._check_finite()
         if distributed.is_first():
-            save_checkpoint(
-                self.folder, self.method, self.optimizer, self.state, keep=self.config.checkpoint.keep
-            )
+            save_checkpoint(self.folder, self.method, self.optimizer, self.state, keep=self.config.checkpoint.keep)
         distributed.barrier()
 
     def _finish(self, stopped_early: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.audio_decoding import PREVIEW_SECONDS
 from shards.imagery import encode_jpeg
 from shards.reading import ShardSet, StoredSample
 from shards.schema import SpectrogramSettings
@@ -19,7 +20,6 @@ QUERY_PICTURE_PIXELS = 288
 SPECTROGRAM_SIZE = (264, 72)
 """Width and height in pixels."""
 PICTURE_QUALITY = 80
-CLIP_SECONDS = 10.0
 MAX_CLIPS_BYTES = 6_500_000
 """Sum of all clips in a report; base64 makes 8.7 MB of it."""
 
@@ -127,10 +127,10 @@ def picture(sample: StoredSample, pixels: int) -> bytes:
 
 
 def spectrogram_picture(sample: StoredSample, settings: SpectrogramSettings) -> bytes:
-    """The first ten seconds of a pair's spectrogram (all of it where its rate is not known) as a JPEG in colour."""
+    """The clip's ten seconds of a pair's spectrogram (all of it where its rate is not known) as a JPEG in colour."""
     second = settings.frames_to_seconds(1)
-    frames = sample.num_frames if second is None else min(sample.num_frames, round(CLIP_SECONDS / second))
-    return encode_jpeg(colour_spectrogram(sample.frames(0, frames)), PICTURE_QUALITY)
+    frames = sample.num_frames if second is None else min(sample.num_frames, round(PREVIEW_SECONDS / second))
+    return encode_jpeg(colour_spectrogram(sample.frames((sample.num_frames - frames) // 2, frames)), PICTURE_QUALITY)
 
 
 def colour_spectrogram(spectrogram: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -16,7 +16,9 @@ from pretrain.audio_transforms import spread_crop_starts
 from pretrain.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from retrieval.embedding import load_model, save_npz
+from shards.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
+from shards.imagery import load_image, stored_image
 from shards.progress import ProgressLine
 from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
@@ -119,8 +121,6 @@ def embed_files(
 
 
 def _image_embedder(model: TwoTower) -> Callable[[Path], NDArray[np.float32]]:
-    from shards.imagery import load_image, stored_image
-
     device = next(model.parameters()).device
 
     @torch.inference_mode()
@@ -133,8 +133,6 @@ def _image_embedder(model: TwoTower) -> Callable[[Path], NDArray[np.float32]]:
 
 
 def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:
-    from shards.recordings_audio import decode_recording
-
     config = model.config
     if config.spectrogram.sample_rate_hz is None:
         raise UserError(

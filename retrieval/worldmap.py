@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 WIDTH = 1000
 MIN_VIEW_DEGREES = 40.0
 """Land at 1:110 million is too coarse to be looked at any closer."""
+MAX_VIEW_DEGREES = 200.0
+"""Places that need more than this get the whole world."""
 MARGIN = 0.12
 MAX_HEIGHT_TO_WIDTH = 0.62
 MIN_HEIGHT_TO_WIDTH = 0.42
@@ -58,7 +60,7 @@ class View:
     @property
     def degrees_shrink(self) -> float:
         """Length of a degree of longitude at the middle latitude over one of latitude."""
-        return float(np.cos(np.radians((self.south + self.north) / 2)))
+        return _shrink((self.south + self.north) / 2)
 
     @property
     def height(self) -> float:
@@ -84,16 +86,20 @@ def choose_view(places: list[Place]) -> View:
     longitudes = np.array([place.longitude for place in places])
     latitudes = np.array([place.latitude for place in places])
     west, east, south, north = longitudes.min(), longitudes.max(), latitudes.min(), latitudes.max()
-    width = max(MIN_VIEW_DEGREES, (east - west) * (1 + 2 * MARGIN))
-    height = max((north - south) * (1 + 2 * MARGIN), 1.0)
-    if width > 200 or height > 110:
-        return View(-180.0, 180.0, min(SOUTH, south - 2), max(NORTH, north))
-    middle = float(np.clip((south + north) / 2, -70, 70))
-    shrink = float(np.cos(np.radians(middle)))
-    width = max(width, height / (shrink * MAX_HEIGHT_TO_WIDTH))
-    height = max(height, width * shrink * MIN_HEIGHT_TO_WIDTH)
-    centre = (west + east) / 2
+    middle, centre = float(south + north) / 2, float(west + east) / 2
+    height = float(north - south) * (1 + 2 * MARGIN)
+    width = max(
+        MIN_VIEW_DEGREES, float(east - west) * (1 + 2 * MARGIN), height / (_shrink(middle) * MAX_HEIGHT_TO_WIDTH)
+    )
+    if width > MAX_VIEW_DEGREES:
+        return View(-180.0, 180.0, min(SOUTH, float(south) - 2), max(NORTH, float(north)))
+    height = max(height, width * _shrink(middle) * MIN_HEIGHT_TO_WIDTH)
     return View(centre - width / 2, centre + width / 2, max(-90.0, middle - height / 2), min(90.0, middle + height / 2))
+
+
+def _shrink(latitude: float) -> float:
+    # Near the poles the true factor would draw a map that is all height and no width.
+    return float(np.cos(np.radians(np.clip(latitude, -70, 70))))
 
 
 def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], description: str) -> Markup:

@@ -65,7 +65,7 @@ class BuildOptions:
     jpeg_quality: int = 90
     """Quality of the stored images, 1 to 100."""
 
-    samples_per_shard: int = 512
+    samples_per_shard: int = 256
     """Pairs planned for a shard; those rejected leave it smaller."""
 
     limit: int | None = None

@@ -30,6 +30,7 @@ class TarFiles:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
+        self._clips: dict[Path, dict[str, SampleEntry]] = {}
 
     def get(self, path: Path) -> BinaryIO:
         """The tar at `path`, open for reading.
@@ -43,10 +44,17 @@ class TarFiles:
         if len(self._open) >= MAX_OPEN_TARS:
             self._open.popitem(last=False)[1].close()
         try:
-            self._open[path] = path.open("rb", buffering=0)  # type: ignore[assignment]
+            self._open[path] = path.open("rb", buffering=0)
         except OSError as error:
             raise UserError(f"shard {path} can't be read: {error.strerror}; copy or build it again") from error
         return self._open[path]
+
+    def clips(self, path: Path) -> dict[str, SampleEntry]:
+        """The listening clips in the tar at `path`, by key; none where there is no such tar."""
+        if path not in self._clips:
+            entries = build_index_from_tar(path).samples if path.is_file() else ()
+            self._clips[path] = {entry.key: entry for entry in entries}
+        return self._clips[path]
 
     def __reduce__(self) -> tuple[type[TarFiles], tuple[()]]:
         # Another process opens its own.
@@ -100,12 +108,8 @@ class StoredSample:
     def preview(self) -> bytes | None:
         """The listening clip, an MP3, or None where the set has none."""
         path = self.tar_path.parent / PREVIEWS_FOLDER / self.tar_path.name
-        if not path.is_file():
-            return None
-        clips = {entry.key: entry for entry in build_index_from_tar(path).samples}
-        if self.key not in clips:
-            return None
-        return read_member(self.files.get(path), clips[self.key], PREVIEW_MEMBER)
+        entry = self.files.clips(path).get(self.key)
+        return None if entry is None else read_member(self.files.get(path), entry, PREVIEW_MEMBER)
 
 
 class ShardSet:
@@ -196,4 +200,3 @@ class _Split:
             raise IndexError(f"sample {number} of a split of {self._first[-1]}")
         shard = bisect_right(self._first, number) - 1
         return StoredSample(self._paths[shard], self.entries[shard][number - self._first[shard]], self._files)
-

@@ -22,7 +22,8 @@ MAX_BLOCK_VALUES = 2**23
 """Samples over all channels that a block may hold (32 MiB), whatever the rate and the channels."""
 
 TOLERATED_LOSS_SECONDS = 1.0
-"""Encoders state lengths that are off by a few MP3 frames; a file that ends earlier than this is damaged."""
+TOLERATED_LOSS_SHARE = 0.001
+"""Encoders state lengths that are off by some MP3 frames; a file that ends earlier than both allow is damaged."""
 
 SAMPLE_RATES_HZ = (1_000, 1_000_000)
 """Rates outside are a damaged header; resampling from 1 Hz would fill the memory."""
@@ -88,7 +89,7 @@ def _check_end(sound: ForwardSoundFile, path: Path, position: int) -> None:
     rate = sound.samplerate
     if len(sound.read(1, always_2d=True)) > 0:
         raise RejectedPair("undecodable sound", f"{path.name}: damaged after {position / rate:.1f} s")
-    if sound.frames - position > TOLERATED_LOSS_SECONDS * rate:
+    if sound.frames - position > TOLERATED_LOSS_SECONDS * rate + TOLERATED_LOSS_SHARE * sound.frames:
         stated = sound.frames / rate
         raise RejectedPair("undecodable sound", f"{path.name}: ends after {position / rate:.1f} s of {stated:.1f} s")
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Examples of hypothesis take their time on a busy machine; how long is no matter of right and wrong.
+hypothesis.settings.register_profile("earshot", deadline=None)
+hypothesis.settings.load_profile("earshot")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
@@ -70,6 +75,7 @@ def write_tiny_shards(
                 checksum = writer.finish()
             entries.append(ShardEntry(name, split, size, checksum.bytes, checksum.sha256))
     statistics = {"spectrogram_mean": 90.0, "spectrogram_std": 60.0, "seconds_of_sound": 100.0}
+    statistics |= dict.fromkeys(("silent", "repeated_to_length", "shortened"), 0)
     manifest = Manifest(
         "recordings", {"split_by": "key"}, SpectrogramSettings(), statistics, tuple(entries), rejected=()
     )

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torchvision
 from torch import nn
+from torchvision.models import ResNet
 
 GROUPS = 32
 
@@ -14,7 +15,9 @@ GROUPS = 32
 class Encoder(Protocol):
     """Builds a trunk: a module from (n, channels, height, width) to (n, features), and its number of features."""
 
-    def __call__(self, *, in_channels: int, norm: str) -> tuple[nn.Module, int]: ...
+    def __call__(self, *, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+        """The trunk for inputs of `in_channels` channels with "batch", "sync" or "group" norm."""
+        ...
 
 
 def resnet18(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
@@ -31,7 +34,7 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(GROUPS, channels)
 
 
-def _trunk(build: Callable[..., nn.Module], in_channels: int, norm: str) -> tuple[nn.Module, int]:
+def _trunk(build: Callable[..., ResNet], in_channels: int, norm: str) -> tuple[nn.Module, int]:
     # "sync" is batch norm here; the trainer converts it once the processes are known.
     trunk = build(weights=None, norm_layer=_group_norm if norm == "group" else nn.BatchNorm2d)
     num_features = trunk.fc.in_features

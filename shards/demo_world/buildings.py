@@ -109,11 +109,20 @@ def paint_industry(
     return np.asarray(hall)
 
 
-def paint_church(canvas: Canvas, factors: Factors, region: Region, angle: float, at: tuple[float, float]) -> Stencil:
-    """A church in its yard: nave, transept and a tower as large as the factor says; returns the yard."""
+def paint_church(
+    canvas: Canvas, sites: Stencil, factors: Factors, region: Region, angle: float, generator: np.random.Generator
+) -> Stencil:
+    """A church on one of the sites, if there is any: nave, transept and a tower as large as the factor says.
+
+    Returns its yard.
+    """
+    candidates = np.flatnonzero(sites)
+    if len(candidates) == 0:
+        return sites
+    site = int(generator.choice(candidates))
     scale = 0.6 + 1.1 * factors.tower
     along, across = canvas.turned(angle)
-    along, across = (along - at[0]) / scale, (across - at[1]) / scale
+    along, across = (along - along.flat[site]) / scale, (across - across.flat[site]) / scale
     yard = np.hypot(along / 1.3, across) < 25
     canvas.paint(yard, (0.72, 0.66, 0.55), URBAN, 0.0)
     roof = np.array(region.roofs[0], dtype=np.float32) * 0.9

@@ -36,14 +36,14 @@ def _phrase(scape: Soundscape, song: BirdSong) -> Wave:
 
 
 def add_birds(scape: Soundscape, factors: Factors, region: Region) -> None:
-    """The region's birds: the denser the trees, the more often they call."""
+    """The region's birds: the denser the trees, the more and the nearer they are."""
     wooded = factors.forest + 0.8 * factors.park + 0.35 * factors.village
     for song, habitat in ((region.woodland_bird, wooded), (region.open_land_bird, factors.farmland)):
         if habitat < 0.05:
             continue
-        period_s = 3.0 * 0.055**factors.trees
+        period_s, loudness = 3.0 * 0.055**factors.trees, 0.13 * habitat**0.6 * (0.4 + 0.9 * factors.trees)
         for second in _beats(scape, period_s, 0.35):
-            scape.add_at(_phrase(scape, song), second, 0.13 * habitat**0.6 * scape.generator.uniform(0.4, 1))
+            scape.add_at(_phrase(scape, song), second, loudness * scape.generator.uniform(0.5, 1))
 
 
 def add_pigeons(scape: Soundscape, factors: Factors) -> None:

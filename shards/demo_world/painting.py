@@ -44,6 +44,10 @@ def paint_place(place: Place, size: int, generator: np.random.Generator) -> tupl
     if coast is not None:
         wet |= water.paint_sea(canvas, coast, factors, region, wind_azimuth, generator)
     wet |= water.paint_river(canvas, factors, region, road.angle, generator)
+    if factors.has_church:
+        sites = (zones["town"] | zones["village"]) & ~wet & (np.abs(road.across) > road_px + 30)
+        sites &= np.hypot(canvas.east, canvas.south) < 0.36 * size
+        built |= buildings.paint_church(canvas, sites, factors, region, road.angle, generator)
     buildings.paint_road(canvas, factors, road, generator)
 
     density = _tree_density(factors, zones, hedges)
@@ -73,15 +77,12 @@ def _paint_settlements(
     road: Road,
     generator: np.random.Generator,
 ) -> Stencil:
-    """Village, town, industry and a church, turned as the road is; returns the ground that no tree can stand on."""
+    """Village, town and industry, turned as the road is; returns the ground that no tree can stand on."""
     factors, region, angle = place.factors, place.region, road.angle
     roadside = np.abs(road.across) < buildings.road_half_width_px(factors) + 14
     built = buildings.paint_village(canvas, zones["village"], roadside, region, angle, generator)
     built |= buildings.paint_town(canvas, zones["town"], roadside, region, angle, generator)
     built |= buildings.paint_industry(canvas, zones["industry"], roadside, factors, angle, generator)
-    if factors.has_church:
-        at = (generator.uniform(-45, 45), generator.choice([-1, 1]) * generator.uniform(45, 60))
-        built |= buildings.paint_church(canvas, factors, region, angle, at)
     return np.asarray(cv2.dilate(built.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0)
 
 

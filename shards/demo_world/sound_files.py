@@ -19,8 +19,8 @@ _FORMATS = {
     "flac": ("FLAC", "PCM_16"),
     "wav": ("WAV", "PCM_16"),
 }
-_SHARES = {"mp3": 0.6, "ogg": 0.12, "flac": 0.14, "wav": 0.14}
-_STEREO_SHARE = 0.15
+_SHARES = {"mp3": 0.55, "ogg": 0.15, "flac": 0.15, "wav": 0.15}
+_STEREO_SHARE = 0.1
 
 
 def draw_format(generator: np.random.Generator) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from shards.demo_world import events, noises
 from shards.demo_world.factors import Place
 from shards.demo_world.noises import Soundscape, Wave
 
-_HIGHEST_PEAK = 0.9
+_HIGHEST_PEAK = 0.8
 
 
 def record_place(

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = [name for name in ("shards", "pretrain", "downstream", "retrieval", "launch") if (REPOSITORY / name).is_dir()]
+PACKAGES = [
+    name for name in ("shards", "pretrain", "downstream", "retrieval", "launch") if (REPOSITORY / name).is_dir()
+]
 SOURCES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 
 
@@ -53,9 +55,7 @@ def test_every_file_says_what_it_is() -> None:
     [("torch.distributed", "pretrain/distributed.py"), ("faiss", "retrieval/index.py"), ("tyro", None)],
 )
 def test_a_library_that_has_one_home_is_named_nowhere_else(library: str, home: str | None) -> None:
-    users = [
-        path for path in SOURCES if any(f"{name}.".startswith(f"{library}.") for name in imports_of(path))
-    ]
+    users = [path for path in SOURCES if any(f"{name}.".startswith(f"{library}.") for name in imports_of(path))]
     if home is not None:
         assert in_repository(users) == [home]
     else:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import SMALL, accelerate_launch, run, torchrun
 from safetensors.torch import load_file
 
-from commands import SMALL, accelerate_launch, run, torchrun
 from pretrain.metrics_file import MetricsFile
 
 OPTIONS = [

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-
 from commands import SMALL, accelerate_launch, environment, python, run
+
 from pretrain.checkpoints import list_checkpoints
 from pretrain.metrics_file import MetricsFile
 from pretrain.model import TwoTower

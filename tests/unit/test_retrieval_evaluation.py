@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -98,30 +99,25 @@ def test_random_towers_score_about_chance(evaluated: tuple[Path, Evaluation]) ->
         assert metrics[direction]["recall_at_1"] <= 0.2
 
 
-def test_khdlr_ranks_whole_batches(weights: Path, tiny_shards: Path, tmp_path: Path) -> None:
-    options = EvaluateOptions(weights, tiny_shards, tmp_path / "a", protocol="khdlr", seed=1)
-    metrics = evaluate(options).metrics
-    assert metrics["gallery_size"] == 16
-    assert metrics["chance"]["recall_at_10"] == 9 / 16
-    again = evaluate(dataclasses.replace(options, out=tmp_path / "b")).metrics
-    assert again == metrics
-    other = EmbeddedSplit.load(tmp_path / "a" / "embeddings.npz").embeddings.sound
-    evaluate(dataclasses.replace(options, out=tmp_path / "b", seed=2))
-    assert not np.array_equal(EmbeddedSplit.load(tmp_path / "b" / "embeddings.npz").embeddings.sound, other)
-
-
-def test_khdlr_says_that_crops_have_no_effect(
+def test_khdlr_ranks_whole_batches_of_random_crops(
     weights: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(EvaluateOptions(weights, tiny_shards, tmp_path, protocol="khdlr", crops=5))
+    options = EvaluateOptions(weights, tiny_shards, tmp_path / "a", protocol="khdlr", seed=1, crops=5)
+    metrics = evaluate(options).metrics
     assert "warning: --crops 5 has no effect" in capsys.readouterr().err
+    assert (metrics["gallery_size"], metrics["crops"], metrics["seed"]) == (16, 1, 1)
+    assert metrics["chance"]["recall_at_10"] == 9 / 16
+    evaluate(dataclasses.replace(options, out=tmp_path / "b", seed=2))
+    first, second = (EmbeddedSplit.load(tmp_path / name / "embeddings.npz").embeddings for name in "ab")
+    assert np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.sound, second.sound)
 
 
 def test_other_spectrograms_are_refused_unless_forced(weights: Path, tiny_shards: Path, tmp_path: Path) -> None:
     model = TwoTower.from_pretrained(weights)
     config = dataclasses.replace(model.config, spectrogram=SpectrogramSettings(hop_samples=320))
     TwoTower(config).save_pretrained(tmp_path / "model")
-    options = EvaluateOptions(tmp_path / "model", tiny_shards, tmp_path / "out")
+    options = EvaluateOptions(tmp_path / "model", tiny_shards, tmp_path / "out", crops=1)
     with pytest.raises(UserError, match=r"hop_samples 400.*hop_samples 320"):
         evaluate(options)
     assert not (tmp_path / "out").exists()
@@ -187,8 +183,31 @@ def test_the_command_prints_table_and_report(
     assert done.stdout.splitlines()[-1].split(": ")[0] == "report"
     assert (tmp_path / "out" / "report.html").is_file()
     assert "embedding test: 24/24" in done.stderr
-    command[command.index("--shards") + 1] = str(tmp_path / "nowhere")
-    failed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert failed.returncode == 2
-    assert failed.stderr.startswith("error: no shards at")
-    assert "Traceback" not in failed.stderr
+
+
+def test_the_command_ends_on_one_sentence(
+    weights: Path, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--weights", str(weights), "--shards", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(repository / "retrieval" / "run.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: no shards at")
+
+
+def test_the_report_goes_to_the_run_that_made_the_weights(
+    weights: Path, tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached: list[tuple[Path, Path, dict[str, float | None]]] = []
+    monkeypatch.setattr("retrieval.evaluation.attach_report", lambda *call: attached.append(call))
+    run_folder = tmp_path / "run"
+    shutil.copytree(weights, run_folder)
+    evaluate(EvaluateOptions(run_folder, tiny_shards, tmp_path / "a", crops=1))
+    assert attached == []
+    (run_folder / "tracking.json").write_text('{"tracker": "mlflow"}')
+    metrics = evaluate(EvaluateOptions(run_folder / "model", tiny_shards, tmp_path / "b", crops=1)).metrics
+    ((folder, report, figures),) = attached
+    assert (folder, report) == (run_folder, tmp_path / "b" / "report.html")
+    assert figures["test/image_to_sound/recall_at_10"] == metrics["image_to_sound"]["recall_at_10"]
+    assert len(figures) == 16

@@ -196,5 +196,5 @@ def test_bytes_survive_decoding_and_encoding(scale: SpectrogramScale) -> None:
     ],
 )
 def test_settings_that_cannot_be_computed_are_refused(unusable: SpectrogramSettings) -> None:
-    with pytest.raises(ValueError, match="spectrogram needs|must be"):
+    with pytest.raises(ValueError, match=r"spectrogram needs|must be"):
         SpectrogramStream(unusable)

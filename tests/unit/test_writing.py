@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.errors import UserError
@@ -116,6 +116,7 @@ def test_previews_lie_beside_under_the_same_name(tmp_path: Path) -> None:
     assert not (tmp_path / "none" / "previews").exists()
 
 
+@settings(deadline=None)  # the first call writes the shard
 @given(first=st.integers(0, 300), count=st.integers(1, 300))
 def test_frames_are_those_of_the_whole_spectrogram(tmp_path_factory: pytest.TempPathFactory, first: int, count: int):
     path = tmp_path_factory.getbasetemp() / "frames" / NAME
