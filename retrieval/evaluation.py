@@ -16,11 +16,15 @@ from pretrain.tracking import TRACKING_NAME, attach_report
 from retrieval.embedding import embed_pairs, load_model, open_split
 from retrieval.protocols import DIRECTIONS, PROTOCOLS, Protocol
 from retrieval.report import write_report
-from retrieval.scoring import Evaluation, score
+from retrieval.scoring import LABEL_ONLY, Evaluation, score
 from shards.errors import UserError
 from shards.writing import write_text_atomically
 
-LABELS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
+LABELS = {
+    "image_to_sound": "image → sound",
+    "sound_to_image": "sound → image",
+    LABEL_ONLY: "label known only",
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def print_scores(metrics: dict[str, Any]) -> None:
     table.add_column("")
     for heading in ("recall@1", "recall@5", "recall@10", f"recall@10% (k={-(-n // 10)})", "median rank"):
         table.add_column(heading, justify="right")
-    for direction in (*DIRECTIONS, "chance"):
+    for direction in (*DIRECTIONS, "chance", *([LABEL_ONLY] if metrics[LABEL_ONLY] else [])):
         table.add_row(LABELS.get(direction, direction), *_row(metrics[direction]))
     Console(width=100).print(table)
 

@@ -17,7 +17,7 @@ from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, 
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
 from retrieval.protocols import DIRECTIONS
-from retrieval.scoring import Evaluation
+from retrieval.scoring import LABEL_ONLY, Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
 from shards.reading import ShardSet
 from shards.writing import write_text_atomically
@@ -106,7 +106,7 @@ def _score_rows(metrics: dict[str, Any], recall_meaning: str) -> list[dict[str, 
             "heading": heading,
             "explanation": explanation,
             "is_rank": name.endswith("rank"),
-            **{column: metrics[column][name] for column in (*DIRECTIONS, "chance")},
+            **{column: metrics[column][name] for column in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics[column]},
         }
         for name, heading, explanation in rows
     ]

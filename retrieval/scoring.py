@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from pretrain.ranking import Metrics, RankBounds
 from retrieval.embedding import EmbeddedSplit
 from retrieval.protocols import DIRECTIONS, Protocol, Ranking
+
+LABEL_ONLY = "label_only"
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,26 @@ def score(protocol: Protocol, embedded: EmbeddedSplit) -> Evaluation:
     selected = protocol.select(embedded.embeddings)
     ranking = protocol.rank(selected)
     number = {key: i for i, key in enumerate(embedded.embeddings.keys)}
+    metadata = [embedded.metadata[number[key]] for key in selected.keys]
     metrics: dict[str, Any] = {
         "protocol": protocol.name,
         "gallery_size": len(selected.keys),
         "chance": protocol.chance(len(selected.keys)),
         **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
+        LABEL_ONLY: label_only(protocol, [entry.get("label") for entry in metadata]),
         **embedded.provenance,
     }
-    return Evaluation(protocol, ranking, [embedded.metadata[number[key]] for key in selected.keys], metrics)
+    return Evaluation(protocol, ranking, metadata, metrics)
+
+
+def label_only(protocol: Protocol, labels: list[str | None]) -> Metrics | None:
+    """What knowing each pair's label and nothing else would score: all pairs of one label are tied.
+
+    Returns:
+        The figures, the same both ways; None where a pair has no label.
+    """
+    if None in labels:
+        return None
+    sizes = Counter(labels)
+    tied = np.array([sizes[label] for label in labels], dtype=np.int64)
+    return protocol.metrics(RankBounds(np.zeros_like(tied), tied))

@@ -51,7 +51,7 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert metrics == evaluation.metrics
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
-        *("weights", "shards", "split", "crops", "seed"),
+        *("label_only", "weights", "shards", "split", "crops", "seed"),
     ]
     assert (metrics["protocol"], metrics["gallery_size"], metrics["split"]) == ("standard", 24, "test")
     assert (metrics["crops"], metrics["shards"]) == (3, str(tiny_shards))
@@ -62,6 +62,7 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
             0 <= metrics[part][name] <= 1 for name in FIGURES if name.startswith(("recall", "mrr")) if "100" not in name
         )
     assert metrics["chance"] == chance_metrics(24)
+    assert metrics["label_only"] is None
 
 
 def test_metrics_are_those_of_the_embeddings(evaluated: tuple[Path, Evaluation]) -> None:

@@ -13,6 +13,7 @@ from pretrain.embedding import PairEmbeddings
 from pretrain.ranking import both_directions, chance_metrics
 from retrieval.index import NearestNeighbours
 from retrieval.protocols import DIRECTIONS, PROTOCOLS
+from retrieval.scoring import label_only
 from shards.errors import UserError
 
 STANDARD, KHDLR = PROTOCOLS["standard"], PROTOCOLS["khdlr"]
@@ -184,3 +185,17 @@ def test_neighbours_of_a_small_or_an_empty_gallery() -> None:
     assert distances.tolist() == [[math.sqrt(2)] * 3] * 2
     with pytest.raises(ValueError, match="n > 0"):
         NearestNeighbours(np.empty((0, 2)))
+
+
+def test_label_known_only_is_chance_within_the_label() -> None:
+    labels = ["shore"] * 3 + ["town"] * 7
+    figures = label_only(PROTOCOLS["standard"], labels)
+    assert figures is not None
+    # A query ranks at random among the pairs of its label, before all others.
+    assert figures["recall_at_1"] == pytest.approx((3 * (1 / 3) + 7 * (1 / 7)) / 10)
+    assert figures["recall_at_5"] == pytest.approx((3 + 7 * 5 / 7) / 10)
+    assert figures["median_rank"] == 4.0
+    assert figures["mean_rank"] == pytest.approx((3 * 2 + 7 * 4) / 10)
+    one_label = label_only(PROTOCOLS["standard"], ["sea"] * 10)
+    assert one_label == PROTOCOLS["standard"].chance(10)
+    assert label_only(PROTOCOLS["standard"], ["shore", None]) is None
