@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+LAUNCH := $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml
 
 DEMO_WORLD := data/demo-world
 DEMO_SHARDS := data/demo-shards
@@ -24,10 +25,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/python shards/run.py build --source demo --root $(DEMO_WORLD) --out $(DEMO_SHARDS)
-	@if test -f $(DEMO_RUN)/finished.json; then echo "reusing the run in $(DEMO_RUN)"; \
-	elif test -f $(DEMO_RUN)/config.yaml; then $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml pretrain/run.py --resume $(DEMO_RUN); \
-	else $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml pretrain/run.py demo --shards $(DEMO_SHARDS) --out $(DEMO_RUN); fi
-	@if test -f $(DEMO_REPORT)/metrics.json; then $(BIN)/python retrieval/run.py show --out $(DEMO_REPORT); \
+	@if test -f $(DEMO_RUN)/summary.json; then echo "reusing the run in $(DEMO_RUN)"; \
+	elif test -f $(DEMO_RUN)/config.yaml; then $(LAUNCH) pretrain/run.py --resume $(DEMO_RUN); \
+	else $(LAUNCH) pretrain/run.py demo --shards $(DEMO_SHARDS) --out $(DEMO_RUN); fi
+	@if test -f $(DEMO_REPORT)/report.html; then $(BIN)/python retrieval/run.py show $(DEMO_REPORT); \
 	else $(BIN)/python retrieval/run.py evaluate --weights $(DEMO_RUN) --shards $(DEMO_SHARDS) --split test --out $(DEMO_REPORT); fi
 	@echo "run:    $(DEMO_RUN)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,12 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
             if epoch != order_epoch:
                 order, order_epoch = self._order(epoch), epoch
             positions = self.layout.positions(step_of_epoch, part, self.rank)
-            yield self._batch(order[positions.start : positions.stop], epoch)
+            try:
+                yield self._batch(order[positions.start : positions.stop], epoch)
+            except UserError as error:
+                # Raised in a worker it would reach the user inside a traceback; `next_batch` raises it.
+                yield {"error": str(error)}
+                return
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         block_samples = self.config.data.block_samples
@@ -155,6 +161,24 @@ def training_loader(batches: TrainingBatches, *, workers: int, pin_memory: bool)
         multiprocessing_context="forkserver" if workers else None,
         worker_init_fn=_one_thread,
     )
+
+
+def next_batch(stream: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """The loader's next batch.
+
+    Raises:
+        UserError: a sample can't be read, or a loader process was killed.
+    """
+    try:
+        batch = next(stream)
+    except RuntimeError as error:
+        raise UserError(
+            f"a loader process ended ({' '.join(str(error).split())[:200]}); it may have been killed for want of "
+            "memory: try fewer --data.workers, or 0 to see its own error"
+        ) from error
+    if "error" in batch:
+        raise UserError(batch["error"])
+    return batch
 
 
 def _one_thread(_worker: int) -> None:

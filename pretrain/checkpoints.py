@@ -37,6 +37,7 @@ class RunState:
         best_step: the step after which it was reached.
         validations_since_best: for stopping early.
         seconds: time trained, over all starts.
+        first_loss: the first loss that was logged.
     """
 
     step: int = 0
@@ -44,6 +45,7 @@ class RunState:
     best_step: int | None = None
     validations_since_best: int = 0
     seconds: float = 0.0
+    first_loss: float | None = None
 
 
 def save_checkpoint(
@@ -84,7 +86,7 @@ def save_checkpoint(
             f"free some space, then go on with --resume {run_folder}"
         ) from error
     for old in list_checkpoints(run_folder)[:-keep]:
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)
     return final
 
 

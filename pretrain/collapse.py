@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MIN_ROWS = 4
+"""Fewer embeddings span so little that their effective rank says nothing."""
 MIN_RELATIVE_SPREAD = 0.01
 MIN_EFFECTIVE_RANK = 1.5
 
@@ -50,8 +52,9 @@ def embedding_health(embeddings: Tensor) -> EmbeddingHealth:
 class CollapseWatch:
     """Warns once when embeddings collapse though the loss has fallen (a falling loss hides it)."""
 
-    def __init__(self) -> None:
-        self._first_loss: float | None = None
+    def __init__(self, first_loss: float | None = None) -> None:
+        self.first_loss = first_loss
+        """The run's first loss, which a resumed run brings along."""
         self._has_warned = False
 
     def observe(self, step: int, loss: float, health: dict[str, EmbeddingHealth]) -> str | None:
@@ -62,11 +65,11 @@ class CollapseWatch:
             loss: its loss.
             health: of each kind of embedding in the batch, by name.
         """
-        if self._first_loss is None:
-            self._first_loss = loss
+        if self.first_loss is None:
+            self.first_loss = loss
             return None
         collapsed = {name: value for name, value in health.items() if value.is_collapsed}
-        if self._has_warned or not collapsed or loss > self._first_loss:
+        if self._has_warned or not collapsed or loss > self.first_loss:
             return None
         self._has_warned = True
         found = "; ".join(
@@ -74,6 +77,6 @@ class CollapseWatch:
             for name, value in collapsed.items()
         )
         return (
-            f"warning: the embeddings have collapsed at step {step} though the loss fell from {self._first_loss:.4g} "
+            f"warning: the embeddings have collapsed at step {step} though the loss fell from {self.first_loss:.4g} "
             f"to {loss:.4g} ({found}); a lower learning rate, a longer warm-up or a larger batch may help"
         )

@@ -16,6 +16,7 @@ from pretrain.presets import PRESETS, choose
 from shards.errors import UserError
 
 VERBS = ("train",)
+RESERVED_VERBS = ("release",)
 DEFAULT_PRESET = "demo"
 
 DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
@@ -46,6 +47,8 @@ def parse(words: list[str]) -> Request:
     words = list(words)
     if words and words[0] in VERBS:
         words.pop(0)
+    elif words and words[0] in RESERVED_VERBS:
+        raise UserError(f"{words[0]} is not a command of this version; RUN/model/ can be passed on as it is")
     preset = words.pop(0) if words and not words[0].startswith("-") else None
     resume = _take_option(words, "--resume")
     config_file = _take_option(words, "--config")

@@ -120,8 +120,10 @@ class CheckpointSettings:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    every_epochs: int = 1
+    """Save after every so many epochs (and after the last)."""
     every_steps: int = 0
-    """Save after every so many steps, beside the one after each epoch; 0 saves after epochs only."""
+    """Save after every so many steps too; 0 saves after epochs only."""
     keep: int = 2
     """The newest so many checkpoints are kept."""
 
@@ -147,7 +149,7 @@ class Config:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the towers; "auto" is bf16 where the device computes in it. Losses are float32 in any case."""
     threads: int = 0
-    """CPU threads of each training process for the towers; 0 leaves torch's default."""
+    """CPU threads of each training process; 0 shares the machine's cores out to its processes."""
     tracker: Literal["mlflow", "tensorboard", "wandb", "none"] = "mlflow"
     """Where metrics go beside metrics.jsonl. MLflow needs no server: it writes mlflow.db beside the run folder."""
     log_every_steps: int = 10
@@ -161,7 +163,8 @@ class Config:
 
 
 CHANGEABLE_ON_RESUME = frozenset(
-    {"epochs", "data.workers", "threads", "tracker", "log_every_steps", "checkpoint.every_steps", "checkpoint.keep"}
+    {"epochs", "data.workers", "threads", "tracker", "log_every_steps"}
+    | {"checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.keep"}
 )
 """Settings that a resumed run may change; the number of processes is the launcher's."""
 
@@ -198,6 +201,8 @@ def load_config(path: Path) -> Config:
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return TypeAdapter(Config).validate_python(record)
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} can't be read as UTF-8 text: {error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
@@ -229,7 +234,13 @@ def check_config(config: Config) -> None:
 
     for name in ("epochs", "log_every_steps", "data.block_samples", "optimizer.accumulation", "checkpoint.keep"):
         require(name, flat[name] >= 1, ">= 1")
-    for name in ("validation.every_epochs", "validation.crops", "model.embedding_dim", "model.sound_pooling"):
+    for name in (
+        "validation.every_epochs",
+        "checkpoint.every_epochs",
+        "validation.crops",
+        "model.embedding_dim",
+        "model.sound_pooling",
+    ):
         require(name, flat[name] >= 1, ">= 1")
     for name in ("seed", "threads", "data.workers", "validation.patience_epochs", "checkpoint.every_steps"):
         require(name, flat[name] >= 0, ">= 0")
@@ -237,6 +248,8 @@ def check_config(config: Config) -> None:
         require(name, flat[name] >= 0, ">= 0")
     for name in ("optimizer.final_fraction", "data.blur_probability", "data.saturation", "data.value"):
         require(name, 0 <= flat[name] <= 1, "in [0, 1]")
+    require("seed", config.seed < 2**32, "< 2**32")
+    require("model.sound_pooling", config.model.sound_pooling <= 4, "<= 4, for the trunk shrinks its input 32 times")
     require("batch_size", config.batch_size >= 2, ">= 2 (a pair needs another pair as its negative)")
     require("data.image_size", config.data.image_size >= 32, ">= 32 pixels")
     require("data.num_frames", 32 <= config.data.num_frames <= 128, "in [32, 128], the shortest stored recording")

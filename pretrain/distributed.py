@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 Value = TypeVar("Value")
@@ -38,6 +38,13 @@ def barrier() -> None:
         dist.barrier()
 
 
+def share_buffers(module: nn.Module) -> None:
+    """Gives every process the first one's buffers, such as the running statistics of batch norm."""
+    if is_active():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 class _Gather(torch.autograd.Function):
     """Rows of all processes; backwards, each process gets the sum of what all of them found for its rows."""
 
@@ -49,7 +56,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous()
+        total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(num_processes())[rank()]
 

@@ -45,7 +45,7 @@ class RandomImageView:
             crop_sides = (max(1, round(settings.crop_min * side)), max(1, round(settings.crop_max * side)))
             self._by_side[side] = A.Compose(
                 [
-                    A.RandomSizedCrop(crop_sides, (settings.image_size,) * 2, interpolation=cv2.INTER_AREA),
+                    A.RandomSizedCrop(crop_sides, (settings.image_size,) * 2, area_for_downscale="image"),
                     A.Rotate(settings.rotation_degrees, border_mode=cv2.BORDER_REFLECT_101, p=1.0),
                     A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
                     # OpenCV's 8-bit hue counts in steps of 2 degrees.

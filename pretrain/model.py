@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -137,7 +138,8 @@ class TwoTower(nn.Module):
         record = {"format_version": MODEL_FORMAT_VERSION, **dataclasses.asdict(self.config)}
         (folder / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(weights, folder / WEIGHTS_NAME)
+        # safetensors' own writer hides which error of the file system it met.
+        (folder / WEIGHTS_NAME).write_bytes(serialize(weights))
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> TwoTower:

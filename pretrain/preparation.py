@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from pretrain import distributed
-from pretrain.config import Config, save_config
+from pretrain.config import Config
 from pretrain.presets import DEMO
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
@@ -42,9 +46,27 @@ def resolve_precision(config: Config) -> Config:
     return dataclasses.replace(config, precision="bf16" if has_bf16 else "fp32")
 
 
-def open_run_folder(config: Config) -> None:
-    """Makes the run folder and writes its settings, on the first process."""
-    if distributed.is_first():
+@contextmanager
+def open_run_folder(config: Config) -> Iterator[None]:
+    """Makes the run folder and keeps other runs out of it, on the first process.
+
+    Raises:
+        UserError: the folder can't be written, or another process trains in it now.
+    """
+    if not distributed.is_first():
+        distributed.barrier()
+        yield
+        return
+    try:
         config.out.mkdir(parents=True, exist_ok=True)
-        save_config(config, config.out / "config.yaml")
+        lock = os.open(config.out, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"out {config.out} is in use: another process trains in it; wait for it or stop it") from error
+    except OSError as error:
+        raise UserError(f"out {config.out} can't be written: {error.strerror}; name another --out") from error
     distributed.barrier()
+    try:
+        yield
+    finally:
+        os.close(lock)

@@ -7,13 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from pretrain.config import (
-    Config,
-    DataSettings,
-    ModelSettings,
-    OptimizerSettings,
-    ValidationSettings,
-)
+from pretrain.config import CheckpointSettings, Config, DataSettings, ModelSettings, OptimizerSettings
 from shards.errors import UserError
 
 DEMO = Config(
@@ -21,7 +15,8 @@ DEMO = Config(
     batch_size=64,
     data=DataSettings(image_size=96),
     model=ModelSettings(sound_pooling=2),
-    optimizer=OptimizerSettings(learning_rate=1e-3, warmup_epochs=2.0, max_gradient_norm=5.0),
+    optimizer=OptimizerSettings(learning_rate=3e-4, warmup_epochs=2.0, max_gradient_norm=5.0),
+    checkpoint=CheckpointSettings(every_epochs=5),
 )
 """A small run for 2 CPU cores: 96-pixel images, spectrograms pooled to 64 × 64.
 
@@ -35,7 +30,6 @@ SOUNDINGEARTH_RESNET18 = Config(
     batch_size=256,
     data=DataSettings(workers=8),
     optimizer=OptimizerSettings(learning_rate=1e-3, warmup_epochs=5.0),
-    validation=ValidationSettings(every_epochs=5),
 )
 """The paper's recipe with ResNet-18 for both towers: Adam 1e-3, batch 256, 300 epochs, from scratch.
 

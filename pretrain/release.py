@@ -13,6 +13,7 @@ from shards.errors import UserError
 from shards.manifest import Manifest
 
 MODEL_FOLDER = "model"
+FORMER_FOLDER = f".{MODEL_FOLDER}.former"
 CARD_NAME = "README.md"
 
 
@@ -24,7 +25,7 @@ def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
     """
     final = run_folder / MODEL_FOLDER
     partial = run_folder / f".{MODEL_FOLDER}.partial"
-    former = run_folder / f".{MODEL_FOLDER}.former"
+    former = run_folder / FORMER_FOLDER
     try:
         shutil.rmtree(partial, ignore_errors=True)
         towers.save_pretrained(partial)
@@ -41,6 +42,13 @@ def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
             f"--resume {run_folder}"
         ) from error
     return final
+
+
+def restore_model_folder(run_folder: Path) -> None:
+    """Puts the former `RUN/model/` back where a run was killed in the moment between taking it away and the new one."""
+    final, former = run_folder / MODEL_FOLDER, run_folder / FORMER_FOLDER
+    if former.exists() and not final.exists():
+        os.replace(former, final)
 
 
 def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *, step: int, epoch: int) -> str:

@@ -13,19 +13,16 @@ def main() -> None:
 
     request = parse(sys.argv[1:])
 
-    import torch
-
     from pretrain.preparation import build_missing_demo_shards, open_run_folder, resolve_precision
-    from pretrain.trainer import Trainer, start_accelerator
+    from pretrain.processes import start_accelerator
+    from pretrain.trainer import Trainer
 
     config = resolve_precision(request.config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     accelerator = start_accelerator(config)
     build_missing_demo_shards(config)
     trainer = Trainer(config, accelerator, resume=request.resume)
-    open_run_folder(config)
-    summary = trainer.run()
+    with open_run_folder(config):
+        summary = trainer.run()
     accelerator.print(
         f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
         f"{summary['best_mean_rank']:.1f} after step {summary['best_step']}; the run is in {config.out}, "

@@ -56,9 +56,15 @@ class Tracking:
         elif self._kind == "wandb" and distributed.is_first():
             self._accelerator.get_tracker("wandb", unwrap=True).save(str(path), base_path=str(path.parent))
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool = False) -> None:
         """Closes the run with the tracker."""
-        if self._kind != "none":
+        if self._kind == "none":
+            return
+        if failed and self._kind == "mlflow" and distributed.is_first():
+            import mlflow
+
+            mlflow.end_run("FAILED")
+        else:
             self._accelerator.end_training()
 
     def _run_id(self) -> str | None:
@@ -78,10 +84,13 @@ def attach_report(run_folder: Path, report: Path, metrics: dict[str, Any]) -> bo
         metrics: by path, such as `test/image_to_sound/recall_at_10`; values that are None are left out.
 
     Returns:
-        Whether there was an MLflow run to add to.
+        Whether there was an MLflow run to add to; not where its store has been moved away.
     """
     record = _read_record(run_folder)
     if record.get("tracker") != "mlflow" or not record.get("run_id"):
+        return False
+    store = record["tracking_uri"]
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
         return False
     client = _quiet_mlflow().MlflowClient(tracking_uri=record["tracking_uri"])
     client.log_artifact(record["run_id"], str(report), artifact_path="retrieval")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -12,18 +11,18 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, set_seed
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from pretrain import distributed
-from pretrain.batches import TRAIN_SPLIT, BatchLayout, TrainingBatches, to_device, training_loader
+from pretrain.batches import TRAIN_SPLIT, BatchLayout, TrainingBatches, next_batch, to_device, training_loader
 from pretrain.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
-from pretrain.collapse import CollapseWatch, embedding_health
-from pretrain.config import Config
+from pretrain.collapse import MIN_ROWS, CollapseWatch, embedding_health
+from pretrain.config import Config, save_config
 from pretrain.methods import METHODS
 from pretrain.metrics_file import MetricsFile
 from pretrain.optimization import build_optimizer, learning_rate_at, set_learning_rate
-from pretrain.release import model_card, write_model_folder
+from pretrain.release import CARD_NAME, MODEL_FOLDER, model_card, restore_model_folder, write_model_folder
 from pretrain.tracking import Tracking
 from pretrain.validation import VALIDATION_SPLIT, as_paths, validate
 from shards.errors import UserError
@@ -33,32 +32,6 @@ from shards.reading import ShardSet
 CONFIG_NAME = "config.yaml"
 SUMMARY_NAME = "summary.json"
 KEYS_IN_MESSAGE = 8
-
-
-def start_accelerator(config: Config) -> Accelerator:
-    """Joins the processes that were launched; refuses a world that is not the one launched for.
-
-    Raises:
-        UserError: fewer processes joined than were launched, or "sync" norms without CUDA.
-    """
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    on_cpu = not torch.cuda.is_available()
-    # Given a backend, Accelerate takes even a single process for a distributed one, and fails.
-    handlers = [InitProcessGroupKwargs(backend="gloo")] if on_cpu and launched > 1 else []
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
-        kwargs_handlers=handlers,
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=str(config.out),
-    )
-    if accelerator.num_processes != launched:
-        raise UserError(
-            f"{launched} processes were launched but {accelerator.num_processes} joined, so each would train alone; "
-            "on the CPU launch with ACCELERATE_USE_CPU=true torchrun --nproc_per_node N"
-        )
-    if config.model.norm == "sync" and accelerator.device.type != "cuda":
-        raise UserError("model.norm sync needs CUDA devices, this run is on the CPU; choose batch or group")
-    return accelerator
 
 
 class Trainer:
@@ -98,13 +71,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.method, config.optimizer)
         self.metrics = MetricsFile(self.folder)
         self.state = RunState()
-        if resume:
-            self.state = load_newest_checkpoint(self.folder, self.method, self.optimizer, accelerator.print)
-            if distributed.is_first():
-                self.metrics.drop_after(self.state.step)
-            accelerator.print(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
-        self.prepared, self.prepared_optimizer = accelerator.prepare(self.method, self.optimizer)
-        self.collapse = CollapseWatch()
+        self.resume = resume
         self._unchecked: tuple[int, list[str], Tensor] | None = None
 
     @property
@@ -119,10 +86,26 @@ class Trainer:
             The summary that is also written to `RUN/summary.json`.
 
         Raises:
-            UserError: a loss was not finite, or something could not be written.
+            UserError: a loss was not finite, or something could not be read or written.
         """
+        if self.resume:
+            self._load()
+        if distributed.is_first():
+            save_config(self.config, self.folder / CONFIG_NAME)
+        self.collapse = CollapseWatch(self.state.first_loss)
+        self.prepared, self.prepared_optimizer = self.accelerator.prepare(self.method, self.optimizer)
         self._announce()
         self.tracking = Tracking(self.accelerator, self.config, self.folder)
+        try:
+            summary = self._train()
+        except BaseException:
+            self.tracking.finish(failed=True)
+            raise
+        self._log_files()
+        self.tracking.finish()
+        return summary
+
+    def _train(self) -> dict[str, Any]:
         config, started, before = self.config, time.monotonic(), self.state.seconds
         batches = TrainingBatches(
             self.shard_set,
@@ -151,11 +134,24 @@ class Trainer:
                 progress.advance(1, self._detail(rate))
                 if ends_epoch:
                     stopped_early = self._end_epoch(progress)
-                every = config.checkpoint.every_steps
-                if ends_epoch or (every and self.state.step % every == 0):
+                if stopped_early or self._is_checkpoint_due():
                     self._save()
         self._check_finite()
         return self._finish(stopped_early)
+
+    def _load(self) -> None:
+        """Goes back to the newest checkpoint."""
+        if distributed.is_first():
+            restore_model_folder(self.folder)
+        self.state = load_newest_checkpoint(self.folder, self.method, self.optimizer, self.accelerator.print)
+        if self.state.step >= self.total_steps:
+            raise UserError(
+                f"epochs must be > {self.epoch}, which the run in {self.folder} has trained already, got "
+                f"{self.config.epochs}; give a larger --epochs to train it further"
+            )
+        if distributed.is_first():
+            self.metrics.drop_after(self.state.step)
+        self.accelerator.print(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
 
     def _announce(self) -> None:
         self.accelerator.print(
@@ -178,7 +174,7 @@ class Trainer:
         keys: list[str] = []
         for part in range(settings.accumulation):
             asked = time.monotonic()
-            batch = next(stream)
+            batch = next_batch(stream)
             rate.waited_seconds += time.monotonic() - asked
             keys += batch["keys"]
             is_last = part == settings.accumulation - 1
@@ -217,7 +213,7 @@ class Trainer:
 
     def _log_step(self, loss: Tensor, embeddings: dict[str, Tensor], rate: _Rate, progress: ProgressLine) -> None:
         self._check_finite()
-        health = {name: embedding_health(rows) for name, rows in embeddings.items()}
+        health = {name: embedding_health(rows) for name, rows in embeddings.items() if len(rows) >= MIN_ROWS}
         values: dict[str, Any] = {
             "loss": loss.item(),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -227,6 +223,7 @@ class Trainer:
             **{f"{name}_effective_rank": value.effective_rank for name, value in health.items()},
         }
         rate.loss = values["loss"]
+        self.state.first_loss = self.state.first_loss or values["loss"]
         warning = self.collapse.observe(self.state.step, values["loss"], health)
         if warning:
             progress.write(warning)
@@ -281,6 +278,12 @@ class Trainer:
             card = model_card(self.config, self.shard_set.manifest, scores, step=self.state.step, epoch=self.epoch)
             write_model_folder(self.folder, self.method.towers, card)
 
+    def _is_checkpoint_due(self) -> bool:
+        settings, step = self.config.checkpoint, self.state.step
+        ends_epochs = step % (self.steps_per_epoch * settings.every_epochs) == 0
+        ends_steps = settings.every_steps > 0 and step % settings.every_steps == 0
+        return ends_epochs or ends_steps or step == self.total_steps
+
     def _save(self) -> None:
         self._check_finite()
         if distributed.is_first():
@@ -297,11 +300,11 @@ class Trainer:
         }
         if distributed.is_first():
             (self.folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n")
-        for name in (CONFIG_NAME, SUMMARY_NAME):
-            self.tracking.log_file(self.folder / name)
-        self.tracking.log_file(self.folder / "model" / "README.md")
-        self.tracking.finish()
         return summary
+
+    def _log_files(self) -> None:
+        for path in (CONFIG_NAME, SUMMARY_NAME, f"{MODEL_FOLDER}/{CARD_NAME}"):
+            self.tracking.log_file(self.folder / path)
 
 
 class _Rate:

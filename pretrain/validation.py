@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from pretrain import distributed
 from pretrain.embedding import embed_split, spread_crops
 from pretrain.model import TwoTower
 from pretrain.ranking import both_directions, chance_metrics
@@ -16,7 +17,10 @@ VALIDATION_SPLIT = "val"
 
 
 def validate(towers: TwoTower, shard_set: ShardSet, accelerator: Accelerator, *, crops: int) -> dict[str, Any]:
-    """Ranking metrics on the validation split, in evaluation mode, with the run's precision.
+    """Ranking metrics on the validation split, with the run's precision.
+
+    It puts the towers into evaluation mode and leaves them there, every process with the first one's statistics of
+    batch norm.
 
     Returns:
         `image_to_sound` and `sound_to_image` (see `pretrain.ranking.ranking_metrics`), `chance`, `gallery_size`,
@@ -25,12 +29,12 @@ def validate(towers: TwoTower, shard_set: ShardSet, accelerator: Accelerator, *,
     Raises:
         FloatingPointError: an embedding is not finite.
     """
+    distributed.share_buffers(towers)
     towers.eval()
     with accelerator.autocast():
         pairs = embed_split(
             towers, shard_set, VALIDATION_SPLIT, crop_starts=spread_crops(towers.config.num_frames, crops)
         )
-    towers.train()
     if not (torch.from_numpy(pairs.image).isfinite().all() and torch.from_numpy(pairs.sound).isfinite().all()):
         raise FloatingPointError("embeddings of the validation split are not finite")
     scores: dict[str, Any] = dict(both_directions(pairs.image, pairs.sound))

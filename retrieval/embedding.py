@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,20 @@ def save_npz(path: Path, **arrays: np.ndarray) -> None:
     with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     os.replace(partial, path)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder that results will be written to, before any work is done for them.
+
+    Raises:
+        UserError: it can't be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"out {folder} can't be written: {error.strerror}; name another folder") from error
 
 
 def choose_device(name: str) -> torch.device:

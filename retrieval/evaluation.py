@@ -13,13 +13,15 @@ from rich.table import Table
 
 from pretrain.ranking import Metrics
 from pretrain.tracking import TRACKING_NAME, attach_report
-from retrieval.embedding import embed_pairs, load_model, open_split
+from retrieval.embedding import embed_pairs, load_model, make_folder, open_split
 from retrieval.protocols import DIRECTIONS, PROTOCOLS, Protocol
 from retrieval.report import write_report
 from retrieval.scoring import LABEL_ONLY, Evaluation, score
 from shards.errors import UserError
 from shards.writing import write_text_atomically
 
+METRICS_NAME = "metrics.json"
+REPORT_NAME = "report.html"
 LABELS = {
     "image_to_sound": "image → sound",
     "sound_to_image": "sound → image",
@@ -53,12 +55,30 @@ class EvaluateOptions:
     """Use a model on spectrograms of another kind than it was trained on."""
 
 
+def show(out: Path) -> None:
+    """Prints the table of the evaluation that was written to the folder `out`.
+
+    Raises:
+        UserError: the folder holds no finished evaluation.
+    """
+    report = out / REPORT_NAME
+    try:
+        metrics = json.loads((out / METRICS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"no evaluation at {out} ({error}); make one with evaluate") from error
+    if not report.is_file():
+        raise UserError(f"the evaluation at {out} is not finished: it has no {REPORT_NAME}; evaluate again")
+    print_scores(metrics)
+    print(f"report: {report}")
+
+
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """Carries out `evaluate` and prints the table and the path of the report.
 
     Raises:
         UserError: a mistake in the options, the weights or the shards.
     """
+    make_folder(options.out)
     protocol = PROTOCOLS[options.protocol]
     crops = _crops(options, protocol)
     model = load_model(options.weights, options.device)
@@ -81,8 +101,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     )
     evaluation = score(protocol, embedded)
     embedded.save(options.out / "embeddings.npz")
-    write_text_atomically(options.out / "metrics.json", json.dumps(evaluation.metrics, indent=1) + "\n")
-    report = write_report(options.out / "report.html", evaluation, shard_set)
+    write_text_atomically(options.out / METRICS_NAME, json.dumps(evaluation.metrics, indent=1) + "\n")
+    report = write_report(options.out / REPORT_NAME, evaluation, shard_set)
     print_scores(evaluation.metrics)
     print(f"report: {report}")
     _attach(options.weights, report, evaluation.metrics)

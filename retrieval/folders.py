@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pretrain.audio_transforms import spread_crop_starts
 from pretrain.image_transforms import evaluation_image
 from pretrain.model import TwoTower
-from retrieval.embedding import load_model, save_npz
+from retrieval.embedding import load_model, make_folder, save_npz
 from shards.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
 from shards.imagery import load_image, stored_image
@@ -84,6 +84,7 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
         raise UserError(f"crops must be >= 1, got {options.crops}")
     if options.out.suffix != ".npz":
         raise UserError(f"out must be a file that ends in .npz, got {options.out}")
+    make_folder(options.out.parent)
     model = load_model(options.weights, options.device)
     if options.images is not None:
         folder, kind = options.images, "images"
@@ -116,6 +117,8 @@ def embed_files(
                 names.append(name)
             except RejectedPair as rejection:
                 rejected[name] = (rejection.reason, rejection.detail)
+            except OSError as error:
+                rejected[name] = ("unreadable file", error.strerror or str(error))
             progress.advance()
     return EmbeddedFolder(names, np.stack(rows) if rows else np.empty((0, 0), np.float32), rejected)
 

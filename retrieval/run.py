@@ -1,17 +1,28 @@
-"""Evaluates and embeds with trained weights: `python retrieval/run.py evaluate|embed`."""
+"""Evaluates and embeds with trained weights: `python retrieval/run.py evaluate|show|embed`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
 
-from retrieval.evaluation import EvaluateOptions, evaluate
+from retrieval.evaluation import EvaluateOptions, evaluate, show
 from retrieval.folders import EmbedOptions, embed
 from shards.errors import run_command
 
-VERBS: dict[str, Callable[..., Any]] = {"evaluate": EvaluateOptions, "embed": EmbedOptions}
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Prints the table of an evaluation that was written before."""
+
+    out: tyro.conf.Positional[Path]
+    """The folder that evaluate wrote to."""
+
+
+VERBS: dict[str, Callable[..., Any]] = {"evaluate": EvaluateOptions, "show": ShowOptions, "embed": EmbedOptions}
 
 
 def main() -> None:
@@ -20,6 +31,8 @@ def main() -> None:
     match options:
         case EvaluateOptions():
             evaluate(options)
+        case ShowOptions():
+            show(options.out)
         case EmbedOptions():
             embed(options)
 
