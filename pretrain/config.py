@@ -34,13 +34,13 @@ class DataSettings:
     """Largest side of the random square crop, as a fraction of the stored image's side."""
     rotation_degrees: float = 180.0
     """Images are rotated by up to this angle either way."""
-    blur_probability: float = 0.3
+    blur_probability: float = 0.1
     """Share of the images that are blurred."""
-    hue_degrees: float = 20.0
+    hue_degrees: float = 6.0
     """Hue is shifted by up to this angle either way, of 360."""
-    saturation: float = 0.2
+    saturation: float = 0.1
     """Saturation is shifted by up to this fraction of its range either way."""
-    value: float = 0.15
+    value: float = 0.1
     """Value (lightness) is shifted by up to this fraction of its range either way."""
     num_frames: int = 128
     """Consecutive spectrogram frames of a random sound crop (128 frames are 3.2 s at a hop of 25 ms)."""

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import fcntl
-import io
-import json
 import math
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from shards.build_folder import (
+    check_folder,
+    clear_partial_files,
+    damaged_shards,
+    is_finished,
+    keep_plan,
+    only_build_of,
+    refuse_another_plan,
+)
 from shards.errors import UserError
-from shards.manifest import MANIFEST_NAME, Manifest
+from shards.manifest import Manifest
 from shards.packing import WORK_FOLDER, ShardRecord, Tally, read_record
 from shards.packing_pool import PackingPool, cannot_write
-from shards.planning import BuildOptions, BuildPlan, ShardPlan, check_options, describe_differences, make_plan
+from shards.planning import BuildOptions, BuildPlan, ShardPlan, check_options, idle_options, make_plan
 from shards.progress import ProgressLine
+from shards.rejected_list import REJECTED_NAME, check_rejected, check_rejected_so_far
 from shards.schema import Rejection
 from shards.sources import find_source
 from shards.sources.source import Listing, Source, SourceOptions
-from shards.writing import PARTIAL_SUFFIX, PREVIEWS_FOLDER, write_text_atomically
+from shards.writing import PREVIEWS_FOLDER
 
-REJECTED_NAME = "rejected.csv"
 PROBE_ABOVE_PAIRS = 300
 PROBED_PAIRS = 8
 
 
 def build(options: BuildOptions) -> Manifest:
-    """Builds a shard set, or goes on with one that was stopped, or finds it finished.
+    """Builds a shard set, or goes on with one that was stopped, or finds it finished and packs again what it lost.
 
     The bytes depend on the corpus and the options alone: not on the number of workers, nor on being stopped.
 
@@ -40,17 +43,19 @@ def build(options: BuildOptions) -> Manifest:
     """
     check_options(options)
     source_class = find_source(options.source)
-    _check_folder(options.out)
+    check_folder(options.out)
+    for words in idle_options(options, source_class):
+        print(f"warning: {words}", file=sys.stderr, flush=True)
     source = source_class(_source_options(options, source_class))
     source.prepare(options.workers)
     listing = source.list_pairs()
     if options.split_by == "cell":
         listing = source.locate(listing)
     try:
-        if _is_finished(options.out):
-            return _finished_build(options.out, make_plan(source, listing, options))
+        if is_finished(options.out):
+            return _finished_build(source, make_plan(source, listing, options), options)
         options.out.mkdir(parents=True, exist_ok=True)
-        with _only_build_of(options.out):
+        with only_build_of(options.out):
             return _build_in_folder(source, listing, options)
     except OSError as error:
         raise cannot_write(options.out, error) from error
@@ -60,8 +65,9 @@ def _build_in_folder(source: Source, listing: Listing, options: BuildOptions) ->
     out = options.out
     check_rejected(out, listing.num_rows, listing.rejected, options.max_rejected)
     plan = make_plan(source, listing, options)
-    _go_on_with(plan, out)
-    records = _pack_all(source, plan, options)
+    keep_plan(plan, out)
+    clear_partial_files(out)
+    records = _pack_all(source, listing, plan, options)
     rejected = [*listing.rejected, *(rejection for record in records for rejection in record.rejected)]
     check_rejected(out, listing.num_rows, rejected, options.max_rejected)
     manifest = _make_manifest(source, plan, records, rejected)
@@ -90,70 +96,58 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
     )
 
 
-def _check_folder(out: Path) -> None:
-    """Refuses a folder that holds anything but a shard set or the beginning of one."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder")
-    if out.is_dir() and not _is_finished(out) and not (out / WORK_FOLDER).is_dir() and any(out.iterdir()):
-        raise UserError(f"--out {out} is not empty and is no shard set; give a new folder")
-
-
-def _is_finished(out: Path) -> bool:
-    return (out / MANIFEST_NAME).is_file()
-
-
-@contextmanager
-def _only_build_of(out: Path) -> Iterator[None]:
-    """Keeps a second build out of the folder; the lock ends with the process, however that ends."""
-    (out / WORK_FOLDER).mkdir(exist_ok=True)
-    with (out / WORK_FOLDER / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another build is writing to --out {out}; wait for its end or give another --out"
-            ) from error
-        yield
-
-
-def _finished_build(out: Path, plan: BuildPlan) -> Manifest:
+def _finished_build(source: Source, plan: BuildPlan, options: BuildOptions) -> Manifest:
+    out = options.out
     manifest = Manifest.load(out)
-    _refuse_another_plan(out, manifest.source, manifest.build, plan, "was built")
+    refuse_another_plan(out, manifest.source, manifest.build, plan, "was built")
+    damaged = damaged_shards(out, manifest)
+    if damaged:
+        print(f"{out} was built, but {', '.join(f'{name} {words}' for name, words in damaged.items())}", flush=True)
+        with only_build_of(out):
+            clear_partial_files(out)
+            _pack_again([shard for shard in plan.shards if shard.name in damaged], source, manifest, options)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
-    print(f"{out} is built already, with these options from this corpus: nothing to do")
+    ending = f"{len(damaged)} of its shards packed again" if damaged else "nothing to do"
+    print(f"{out} is built already, with these options from this corpus: {ending}")
     return manifest
 
 
-def _go_on_with(plan: BuildPlan, out: Path) -> None:
-    """Keeps the plan in the folder, or refuses to mix two builds; clears what a killed build left half written."""
-    path = out / WORK_FOLDER / "plan.json"
-    record = {"source": plan.source, "build": plan.record}
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        _refuse_another_plan(out, before["source"], before["build"], plan, "was begun")
-    write_text_atomically(path, json.dumps(record, indent=1))
-    for folder in (out, out / PREVIEWS_FOLDER, out / WORK_FOLDER):
-        for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
-            partial.unlink(missing_ok=True)
+def _pack_again(shards: list[ShardPlan], source: Source, manifest: Manifest, options: BuildOptions) -> None:
+    """Packs shards of a finished set that were lost; they are those of the manifest, or the set is refused."""
+    out = options.out
+    entries = {entry.name: entry for entry in manifest.shards}
+    with_previews = source.has_recordings and options.previews and (out / PREVIEWS_FOLDER).is_dir()
+    num_pairs = sum(len(shard.pairs) for shard in shards)
+    with (
+        PackingPool(source, out, min(options.workers, len(shards)), with_previews=with_previews) as pool,
+        ProgressLine("packing lost shards again", num_pairs) as progress,
+    ):
+        for record in pool.pack(shards, progress):
+            if record.entry != entries[record.entry.name]:
+                (out / record.entry.name).unlink()
+                raise UserError(
+                    f"{record.entry.name} was packed again and came out otherwise than {out} was built, by other files "
+                    "or versions of the decoders; copy it from where the set is whole, or remove the folder and build "
+                    "it anew"
+                )
 
 
-def _refuse_another_plan(out: Path, source: str, record: dict[str, object], plan: BuildPlan, was: str) -> None:
-    before, now = {"source": source, **record}, {"source": plan.source, **plan.record}
-    if before != now:
-        raise UserError(
-            f"--out {out} {was} otherwise: {describe_differences(before, now)}; give a new --out, or remove the folder"
-        )
-
-
-def _pack_all(source: Source, plan: BuildPlan, options: BuildOptions) -> list[ShardRecord]:
+def _pack_all(source: Source, listing: Listing, plan: BuildPlan, options: BuildOptions) -> list[ShardRecord]:
     """Packs the shards that aren't finished; returns the records of all in order."""
     out = options.out
+
+    def judge() -> None:
+        finished = (records[shard.name] for shard in plan.shards if shard.name in records)
+        rejected = [*listing.rejected, *(rejection for record in finished for rejection in record.rejected)]
+        check_rejected_so_far(out, listing.num_rows, rejected, options.max_rejected)
+
     records = {shard.name: record for shard in plan.shards if (record := read_record(out, shard)) is not None}
     to_do = [shard for shard in plan.shards if shard.name not in records]
     num_to_do = sum(len(shard.pairs) for shard in to_do)
     if records:
         print(f"going on: {len(records)} of {len(plan.shards)} shards are finished", flush=True)
     if to_do:
+        judge()
         with_previews = source.has_recordings and options.previews
         num_workers = min(options.workers, len(to_do))
         with PackingPool(source, out, num_workers, with_previews=with_previews) as pool:
@@ -162,6 +156,8 @@ def _pack_all(source: Source, plan: BuildPlan, options: BuildOptions) -> list[Sh
             with ProgressLine("building shards", plan.num_pairs, done=plan.num_pairs - num_to_do) as progress:
                 for record in pool.pack(to_do, progress):
                     records[record.entry.name] = record
+                    if len(records) < len(plan.shards):
+                        judge()
         if pool.used_seconds:
             speed = pool.used_seconds / pool.busy_seconds
             print(f"read {pool.used_seconds / 3600:.2f} hours of sound at {speed:.0f} × real time per core")
@@ -197,26 +193,6 @@ def _duration(hours: float) -> str:
 
 def _size(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
-
-
-def check_rejected(out: Path, num_rows: int, rejected: list[Rejection] | tuple[Rejection, ...], most: float) -> None:
-    """Writes the list of rejected pairs, and ends the build where they are too many.
-
-    Raises:
-        UserError: their share is above `most`.
-    """
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(("key", "reason", "detail"))
-    table.writerows((rejection.key, rejection.reason, rejection.detail) for rejection in rejected)
-    write_text_atomically(out / REJECTED_NAME, text.getvalue())
-    if num_rows and len(rejected) / num_rows > most:
-        (reason, count), *_ = Counter(rejection.reason for rejection in rejected).most_common(1)
-        share = len(rejected) / num_rows
-        raise UserError(
-            f"{len(rejected)} of {num_rows} pairs are rejected, {share:.1%}, above --max-rejected {most:g}; "
-            f"most often: {reason} ({count}); see {out / REJECTED_NAME}, mend the corpus or allow a larger share"
-        )
 
 
 def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], rejected: list[Rejection]) -> Manifest:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -22,6 +23,28 @@ class RejectedPair(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+@contextmanager
+def failures_as_rejections() -> Iterator[None]:
+    """Whatever a pair's files make fail within is its own rejection, never the end of a long build.
+
+    Memory that ran out is no fault of the pair's, so `MemoryError` passes.
+
+    Raises:
+        RejectedPair: in place of any other exception.
+    """
+    try:
+        yield
+    except (RejectedPair, MemoryError):
+        raise
+    except OSError as error:
+        raise RejectedPair("unreadable file", str(error)) from error
+    except Exception as error:
+        raise RejectedPair("unexpected failure", f"{type(error).__name__}: {error}") from error
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,15 +77,29 @@ def load_image(
         raise ValueError(f"scale_range must be (low, high) with low < high, got {scale_range}")
     if min(bands) < 1:
         raise ValueError(f"bands are counted from 1, got {bands}")
-    if not path.is_file():
-        raise RejectedPair("missing image", f"{path.name}: no such file")
-    with path.open("rb") as file:
-        head = file.read(PNG_BIT_DEPTH_OFFSET + 1)
-    if head.startswith(TIFF_SIGNATURES):
-        return _load_raster(path, "GTiff", bands, scale_range)
-    if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH_OFFSET:] == b"\x10":
-        return _load_raster(path, "PNG", bands, scale_range)
-    return ImageWithPlace(_load_picture(path))
+    driver = _raster_driver(path)
+    if driver is None:
+        return ImageWithPlace(_load_picture(path))
+    with _opened_raster(path, driver) as raster:
+        _check_size(path, raster.width, raster.height)
+        longitude, latitude = _centre(raster)
+        return ImageWithPlace(_raster_rgb(path, raster, bands, scale_range), longitude, latitude)
+
+
+def read_place(path: Path) -> tuple[float, float] | tuple[None, None]:
+    """Longitude and latitude (WGS84) of an image's centre as `load_image` tells them, without reading any pixel.
+
+    Returns:
+        degrees east and north; None twice where the file is not georeferenced.
+
+    Raises:
+        RejectedPair: "missing image", or "truncated image" or "undecodable image" where its header can't be read.
+    """
+    driver = _raster_driver(path)
+    if driver is None:
+        return None, None
+    with _opened_raster(path, driver) as raster:
+        return _centre(raster)
 
 
 def stored_image(rgb: npt.NDArray[np.uint8], *, max_whole_side: int = 512) -> npt.NDArray[np.uint8]:
@@ -160,10 +176,20 @@ def _load_picture(path: Path) -> npt.NDArray[np.uint8]:
         raise _rejection(path, error) from error
 
 
-def _load_raster(
-    path: Path, driver: str, bands: tuple[int, int, int], scale_range: tuple[float, float] | None
-) -> ImageWithPlace:
-    """TIFF and 16-bit PNG through rasterio."""
+def _raster_driver(path: Path) -> str | None:
+    """GDAL's name for a TIFF and a 16-bit PNG, told from the content; None for what Pillow reads."""
+    if not path.is_file():
+        raise RejectedPair("missing image", f"{path.name}: no such file")
+    with path.open("rb") as file:
+        head = file.read(PNG_BIT_DEPTH_OFFSET + 1)
+    if head.startswith(TIFF_SIGNATURES):
+        return "GTiff"
+    return "PNG" if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH_OFFSET:] == b"\x10" else None
+
+
+@contextmanager
+def _opened_raster(path: Path, driver: str) -> Iterator[DatasetReader]:
+    """TIFF and 16-bit PNG through rasterio, closed in the end; what it raises meanwhile becomes a `RejectedPair`."""
     import rasterio  # here, because a training process that only decodes JPEGs needs no GDAL
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -171,9 +197,7 @@ def _load_raster(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, driver=driver) as raster:
-                _check_size(path, raster.width, raster.height)
-                longitude, latitude = _centre(raster)
-                return ImageWithPlace(_raster_rgb(path, raster, bands, scale_range), longitude, latitude)
+                yield raster
     except (RasterioError, rasterio.errors.CRSError, OSError, ValueError) as error:
         raise _rejection(path, error) from error
 

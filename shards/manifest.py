@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
 from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings
+from shards.writing import write_text_atomically
 
 MANIFEST_NAME = "manifest.json"
 
@@ -68,22 +68,27 @@ class Manifest:
         """Samples of each split that has any tar, in the order of the tars."""
         return {split: self.num_samples(split) for split in dict.fromkeys(shard.split for shard in self.shards)}
 
+    @property
+    def totals(self) -> dict[str, Any]:
+        """What `manifest.json` also states for readers that don't add up its entries."""
+        return {
+            "splits": {split: {"num_samples": count} for split, count in self.splits.items()},
+            "num_rejected": len(self.rejected),
+        }
+
     def save(self, folder: Path) -> None:
-        """Writes `folder/manifest.json` beside its place and renames it there."""
+        """Writes `folder/manifest.json` beside its place, brings it to the disk and renames it there."""
         record = {
             "format_version": FORMAT_VERSION,
             "source": self.source,
             "build": self.build,
             "spectrogram": dataclasses.asdict(self.spectrogram),
             "statistics": self.statistics,
-            "splits": {split: {"num_samples": count} for split, count in self.splits.items()},
+            **self.totals,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
-            "num_rejected": len(self.rejected),
             "rejected": [dataclasses.asdict(rejection) for rejection in self.rejected],
         }
-        partial = folder / f".{MANIFEST_NAME}.partial"
-        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, folder / MANIFEST_NAME)
+        write_text_atomically(folder / MANIFEST_NAME, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -121,3 +126,18 @@ class Manifest:
             )
         except (KeyError, TypeError) as error:
             raise UserError(f"{path} is not a complete manifest ({error!r}); build the shards again") from error
+
+
+def wrong_totals(folder: Path) -> list[str]:
+    """A sentence for each total of `folder/manifest.json` that its own entries contradict.
+
+    Raises:
+        UserError: as `Manifest.load`.
+    """
+    manifest = Manifest.load(folder)
+    record = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    return [
+        f"{name} is {json.dumps(record.get(name))}, its entries give {json.dumps(total)}"
+        for name, total in manifest.totals.items()
+        if record.get(name) != total
+    ]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from shards.errors import RejectedPair
+from shards.errors import RejectedPair, failures_as_rejections
 from shards.manifest import ShardEntry
 from shards.planning import ShardPlan
 from shards.schema import Pair, Rejection
@@ -115,7 +115,7 @@ class Progress:
         process: the worker's process id.
         key: the pair's key.
         is_done: whether the pair is done.
-        used_seconds: seconds of sound read.
+        used_seconds: seconds of sound decoded, 0 where the source has no recordings.
         busy_seconds: seconds that reading and writing it took.
     """
 
@@ -182,6 +182,7 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
 
     Raises:
         OSError: the folder can't be written to, such as on a full disk.
+        MemoryError: the memory ran out; names the pair.
         BuildStoppedError: the build is ending.
     """
     rejected: list[Rejection] = []
@@ -200,7 +201,7 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
                 writer.add(sample)
                 tally.add(sample)
                 num_samples += 1
-                used_seconds = sample.used_seconds
+                used_seconds = sample.used_seconds if source.has_recordings else 0.0
             _report(Progress(os.getpid(), pair.key, True, used_seconds, time.perf_counter() - started))
         checksum = writer.finish()
     entry = ShardEntry(shard.name, shard.split, num_samples, checksum.bytes, checksum.sha256)
@@ -210,19 +211,17 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
 
 
 def read_pair(source: Source, pair: Pair) -> Sample:
-    """Reads one pair; any failure of its files is its own rejection, never the end of a long build.
+    """Reads one pair.
 
     Raises:
         RejectedPair: the pair can't be used.
+        MemoryError: the memory ran out; names the pair.
     """
     try:
-        return source.read(pair)
-    except RejectedPair:
-        raise
-    except OSError as error:
-        raise RejectedPair("unreadable file", str(error)) from error
-    except Exception as error:
-        raise RejectedPair("unexpected failure", f"{type(error).__name__}: {error}") from error
+        with failures_as_rejections():
+            return source.read(pair)
+    except MemoryError as error:
+        raise MemoryError(f"key {pair.key}{f', {error}' if str(error) else ''}") from error
 
 
 def probe_pairs(source: Source, pairs: tuple[Pair, ...]) -> Probe:

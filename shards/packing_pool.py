@@ -79,7 +79,7 @@ class PackingPool:
         """Packs the shards and yields a record as each is finished, in any order.
 
         Raises:
-            UserError: the folder can't be written to, or a worker process died.
+            UserError: the folder can't be written to, the memory ran out, or a worker process died.
         """
         self._started = time.monotonic()
         with _single_threaded_children(), self._named_failures():
@@ -121,6 +121,12 @@ class PackingPool:
                 "a worker process died: the memory ran out, or a file crashed its decoder (keys being read: "
                 f"{keys}); finished shards are kept: start the command again with fewer --workers, or take that row "
                 "out of metadata.csv"
+            ) from error
+        except MemoryError as error:
+            pair = f" ({error})" if str(error) else ""
+            raise UserError(
+                f"the memory ran out while a pair was read{pair}; finished shards are kept: start the command again "
+                "with fewer --workers, or take that row out of metadata.csv"
             ) from error
         except OSError as error:
             raise cannot_write(self._folder, error) from error

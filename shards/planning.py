@@ -141,6 +141,23 @@ def check_options(options: BuildOptions) -> None:
         )
 
 
+def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]:
+    """A sentence for each option that was given and changes nothing."""
+    defaults = {field.name: field.default for field in dataclasses.fields(BuildOptions)}
+    without_recordings = () if source_class.has_recordings else ("max_seconds", "previews")
+    reasons = {
+        **({} if options.split_by == "cell" else {"cell_km": f"--split-by {options.split_by}; give --split-by cell"}),
+        **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),
+        **dict.fromkeys(without_recordings, f"--source {options.source}, which brings no recordings"),
+    }
+    return [
+        f"--{'no-' if value is False else ''}{name.replace('_', '-')}{'' if value is False else f' {value}'} "
+        f"has no effect with {reason}"
+        for name, reason in reasons.items()
+        if (value := getattr(options, name)) != defaults[name]
+    ]
+
+
 def make_plan(source: Source, listing: Listing, options: BuildOptions) -> BuildPlan:
     """Deals the listed pairs to splits and shards.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import RejectedPair, UserError
-from shards.manifest import Manifest, ShardEntry
+from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
 from shards.planning import usable_cpus
 from shards.progress import ProgressLine
 from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, MIN_FRAMES, PREVIEW_MEMBER, SPECTROGRAM_MEMBER
@@ -34,7 +34,7 @@ _MEMBERS = {IMAGE_MEMBER, METADATA_MEMBER, SPECTROGRAM_MEMBER}
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with one shard, as a sentence."""
+    """One thing that is wrong with one shard, or with `manifest.json` itself, as a sentence."""
 
     shard: str
     sentence: str
@@ -62,7 +62,7 @@ def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
         UserError: the folder is no shard set.
     """
     manifest = Manifest.load(folder)
-    faults: list[Fault] = []
+    faults = [Fault(MANIFEST_NAME, sentence) for sentence in wrong_totals(folder)]
     shard_of_key: dict[str, str] = {}
     num_previews = 0
     with (
@@ -96,7 +96,7 @@ def print_verification(folder: Path, verification: Verification) -> None:
     clips = f", {verification.num_previews:,} listening clips" if verification.num_previews else ""
     print(f"{folder}: {len(fine)} of {len(manifest.shards)} shards are fine, with {num_samples:,} samples{clips}")
     if verification.faults:
-        print(f"{len(verification.faults)} faults; copy the faulty shards again from where they were built, or rebuild")
+        print(f"{len(verification.faults)} faults; copy the faulty files again from where they were built, or rebuild")
 
 
 def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, list[Fault]]:

@@ -24,8 +24,9 @@ from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_so
 from shards.demo_world.sounding import record_place
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.writing import write_text_atomically
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Rises with every change of the world's look or sound, so that an older corpus is not taken for a newer one."""
 
 CORPUS_RECORD = "corpus.json"
@@ -138,7 +139,7 @@ def _unfinished_folder(root: Path, parameters: CorpusParameters) -> Path:
         shutil.rmtree(folder)
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    begun.write_text(json.dumps(asdict(parameters), indent=1) + "\n", encoding="utf-8")
+    write_text_atomically(begun, json.dumps(asdict(parameters), indent=1) + "\n")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -19,7 +20,9 @@ _FORMATS = {
     "flac": ("FLAC", "PCM_16"),
     "wav": ("WAV", "PCM_16"),
 }
-_SHARES = {"mp3": 0.55, "ogg": 0.15, "flac": 0.15, "wav": 0.15}
+_SHARES = {"mp3": 0.25, "ogg": 0.15, "flac": 0.4, "wav": 0.2}
+"""MP3 takes 34 ms to encode six seconds, OGG 16 ms, FLAC 2 ms and WAV 1 ms, where all the rest of a place takes 55."""
+
 _STEREO_SHARE = 0.1
 
 
@@ -30,11 +33,16 @@ def draw_format(generator: np.random.Generator) -> tuple[str, int]:
 
 
 def write_sound(path: Path, samples: Wave, sample_rate_hz: int, extension: str) -> None:
-    """Writes samples, (num_samples, num_channels), in the format that an extension stands for; no tags."""
+    """Writes samples, (num_samples, num_channels), in the format that an extension stands for; no tags.
+
+    Raises:
+        OSError: the file can't be written, such as on a full disk (libsndfile would say less of it).
+    """
     container, encoding = _FORMATS[extension]
-    soundfile.write(path, samples, sample_rate_hz, format=container, subtype=encoding)
-    if extension == "ogg":
-        path.write_bytes(_with_serial_number_zero(path.read_bytes()))
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, sample_rate_hz, format=container, subtype=encoding)
+    encoded = buffer.getvalue()
+    path.write_bytes(_with_serial_number_zero(encoded) if extension == "ogg" else encoded)
 
 
 def _crc_table() -> list[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
-from shards.errors import RejectedPair
+from shards.errors import RejectedPair, failures_as_rejections
+from shards.progress import ProgressLine
 from shards.schema import Pair, Rejection, SpectrogramSettings
 from shards.sources.metadata_table import (
     check_coordinates,
@@ -19,11 +19,11 @@ from shards.sources.metadata_table import (
 from shards.sources.source import Listing, Source
 from shards.writing import Sample
 
-if TYPE_CHECKING:
-    from shards.imagery import ImageWithPlace
-
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
+
+PROGRESS_ABOVE_IMAGES = 200
+"""So many headers are read in a moment; for more of them progress is shown."""
 
 
 class RecordingsSource(Source):
@@ -53,20 +53,25 @@ class RecordingsSource(Source):
         return list_table(table, find_files)
 
     def locate(self, listing: Listing) -> Listing:
-        """Opens the images of pairs whose coordinates are not in metadata.csv."""
-        from shards.imagery import load_image
+        """Reads the headers of the images whose coordinates are not in metadata.csv."""
+        from shards.imagery import read_place
 
         pairs: list[Pair] = []
         rejected = list(listing.rejected)
-        for pair in listing.pairs:
-            if pair.longitude is None:
-                try:
-                    longitude, latitude = _place(pair, load_image(pair.image, bands=self.options.bands))
-                except RejectedPair as rejection:
-                    rejected.append(Rejection(pair.key, rejection.reason, rejection.detail))
-                    continue
-                pair = dataclasses.replace(pair, longitude=longitude, latitude=latitude)
-            pairs.append(pair)
+        num_images = sum(pair.longitude is None for pair in listing.pairs)
+        show_progress = num_images > PROGRESS_ABOVE_IMAGES
+        with ProgressLine("reading the places of the images", num_images, enabled=show_progress) as progress:
+            for pair in listing.pairs:
+                if pair.longitude is None:
+                    progress.advance()
+                    try:
+                        with failures_as_rejections():
+                            longitude, latitude = _place(pair, *read_place(pair.image))
+                    except RejectedPair as rejection:
+                        rejected.append(Rejection(pair.key, rejection.reason, rejection.detail))
+                        continue
+                    pair = dataclasses.replace(pair, longitude=longitude, latitude=latitude)
+                pairs.append(pair)
         return Listing(tuple(pairs), tuple(rejected), listing.columns)
 
     def read(self, pair: Pair) -> Sample:
@@ -75,7 +80,7 @@ class RecordingsSource(Source):
         from shards.imagery import encode_jpeg, load_image, stored_image
 
         image = load_image(pair.image, bands=self.options.bands)
-        longitude, latitude = _place(pair, image)
+        longitude, latitude = _place(pair, image.longitude, image.latitude)
         sound = decode_recording(
             pair.sound, self.settings, max_seconds=self.options.max_seconds, with_preview=self.options.previews
         )
@@ -99,14 +104,14 @@ class RecordingsSource(Source):
         )
 
 
-def _place(pair: Pair, image: ImageWithPlace) -> tuple[float, float]:
-    """Longitude and latitude of a pair: the table's, else the image's."""
+def _place(pair: Pair, longitude: float | None, latitude: float | None) -> tuple[float, float]:
+    """Longitude and latitude of a pair: the table's, else those given, which are the image's."""
     if pair.longitude is not None and pair.latitude is not None:
         return pair.longitude, pair.latitude
-    if image.longitude is None or image.latitude is None:
+    if longitude is None or latitude is None:
         raise RejectedPair("missing coordinates", f"neither metadata.csv nor {pair.image.name} has coordinates")
-    check_coordinates(image.longitude, image.latitude)
-    return image.longitude, image.latitude
+    check_coordinates(longitude, latitude)
+    return longitude, latitude
 
 
 def _named_sound(folder: Path, name: str) -> Path:

@@ -86,3 +86,9 @@ def test_nothing_is_unpickled() -> None:
 @pytest.mark.parametrize("package", [name for name in PACKAGES if (REPOSITORY / name / "run.py").is_file()])
 def test_commands_read_like_a_table_of_contents(package: str) -> None:
     assert len((REPOSITORY / package / "run.py").read_text().splitlines()) <= 110
+
+
+def test_readme_has_a_line_for_every_file() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    files = [path.relative_to(REPOSITORY / path.relative_to(REPOSITORY).parts[0]) for path in SOURCES]
+    assert [str(path) for path in files if str(path) != "__init__.py" and f"| `{path}` |" not in readme] == []

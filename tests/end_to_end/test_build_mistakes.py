@@ -5,19 +5,25 @@ from __future__ import annotations
 import csv
 import fcntl
 import re
+import resource
 import shutil
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from shards import building
 from shards.building import build
+from shards.demo_world import corpus
 from shards.errors import UserError
 from shards.manifest import Manifest
-from shards.planning import BuildOptions
+from shards.planning import BuildOptions, idle_options
+from shards.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,6 +133,71 @@ def test_a_mistake_is_one_sentence(small_corpus: Path, tmp_path: Path, more: dic
 
 def test_a_mistake_on_the_command_line_is_one_sentence(small_corpus: Path, tmp_path: Path) -> None:
     assert "got 0" in error_of(run("build", *build_arguments(small_corpus, tmp_path / "set", "--workers", "0")))
+
+
+def test_options_without_effect_are_warned_of_and_nothing_else() -> None:
+    def warnings(source: str, **more: Any) -> list[str]:
+        return idle_options(BuildOptions(source, Path("out"), **more), SOURCES[source])
+
+    idle: dict[str, Any] = {"cell_km": 5.0, "places": 9, "seed": 2, "max_seconds": 30.0, "previews": False}
+    assert warnings("recordings") == warnings("soundingearth") == warnings("demo") == []
+    assert warnings("demo", **{**idle, "split_by": "cell"}) == []
+    assert warnings("recordings", **idle) == [
+        "--cell-km 5.0 has no effect with --split-by key; give --split-by cell",
+        "--places 9 has no effect with --source recordings",
+        "--seed 2 has no effect with --source recordings",
+    ]
+    assert warnings("soundingearth", **idle)[3:] == [
+        "--max-seconds 30.0 has no effect with --source soundingearth, which brings no recordings",
+        "--no-previews has no effect with --source soundingearth, which brings no recordings",
+    ]
+
+
+def test_no_speed_of_decoding_is_told_where_no_sound_was_decoded(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    rows = ["key,longitude,latitude,mp3seconds"]
+    for folder in ("images", "spectrograms"):
+        (root / folder).mkdir(parents=True)
+    for key in range(10):
+        grey = np.random.default_rng(key).integers(0, 256, (128, 200), dtype=np.uint8)
+        cv2.imwrite(str(root / "images" / f"{key}.jpg"), np.stack([grey] * 3, axis=-1))
+        cv2.imwrite(str(root / "spectrograms" / f"{key}.jpg"), grey)
+        rows.append(f"{key},0,{key},3600")
+    (root / "metadata.csv").write_text("\n".join(rows))
+    out = tmp_path / "set"
+    result = run("build", "--source", "soundingearth", "--root", root, "--out", out, "--max-seconds", "30")
+    assert result.returncode == 0, result.stderr
+    assert "10.00 hours of sound" in result.stdout
+    assert "real time" not in result.stdout
+    assert "hours of sound per hour" not in result.stderr
+    assert [line for line in result.stderr.splitlines() if "warning" in line] == [
+        "warning: --max-seconds 30.0 has no effect with --source soundingearth, which brings no recordings"
+    ]
+
+
+def test_a_demo_corpus_that_can_not_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = tmp_path / "world", tmp_path / "set"
+    arguments = ["--source", "demo", "--root", root, "--places", "4", "--out", out, "--workers", "2"]
+    limited = subprocess.run(
+        command("build", *arguments),
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert f"can't write the demo corpus to --root {root}: File too large" in error_of(limited)
+    assert not root.exists()
+
+    def lose_a_worker(*_: object, **__: object) -> None:
+        raise BrokenProcessPool
+
+    with monkeypatch.context() as patched:
+        patched.setattr(corpus, "generate_demo_corpus", lose_a_worker)
+        with pytest.raises(UserError, match=r"a worker process was killed; .* fewer --workers"):
+            build(BuildOptions("demo", out, root, places=4))
+    # What was written before is gone on with.
+    assert run("build", *arguments).returncode == 0
 
 
 def test_a_mistyped_option_gets_a_suggestion() -> None:

@@ -19,6 +19,7 @@ from pretrain.checkpoints import list_checkpoints
 from pretrain.metrics_file import MetricsFile
 from pretrain.model import TwoTower
 from shards.reading import ShardSet
+from shards.shard_index import load_index
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,30 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_keys(tiny_shards: Path, t
     record = json.loads((tmp_path / "run" / "non_finite_batch.json").read_text())
     assert len(record["keys"]) == 16
     assert f"the loss of step {record['step']} is" in result.stderr
+
+
+def test_a_damaged_image_stops_the_run_with_its_key_also_from_a_worker(tiny_shards: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_shards, copy)
+    tar = copy / "train-000002.tar"
+    entry = load_index(tar).samples[3]
+    content = bytearray(tar.read_bytes())
+    start, length = entry.members["jpg"]
+    content[start : start + length] = bytes(length)
+    tar.write_bytes(content)
+    words = ["demo", "--shards", copy, "--out", tmp_path / "run", *SMALL, "--data.workers", "2", "--epochs", "2"]
+    result = run(accelerate_launch(*words), cwd=tmp_path)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert f"the image of sample {entry.key} in {tar} can't be decoded" in result.stderr
+
+
+def test_resuming_needs_epochs_to_come(finished_run: Path) -> None:
+    before = (finished_run / "config.yaml").read_text()
+    result = run(python("pretrain/run.py", "--resume", finished_run, "--tracker", "none"), cwd=finished_run.parent)
+    assert result.returncode == 2
+    assert "epochs must be > 3, which the run in" in result.stderr
+    assert (finished_run / "config.yaml").read_text() == before
 
 
 def broken(kind: str, shards: Path, tmp_path: Path) -> list[str]:

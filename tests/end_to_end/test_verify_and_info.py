@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,14 @@ def flip_byte(path: Path, offset: int) -> None:
 def change_count(folder: Path) -> None:
     record = json.loads((folder / "manifest.json").read_text())
     record["shards"][0]["num_samples"] += 1
+    record["splits"]["train"]["num_samples"] += 1
     (folder / "manifest.json").write_text(json.dumps(record))
+
+
+def change_total(folder: Path, old: str, new: str) -> None:
+    text = (folder / "manifest.json").read_text()
+    assert text.count(old) == 1
+    (folder / "manifest.json").write_text(text.replace(old, new))
 
 
 def swap_index(folder: Path) -> None:
@@ -68,6 +76,16 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "flipped byte": (lambda folder: flip_byte(folder / "train-000001.tar", 9000), "train-000001.tar", "checksum"),
     "missing shard": (lambda folder: (folder / "val-000000.tar").unlink(), "val-000000.tar", "file is missing"),
     "wrong count": (change_count, "train-000000.tar", "holds 5 samples, the manifest says 6"),
+    "wrong total of a split": (
+        lambda folder: change_total(folder, '"num_samples": 28', '"num_samples": 29'),
+        "manifest.json",
+        'splits is {"train": {"num_samples": 29}, "val": {"num_samples": 4}, "test": {"num_samples": 8}}, its entries',
+    ),
+    "wrong number of rejected pairs": (
+        lambda folder: change_total(folder, '"num_rejected": 4', '"num_rejected": 0'),
+        "manifest.json",
+        "num_rejected is 0, its entries give 4",
+    ),
     "truncated tar": (
         lambda folder: os.truncate(folder / "train-000002.tar", 30_000),
         "train-000002.tar",
@@ -106,6 +124,13 @@ def test_verify_finds_each_fault(copied_shards: Path, capsys: pytest.CaptureFixt
     assert sentence in " ".join(fault.sentence for fault in verification.faults)
     print_verification(copied_shards, verification)
     assert f"{shard}: " in capsys.readouterr().out
+
+
+def test_a_sample_that_can_not_be_used_is_told_in_words(copied_shards: Path) -> None:
+    path = copied_shards / "train-000000.tar"
+    path.write_bytes(path.read_bytes().replace(b'"latitude": 10.0', b'"latitude": 99.0'))
+    sentences = " ".join(fault.sentence for fault in verify_shards(copied_shards, show_progress=False).faults)
+    assert re.search(r"sample 1\d\d can't be decoded: coordinates out of range: longitude \d+\.0 must", sentences)
 
 
 def test_verify_exits_with_1_on_a_fault_and_with_2_on_no_shard_set(copied_shards: Path, tmp_path: Path) -> None:

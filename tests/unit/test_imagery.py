@@ -16,7 +16,7 @@ from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform
 
 from shards.errors import RejectedPair
-from shards.imagery import decode_jpeg, encode_jpeg, load_image, stored_image
+from shards.imagery import decode_jpeg, encode_jpeg, load_image, read_place, stored_image
 
 WGS84 = CRS.from_epsg(4326)
 
@@ -91,6 +91,23 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.jpg", exif=exif, quality=95)
     loaded = load_image(tmp_path / "a.jpg").rgb.astype(int)
     assert np.abs(loaded - np.rot90(scene(), -1)).max() <= 6
+
+
+def test_a_place_is_read_without_a_pixel(tmp_path: Path) -> None:
+    # A raster of 40 billion pixels of which none is in the file.
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=200_000, height=200_000, count=3, dtype="uint8", tiled=True,
+        crs="EPSG:4326", transform=from_origin(7, 51, 1e-5, 1e-5), SPARSE_OK=True, compress="deflate", blockxsize=4096,
+        blockysize=4096,
+    ):  # fmt: skip
+        pass
+    assert read_place(tmp_path / "a.tif") == pytest.approx((8, 50))
+    Image.fromarray(scene()).save(tmp_path / "b.tif", format="JPEG")
+    assert read_place(tmp_path / "b.tif") == (None, None)
+    (tmp_path / "c.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:20])
+    for name, reason in (("c.tif", "undecodable image"), ("d.tif", "missing image")):
+        with pytest.raises(RejectedPair, match=reason):
+            read_place(tmp_path / name)
 
 
 def test_the_format_is_told_from_the_content(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from shards.errors import UserError
-from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
 from shards.schema import Rejection, SpectrogramScale, SpectrogramSettings
 
 MANIFEST = Manifest(
@@ -44,6 +45,32 @@ def test_a_reader_without_earshot_finds_the_counts(tmp_path: Path) -> None:
     assert record["splits"] == {"train": {"num_samples": 7}, "test": {"num_samples": 1}}
     assert record["num_rejected"] == 1
     assert record["rejected"] == [{"key": "ü", "reason": "missing image", "detail": "no images/ü"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "sentence"),
+    [
+        ("num_rejected", 3, "num_rejected is 3, its entries give 1"),
+        ("splits", {"train": {"num_samples": 7}}, 'splits is {"train": {"num_samples": 7}}, its entries give {"train"'),
+        ("splits", None, "splits is null, its entries give"),
+    ],
+)
+def test_totals_that_the_entries_contradict_are_told(tmp_path: Path, name: str, stated: object, sentence: str) -> None:
+    MANIFEST.save(tmp_path)
+    assert wrong_totals(tmp_path) == []
+    record = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps({**record, name: stated}))
+    (found,) = wrong_totals(tmp_path)
+    assert found.startswith(sentence)
+
+
+def test_it_is_on_the_disk_before_it_stands_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append("fsync"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append("replace"), rename(old, new)))
+    MANIFEST.save(tmp_path)
+    assert calls == ["fsync", "replace"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 import soundfile
 from PIL import Image
 
+from shards import imagery
 from shards.errors import RejectedPair, UserError
 from shards.schema import Pair
-from shards.sources import SOURCES, find_source
+from shards.sources import SOURCES, find_source, recordings
 from shards.sources.source import Listing, SourceOptions
 
 HEADER = ["key", "longitude", "latitude", "title", "mp3name", "scene", "licenseurl"]
@@ -218,7 +219,9 @@ def test_recordings_become_samples(tmp_path: Path) -> None:
     assert without.read(pair).preview is None
 
 
-def test_a_geotiff_brings_its_own_coordinates(tmp_path: Path) -> None:
+def test_a_geotiff_brings_its_own_coordinates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import rasterio
     from rasterio.transform import from_bounds
 
@@ -242,6 +245,16 @@ def test_a_geotiff_brings_its_own_coordinates(tmp_path: Path) -> None:
     located = source.locate(source.list_pairs())
     assert [pair.longitude for pair in located.pairs] == [pytest.approx(7.01), -5.0]
     assert reasons(located) == [("2", "missing coordinates")]
+    assert "reading the places" not in capsys.readouterr().err
+    # Whatever goes wrong with an image is its own rejection; of many images the progress is shown.
+    monkeypatch.setattr(recordings, "PROGRESS_ABOVE_IMAGES", 1)
+    for error, reason in (
+        (PermissionError(13, "Permission denied"), "unreadable file"),
+        (KeyError(), "unexpected failure"),
+    ):
+        monkeypatch.setattr(imagery, "read_place", lambda _, error=error: (_ for _ in ()).throw(error))
+        assert reasons(source.locate(source.list_pairs())) == [("1", reason), ("2", reason)]
+    assert "reading the places of the images: 2/2" in capsys.readouterr().err
     # The columns themselves may be left out.
     write_table(tmp_path, [["1"]], ["key"])
     assert len(source.list_pairs().pairs) == 1

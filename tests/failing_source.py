@@ -1,0 +1,22 @@
+"""A corpus whose reading fails as told, in a module that worker processes can import."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from shards.schema import Pair, SpectrogramSettings
+from shards.sources.source import Listing, Source
+from shards.writing import Sample
+
+
+class OutOfMemorySource(Source):
+    """Every pair takes more memory than there is."""
+
+    settings = SpectrogramSettings()
+    has_recordings: ClassVar[bool] = True
+
+    def list_pairs(self) -> Listing:
+        return Listing((), (), ())
+
+    def read(self, pair: Pair) -> Sample:
+        raise MemoryError(f"{pair.image}: unable to allocate 9 TiB")
