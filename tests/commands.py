@@ -12,7 +12,7 @@ BIN = Path(sys.executable).parent
 
 SMALL = [
     *("--batch-size", "16", "--tracker", "none", "--data.image-size", "32", "--model.sound-pooling", "4"),
-    *("--data.workers", "0", "--precision", "fp32", "--validation.crops", "1"),
+    *("--data.workers", "0", "--precision", "fp32", "--validation.crops", "1", "--threads", "1"),
 ]
 """Settings under which the towers take a fraction of a second a step."""
 
