@@ -17,10 +17,30 @@ from torch.utils.data import IterableDataset, get_worker_info
 from pretrain.audio_transforms import random_crop_start
 from pretrain.config import Config
 from pretrain.image_transforms import RandomImageView
-from shards.errors import UserError
+from pretrain.preemption import ignore_signals
+from shards.errors import UnreadableShard, UserError
 from shards.reading import ShardSet
+from shards.shard_cache import BYTES_PER_GB, StreamSettings
 
 TRAIN_SPLIT = "train"
+
+
+def open_training_shards(config: Config) -> ShardSet:
+    """The shard set of a run, opened as its settings say.
+
+    Raises:
+        UserError: there is none, a shard of the training split is at fault and not to be skipped, or its blocks
+            don't fit the cache.
+    """
+    settings = StreamSettings(
+        cache_folder=config.data.cache_dir,
+        cache_bytes=int(config.data.cache_gb * BYTES_PER_GB),
+        allow_pipe=config.data.allow_pipe,
+    )
+    shard_set = ShardSet.open(config.shards, settings)
+    shard_set.check_files(TRAIN_SPLIT, skip_unreadable=config.data.skip_bad_shards)
+    shard_set.prepare_blocks(TRAIN_SPLIT, config.data.block_samples)
+    return shard_set
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,11 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
     A loader takes from its workers in turn, so the batches come in order for any number of workers, and
     together the processes see the same global batches for any number of processes.
 
+    With `data.skip_bad_shards`, a sample whose shard can't be read is replaced by the one at the same place of the
+    next global batch of the epoch whose shard can be (after the last comes the first). So every batch stays full and
+    without repetition, the number of steps stays, no process has to know what another could read, and the order is
+    the same again as long as the same shards are unreadable.
+
     Args:
         shard_set: where the samples are.
         config: the run's settings.
@@ -120,8 +145,11 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
             if epoch != order_epoch:
                 order, order_epoch = self._order(epoch), epoch
             positions = self.layout.positions(step_of_epoch, part, self.rank)
+            # Half a block on: when this block is half used, the next one's shards are fetched.
+            ahead = positions.start + self.config.data.block_samples // 2
+            self.shard_set.fetch_ahead(TRAIN_SPLIT, order[ahead : ahead + self.layout.batch_size])
             try:
-                yield self._batch(order[positions.start : positions.stop], epoch)
+                yield self._batch(order, positions, epoch)
             except UserError as error:
                 # Raised in a worker it would reach the user inside a traceback; `next_batch` raises it.
                 yield {"error": str(error)}
@@ -131,26 +159,56 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
         block_samples = self.config.data.block_samples
         return self.shard_set.epoch_order(TRAIN_SPLIT, seed=self.config.seed, epoch=epoch, block_samples=block_samples)
 
-    def _batch(self, numbers: NDArray[np.int64], epoch: int) -> dict[str, object]:
+    def _batch(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, object]:
         images, sounds, keys = [], [], []
-        num_frames = self.config.data.num_frames
-        for number in numbers:
-            sample = self.shard_set.sample(TRAIN_SPLIT, int(number))
-            seed = sample_seed(self.config.seed, epoch, sample.key)
-            images.append(self._image_view(sample.image(), seed))
-            sounds.append(sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames))
-            keys.append(sample.key)
+        num_replaced = 0
+        for position in positions:
+            for candidate in self._candidates(position):
+                try:
+                    key, image, sound = self._sample(int(order[candidate]), epoch)
+                    break
+                except UnreadableShard as error:
+                    if not self.config.data.skip_bad_shards:
+                        raise
+                    self.shard_set.unreadable[error.shard] = str(error)
+            else:
+                unreadable = self.shard_set.unreadable
+                raise UserError(
+                    f"too many training shards can't be read to fill a batch, {len(unreadable)}; the first: "
+                    f"{next(iter(unreadable.values()))}"
+                )
+            num_replaced += candidate != position
+            keys.append(key)
+            images.append(image)
+            sounds.append(sound)
         return {
             "keys": keys,
             "image": torch.from_numpy(np.stack(images)),
             "sound": torch.from_numpy(np.stack(sounds)[:, None]),
+            "num_replaced": num_replaced,
+            "unreadable_shards": dict(self.shard_set.unreadable),
         }
+
+    def _candidates(self, position: int) -> Iterator[int]:
+        """A position in the epoch's order and those that can stand in for it, one in each other global batch."""
+        size = self.layout.batch_size
+        end = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT)) * size
+        return ((position + offset) % end for offset in range(0, end, size))
+
+    def _sample(self, number: int, epoch: int) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+        """The key, image view and sound crop of a sample."""
+        sample = self.shard_set.sample(TRAIN_SPLIT, number)
+        seed, num_frames = sample_seed(self.config.seed, epoch, sample.key), self.config.data.num_frames
+        image = self._image_view(sample.image(), seed)
+        first_frame = random_crop_start(sample.num_frames, num_frames, seed)
+        return sample.key, image, sample.frames(first_frame, num_frames)
 
 
 def training_loader(batches: TrainingBatches, *, workers: int, pin_memory: bool) -> webdataset.WebLoader:
     """A loader that keeps `workers` processes reading ahead; each yields whole batches.
 
-    Every batch holds "keys" (list of str), "image" (n, 3, s, s) uint8 and "sound" (n, 1, 128, t) uint8.
+    Every batch holds "keys" (list of str), "image" (n, 3, s, s) uint8, "sound" (n, 1, 128, t) uint8, "num_replaced",
+    how many of its samples stand in for others, and "unreadable_shards", a sentence for each shard that made it so.
     """
     return webdataset.WebLoader(
         batches,
@@ -158,8 +216,10 @@ def training_loader(batches: TrainingBatches, *, workers: int, pin_memory: bool)
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=2 if workers else None,
-        multiprocessing_context="forkserver" if workers else None,
-        worker_init_fn=_one_thread,
+        # A forkserver and its workers keep each other alive when the trainer is killed; spawned workers see that it
+        # is gone and end.
+        multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_start_worker,
     )
 
 
@@ -181,9 +241,10 @@ def next_batch(stream: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def _one_thread(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     import cv2
 
+    ignore_signals()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shards.errors import UserError
+from shards.streaming import is_url
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -26,6 +27,15 @@ class DataSettings:
     """Loader processes of each training process; 0 reads in the training process itself."""
     block_samples: int = 8192
     """Samples are shuffled within blocks of whole shards of at least this many samples."""
+    cache_dir: Path | None = None
+    """Folder on a local disk where fetched shards are kept; by default those of a URL in the user's cache folder, and
+    those of a folder are read where they are."""
+    cache_gb: float = 50.0
+    """The shards kept there never take more, in GB of 10^9 bytes."""
+    skip_bad_shards: bool = False
+    """Replace the samples of unreadable training shards by others, counted and reported, instead of stopping."""
+    allow_pipe: bool = False
+    """Allow --shards pipe:COMMAND, which runs a shell command to read each file."""
     image_size: int = 192
     """Side of the network's input image in pixels."""
     crop_min: float = 0.375
@@ -123,7 +133,9 @@ class CheckpointSettings:
     every_epochs: int = 1
     """Save after every so many epochs (and after the last)."""
     every_steps: int = 0
-    """Save after every so many steps too; 0 saves after epochs only."""
+    """Save after every so many steps too; 0 doesn't."""
+    every_minutes: float = 0.0
+    """Save when so many minutes have passed since the last time too; 0 doesn't."""
     keep: int = 2
     """The newest so many checkpoints are kept."""
 
@@ -134,8 +146,8 @@ class Config:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    shards: Path = Path("data/demo-shards")
-    """The shard set to train on."""
+    shards: str | Path = Path("data/demo-shards")
+    """The shard set to train on: a folder, or a URL such as https://host/folder or s3://bucket/folder."""
     out: Path = Path("runs/demo")
     """The run folder to write; it must not hold a run yet."""
     epochs: int = 40
@@ -161,10 +173,15 @@ class Config:
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
 
+    def __post_init__(self) -> None:
+        if not is_url(self.shards):
+            object.__setattr__(self, "shards", Path(self.shards))
+
 
 CHANGEABLE_ON_RESUME = frozenset(
     {"epochs", "data.workers", "threads", "tracker", "log_every_steps"}
-    | {"checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.keep"}
+    | {"data.cache_dir", "data.cache_gb", "data.skip_bad_shards", "data.allow_pipe"}
+    | {"checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep"}
 )
 """Settings that a resumed run may change; the number of processes is the launcher's."""
 
@@ -242,7 +259,14 @@ def check_config(config: Config) -> None:
         "model.sound_pooling",
     ):
         require(name, flat[name] >= 1, ">= 1")
-    for name in ("seed", "threads", "data.workers", "validation.patience_epochs", "checkpoint.every_steps"):
+    for name in (
+        "seed",
+        "threads",
+        "data.workers",
+        "validation.patience_epochs",
+        "checkpoint.every_steps",
+        "checkpoint.every_minutes",
+    ):
         require(name, flat[name] >= 0, ">= 0")
     for name in ("optimizer.weight_decay", "optimizer.warmup_epochs", "optimizer.max_gradient_norm"):
         require(name, flat[name] >= 0, ">= 0")
@@ -254,6 +278,7 @@ def check_config(config: Config) -> None:
     require("data.image_size", config.data.image_size >= 32, ">= 32 pixels")
     require("data.num_frames", 32 <= config.data.num_frames <= 128, "in [32, 128], the shortest stored recording")
     require("data.crop_min", 0 < config.data.crop_min <= config.data.crop_max, "in (0, data.crop_max]")
+    require("data.cache_gb", config.data.cache_gb > 0, "> 0")
     require("data.crop_max", config.data.crop_max <= 1, "<= 1, the whole image")
     require("data.rotation_degrees", 0 <= config.data.rotation_degrees <= 180, "in [0, 180]")
     require("data.hue_degrees", 0 <= config.data.hue_degrees <= 180, "in [0, 180]")

@@ -24,7 +24,7 @@ DEMO_WORLD = Path("data/demo-world")
 
 def build_missing_demo_shards(config: Config) -> None:
     """Makes the demo world and its shards, on the first process, if the demo's own shard folder is missing."""
-    if config.shards != DEMO.shards or (config.shards / MANIFEST_NAME).is_file():
+    if config.shards != DEMO.shards or (Path(config.shards) / MANIFEST_NAME).is_file():
         return
     if distributed.is_first():
         print(f"no shards in {config.shards} yet: building the demo world", file=sys.stderr, flush=True)

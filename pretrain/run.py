@@ -13,6 +13,7 @@ def main() -> None:
 
     request = parse(sys.argv[1:])
 
+    from pretrain.preemption import EXIT_STATUS, PreemptionWatch
     from pretrain.preparation import build_missing_demo_shards, open_run_folder, resolve_precision
     from pretrain.processes import start_accelerator
     from pretrain.trainer import Trainer
@@ -20,9 +21,15 @@ def main() -> None:
     config = resolve_precision(request.config)
     accelerator = start_accelerator(config)
     build_missing_demo_shards(config)
-    trainer = Trainer(config, accelerator, resume=request.resume)
-    with open_run_folder(config):
-        summary = trainer.run()
+    with PreemptionWatch() as preemption:
+        trainer = Trainer(config, accelerator, preemption, resume=request.resume)
+        with open_run_folder(config):
+            summary = trainer.run()
+    if summary["preempted"]:
+        accelerator.print(
+            f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}", flush=True
+        )
+        sys.exit(EXIT_STATUS)
     accelerator.print(
         f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
         f"{summary['best_mean_rank']:.1f} after step {summary['best_step']}; the run is in {config.out}, "

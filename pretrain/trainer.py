@@ -15,19 +15,28 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from pretrain import distributed
-from pretrain.batches import TRAIN_SPLIT, BatchLayout, TrainingBatches, next_batch, to_device, training_loader
+from pretrain.batches import (
+    TRAIN_SPLIT,
+    BatchLayout,
+    TrainingBatches,
+    next_batch,
+    open_training_shards,
+    to_device,
+    training_loader,
+)
 from pretrain.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
 from pretrain.collapse import MIN_ROWS, CollapseWatch, embedding_health
 from pretrain.config import Config, save_config
 from pretrain.methods import METHODS
 from pretrain.metrics_file import MetricsFile
 from pretrain.optimization import build_optimizer, learning_rate_at, set_learning_rate
+from pretrain.preemption import PreemptionWatch
 from pretrain.release import CARD_NAME, MODEL_FOLDER, model_card, restore_model_folder, write_model_folder
+from pretrain.skipped_shards import SkippedShards
 from pretrain.tracking import Tracking
 from pretrain.validation import VALIDATION_SPLIT, as_paths, validate
 from shards.errors import UserError
 from shards.progress import ProgressLine
-from shards.reading import ShardSet
 
 CONFIG_NAME = "config.yaml"
 SUMMARY_NAME = "summary.json"
@@ -40,19 +49,20 @@ class Trainer:
     Args:
         config: the settings, checked.
         accelerator: the processes that train together.
+        preemption: whether a scheduler asked to make room.
         resume: whether to go on from the newest checkpoint in `config.out`.
 
     Raises:
         UserError: shards, batch size and processes don't fit together.
     """
 
-    def __init__(self, config: Config, accelerator: Accelerator, *, resume: bool) -> None:
+    def __init__(self, config: Config, accelerator: Accelerator, preemption: PreemptionWatch, *, resume: bool) -> None:
         self.config = config
+        self.preemption = preemption
         self.accelerator = accelerator
         self.folder = config.out
-        self.shard_set = ShardSet.open(config.shards)
-        for split in (TRAIN_SPLIT, VALIDATION_SPLIT):
-            self.shard_set.check_files(split)
+        self.shard_set = open_training_shards(config)
+        self.shard_set.check_files(VALIDATION_SPLIT)
         if self.shard_set.num_samples(VALIDATION_SPLIT) < 2:
             raise UserError(
                 f"{config.shards} has {self.shard_set.num_samples(VALIDATION_SPLIT)} validation pairs, ranking needs "
@@ -70,8 +80,10 @@ class Trainer:
         self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         self.optimizer = build_optimizer(self.method, config.optimizer)
         self.metrics = MetricsFile(self.folder)
+        self.skipped = SkippedShards()
         self.state = RunState()
         self.resume = resume
+        self._saved_at = time.monotonic()
         self._unchecked: tuple[int, list[str], Tensor] | None = None
 
     @property
@@ -121,9 +133,9 @@ class Trainer:
         stream: Iterator[dict[str, Any]] = iter(loader)
         progress = ProgressLine("pre-training", self.total_steps, enabled=distributed.is_first(), done=self.state.step)
         rate = _Rate()
-        stopped_early = False
+        stopped_early = preempted = False
         with progress:
-            while self.state.step < self.total_steps and not stopped_early:
+            while self.state.step < self.total_steps and not stopped_early and not preempted:
                 loss, embeddings = self._step(stream, rate)
                 self.state.step += 1
                 self.state.seconds = before + time.monotonic() - started
@@ -134,10 +146,11 @@ class Trainer:
                 progress.advance(1, self._detail(rate))
                 if ends_epoch:
                     stopped_early = self._end_epoch(progress)
-                if stopped_early or self._is_checkpoint_due():
+                preempted = self.state.step < self.total_steps and self.preemption.is_requested(self.state.step)
+                if stopped_early or preempted or self._is_checkpoint_due():
                     self._save()
         self._check_finite()
-        return self._finish(stopped_early)
+        return self._finish(stopped_early, preempted)
 
     def _load(self) -> None:
         """Goes back to the newest checkpoint."""
@@ -175,6 +188,7 @@ class Trainer:
         for part in range(settings.accumulation):
             asked = time.monotonic()
             batch = next_batch(stream)
+            self.skipped.observe(batch)
             rate.waited_seconds += time.monotonic() - asked
             keys += batch["keys"]
             is_last = part == settings.accumulation - 1
@@ -222,6 +236,10 @@ class Trainer:
             **{f"{name}_relative_spread": value.relative_spread for name, value in health.items()},
             **{f"{name}_effective_rank": value.effective_rank for name, value in health.items()},
         }
+        if self.config.data.skip_bad_shards:
+            for sentence in self.skipped.news():
+                progress.write(sentence)
+            values["replaced_pairs"] = self.skipped.replaced_pairs
         rate.loss = values["loss"]
         self.state.first_loss = self.state.first_loss or values["loss"]
         warning = self.collapse.observe(self.state.step, values["loss"], health)
@@ -282,29 +300,35 @@ class Trainer:
         settings, step = self.config.checkpoint, self.state.step
         ends_epochs = step % (self.steps_per_epoch * settings.every_epochs) == 0
         ends_steps = settings.every_steps > 0 and step % settings.every_steps == 0
-        return ends_epochs or ends_steps or step == self.total_steps
+        # Only the first process saves, so only its clock counts.
+        waited_minutes = (time.monotonic() - self._saved_at) / 60
+        ends_minutes = settings.every_minutes > 0 and waited_minutes >= settings.every_minutes
+        return ends_epochs or ends_steps or ends_minutes or step == self.total_steps
 
     def _save(self) -> None:
         self._check_finite()
         if distributed.is_first():
             save_checkpoint(self.folder, self.method, self.optimizer, self.state, keep=self.config.checkpoint.keep)
-        distributed.barrier()
+        self._saved_at = time.monotonic()
 
-    def _finish(self, stopped_early: bool) -> dict[str, Any]:
+    def _finish(self, stopped_early: bool, preempted: bool) -> dict[str, Any]:
         summary = {
             **dataclasses.asdict(self.state),
             "epochs": self.epoch,
             "stopped_early": stopped_early,
+            "preempted": preempted,
+            "replaced_pairs": self.skipped.replaced_pairs,
             "num_processes": distributed.num_processes(),
             "device": str(self.accelerator.device),
         }
-        if distributed.is_first():
+        if distributed.is_first() and not preempted:
             (self.folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n")
         return summary
 
     def _log_files(self) -> None:
         for path in (CONFIG_NAME, SUMMARY_NAME, f"{MODEL_FOLDER}/{CARD_NAME}"):
-            self.tracking.log_file(self.folder / path)
+            if (self.folder / path).is_file():
+                self.tracking.log_file(self.folder / path)
 
 
 class _Rate:

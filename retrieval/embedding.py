@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pretrain.embedding import CropStarts, PairEmbeddings, embed_split
-from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
+from pretrain.model import TwoTower, find_model_folder
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.reading import ShardSet
@@ -137,7 +137,6 @@ def embed_pairs(
     *,
     crop_starts: CropStarts,
     batch_size: int,
-    force: bool,
     provenance: dict[str, Any],
 ) -> EmbeddedSplit:
     """Embeds every pair of a split, showing progress.
@@ -148,14 +147,8 @@ def embed_pairs(
         split: which of its splits.
         crop_starts: which crops of a sound are embedded and averaged.
         batch_size: pairs embedded at once.
-        force: whether spectrograms of another kind than the model's are embedded all the same.
         provenance: kept with the result.
-
-    Raises:
-        UserError: the shards hold spectrograms of another kind, and `force` is not given.
     """
-    if not force:
-        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(shard_set.folder))
     with ProgressLine(f"embedding {split}", shard_set.num_samples(split)) as progress:
         embeddings = embed_split(
             model, shard_set, split, crop_starts=crop_starts, batch_size=batch_size, on_batch=progress.advance

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from pretrain.model import refuse_other_spectrograms
 from pretrain.ranking import Metrics
 from pretrain.tracking import TRACKING_NAME, attach_report
 from retrieval.embedding import embed_pairs, load_model, make_folder, open_split
@@ -78,11 +79,13 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     Raises:
         UserError: a mistake in the options, the weights or the shards.
     """
-    make_folder(options.out)
     protocol = PROTOCOLS[options.protocol]
     crops = _crops(options, protocol)
     model = load_model(options.weights, options.device)
     shard_set = open_split(options.shards, options.split)
+    if not options.force:
+        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
+    make_folder(options.out)
     provenance = {
         "weights": str(options.weights),
         "shards": str(options.shards),
@@ -96,7 +99,6 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         options.split,
         crop_starts=protocol.crop_starts(model.config.num_frames, crops, options.seed),
         batch_size=options.batch_size,
-        force=options.force,
         provenance=provenance,
     )
     evaluation = score(protocol, embedded)

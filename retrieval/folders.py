@@ -84,7 +84,6 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
         raise UserError(f"crops must be >= 1, got {options.crops}")
     if options.out.suffix != ".npz":
         raise UserError(f"out must be a file that ends in .npz, got {options.out}")
-    make_folder(options.out.parent)
     model = load_model(options.weights, options.device)
     if options.images is not None:
         folder, kind = options.images, "images"
@@ -93,6 +92,7 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
         assert options.sounds is not None
         folder, kind = options.sounds, "sounds"
         files, embed_file = _files(folder, SOUND_SUFFIXES, kind), _sound_embedder(model, options)
+    make_folder(options.out.parent)
     embedded = embed_files(folder, files, embed_file, title=f"embedding {kind}")
     if not embedded.names:
         raise UserError(f"none of the {len(files)} {kind} in {folder} could be decoded; first: {_first(embedded)}")

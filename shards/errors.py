@@ -11,6 +11,19 @@ class UserError(ValueError):
     """A mistake in what the user gave: one sentence that names the field, the value, the rule and the remedy."""
 
 
+class UnreadableShard(UserError):
+    """A shard of a finished set can't be read or fetched.
+
+    Args:
+        message: the sentence.
+        shard: the file name of its tar.
+    """
+
+    def __init__(self, message: str, *, shard: str) -> None:
+        super().__init__(message)
+        self.shard = shard
+
+
 class RejectedPair(Exception):
     """One pair can't be used; the build lists it under its reason and goes on.
 

@@ -106,13 +106,26 @@ class Manifest:
                 "'python shards/run.py build' (an unfinished build goes on when it is started again)"
             )
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not a readable manifest ({error!r}); build the shards again") from error
+        return cls.from_json(text, where=str(path))
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> Manifest:
+        """The manifest in `text`, which was read at `where`.
+
+        Raises:
+            UserError: it is no manifest, or one of another format version.
+        """
+        try:
+            record = json.loads(text)
             version = record["format_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is not a readable manifest ({error!r}); build the shards again") from error
+            raise UserError(f"{where} is not a readable manifest ({error!r}); build the shards again") from error
         if version != FORMAT_VERSION:
             raise UserError(
-                f"{path}: format_version is {version!r}, this Earshot reads {FORMAT_VERSION}; "
+                f"{where}: format_version is {version!r}, this Earshot reads {FORMAT_VERSION}; "
                 "build the shards again with this version, or use the Earshot that wrote them"
             )
         try:
@@ -125,7 +138,7 @@ class Manifest:
                 rejected=tuple(Rejection(**rejection) for rejection in record["rejected"]),
             )
         except (KeyError, TypeError) as error:
-            raise UserError(f"{path} is not a complete manifest ({error!r}); build the shards again") from error
+            raise UserError(f"{where} is not a complete manifest ({error!r}); build the shards again") from error
 
 
 def wrong_totals(folder: Path) -> list[str]:

@@ -5,60 +5,26 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.errors import UserError
+from shards.errors import UnreadableShard, UserError
 from shards.imagery import decode_jpeg
-from shards.manifest import Manifest
+from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.order import epoch_order
 from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, PREVIEW_MEMBER
-from shards.shard_index import SampleEntry, build_index_from_tar, load_index, read_frames, read_member
+from shards.shard_cache import BYTES_PER_GB, ShardCache, StreamSettings, block_bytes_at_most
+from shards.shard_index import SampleEntry, load_index, read_frames, read_member
+from shards.streaming import ShardSource, UnfetchableError, local_folder
+from shards.tar_files import TarFiles
 from shards.writing import PREVIEWS_FOLDER
 
-MAX_OPEN_TARS = 64
-
-
-class TarFiles:
-    """The tars that are open now, in one process; the least recently read one is closed first."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
-        self._clips: dict[Path, dict[str, SampleEntry]] = {}
-
-    def get(self, path: Path) -> BinaryIO:
-        """The tar at `path`, open for reading.
-
-        Raises:
-            UserError: it can't be opened.
-        """
-        if path in self._open:
-            self._open.move_to_end(path)
-            return self._open[path]
-        if len(self._open) >= MAX_OPEN_TARS:
-            self._open.popitem(last=False)[1].close()
-        try:
-            self._open[path] = path.open("rb", buffering=0)
-        except OSError as error:
-            raise UserError(f"shard {path} can't be read: {error.strerror}; copy or build it again") from error
-        return self._open[path]
-
-    def clips(self, path: Path) -> dict[str, SampleEntry]:
-        """The listening clips in the tar at `path`, by key; none where there is no such tar."""
-        if path not in self._clips:
-            entries = build_index_from_tar(path).samples if path.is_file() else ()
-            self._clips[path] = {entry.key: entry for entry in entries}
-        return self._clips[path]
-
-    def __reduce__(self) -> tuple[type[TarFiles], tuple[()]]:
-        # Another process opens its own.
-        return TarFiles, ()
+MAX_HELD_INDEXES = 256
 
 
 @dataclass(frozen=True)
@@ -89,8 +55,9 @@ class StoredSample:
         Raises:
             UserError: it is not a readable JPEG.
         """
+        jpeg = self.image_bytes()
         try:
-            return decode_jpeg(self.image_bytes())
+            return decode_jpeg(jpeg)
         except ValueError as error:
             raise UserError(
                 f"the image of sample {self.key} in {self.tar_path} can't be decoded ({error}); "
@@ -113,29 +80,62 @@ class StoredSample:
 
 
 class ShardSet:
-    """A shard set on a local disk."""
+    """A shard set, read where it lies or, fetched shard by shard, from a cache on the local disk.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    Args:
+        folder: where the tars are, or come to be.
+        manifest: what the set holds.
+        cache: what brings them there, None for a set that is read in place.
+
+    Attributes:
+        unreadable: shards that were found to be unreadable, by file name, each with its sentence; asking for one of
+            their samples raises `UnreadableShard`.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, cache: ShardCache | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._files = TarFiles()
+        self.unreadable: dict[str, str] = {}
+        self._cache = cache
+        self._fetches_ahead = False
+        self._files = TarFiles(cache)
         self._splits: dict[str, _Split] = {}
 
     @classmethod
-    def open(cls, folder: Path) -> ShardSet:
-        """Opens the shard set in `folder`.
+    def open(cls, location: str | Path, settings: StreamSettings | None = None) -> ShardSet:
+        """Opens the shard set at `location`, a folder or a URL (see `shards.streaming.ShardSource`).
 
         Raises:
-            UserError: it is none, or of another format version.
+            UserError: it is none, it is of another format version, or the location may not be read.
         """
-        return cls(folder, Manifest.load(folder))
+        settings = settings or StreamSettings()
+        folder = local_folder(location)
+        if folder and settings.cache_folder is None:
+            return cls(folder, Manifest.load(folder))
+        source = ShardSource(location, allow_pipe=settings.allow_pipe, retry=settings.retry)
+        if folder:
+            Manifest.load(folder)  # says better than a failed download what is wrong with a folder
+        try:
+            text = source.read_bytes(MANIFEST_NAME).decode("utf-8")
+        except (UnfetchableError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"no shards at {source.shown('')}: {source.shown(MANIFEST_NAME)} could not be fetched ({error}); give "
+                "the place where the whole folder of a finished 'python shards/run.py build' lies"
+            ) from error
+        manifest = Manifest.from_json(text, where=source.shown(MANIFEST_NAME))
+        cache = ShardCache(source, text, manifest, settings)
+        return cls(cache.folder, manifest, cache)
 
     def num_samples(self, split: str) -> int:
         """Samples of a split."""
         return self.manifest.num_samples(split)
 
     def sample(self, split: str, number: int) -> StoredSample:
-        """The sample that has this number in the split, 0 … num_samples − 1, counted through its shards in order."""
+        """The sample that has this number in the split, 0 … num_samples − 1, counted through its shards in order.
+
+        Raises:
+            UnreadableShard: its shard's index can't be read; reading from the sample raises it where the tar can't.
+        """
         return self._split(split).sample(number)
 
     def samples(self, split: str) -> Iterator[StoredSample]:
@@ -148,55 +148,120 @@ class ShardSet:
         counts = [shard.num_samples for shard in self.manifest.of_split(split)]
         return epoch_order(counts, seed=seed, epoch=epoch, block_samples=block_samples)
 
-    def check_files(self, split: str) -> None:
-        """Checks that every tar of a split is there with the manifest's size and an index that fits it.
+    def check_files(self, split: str, *, skip_unreadable: bool = False) -> None:
+        """Checks that every shard of a split has its index and, where the set is read in place, its size.
+
+        Args:
+            split: "train", "val" or "test".
+            skip_unreadable: enter shards that are at fault in `unreadable` instead of raising.
 
         Raises:
-            UserError: names the first shard that is missing, truncated, or has another index.
+            UnreadableShard: names the first shard that is missing, truncated, or has another index.
         """
-        for shard in self.manifest.of_split(split):
-            path = self.folder / shard.name
-            if not path.is_file():
-                raise UserError(f"shard {path} is missing; copy it again, or build the shards again")
-            size = path.stat().st_size
-            if size != shard.bytes:
-                raise UserError(
-                    f"shard {path} has {size} bytes where the manifest says {shard.bytes}: it is truncated or "
-                    "replaced; copy it again, or build the shards again"
-                )
-        _ = self._split(split).entries
+        shards = self.manifest.of_split(split)
+        faults = self._cache.fetch_indexes([shard.name for shard in shards]) if self._cache else {}
+        for number, shard in enumerate(shards):
+            try:
+                if shard.name in faults:
+                    raise faults[shard.name]
+                if self._cache is None:
+                    _check_size(self.folder / shard.name, shard)
+                self._split(split).entries(number)
+            except UnreadableShard as error:
+                if not skip_unreadable:
+                    raise
+                self.unreadable[shard.name] = str(error)
+
+    def prepare_blocks(self, split: str, block_samples: int) -> None:
+        """Checks that the shards of any one block fit the cache; where two do, the next is fetched ahead.
+
+        Raises:
+            UserError: they don't fit.
+        """
+        if self._cache is None:
+            return
+        needed, given = block_bytes_at_most(self.manifest.of_split(split), block_samples), self._cache.most_bytes
+        if needed > given:
+            raise UserError(
+                f"data.cache_gb must be at least {needed / BYTES_PER_GB:.3g}, which shards of {block_samples} samples "
+                f"(data.block_samples), shuffled together, can take, got {given / BYTES_PER_GB:.3g}; raise it, or "
+                "lower data.block_samples"
+            )
+        self._fetches_ahead = 2 * needed <= given
+
+    def fetch_ahead(self, split: str, numbers: Sequence[int] | NDArray[np.int64]) -> None:
+        """Has the shards of these samples fetched in the background, if the cache has room for another block."""
+        if self._cache and self._fetches_ahead:
+            names = self._split(split).shard_names(numbers)
+            self._cache.prefetch([name for name in names if name not in self.unreadable])
 
     def _split(self, split: str) -> _Split:
         if split not in self._splits:
-            self._splits[split] = _Split(self.folder, self.manifest, split, self._files)
+            self._splits[split] = _Split(self, split, self._files)
         return self._splits[split]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process reads the indexes that it needs.
+        return {**self.__dict__, "_splits": {}}
 
 
 class _Split:
-    """The indexes of one split's shards, read when first needed."""
+    """The indexes of one split's shards, each read when first needed."""
 
-    def __init__(self, folder: Path, manifest: Manifest, split: str, files: TarFiles) -> None:
-        self._shards = manifest.of_split(split)
-        self._paths = [folder / shard.name for shard in self._shards]
+    def __init__(self, shard_set: ShardSet, split: str, files: TarFiles) -> None:
+        self._shards = shard_set.manifest.of_split(split)
+        self._paths = [shard_set.folder / shard.name for shard in self._shards]
         self._first = np.concatenate([[0], np.cumsum([shard.num_samples for shard in self._shards])]).tolist()
         self._files = files
+        self._unreadable = shard_set.unreadable
+        self._indexes: OrderedDict[int, tuple[SampleEntry, ...]] = OrderedDict()
 
-    @cached_property
-    def entries(self) -> list[tuple[SampleEntry, ...]]:
-        """The samples of each shard."""
-        entries = []
-        for shard, path in zip(self._shards, self._paths, strict=True):
+    def entries(self, shard: int) -> tuple[SampleEntry, ...]:
+        """The samples of the shard that has this number in the split."""
+        if shard in self._indexes:
+            self._indexes.move_to_end(shard)
+            return self._indexes[shard]
+        path, promised = self._paths[shard], self._shards[shard].num_samples
+        try:
+            self._files.bring_index(path)
             samples = load_index(path).samples
-            if len(samples) != shard.num_samples:
-                raise UserError(
-                    f"the index of {path} has {len(samples)} samples where the manifest says {shard.num_samples}; "
-                    "copy the shard set again, or build it again"
-                )
-            entries.append(samples)
-        return entries
+        except UnreadableShard:
+            raise
+        except UserError as error:
+            raise UnreadableShard(str(error), shard=path.name) from error
+        if len(samples) != promised:
+            raise UnreadableShard(
+                f"the index of {path} has {len(samples)} samples where the manifest says {promised}; "
+                "copy the shard set again, or build it again",
+                shard=path.name,
+            )
+        if len(self._indexes) >= MAX_HELD_INDEXES:
+            self._indexes.popitem(last=False)
+        self._indexes[shard] = samples
+        return samples
+
+    def shard_names(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """File names of the shards that hold these samples."""
+        shards = np.unique(np.searchsorted(self._first, numbers, side="right") - 1)
+        return [self._shards[shard].name for shard in shards]
 
     def sample(self, number: int) -> StoredSample:
         if not 0 <= number < self._first[-1]:
             raise IndexError(f"sample {number} of a split of {self._first[-1]}")
         shard = bisect_right(self._first, number) - 1
-        return StoredSample(self._paths[shard], self.entries[shard][number - self._first[shard]], self._files)
+        name = self._shards[shard].name
+        if name in self._unreadable:
+            raise UnreadableShard(self._unreadable[name], shard=name)
+        return StoredSample(self._paths[shard], self.entries(shard)[number - self._first[shard]], self._files)
+
+
+def _check_size(path: Path, shard: ShardEntry) -> None:
+    if not path.is_file():
+        raise UnreadableShard(f"shard {path} is missing; copy it again, or build the shards again", shard=shard.name)
+    size = path.stat().st_size
+    if size != shard.bytes:
+        raise UnreadableShard(
+            f"shard {path} has {size} bytes where the manifest says {shard.bytes}: it is truncated or "
+            "replaced; copy it again, or build the shards again",
+            shard=shard.name,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,21 @@ def run(
     return subprocess.run(
         command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=timeout_seconds, check=False
     )
+
+
+def python_with_small_files(code: str, *words: str | Path, most_bytes: int) -> str:
+    """Runs Python code under which no file can grow beyond a size, as on a disk that is nearly full; what it prints."""
+    limit = (most_bytes, most_bytes)
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    return result.stdout
 
 
 def python(script: str, *words: str | Path) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import resource
 from pathlib import Path
 
 import pytest
 import torch
+from commands import python_with_small_files
 from torch import nn
 
 from pretrain.checkpoints import (
@@ -18,6 +17,19 @@ from pretrain.checkpoints import (
     save_checkpoint,
 )
 from shards.errors import UserError
+
+SAVE_A_LARGER_ONE = """
+import sys
+from pathlib import Path
+import torch
+from pretrain.checkpoints import RunState, save_checkpoint
+from shards.errors import UserError
+model = torch.nn.Linear(500, 500)
+try:
+    save_checkpoint(Path(sys.argv[1]), model, torch.optim.Adam(model.parameters()), RunState(step=2), keep=1)
+except UserError as error:
+    print(error)
+"""
 
 
 def trained(steps: int, width: int = 6) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -99,20 +111,7 @@ def test_none_is_a_new_run_and_only_damaged_ones_are_an_error(tmp_path: Path) ->
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     save_checkpoint(tmp_path, model, optimizer, RunState(step=1), keep=1)
-    child = os.fork()
-    if child == 0:
-        # The kernel refuses to write any file beyond 1 kB, as a disk does that is nearly full.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
-        message = "nothing was refused"
-        try:
-            save_checkpoint(tmp_path, *trained(1, width=500), RunState(step=2), keep=1)
-        except UserError as error:
-            message = str(error)
-        with open(tmp_path / "message", "w") as file:
-            file.write(message)
-        os._exit(0)
-    os.waitpid(child, 0)
-    message = (tmp_path / "message").read_text()
+    message = python_with_small_files(SAVE_A_LARGER_ONE, tmp_path, most_bytes=1024)
     assert "the checkpoint of step 2 can't be written" in message
     assert "step-00000001" in message
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 
 import pytest
 import torch
+from commands import python_with_small_files
 
 from pretrain.model import TwoTower, TwoTowerConfig, find_model_folder, refuse_other_spectrograms
 from pretrain.release import restore_model_folder, write_model_folder
 from shards.errors import UserError
 from shards.schema import SpectrogramScale, SpectrogramSettings
+
+WRITE_A_SECOND_ONE = """
+import sys
+from pathlib import Path
+from pretrain.model import TwoTower, TwoTowerConfig
+from pretrain.release import write_model_folder
+from shards.errors import UserError
+try:
+    write_model_folder(Path(sys.argv[1]), TwoTower(TwoTowerConfig()), "# the second")
+except UserError as error:
+    print(error)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +73,10 @@ def test_a_kill_between_two_renames_loses_nothing(towers: TwoTower, tmp_path: Pa
 
 def test_a_full_disk_leaves_the_former_model(towers: TwoTower, tmp_path: Path) -> None:
     write_model_folder(tmp_path, towers, "# the first\n")
-    child = os.fork()
-    if child == 0:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        message = "nothing was refused"
-        try:
-            write_model_folder(tmp_path, towers, "# the second\n")
-        except UserError as error:
-            message = str(error)
-        with open(tmp_path / "message", "w") as file:
-            file.write(message)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert "the model can't be written" in (tmp_path / "message").read_text()
+    message = python_with_small_files(WRITE_A_SECOND_ONE, tmp_path, most_bytes=100_000)
+    assert "the model can't be written" in message
     assert (tmp_path / "model" / "README.md").read_text() == "# the first\n"
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "message"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
     TwoTower.from_pretrained(tmp_path)
 
 

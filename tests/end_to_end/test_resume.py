@@ -1,0 +1,111 @@
+"""Exact resume: a run that was killed or asked to make room ends with the weights of one that never stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from commands import SMALL, environment, python, run
+
+from pretrain.checkpoints import list_checkpoints
+from pretrain.metrics_file import MetricsFile
+
+EPOCHS, STEPS_PER_EPOCH = 8, 3
+OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
+OPTIONS += ["--checkpoint.every-steps", "2", "--data.workers", "2"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    words = ["demo", "--shards", tiny_shards, "--out", folder, *OPTIONS]
+    result = run(python("pretrain/run.py", *words), cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def stop_in_the_middle(shards: Path, folder: Path, number: int) -> subprocess.Popen[str]:
+    """Starts a run and sends it a signal once it has saved in the middle of an epoch."""
+    words = ["demo", "--shards", shards, "--out", folder, *OPTIONS]
+    process = subprocess.Popen(
+        python("pretrain/run.py", *words), cwd=folder.parent, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not any(int(path.name[5:]) >= 4 for path in list_checkpoints(folder)):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    if number != signal.SIGSTOP:
+        process.wait(60)
+    return process
+
+
+def weights_at_the_end(folder: Path) -> bytes:
+    last = list_checkpoints(folder)[-1]
+    assert last.name == f"step-{EPOCHS * STEPS_PER_EPOCH:08d}"
+    return (last / "weights.safetensors").read_bytes()
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in MetricsFile(folder).read() if line["split"] == "train"]
+
+
+def loader_processes_of(trainer: int) -> list[Path]:
+    """The /proc folders of the loader processes that this process spawned."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == trainer and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(folder)
+    return found
+
+
+def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, tmp_path: Path) -> None:
+    process = stop_in_the_middle(tiny_shards, tmp_path / "run", signal.SIGSTOP)
+    loaders = loader_processes_of(process.pid)
+    assert len(loaders) == 2
+    process.kill()
+    process.wait(60)
+    deadline = time.monotonic() + 60
+    while any(folder.exists() for folder in loaders):
+        assert time.monotonic() < deadline, loaders
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("workers", ["2", "0"])
+def test_a_killed_run_ends_with_the_same_bits(
+    workers: str, uninterrupted: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    stop_in_the_middle(tiny_shards, folder, signal.SIGKILL)
+    assert int(list_checkpoints(folder)[-1].name[5:]) < EPOCHS * STEPS_PER_EPOCH
+    result = run(python("pretrain/run.py", "--resume", folder, "--data.workers", workers), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    # One sample repeated or left out would change the loss of its step, and every weight after it.
+    assert losses(folder) == losses(uninterrupted)
+    assert weights_at_the_end(folder) == weights_at_the_end(uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_scheduler_s_signal_saves_and_ends_with_its_own_status(
+    number: int, uninterrupted: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    process = stop_in_the_middle(tiny_shards, folder, number)
+    assert process.returncode == 75
+    assert process.stdout is not None
+    saved = int(list_checkpoints(folder)[-1].name[5:])
+    assert f"asked to make room: saved at step {saved}; go on with --resume" in process.stdout.read()
+    assert losses(folder)[-1][0] == saved
+    assert not (folder / "summary.json").exists()
+    result = run(python("pretrain/run.py", "--resume", folder), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert losses(folder) == losses(uninterrupted)
+    assert weights_at_the_end(folder) == weights_at_the_end(uninterrupted)
