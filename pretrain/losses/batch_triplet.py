@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor, nn
+
+from pretrain.losses.batch_triplet_tiled import tiled_total
+
+TILED_FROM = 2048
+"""Pairs from which the distance matrix is worked off in tiles and never held as a whole."""
 
 
 def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
@@ -35,7 +43,9 @@ def batch_triplet_loss(
     L = Σ_i Σ_{j≠i} max(0, D_ii − D_ij + margin) + Σ_j Σ_{i≠j} max(0, D_jj − D_ij + margin)
 
     This is Algorithm 1 of SoundingEarth (arXiv 2108.00688) without its diagonal, which adds a constant
-    2 · n · margin; the paper's Eq. 3 prints D_ii in the second sum. It is computed in at least float32.
+    2 · n · margin; the paper's Eq. 3 prints D_ii in the second sum. It is computed in at least float32. From n = 2048
+    the distance matrix is taken in tiles, so that memory grows with n alone: by a fused kernel on CUDA, by matrix
+    products elsewhere. Value and gradient are the same; the gradient can then not be differentiated again.
 
     Args:
         image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds.
@@ -64,13 +74,30 @@ def batch_triplet_loss(
 
     with torch.autocast(image_embeddings.device.type, enabled=False):
         dtype = torch.promote_types(image_embeddings.dtype, torch.float32)
-        distances = pairwise_distances(image_embeddings.to(dtype), sound_embeddings.to(dtype))
-        true = distances.diagonal()
-        itself = torch.eye(n, dtype=torch.bool, device=distances.device)
-        by_row = (true[:, None] - distances + margin).relu().masked_fill(itself, 0)
-        by_column = (true[None, :] - distances + margin).relu().masked_fill(itself, 0)
-        total = by_row.sum() + by_column.sum()
+        total_of = plain_total if n < TILED_FROM else _large_total(image_embeddings, dtype)
+        total = total_of(image_embeddings.to(dtype), sound_embeddings.to(dtype), margin)
     return total if reduction == "sum" else total / (2 * n * (n - 1))
+
+
+def plain_total(image_embeddings: Tensor, sound_embeddings: Tensor, margin: float) -> Tensor:
+    """Both sums of `batch_triplet_loss` from the whole distance matrix: (n, d), (n, d) → a scalar."""
+    distances = pairwise_distances(image_embeddings, sound_embeddings)
+    true = distances.diagonal()
+    itself = torch.eye(len(distances), dtype=torch.bool, device=distances.device)
+    by_row = (true[:, None] - distances + margin).relu().masked_fill(itself, 0)
+    by_column = (true[None, :] - distances + margin).relu().masked_fill(itself, 0)
+    return by_row.sum() + by_column.sum()
+
+
+def _large_total(embeddings: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """The fused kernel where it can run, else the tiled form."""
+    if embeddings.is_cuda and find_spec("triton"):
+        # Imported here: Triton comes with PyTorch for some platforms only.
+        from pretrain.losses.batch_triplet_triton import fused_total, is_fit
+
+        if is_fit(embeddings, dtype):
+            return fused_total
+    return tiled_total
 
 
 class BatchTripletLoss(nn.Module):
