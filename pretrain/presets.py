@@ -11,7 +11,7 @@ from pretrain.config import CheckpointSettings, Config, DataSettings, ModelSetti
 from shards.errors import UserError
 
 DEMO = Config(
-    epochs=20,
+    epochs=16,
     batch_size=64,
     data=DataSettings(image_size=96),
     model=ModelSettings(sound_pooling=2),

@@ -14,7 +14,7 @@ from commands import SMALL, environment, python, run
 from pretrain.checkpoints import list_checkpoints
 from pretrain.metrics_file import MetricsFile
 
-EPOCHS, STEPS_PER_EPOCH = 8, 3
+EPOCHS, STEPS_PER_EPOCH = 5, 3
 OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
 OPTIONS += ["--checkpoint.every-steps", "2", "--data.workers", "2"]
 
@@ -67,6 +67,7 @@ def loader_processes_of(trainer: int) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, tmp_path: Path) -> None:
     process = stop_in_the_middle(tiny_shards, tmp_path / "run", signal.SIGSTOP)
     loaders = loader_processes_of(process.pid)
@@ -79,7 +80,7 @@ def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, t
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("workers", ["2", "0"])
+@pytest.mark.parametrize("workers", [pytest.param("2", marks=pytest.mark.slow), "0"])
 def test_a_killed_run_ends_with_the_same_bits(
     workers: str, uninterrupted: Path, tiny_shards: Path, tmp_path: Path
 ) -> None:
@@ -93,7 +94,7 @@ def test_a_killed_run_ends_with_the_same_bits(
     assert weights_at_the_end(folder) == weights_at_the_end(uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGUSR1])
 def test_a_scheduler_s_signal_saves_and_ends_with_its_own_status(
     number: int, uninterrupted: Path, tiny_shards: Path, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def finished_run(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A run of 3 epochs, tracked by MLflow in its default place."""
     folder = tmp_path_factory.mktemp("runs")
     words = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL, "--epochs", "3", "--tracker", "mlflow"]
+    words += ["--checkpoint.every-epochs", "1"]
     result = run(accelerate_launch(*words, "--log-every-steps", "2"), cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "done: 3 epochs" in result.stdout
