@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from shards.writing import write_text_atomically
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -36,6 +37,4 @@ class MetricsFile:
     def drop_after(self, step: int) -> None:
         """Drops what came after `step`: a run that resumes there will write it again."""
         kept = [line for line in self.read() if line["step"] <= step]
-        partial = self.path.with_name(f".{METRICS_NAME}.partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        write_text_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset
+from shard_commands import build_arguments, files_of, run
 
 from shards.building import build
 from shards.manifest import Manifest
 from shards.planning import BuildOptions
 from shards.shard_index import load_index
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(verb: str, *arguments: str | Path) -> list[str]:
-    return [sys.executable, "shards/run.py", verb, *map(str, arguments)]
-
-
-def run(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(verb, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=120)
-
-
-def build_arguments(root: Path, out: Path, *more: str) -> list[str]:
-    fixed = ["--source", "recordings", "--root", str(root), "--max-rejected", "0.1", "--samples-per-shard", "5"]
-    return [*fixed, "--out", str(out), *more]
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_every_row_is_used_once_or_rejected_with_its_reason(small_shards: Path) -> None:

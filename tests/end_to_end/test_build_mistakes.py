@@ -8,7 +8,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from shard_commands import build_arguments, command, error_of, files_of, run
 
 from shards import building
 from shards.building import build
@@ -26,32 +26,6 @@ from shards.planning import BuildOptions, idle_options
 from shards.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(verb: str, *arguments: str | Path) -> list[str]:
-    return [sys.executable, "shards/run.py", verb, *map(str, arguments)]
-
-
-def run(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(verb, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=120)
-
-
-def build_arguments(root: Path, out: Path, *more: str) -> list[str]:
-    fixed = ["--source", "recordings", "--root", str(root), "--max-rejected", "0.1", "--samples-per-shard", "5"]
-    return [*fixed, "--out", str(out), *more]
-
-
-def error_of(result: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence that a command ended on."""
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr, result.stderr
-    sentence = result.stderr.splitlines()[-1]
-    assert sentence.startswith("error: ")
-    return sentence
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

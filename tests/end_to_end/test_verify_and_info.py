@@ -6,35 +6,15 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from shard_commands import error_of, run
 
 from shards.describing import describe_shards
 from shards.shard_index import index_path
 from shards.verifying import print_verification, verify_shards
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(verb: str, *arguments: str | Path) -> list[str]:
-    return [sys.executable, "shards/run.py", verb, *map(str, arguments)]
-
-
-def run(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(verb, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=120)
-
-
-def error_of(result: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence that a command ended on."""
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr, result.stderr
-    sentence = result.stderr.splitlines()[-1]
-    assert sentence.startswith("error: ")
-    return sentence
 
 
 @pytest.fixture
