@@ -10,20 +10,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
+from pretrain.engines import TrainingState
 from shards.errors import UserError
 
 CHECKPOINTS_FOLDER = "checkpoints"
 WEIGHTS_FILE = "weights.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -33,7 +32,7 @@ class RunState:
 
     Attributes:
         step: steps taken.
-        best_mean_rank: the best validation mean rank so far, None before the first.
+        best_error: the smallest validation error so far (in pre-training the mean rank), None before the first.
         best_step: the step after which it was reached.
         validations_since_best: for stopping early.
         seconds: time trained, over all starts.
@@ -41,16 +40,14 @@ class RunState:
     """
 
     step: int = 0
-    best_mean_rank: float | None = None
+    best_error: float | None = None
     best_step: int | None = None
     validations_since_best: int = 0
     seconds: float = 0.0
     first_loss: float | None = None
 
 
-def save_checkpoint(
-    run_folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: RunState, *, keep: int
-) -> Path:
+def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *, keep: int) -> Path:
     """Writes `checkpoints/step-NNNNNNNN` and removes all but the newest `keep`.
 
     Raises:
@@ -62,17 +59,11 @@ def save_checkpoint(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        tensors, scalars = _split_optimizer_state(optimizer)
         checksums = {
-            WEIGHTS_FILE: _write(partial / WEIGHTS_FILE, _to_bytes(model.state_dict())),
-            OPTIMIZER_FILE: _write(partial / OPTIMIZER_FILE, _to_bytes(tensors)),
+            WEIGHTS_FILE: _write(partial / WEIGHTS_FILE, _to_bytes(tensors.weights)),
+            OPTIMIZER_FILE: _write(partial / OPTIMIZER_FILE, _to_bytes(tensors.optimizer)),
         }
-        record = {
-            "format_version": FORMAT_VERSION,
-            "state": asdict(state),
-            "optimizer": scalars,
-            "sha256": checksums,
-        }
+        record = {"format_version": FORMAT_VERSION, "state": asdict(state), "sha256": checksums}
         _write(partial / STATE_FILE, json.dumps(record, indent=1).encode())
         if final.exists():
             shutil.rmtree(final)
@@ -99,17 +90,13 @@ def list_checkpoints(run_folder: Path) -> list[Path]:
 
 
 def load_newest_checkpoint(
-    run_folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    warn: Callable[[str], None],
+    run_folder: Path, take_up: Callable[[TrainingState], None], warn: Callable[[str], None]
 ) -> RunState:
-    """Restores model and optimizer from the newest checkpoint that is whole; damaged ones are passed over.
+    """Restores training from the newest checkpoint that is whole; damaged ones are passed over.
 
     Args:
         run_folder: the run.
-        model: of the same settings as the saved one.
-        optimizer: of the same parameters.
+        take_up: takes the tensors over, or raises where they don't fit.
         warn: told of every checkpoint that is passed over, and why.
 
     Returns:
@@ -121,7 +108,7 @@ def load_newest_checkpoint(
     folders = list_checkpoints(run_folder)
     for folder in reversed(folders):
         try:
-            return _load(folder, model, optimizer)
+            return _load(folder, take_up)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             message = " ".join(str(error).split())[:200]
             warn(f"warning: checkpoint {folder} is damaged and passed over ({type(error).__name__}: {message})")
@@ -130,38 +117,18 @@ def load_newest_checkpoint(
     return RunState()
 
 
-def _load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> RunState:
+def _load(folder: Path, take_up: Callable[[TrainingState], None]) -> RunState:
     record = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     if record["format_version"] != FORMAT_VERSION:
         raise ValueError(f"its format_version is {record['format_version']}, not {FORMAT_VERSION}")
+    state = RunState(**record["state"])
     data = {name: (folder / name).read_bytes() for name in (WEIGHTS_FILE, OPTIMIZER_FILE)}
     for name, content in data.items():
         if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
             raise ValueError(f"{name} does not have the checksum it was written with")
-    model.load_state_dict(safetensors.torch.load(data[WEIGHTS_FILE]))
-    tensors = safetensors.torch.load(data[OPTIMIZER_FILE])
-    optimizer.load_state_dict(_join_optimizer_state(optimizer, tensors, record["optimizer"]))
-    return RunState(**record["state"])
-
-
-def _split_optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state as tensors and as plain values, both by "parameter.name"."""
-    tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {}
-    for parameter, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            (tensors if isinstance(value, Tensor) else scalars)[f"{parameter}.{name}"] = value
-    return tensors, scalars
-
-
-def _join_optimizer_state(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]
-) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {}
-    for path, value in {**tensors, **scalars}.items():
-        parameter, name = path.split(".", 1)
-        state.setdefault(int(parameter), {})[name] = value
-    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    weights, optimizer = (safetensors.torch.load(data[name]) for name in (WEIGHTS_FILE, OPTIMIZER_FILE))
+    take_up(TrainingState(weights, optimizer))
+    return state
 
 
 def _to_bytes(tensors: dict[str, Tensor]) -> bytes:

@@ -52,24 +52,22 @@ def embedding_health(embeddings: Tensor) -> EmbeddingHealth:
 class CollapseWatch:
     """Warns once when embeddings collapse though the loss has fallen (a falling loss hides it)."""
 
-    def __init__(self, first_loss: float | None = None) -> None:
-        self.first_loss = first_loss
-        """The run's first loss, which a resumed run brings along."""
+    def __init__(self) -> None:
         self._has_warned = False
 
-    def observe(self, step: int, loss: float, health: dict[str, EmbeddingHealth]) -> str | None:
+    def observe(
+        self, step: int, loss: float, health: dict[str, EmbeddingHealth], *, first_loss: float | None
+    ) -> str | None:
         """The warning to print, if this is the moment.
 
         Args:
             step: the step just taken.
             loss: its loss.
             health: of each kind of embedding in the batch, by name.
+            first_loss: the run's first loss, None before there is one.
         """
-        if self.first_loss is None:
-            self.first_loss = loss
-            return None
         collapsed = {name: value for name, value in health.items() if value.is_collapsed}
-        if self._has_warned or not collapsed or loss > self.first_loss:
+        if first_loss is None or self._has_warned or not collapsed or loss > first_loss:
             return None
         self._has_warned = True
         found = "; ".join(
@@ -77,6 +75,6 @@ class CollapseWatch:
             for name, value in collapsed.items()
         )
         return (
-            f"warning: the embeddings have collapsed at step {step} though the loss fell from {self.first_loss:.4g} "
+            f"warning: the embeddings have collapsed at step {step} though the loss fell from {first_loss:.4g} "
             f"to {loss:.4g} ({found}); a lower learning rate, a longer warm-up or a larger batch may help"
         )

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.config import Config, check_config, load_config, refuse_changes_on_resume
+from pretrain.config import CHANGEABLE_ON_RESUME, Config, check_config
 from pretrain.encoders import ENCODERS
 from pretrain.losses import LOSSES
 from pretrain.methods import METHODS
 from pretrain.presets import PRESETS, choose
+from pretrain.settings_file import load_settings, refuse_changes_on_resume
 from shards.errors import UserError
 
 VERBS = ("train",)
@@ -58,7 +59,7 @@ def parse(words: list[str]) -> Request:
     if resume is not None:
         return Request(_resumed_config(Path(resume), words), resume=True)
     if config_file is not None:
-        default = load_config(Path(config_file))
+        default = load_settings(Config, Path(config_file))
     else:
         default = PRESETS[choose(preset or DEFAULT_PRESET, PRESETS, "preset")]
     config = _with_options(default, words)
@@ -73,9 +74,9 @@ def parse(words: list[str]) -> Request:
 def _resumed_config(run_folder: Path, words: list[str]) -> Config:
     if not (run_folder / "config.yaml").is_file():
         raise UserError(f"nothing to resume at {run_folder}: it has no config.yaml; give the --out folder of a run")
-    saved = dataclasses.replace(load_config(run_folder / "config.yaml"), out=run_folder)
+    saved = dataclasses.replace(load_settings(Config, run_folder / "config.yaml"), out=run_folder)
     wanted = _with_options(saved, words)
-    refuse_changes_on_resume(saved, wanted)
+    refuse_changes_on_resume(saved, wanted, CHANGEABLE_ON_RESUME)
     _check(wanted)
     return wanted
 

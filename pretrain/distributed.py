@@ -83,6 +83,11 @@ def gather_objects(value: Value) -> list[Value]:
     return values
 
 
+def from_first(value: Value) -> Value:
+    """The first process's value, on every process."""
+    return gather_objects(value)[0]
+
+
 def on_any_process(value: bool) -> bool:
     """Whether `value` is true on any process; every process gets the same answer."""
     return any(gather_objects(value))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from pretrain.config import OptimizerSettings
+from pretrain.run_settings import OptimizerSettings
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:

@@ -1,8 +1,7 @@
-"""What stands before the first step: demo shards where they are missing, the precision, the run folder."""
+"""What stands before the first step: demo shards where they are missing, and the run folder."""
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
 import subprocess
@@ -11,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from pretrain import distributed
 from pretrain.config import Config
 from pretrain.presets import DEMO
+from pretrain.run_settings import RunSettings
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
 
@@ -35,19 +33,8 @@ def build_missing_demo_shards(config: Config) -> None:
     distributed.barrier()
 
 
-def resolve_precision(config: Config) -> Config:
-    """Settles "auto": bf16 where the device computes in it, fp32 elsewhere."""
-    if config.precision != "auto":
-        return config
-    if torch.cuda.is_available():
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
-    return dataclasses.replace(config, precision="bf16" if has_bf16 else "fp32")
-
-
 @contextmanager
-def open_run_folder(config: Config) -> Iterator[None]:
+def open_run_folder(settings: RunSettings) -> Iterator[None]:
     """Makes the run folder and keeps other runs out of it, on the first process.
 
     Raises:
@@ -58,13 +45,15 @@ def open_run_folder(config: Config) -> Iterator[None]:
         yield
         return
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(config.out, os.O_RDONLY)
+        settings.out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(settings.out, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"out {config.out} is in use: another process trains in it; wait for it or stop it") from error
+        raise UserError(
+            f"out {settings.out} is in use: another process trains in it; wait for it or stop it"
+        ) from error
     except OSError as error:
-        raise UserError(f"out {config.out} can't be written: {error.strerror}; name another --out") from error
+        raise UserError(f"out {settings.out} can't be written: {error.strerror}; name another --out") from error
     distributed.barrier()
     try:
         yield

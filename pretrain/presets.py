@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from pretrain.config import CheckpointSettings, Config, DataSettings, ModelSettings, OptimizerSettings
+from pretrain.config import Config, DataSettings, ModelSettings
+from pretrain.run_settings import CheckpointSettings, OptimizerSettings
 from shards.errors import UserError
 
 DEMO = Config(

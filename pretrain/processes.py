@@ -9,57 +9,66 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
-from pretrain.config import Config
+from pretrain.engines import ENGINES
+from pretrain.run_settings import RunSettings
 from shards.errors import UserError
 
-SUPPORTED_TYPES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+ON_THE_CPU = (
+    "on the CPU launch with ACCELERATE_USE_CPU=true torchrun --nproc_per_node N pretrain/run.py, "
+    "or by a DeepSpeed file of launch/accelerate/"
+)
 
 
-def start_accelerator(config: Config) -> Accelerator:
+def start_accelerator(settings: RunSettings) -> Accelerator:
     """Joins the processes that were launched, and shares the machine's cores out to them.
 
     Raises:
-        UserError: other processes joined than were launched, a kind of distribution that the trainer can't
-            checkpoint, "sync" norms without CUDA, or a tracker whose package is not installed.
+        UserError: other processes joined than were launched, a kind of distribution that there is no
+            engine for, or a tracker whose package is not installed.
     """
-    _check_requirements(config)
+    _check_requirements(settings)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         raise UserError(
-            "several processes were asked for, but without CUDA accelerate launch starts one, which would train alone; "
-            "on the CPU launch with ACCELERATE_USE_CPU=true torchrun --nproc_per_node N pretrain/run.py"
+            "several processes were asked for, but without CUDA and DeepSpeed accelerate launch starts one, which "
+            f"would train alone; {ON_THE_CPU}"
         )
+    with_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     on_cpu = not torch.cuda.is_available()
-    # Given a backend, Accelerate takes even a single process for a distributed one, and fails.
-    handlers = [InitProcessGroupKwargs(backend="gloo")] if on_cpu and launched > 1 else []
+    # Given a backend, Accelerate without DeepSpeed takes even a single process for a distributed one, and fails.
+    handlers = [InitProcessGroupKwargs(backend="gloo")] if on_cpu and (launched > 1 or with_deepspeed) else []
     accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        mixed_precision="no",  # the engines see to it, alike under every kind of distribution
         kwargs_handlers=handlers,
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=str(config.out),
+        log_with=None if settings.tracker == "none" else settings.tracker,
+        project_dir=str(settings.out),
     )
     if accelerator.num_processes != launched:
         raise UserError(
             f"{launched} processes were launched but {accelerator.num_processes} joined, so each would train alone; "
-            "on the CPU launch with ACCELERATE_USE_CPU=true torchrun --nproc_per_node N pretrain/run.py"
+            f"{ON_THE_CPU}"
         )
-    if accelerator.distributed_type not in SUPPORTED_TYPES:
+    if with_deepspeed != (accelerator.distributed_type == DistributedType.DEEPSPEED):
         raise UserError(
-            f"the launch configuration asks for {accelerator.distributed_type.value}, the trainer runs on one process "
-            "or data parallel on several; use a file of launch/accelerate/"
+            f"the launch configuration asks for DeepSpeed, but the processes joined as "
+            f"{accelerator.distributed_type.value}, without it; take ACCELERATE_USE_CPU out of the environment"
         )
-    if config.model.norm == "sync" and accelerator.device.type != "cuda":
-        raise UserError("model.norm sync needs CUDA devices, this run is on the CPU; choose batch or group")
+    if accelerator.distributed_type not in ENGINES:
+        known = ", ".join(kind.value for kind in ENGINES)
+        raise UserError(
+            f"the launch configuration asks for {accelerator.distributed_type.value}, a run goes on any of: {known}; "
+            "use a file of launch/accelerate/"
+        )
     if accelerator.device.type == "cpu":
         # accelerate launch and torchrun set OMP_NUM_THREADS=1, which would leave cores idle.
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(config.threads or max(1, len(os.sched_getaffinity(0)) // here))
+        torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // here))
     return accelerator
 
 
-def _check_requirements(config: Config) -> None:
-    if config.tracker != "none" and importlib.util.find_spec(config.tracker) is None:
+def _check_requirements(settings: RunSettings) -> None:
+    if settings.tracker != "none" and importlib.util.find_spec(settings.tracker) is None:
         raise UserError(
-            f"tracker {config.tracker} needs the package {config.tracker}, which is not installed; "
-            f"pip install {config.tracker}, or choose another --tracker"
+            f"tracker {settings.tracker} needs the package {settings.tracker}, which is not installed; "
+            f"pip install {settings.tracker}, or choose another --tracker"
         )

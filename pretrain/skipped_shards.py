@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pretrain import distributed
@@ -21,7 +22,7 @@ class SkippedShards:
         self._met: dict[str, str] = {}
         self._told: set[str] = set()
 
-    def observe(self, batch: dict[str, Any]) -> None:
+    def observe(self, batch: Mapping[str, Any]) -> None:
         """Takes note of a batch of `TrainingBatches`."""
         self._replaced_here += batch["num_replaced"]
         self._met |= batch["unreadable_shards"]

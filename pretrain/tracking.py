@@ -11,7 +11,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from pretrain import distributed
-from pretrain.config import Config, flatten
+from pretrain.run_settings import RunSettings
+from pretrain.settings_file import flatten
 
 PROJECT_NAME = "earshot"
 TRACKING_NAME = "tracking.json"
@@ -24,9 +25,9 @@ class Tracking:
     the environment variable MLFLOW_TRACKING_URI overrides it.
     """
 
-    def __init__(self, accelerator: Accelerator, config: Config, run_folder: Path) -> None:
+    def __init__(self, accelerator: Accelerator, settings: RunSettings, run_folder: Path) -> None:
         self._accelerator = accelerator
-        self._kind = config.tracker
+        self._kind = settings.tracker
         self._folder = run_folder
         if self._kind == "none":
             return
@@ -38,7 +39,7 @@ class Tracking:
                 options["mlflow"] = _mlflow_options(run_folder) | {"run_id": run_id}
         elif self._kind == "wandb":
             options["wandb"] = {"name": run_folder.name, "dir": str(run_folder), "id": run_id, "resume": "allow"}
-        accelerator.init_trackers(PROJECT_NAME, config=None if run_id else flatten(config), init_kwargs=options)
+        accelerator.init_trackers(PROJECT_NAME, config=None if run_id else flatten(settings), init_kwargs=options)
         if distributed.is_first():
             _write_record(run_folder, {"tracker": self._kind, "run_id": self._run_id(), **_mlflow_place(self._kind)})
 

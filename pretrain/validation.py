@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
-from pretrain import distributed
 from pretrain.embedding import embed_split, spread_crops
 from pretrain.model import TwoTower
+from pretrain.precision import autocast
 from pretrain.ranking import both_directions, chance_metrics
 from shards.reading import ShardSet
 
 VALIDATION_SPLIT = "val"
 
 
-def validate(towers: TwoTower, shard_set: ShardSet, accelerator: Accelerator, *, crops: int) -> dict[str, Any]:
-    """Ranking metrics on the validation split, with the run's precision.
+def validate(towers: TwoTower, shard_set: ShardSet, *, precision: str, crops: int) -> dict[str, Any]:
+    """Ranking metrics on the validation split, by towers in evaluation mode, the same on every process.
 
-    It puts the towers into evaluation mode and leaves them there, every process with the first one's statistics of
-    batch norm.
+    Args:
+        towers: what is validated.
+        shard_set: where the pairs are.
+        precision: "bf16" or "fp32".
+        crops: sound crops a pair.
 
     Returns:
         `image_to_sound` and `sound_to_image` (see `pretrain.ranking.ranking_metrics`), `chance`, `gallery_size`,
@@ -29,9 +31,7 @@ def validate(towers: TwoTower, shard_set: ShardSet, accelerator: Accelerator, *,
     Raises:
         FloatingPointError: an embedding is not finite.
     """
-    distributed.share_buffers(towers)
-    towers.eval()
-    with accelerator.autocast():
+    with autocast(towers.image_mean.device, precision):
         pairs = embed_split(
             towers, shard_set, VALIDATION_SPLIT, crop_starts=spread_crops(towers.config.num_frames, crops)
         )

@@ -52,7 +52,12 @@ def test_every_file_says_what_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("library", "home"),
-    [("torch.distributed", "pretrain/distributed.py"), ("faiss", "retrieval/index.py"), ("tyro", None)],
+    [
+        ("torch.distributed", "pretrain/distributed.py"),
+        ("deepspeed", "pretrain/engines/zero.py"),
+        ("faiss", "retrieval/index.py"),
+        ("tyro", None),
+    ],
 )
 def test_a_library_that_has_one_home_is_named_nowhere_else(library: str, home: str | None) -> None:
     users = [path for path in SOURCES if any(f"{name}.".startswith(f"{library}.") for name in imports_of(path))]

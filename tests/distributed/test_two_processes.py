@@ -38,6 +38,12 @@ def losses(run_folder: Path) -> list[float]:
     return [line["loss"] for line in MetricsFile(run_folder).read() if line["split"] == "train"]
 
 
+def world(run_folder: Path) -> tuple[int, str]:
+    """The processes that a run ended with, and how they were joined."""
+    summary = json.loads((run_folder / "summary.json").read_text())
+    return summary["num_processes"], summary["distributed_type"]
+
+
 def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS]
@@ -47,7 +53,8 @@ def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
     assert together.returncode == 0, together.stderr
 
     assert "2 processes x 8 pairs" in together.stdout
-    assert json.loads((two / "summary.json").read_text())["num_processes"] == 2
+    assert world(two) == (2, "MULTI_CPU")
+    assert world(one) == (1, "NO")
     assert len(losses(one)) == 6
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)
     # The weights part by a small share of the way that they went. (That gradients are equal, also in scale, which
@@ -62,6 +69,28 @@ def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
         [line["mean_rank"] for line in MetricsFile(folder).read() if line["split"] == "val"] for folder in (one, two)
     ]
     assert ranks[0] == pytest.approx(ranks[1], abs=0.5)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shards: Path, tmp_path: Path) -> None:
+    # One epoch each on 1 process, on 2, and on 1, against three on 1; the learning rate does not depend on --epochs.
+    # On 2 processes in chunks of 3 of their 8 pairs under straight's loss: the embedding cache over processes.
+    words = ["--shards", tiny_shards, *SMALL, *OPTIONS, "--optimizer.final-fraction", "1"]
+    straight, changing, chunked = tmp_path / "straight", tmp_path / "changing", tmp_path / "chunked"
+    on_cpu = {"cwd": tmp_path, "ACCELERATE_USE_CPU": "true"}
+    for command in (
+        torchrun(1, "demo", *words, "--epochs", "3", "--out", straight),
+        torchrun(1, "demo", *words, "--epochs", "1", "--out", changing),
+        torchrun(2, "--resume", changing, "--epochs", "2"),
+        torchrun(1, "--resume", changing, "--epochs", "3"),
+        torchrun(2, "demo", *words, "--epochs", "3", "--optimizer.chunk-size", "3", "--out", chunked),
+    ):
+        result = run(command, **on_cpu)
+        assert result.returncode == 0, result.stderr
+    assert len(losses(straight)) == 9
+    assert losses(changing) == pytest.approx(losses(straight), rel=5e-4)
+    assert world(chunked) == (2, "MULTI_CPU")
+    assert losses(chunked) == pytest.approx(losses(straight), rel=5e-4)
 
 
 def test_processes_that_would_train_alone_are_refused(tiny_shards: Path, tmp_path: Path) -> None:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from commands import SMALL, environment, python, run
+from commands import REPOSITORY, SMALL, environment, python, run
 
 from pretrain.checkpoints import list_checkpoints
 from pretrain.metrics_file import MetricsFile
+
+REPEAT_A_SAMPLE = """
+import runpy, sys
+from pretrain.batches import TrainingBatches
+sample, before = TrainingBatches._sample, []
+def repeat_the_second(self, number, epoch):
+    before.append(number)
+    return sample(self, before[0] if len(before) == 2 else number, epoch)
+TrainingBatches._sample = repeat_the_second
+script = sys.argv.pop(1)
+sys.argv[0] = script
+runpy.run_path(script, run_name="__main__")
+"""
+"""Runs a script of Earshot's in which the second sample that is read is the first one again."""
 
 EPOCHS, STEPS_PER_EPOCH = 5, 3
 OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
@@ -92,6 +107,23 @@ def test_a_killed_run_ends_with_the_same_bits(
     # One sample repeated or left out would change the loss of its step, and every weight after it.
     assert losses(folder) == losses(uninterrupted)
     assert weights_at_the_end(folder) == weights_at_the_end(uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [False, True])
+def test_the_comparison_notices_one_repeated_sample(repeats: bool, uninterrupted: Path, tmp_path: Path) -> None:
+    # The check of the checks above: one sample of 16 repeated in one step of 15 changes losses and weights.
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    shutil.rmtree(list_checkpoints(folder)[-1])
+    assert list_checkpoints(folder)[-1].name == f"step-{EPOCHS * STEPS_PER_EPOCH - 1:08d}"
+    command = python("pretrain/run.py", "--resume", folder, "--data.workers", "0")
+    if repeats:
+        command[1:1] = ["-c", REPEAT_A_SAMPLE]
+    result = run(command, cwd=REPOSITORY)
+    assert result.returncode == 0, result.stderr
+    assert (losses(folder) != losses(uninterrupted)) == repeats
+    assert (weights_at_the_end(folder) != weights_at_the_end(uninterrupted)) == repeats
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGUSR1])

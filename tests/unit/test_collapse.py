@@ -36,18 +36,18 @@ def test_random_embeddings_are_healthy() -> None:
 def test_warns_once_when_the_loss_falls_into_collapse() -> None:
     watch = CollapseWatch()
     healthy, dead = EmbeddingHealth(0.9, 10.0), EmbeddingHealth(0.001, 1.0)
-    assert watch.observe(1, 1.2, {"image": healthy}) is None
-    assert watch.observe(2, 1.1, {"image": healthy}) is None
-    warning = watch.observe(3, 1.0, {"image": dead, "sound": healthy})
+    assert watch.observe(1, 1.2, {"image": healthy}, first_loss=None) is None
+    assert watch.observe(2, 1.1, {"image": healthy}, first_loss=1.2) is None
+    warning = watch.observe(3, 1.0, {"image": dead, "sound": healthy}, first_loss=1.2)
     assert warning is not None
     assert "step 3" in warning
     assert "image" in warning
     assert "sound" not in warning
-    assert watch.observe(4, 1.0, {"image": dead}) is None
+    assert watch.observe(4, 1.0, {"image": dead}, first_loss=1.2) is None
 
 
 def test_does_not_warn_of_an_untrained_network() -> None:
     watch = CollapseWatch()
     narrow = EmbeddingHealth(0.001, 1.0)
-    assert watch.observe(1, 1.0, {"image": narrow}) is None
-    assert watch.observe(2, 1.3, {"image": narrow}) is None
+    assert watch.observe(1, 1.0, {"image": narrow}, first_loss=None) is None
+    assert watch.observe(2, 1.3, {"image": narrow}, first_loss=1.0) is None

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pretrain.command_line import parse
-from pretrain.config import Config, save_config
+from pretrain.config import Config
 from pretrain.presets import PRESETS
+from pretrain.settings_file import save_settings
 from shards.errors import UserError
 
 
@@ -38,7 +39,7 @@ def test_a_file_with_settings_over_it(tmp_path: Path) -> None:
 
 def test_resuming_reads_the_run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    save_config(Config(epochs=5, out=Path("elsewhere")), tmp_path / "run" / "config.yaml")
+    save_settings(Config(epochs=5, out=Path("elsewhere")), tmp_path / "run" / "config.yaml")
     request = parse(["--resume", "run", "--epochs", "9"])
     assert request.resume
     assert request.config == Config(epochs=9, out=Path("run"))
@@ -74,13 +75,13 @@ def test_a_mistyped_setting_is_refused_with_a_suggestion(capsys: pytest.CaptureF
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    save_config(Config(), tmp_path / "run" / "config.yaml")
+    save_settings(Config(), tmp_path / "run" / "config.yaml")
     with pytest.raises(UserError, match="holds a run already"):
         parse(["--out", "run"])
 
 
 def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    from pretrain.config import flatten
+    from pretrain.settings_file import flatten
 
     with pytest.raises(SystemExit):
         parse(["--help"])

@@ -7,29 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.config import (
-    Config,
-    LossSettings,
-    check_config,
-    flatten,
-    load_config,
-    refuse_changes_on_resume,
-    save_config,
-)
+from pretrain.config import CHANGEABLE_ON_RESUME, Config, LossSettings, check_config
 from pretrain.presets import PRESETS
+from pretrain.settings_file import flatten, load_settings, refuse_changes_on_resume, save_settings
 from shards.errors import UserError
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_follow_the_rules_and_come_back_from_yaml(name: str, tmp_path: Path) -> None:
     check_config(PRESETS[name])
-    save_config(PRESETS[name], tmp_path / "config.yaml")
-    assert load_config(tmp_path / "config.yaml") == PRESETS[name]
+    save_settings(PRESETS[name], tmp_path / "config.yaml")
+    assert load_settings(Config, tmp_path / "config.yaml") == PRESETS[name]
 
 
 def test_a_partial_file_keeps_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("epochs: 3\nloss:\n  margin: 0.5\noptimizer: {learning_rate: 1e-4}\n")
-    config = load_config(tmp_path / "mine.yaml")
+    config = load_settings(Config, tmp_path / "mine.yaml")
     assert (config.epochs, config.loss.margin, config.optimizer.learning_rate) == (3, 0.5, 1e-4)
     assert config.data == Config().data
 
@@ -48,7 +41,7 @@ def test_a_partial_file_keeps_the_defaults(tmp_path: Path) -> None:
 def test_a_file_with_a_fault_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=message):
-        load_config(tmp_path / "config.yaml")
+        load_settings(Config, tmp_path / "config.yaml")
 
 
 @pytest.mark.parametrize(
@@ -68,11 +61,13 @@ def test_a_setting_against_its_rule_is_refused_by_name(config: Config, message: 
 
 def test_resume_may_change_little() -> None:
     saved = Config()
-    refuse_changes_on_resume(saved, replace(saved, epochs=99, tracker="none", data=replace(saved.data, workers=7)))
+    refuse_changes_on_resume(
+        saved, replace(saved, epochs=99, tracker="none", data=replace(saved.data, workers=7)), CHANGEABLE_ON_RESUME
+    )
     with pytest.raises(UserError, match=r"batch_size is 64 .* can't become 32"):
-        refuse_changes_on_resume(saved, replace(saved, batch_size=32))
+        refuse_changes_on_resume(saved, replace(saved, batch_size=32), CHANGEABLE_ON_RESUME)
     with pytest.raises(UserError, match=r"loss\.margin is 1\.0"):
-        refuse_changes_on_resume(saved, replace(saved, loss=LossSettings(margin=2.0)))
+        refuse_changes_on_resume(saved, replace(saved, loss=LossSettings(margin=2.0)), CHANGEABLE_ON_RESUME)
 
 
 def test_flatten_names_every_setting_once() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from pretrain.config import OptimizerSettings
 from pretrain.optimization import build_optimizer, learning_rate_at
+from pretrain.run_settings import OptimizerSettings
 
 
 def rates(settings: OptimizerSettings, total: int = 100, per_epoch: int = 10) -> list[float]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pretrain.config import Config
-from pretrain.preparation import open_run_folder, resolve_precision
+from pretrain.precision import resolve_precision
+from pretrain.preparation import open_run_folder
 from pretrain.processes import start_accelerator
 from shards.errors import UserError
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from shard_server import Fault, ShardServer, serve
 
 from pretrain.batches import BatchLayout, TrainingBatches, open_training_shards, training_loader
-from pretrain.config import Config, DataSettings, load_config, save_config
+from pretrain.config import Config, DataSettings
+from pretrain.settings_file import load_settings, save_settings
 from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.order import epoch_order
@@ -433,8 +434,8 @@ def test_urls_and_paths_are_told_apart(tiny_shards: Path, tmp_path: Path) -> Non
     assert [is_url(text) for text in (*urls, "data/x", "/a", "C:/x", "a:b")] == [True] * 4 + [False] * 4
     assert ShardSet.open(f"file://{tiny_shards}").folder == tiny_shards
     for shards in ("https://host//a/?b", tiny_shards):
-        save_config(Config(shards=shards), tmp_path / "config.yaml")
-        assert load_config(tmp_path / "config.yaml").shards == shards
+        save_settings(Config(shards=shards), tmp_path / "config.yaml")
+        assert load_settings(Config, tmp_path / "config.yaml").shards == shards
 
 
 def test_a_set_goes_to_another_process(server: ShardServer, tmp_path: Path) -> None:

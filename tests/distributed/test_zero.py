@@ -1,0 +1,98 @@
+"""DeepSpeed's ZeRO on 2 real processes: the losses of one process, and a way back from every stage to any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from commands import BIN, REPOSITORY, SMALL, accelerate_launch, run
+from safetensors.torch import load_file
+
+from pretrain.metrics_file import MetricsFile
+
+OPTIONS = [
+    *("--epochs", "2", "--model.norm", "group", "--log-every-steps", "1", "--seed", "3"),
+    *("--optimizer.learning-rate", "1e-4", "--optimizer.max-gradient-norm", "0.5", "--checkpoint.every-epochs", "1"),
+]
+STAGES = {"zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3}
+
+
+def deepspeed_launch(stage: str, *words: str | Path) -> list[str]:
+    """`accelerate launch` of 2 processes with a DeepSpeed file of launch/."""
+    config = REPOSITORY / "launch" / "accelerate" / f"deepspeed_{stage}.yaml"
+    return [
+        *(str(BIN / "accelerate"), "launch", "--quiet", "--config_file", str(config)),
+        *(str(REPOSITORY / "pretrain" / "run.py"), *map(str, words)),
+    ]
+
+
+def losses(run_folder: Path) -> list[float]:
+    return [line["loss"] for line in MetricsFile(run_folder).read() if line["split"] == "train"]
+
+
+def ranks(run_folder: Path) -> list[float]:
+    return [line["mean_rank"] for line in MetricsFile(run_folder).read() if line["split"] == "val"]
+
+
+def train(command: list[str], run_folder: Path) -> dict[str, object]:
+    """Runs a command to its end, in the checkout, from where DeepSpeed's files are found; the run's summary."""
+    result = run(command, cwd=REPOSITORY)
+    assert result.returncode == 0, result.stderr[-4000:]
+    summary: dict[str, object] = json.loads((run_folder / "summary.json").read_text())
+    return summary
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run on one process."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    summary = train(accelerate_launch("demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder), folder)
+    assert (summary["num_processes"], summary["distributed_type"]) == (1, "NO")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    summary = train(deepspeed_launch(stage, "demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder), folder)
+    assert summary["num_processes"] == 2
+    assert summary["distributed_type"] == "DEEPSPEED"
+    assert summary["zero_stage"] == STAGES[stage]
+    assert losses(folder) == pytest.approx(losses(alone), rel=2e-4)
+    assert ranks(folder) == pytest.approx(ranks(alone), abs=0.5)
+    name = "towers.image_tower.trunk.layer1.0.conv1.weight"
+    weights, expected = (
+        load_file(place / "checkpoints" / "step-00000006" / "weights.safetensors")[name] for place in (folder, alone)
+    )
+    begun = load_file(alone / "checkpoints" / "step-00000003" / "weights.safetensors")[name]
+    assert (weights - expected).norm() < 0.2 * (expected - begun).norm()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_under_any_other_stage(alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    # One epoch each under ZeRO-3, on one process, and under ZeRO-2, against three epochs of one process. A warm-up
+    # over everything makes the learning rate a function of the step alone, whatever the number of epochs.
+    words = ["--shards", tiny_shards, *SMALL, *OPTIONS, "--optimizer.final-fraction", "1"]
+    straight, changing = tmp_path / "straight", tmp_path / "changing"
+    train(accelerate_launch("demo", *words, "--epochs", "3", "--out", straight), straight)
+    train(deepspeed_launch("zero3", "demo", *words, "--epochs", "1", "--out", changing), changing)
+    train(accelerate_launch("--resume", changing, "--epochs", "2"), changing)
+    summary = train(deepspeed_launch("zero2", "--resume", changing, "--epochs", "3"), changing)
+    assert (summary["distributed_type"], summary["zero_stage"], summary["num_processes"]) == ("DEEPSPEED", 2, 2)
+    assert len(losses(straight)) == 9
+    assert losses(changing) == pytest.approx(losses(straight), rel=5e-4)
+    # Adam counts its steps over all of it, or the last steps would be of another length.
+    state = load_file(changing / "checkpoints" / "step-00000009" / "optimizer.safetensors")
+    assert {int(value) for name, value in state.items() if name.endswith(".step")} == {9}
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_deepspeed_that_would_be_dropped_in_silence_is_refused(tiny_shards: Path, tmp_path: Path) -> None:
+    command = deepspeed_launch("zero2", "demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL)
+    result = run(command, cwd=REPOSITORY, ACCELERATE_USE_CPU="true")
+    assert result.returncode != 0
+    assert "asks for DeepSpeed, but the processes joined as" in result.stderr
+    assert not (tmp_path / "run").exists()
