@@ -27,7 +27,8 @@ def build_missing_demo_shards(config: Config) -> None:
     if distributed.is_first():
         print(f"no shards in {config.shards} yet: building the demo world", file=sys.stderr, flush=True)
         command = Path(__file__).resolve().parents[1] / "shards" / "run.py"
-        options = ["build", "--source", "demo", "--root", str(DEMO_WORLD), "--out", str(config.shards)]
+        # For all, though this process is one of several that were launched.
+        options = ["build", "--source", "demo", "--root", str(DEMO_WORLD), "--out", str(config.shards), "--part", "all"]
         if subprocess.run([sys.executable, str(command), *options], check=False).returncode:
             raise UserError(f"the demo shards could not be built in {config.shards}; see above for the reason")
     distributed.barrier()

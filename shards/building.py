@@ -2,81 +2,155 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from shards.build_folder import (
+    at_work_in,
+    check_begun,
     check_folder,
     clear_partial_files,
     damaged_shards,
     is_finished,
+    keep_part_count,
     keep_plan,
-    only_build_of,
     refuse_another_plan,
+    remove_work_folder,
 )
 from shards.errors import UserError
+from shards.estimating import estimate
+from shards.finishing import describe_missing, finish, read_records
 from shards.manifest import Manifest
-from shards.packing import WORK_FOLDER, ShardRecord, Tally, read_record
+from shards.packing import ShardRecord
 from shards.packing_pool import PackingPool, cannot_write
-from shards.planning import BuildOptions, BuildPlan, ShardPlan, check_options, idle_options, make_plan
+from shards.parts import FINISH, Part, parse_part
+from shards.planning import (
+    BuildOptions,
+    BuildPlan,
+    ShardPlan,
+    check_options,
+    idle_options,
+    make_plan,
+    usable_cpus,
+)
 from shards.progress import ProgressLine
-from shards.rejected_list import REJECTED_NAME, check_rejected, check_rejected_so_far
-from shards.schema import Rejection
+from shards.rejected_list import REJECTED_NAME, check_listed, check_rejected_so_far
 from shards.sources import find_source
 from shards.sources.source import Listing, Source, SourceOptions
 from shards.writing import PREVIEWS_FOLDER
 
 PROBE_ABOVE_PAIRS = 300
-PROBED_PAIRS = 8
 
 
-def build(options: BuildOptions) -> Manifest:
-    """Builds a shard set, or goes on with one that was stopped, or finds it finished and packs again what it lost.
+@dataclass(frozen=True)
+class _Work:
+    """What a process is to do: the corpus as listed, its plan, the options and the part that falls to it."""
 
-    The bytes depend on the corpus and the options alone: not on the number of workers, nor on being stopped.
+    source: Source
+    listing: Listing
+    plan: BuildPlan
+    options: BuildOptions
+    part: Part | None
+    num_workers: int
+
+    @property
+    def out(self) -> Path:
+        return self.options.out
+
+    @property
+    def prefix(self) -> str:
+        """What the lines of one process among several begin with."""
+        return f"{self.part}: " if self.part else ""
+
+
+def build(options: BuildOptions) -> Manifest | None:
+    """Builds a shard set or a part of it, goes on with one that was stopped, or mends a finished one.
+
+    The bytes depend on the corpus and the options alone: not on the number of workers or parts, nor on being stopped.
+
+    Returns:
+        The manifest; None where this was a part of the build and others are still to come.
 
     Raises:
         UserError: an option, the corpus or the folder is not usable, too many pairs are rejected, or the disk is full.
     """
     check_options(options)
+    part = parse_part(options.part)
     source_class = find_source(options.source)
     check_folder(options.out)
+    if options.part == FINISH:
+        check_begun(options.out)
     for words in idle_options(options, source_class):
         print(f"warning: {words}", file=sys.stderr, flush=True)
     source = source_class(_source_options(options, source_class))
-    source.prepare(options.workers)
+    num_workers = options.workers or usable_cpus()
+    source.prepare(num_workers)
     listing = source.list_pairs()
     if options.split_by == "cell":
         listing = source.locate(listing)
     try:
-        if is_finished(options.out):
-            return _finished_build(source, make_plan(source, listing, options), options)
-        options.out.mkdir(parents=True, exist_ok=True)
-        with only_build_of(options.out):
-            return _build_in_folder(source, listing, options)
+        if not is_finished(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
+            check_listed(options.out, listing.num_rows, listing.rejected, options.max_rejected)
+        work = _Work(source, listing, make_plan(source, listing, options), options, part, num_workers)
+        if not is_finished(options.out):
+            try:
+                manifest = _finish_begun(work) if options.part == FINISH else _build_begun(work)
+            except (UserError, FileNotFoundError):
+                # Another process may have finished the set meanwhile and removed what this one was looking for.
+                if not is_finished(options.out):
+                    raise
+                manifest = None
+            if manifest is not None or not is_finished(options.out):
+                return manifest
+        return _finished_build(work)
     except OSError as error:
         raise cannot_write(options.out, error) from error
 
 
-def _build_in_folder(source: Source, listing: Listing, options: BuildOptions) -> Manifest:
-    out = options.out
-    check_rejected(out, listing.num_rows, listing.rejected, options.max_rejected)
-    plan = make_plan(source, listing, options)
-    keep_plan(plan, out)
-    clear_partial_files(out)
-    records = _pack_all(source, listing, plan, options)
-    rejected = [*listing.rejected, *(rejection for record in records for rejection in record.rejected)]
-    check_rejected(out, listing.num_rows, rejected, options.max_rejected)
-    manifest = _make_manifest(source, plan, records, rejected)
-    if not manifest.num_samples("train"):
+def _build_begun(work: _Work) -> Manifest | None:
+    """Packs what this process has to pack, and finishes the set if that was the last of it.
+
+    Returns:
+        The manifest; None where other parts are still to come, or where the set was found finished.
+    """
+    out, part, shards = work.out, work.part, work.plan.shards
+    with at_work_in(out, part):
+        keep_plan(work.plan, out)
+        keep_part_count(part, out)
+        mine = part.of(shards) if part else list(shards)
+        clear_partial_files(out, mine if part else None)
+        records = read_records(out, shards)
+        # Asked after the records, which another part removes after it has written the manifest.
+        if is_finished(out):
+            return None
+        _pack(work, mine, records)
+        manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
+        if manifest is None and not is_finished(out):
+            missing = describe_missing(work.plan, out) or "the last of the others is ending"
+            print(f"{part} is finished; {missing}; whoever ends last writes the manifest", flush=True)
+            return None
+    remove_work_folder(out)
+    return manifest
+
+
+def _finish_begun(work: _Work) -> Manifest | None:
+    """Writes the manifest of a set whose parts are all packed; None where another process has just done that.
+
+    Raises:
+        UserError: shards are missing; says which and whose they are.
+    """
+    out = work.out
+    keep_plan(work.plan, out)
+    manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
+    if manifest is None and not is_finished(out):
         raise UserError(
-            f"no pair for training is left: all were rejected; their reasons stand in {out / REJECTED_NAME}"
+            f"--out {out} can't be finished: {describe_missing(work.plan, out)}; start these parts again, or give "
+            "--part all to pack what is missing here; finished shards are kept"
         )
-    manifest.save(out)
-    shutil.rmtree(out / WORK_FOLDER)
+    remove_work_folder(out)
     return manifest
 
 
@@ -96,30 +170,33 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
     )
 
 
-def _finished_build(source: Source, plan: BuildPlan, options: BuildOptions) -> Manifest:
-    out = options.out
+def _finished_build(work: _Work) -> Manifest:
+    out, plan, options = work.out, work.plan, work.options
     manifest = Manifest.load(out)
     refuse_another_plan(out, manifest.source, manifest.build, plan, "was built")
     damaged = damaged_shards(out, manifest)
     if damaged:
-        print(f"{out} was built, but {', '.join(f'{name} {words}' for name, words in damaged.items())}", flush=True)
-        with only_build_of(out):
+        words = f"{out} was built, but {', '.join(f'{name} {words}' for name, words in damaged.items())}"
+        if work.part or options.part == FINISH:
+            raise UserError(f"{words}; one process packs lost shards again: give --part all")
+        print(words, flush=True)
+        with at_work_in(out, None):
             clear_partial_files(out)
-            _pack_again([shard for shard in plan.shards if shard.name in damaged], source, manifest, options)
-    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+            _pack_again([shard for shard in plan.shards if shard.name in damaged], work, manifest)
+    remove_work_folder(out)
     ending = f"{len(damaged)} of its shards packed again" if damaged else "nothing to do"
-    print(f"{out} is built already, with these options from this corpus: {ending}")
+    print(f"{work.prefix}{out} is built already, with these options from this corpus: {ending}")
     return manifest
 
 
-def _pack_again(shards: list[ShardPlan], source: Source, manifest: Manifest, options: BuildOptions) -> None:
+def _pack_again(shards: list[ShardPlan], work: _Work, manifest: Manifest) -> None:
     """Packs shards of a finished set that were lost; they are those of the manifest, or the set is refused."""
-    out = options.out
+    out, source = work.out, work.source
     entries = {entry.name: entry for entry in manifest.shards}
-    with_previews = source.has_recordings and options.previews and (out / PREVIEWS_FOLDER).is_dir()
+    with_previews = source.has_recordings and work.options.previews and (out / PREVIEWS_FOLDER).is_dir()
     num_pairs = sum(len(shard.pairs) for shard in shards)
     with (
-        PackingPool(source, out, min(options.workers, len(shards)), with_previews=with_previews) as pool,
+        PackingPool(source, out, min(work.num_workers, len(shards)), with_previews=with_previews) as pool,
         ProgressLine("packing lost shards again", num_pairs) as progress,
     ):
         for record in pool.pack(shards, progress):
@@ -132,88 +209,39 @@ def _pack_again(shards: list[ShardPlan], source: Source, manifest: Manifest, opt
                 )
 
 
-def _pack_all(source: Source, listing: Listing, plan: BuildPlan, options: BuildOptions) -> list[ShardRecord]:
-    """Packs the shards that aren't finished; returns the records of all in order."""
-    out = options.out
+def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord]) -> None:
+    """Packs those of the shards that have no record yet, and adds theirs."""
+    out, listing = work.out, work.listing
 
     def judge() -> None:
-        finished = (records[shard.name] for shard in plan.shards if shard.name in records)
+        finished = (records[shard.name] for shard in work.plan.shards if shard.name in records)
         rejected = [*listing.rejected, *(rejection for record in finished for rejection in record.rejected)]
-        check_rejected_so_far(out, listing.num_rows, rejected, options.max_rejected)
+        check_rejected_so_far(out, listing.num_rows, rejected, work.options.max_rejected)
 
-    records = {shard.name: record for shard in plan.shards if (record := read_record(out, shard)) is not None}
-    to_do = [shard for shard in plan.shards if shard.name not in records]
-    num_to_do = sum(len(shard.pairs) for shard in to_do)
-    if records:
-        print(f"going on: {len(records)} of {len(plan.shards)} shards are finished", flush=True)
-    if to_do:
-        judge()
-        with_previews = source.has_recordings and options.previews
-        num_workers = min(options.workers, len(to_do))
-        with PackingPool(source, out, num_workers, with_previews=with_previews) as pool:
-            if num_to_do > PROBE_ABOVE_PAIRS:
-                _estimate(pool, to_do, num_to_do, num_workers, out)
-            with ProgressLine("building shards", plan.num_pairs, done=plan.num_pairs - num_to_do) as progress:
-                for record in pool.pack(to_do, progress):
-                    records[record.entry.name] = record
-                    if len(records) < len(plan.shards):
-                        judge()
-        if pool.used_seconds:
-            speed = pool.used_seconds / pool.busy_seconds
-            print(f"read {pool.used_seconds / 3600:.2f} hours of sound at {speed:.0f} × real time per core")
-    return [records[shard.name] for shard in plan.shards]
-
-
-def _estimate(pool: PackingPool, to_do: list[ShardPlan], num_pairs: int, num_workers: int, out: Path) -> None:
-    """Reads a few pairs from all over, prints what the build will take, and refuses what the disk can't hold."""
-    pairs = [pair for shard in to_do for pair in shard.pairs]
-    probe = pool.probe(tuple(pairs[len(pairs) * number // PROBED_PAIRS] for number in range(PROBED_PAIRS)))
-    share = num_pairs / probe.num_pairs
-    hours = probe.busy_seconds * share / num_workers / 3600
-    needed, free = probe.stored_bytes * share, shutil.disk_usage(out).free
-    sound = f" with {probe.used_seconds * share / 3600:,.1f} hours of sound" if probe.used_seconds else ""
-    print(
-        f"estimate from {probe.num_pairs} pairs: {num_pairs:,} pairs{sound} take about {_duration(hours)} with "
-        f"{num_workers} workers and {_size(needed)} of {_size(free)} free",
-        file=sys.stderr,
-        flush=True,
-    )
-    if needed > free:
-        raise UserError(
-            f"--out {out} has {_size(free)} free and the shards need about {_size(needed)}; give a larger disk, a "
-            "smaller --max-seconds, a lower --jpeg-quality or --no-previews"
-        )
-
-
-def _duration(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:.1f} hours"
-    return f"{math.ceil(hours * 60)} min" if hours * 60 > 2 else f"{math.ceil(hours * 3600)} s"
-
-
-def _size(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
-
-
-def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], rejected: list[Rejection]) -> Manifest:
-    everything, training = Tally(), Tally()
-    for record in records:
-        everything.merge(record.tally)
-        if record.entry.split == "train":
-            training.merge(record.tally)
-    mean = training.sum_of_bytes / max(1, training.num_bytes)
-    # The variance from whole numbers, so that nothing is lost before the one division.
-    spread = training.num_bytes * training.sum_of_squares - training.sum_of_bytes**2
-    statistics = {
-        "spectrogram_mean": mean,
-        "spectrogram_std": math.sqrt(spread) / max(1, training.num_bytes),
-        "seconds_of_sound": round(everything.seconds_of_sound, 3),
-        "silent": everything.silent,
-        "repeated_to_length": everything.repeated_to_length,
-        "shortened": everything.shortened,
-    }
-    entries = tuple(record.entry for record in records)
-    return Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected))
+    to_do = [shard for shard in shards if shard.name not in records]
+    num_pairs, num_to_do = (sum(len(shard.pairs) for shard in some) for some in (shards, to_do))
+    if len(to_do) < len(shards):
+        print(f"{work.prefix}going on: {len(shards) - len(to_do)} of {len(shards)} shards are finished", flush=True)
+    if not to_do:
+        return
+    judge()
+    with_previews = work.source.has_recordings and work.options.previews
+    num_workers = min(work.num_workers, len(to_do))
+    with PackingPool(work.source, out, num_workers, with_previews=with_previews) as pool:
+        if num_to_do > PROBE_ABOVE_PAIRS:
+            of_all = sum(len(shard.pairs) for shard in work.plan.shards if shard.name not in records)
+            estimate(pool, to_do, of_all, num_workers, out, prefix=work.prefix)
+        with ProgressLine(
+            f"{work.prefix}building shards", num_pairs, done=num_pairs - num_to_do, plain=work.part is not None
+        ) as progress:
+            for record in pool.pack(to_do, progress):
+                records[record.entry.name] = record
+                if len(records) < len(work.plan.shards):
+                    judge()
+    if pool.used_seconds:
+        speed = pool.used_seconds / pool.busy_seconds
+        hours = pool.used_seconds / 3600
+        print(f"{work.prefix}read {hours:.2f} hours of sound at {speed:.0f} × real time per core", flush=True)
 
 
 def print_build(out: Path, manifest: Manifest) -> None:

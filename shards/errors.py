@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,21 @@ def failures_as_rejections() -> Iterator[None]:
         raise RejectedPair("unexpected failure", f"{type(error).__name__}: {error}") from error
 
 
+class AskedToEnd(BaseException):
+    """A scheduler asked the process to end; like Ctrl-C it passes through the work at hand, which cleans up."""
+
+
+def end_on_sigterm() -> None:
+    """From now on SIGTERM ends the command as Ctrl-C does, with everything cleaned up; its exit status is 143."""
+
+    def end(*_: object) -> None:
+        # A second signal must not break the cleaning up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise AskedToEnd
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Runs a command's `main`; a `UserError` becomes its sentence on standard error and exit status 2."""
     try:
@@ -70,3 +86,6 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr, flush=True)
         sys.exit(130)
+    except AskedToEnd:
+        print("stopped by SIGTERM; what is finished is kept", file=sys.stderr, flush=True)
+        sys.exit(128 + signal.SIGTERM)

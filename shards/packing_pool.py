@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -63,12 +64,13 @@ class PackingPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.value = True
-        for future in self._pending:
-            future.cancel()
+        # Not `future.cancel()`: where the workers have died too, the executor would stumble over what it cancelled.
+        ending = threading.Thread(target=self._executor.shutdown, kwargs={"wait": True, "cancel_futures": True})
+        ending.start()
         # A worker that tells its progress must not wait for a reader: the queue is read until all have ended.
-        while wait(self._pending, timeout=_POLL_SECONDS).not_done:
+        while ending.is_alive():
             self._read_queue(None)
-        self._executor.shutdown(wait=True, cancel_futures=True)
+            ending.join(_POLL_SECONDS)
 
     def probe(self, pairs: tuple[Pair, ...]) -> Probe:
         """Reads a few pairs in one worker and says what that took."""

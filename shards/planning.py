@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +40,8 @@ class BuildOptions:
     root: Path | None = None
     """Folder of the corpus; for demo where it is generated, data/demo-world unless given."""
 
-    workers: int = field(default_factory=usable_cpus)
-    """Processes that read and pack; the result is the same with any number."""
+    workers: int | None = None
+    """Processes that read and pack, by default one a usable core; the result is the same with any number."""
 
     split_by: Literal["key", "cell", "random", "column"] = "key"
     """key: the last digit of the key, as published (7 val, 2 and 5 test); cell: location cells; random: by a hash of
@@ -83,6 +83,12 @@ class BuildOptions:
     seed: int = 0
     """Seed of the demo corpus."""
 
+    part: str | None = None
+    """K/N: pack the K-th of N parts of the shards, beside other processes that get the same options and --out; whoever
+    ends last writes the manifest. array: take K/N from a Slurm array. all: pack everything, though several processes
+    were launched. finish: pack nothing, write the manifest or say which parts are missing. By default a process that
+    was launched among several (accelerate launch, torchrun) takes its part, and one alone takes all."""
+
 
 @dataclass(frozen=True)
 class ShardPlan:
@@ -120,7 +126,7 @@ def check_options(options: BuildOptions) -> None:
         UserError: names the option, its value and the rule.
     """
     rules = {
-        "--workers": (options.workers, options.workers >= 1, ">= 1"),
+        "--workers": (options.workers, options.workers is None or options.workers >= 1, ">= 1"),
         "--cell-km": (options.cell_km, math.isfinite(options.cell_km) and options.cell_km > 0, "> 0"),
         "--max-rejected": (options.max_rejected, 0 <= options.max_rejected <= 1, "within [0, 1]"),
         "--max-seconds": (options.max_seconds, math.isfinite(options.max_seconds) and options.max_seconds >= 1, ">= 1"),

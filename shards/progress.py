@@ -20,9 +20,10 @@ class ProgressLine:
         total: number of units to come.
         enabled: False prints nothing (every process but the first).
         done: units done before, when work goes on where it was left.
+        plain: lines in a terminal too, as bars of several processes would write over each other.
     """
 
-    def __init__(self, title: str, total: int, *, enabled: bool = True, done: int = 0) -> None:
+    def __init__(self, title: str, total: int, *, enabled: bool = True, done: int = 0, plain: bool = False) -> None:
         self.title = title
         self.total = total
         self.done = done
@@ -32,7 +33,7 @@ class ProgressLine:
         self._started = self._last_line = time.monotonic()
         console = Console(stderr=True)
         self._bar: Progress | None = None
-        if enabled and console.is_terminal:
+        if enabled and console.is_terminal and not plain:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -33,6 +33,16 @@ def check_rejected(out: Path, num_rows: int, rejected: Sequence[Rejection], most
         )
 
 
+def check_listed(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
+    """Ends the build where the rows that were rejected as they were listed are too many; else writes nothing.
+
+    Raises:
+        UserError: as `check_rejected`.
+    """
+    if len(rejected) > most * num_rows:
+        check_rejected(out, num_rows, rejected, most)
+
+
 def check_rejected_so_far(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
     """Ends the build of a large corpus as soon as its rejected pairs are too many, after writing the list so far.
 

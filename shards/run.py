@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 import tyro
 
 from shards.building import build, print_build
-from shards.errors import run_command
+from shards.errors import end_on_sigterm, run_command
+from shards.parts import as_launched
 from shards.planning import BuildOptions
 
 
@@ -39,8 +41,11 @@ VERBS: dict[str, Callable[..., Any]] = {"build": BuildOptions, "verify": VerifyO
 
 
 def run_build(options: BuildOptions) -> None:
-    """Builds the shards and prints what was used and what was rejected."""
-    print_build(options.out, build(options))
+    """Builds the shards, or this process's part of them, and prints what was used and what was rejected."""
+    end_on_sigterm()
+    manifest = build(as_launched(options, os.environ))
+    if manifest is not None:
+        print_build(options.out, manifest)
 
 
 def run_verify(options: VerifyOptions) -> None:

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def command(verb: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "shards/run.py", verb, *map(str, arguments)]
 
 
-def run(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(verb, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=120)
+def run(verb: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a verb to its end, with more variables in its environment where they are named."""
+    return subprocess.run(
+        command(verb, *arguments),
+        cwd=ROOT,
+        env=started_alone() | environment,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def started_alone() -> dict[str, str]:
+    """This process's environment, as it is where no launcher and no scheduler has started it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in LAUNCHED and not name.startswith(("SLURM_", "TORCHELASTIC_"))
+    }
 
 
 def build_arguments(root: Path, out: Path, *more: str) -> list[str]:
@@ -33,3 +55,10 @@ def error_of(result: subprocess.CompletedProcess[str]) -> str:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import multiprocessing
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -100,6 +103,13 @@ def generate_demo_corpus(
     parameters.check()
     if _is_finished(root, parameters):
         return
+    with _only_generator_of(root):
+        if not _is_finished(root, parameters):
+            _generate(root, parameters, num_workers, show_progress=show_progress)
+
+
+def _generate(root: Path, parameters: CorpusParameters, num_workers: int, *, show_progress: bool) -> None:
+    num_places, seed = parameters.num_places, parameters.seed
     unfinished = _unfinished_folder(root, parameters)
     places = list(generate_places(num_places, seed))
     missing = [place for place in places if not _is_written(unfinished, place, parameters)]
@@ -112,6 +122,23 @@ def generate_demo_corpus(
     _write_metadata(unfinished, places, parameters)
     os.replace(unfinished / _BEGUN_RECORD, unfinished / CORPUS_RECORD)
     os.replace(unfinished, root)
+
+
+@contextmanager
+def _only_generator_of(root: Path) -> Iterator[None]:
+    """Lets one process generate; others that want the same corpus, such as parts of a build, wait for it."""
+    path = root.with_name(f".{root.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process to generate {root}", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # No locks on this file system: its user must not start two at once.
+        yield
+        path.unlink(missing_ok=True)
 
 
 def _is_finished(root: Path, parameters: CorpusParameters) -> bool:

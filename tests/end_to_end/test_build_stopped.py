@@ -7,21 +7,13 @@ import re
 import resource
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shard_commands import build_arguments, command, error_of, files_of, run
+from shard_commands import build_arguments, command, error_of, files_of, run, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def processes_with(text: str) -> dict[int, str]:
@@ -87,6 +79,23 @@ def test_ctrl_c_ends_a_build_with_a_word_and_without_remains(
     assert "Traceback" not in errors
     assert not processes_with(mark)
     assert not list(out.rglob("*.partial"))
+
+
+def test_a_signal_to_all_its_processes_ends_a_build_that_goes_on_later(
+    begun: tuple[subprocess.Popen[str], list[str], Path, str], small_shards: Path
+) -> None:
+    process, arguments, out, mark = begun
+    # As a launcher or a scheduler ends a whole group: the workers die of what the build itself ends on cleanly.
+    workers = [number for number, line in processes_with(mark).items() if "spawn_main" in line]
+    for number in (process.pid, *workers):
+        os.kill(number, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors.splitlines()[-1] == "stopped by SIGTERM; what is finished is kept"
+    assert "Traceback" not in errors
+    wait_until(lambda: not processes_with(mark))
+    assert run("build", *arguments).returncode == 0
+    assert files_of(out) == files_of(small_shards)
 
 
 def test_a_worker_that_dies_is_one_sentence_with_the_keys_it_read(
