@@ -12,6 +12,7 @@ from pretrain.config import CHANGEABLE_ON_RESUME, Config, check_config
 from pretrain.encoders import ENCODERS
 from pretrain.losses import LOSSES
 from pretrain.methods import METHODS
+from pretrain.options import take_option
 from pretrain.presets import PRESETS, choose
 from pretrain.settings_file import load_settings, refuse_changes_on_resume
 from shards.errors import UserError
@@ -51,8 +52,8 @@ def parse(words: list[str]) -> Request:
     elif words and words[0] in RESERVED_VERBS:
         raise UserError(f"{words[0]} is not a command of this version; RUN/model/ can be passed on as it is")
     preset = words.pop(0) if words and not words[0].startswith("-") else None
-    resume = _take_option(words, "--resume")
-    config_file = _take_option(words, "--config")
+    resume = take_option(words, "--resume")
+    config_file = take_option(words, "--config")
     if sum(given is not None for given in (preset, resume, config_file)) > 1:
         raise UserError("give one of PRESET, --config FILE and --resume RUN, not several: each names all settings")
 
@@ -97,18 +98,3 @@ def _with_options(default: Config, words: list[str]) -> Config:
         prog="pretrain/run.py",
         description=DESCRIPTION.format(presets=", ".join(PRESETS)),
     )
-
-
-def _take_option(words: list[str], name: str) -> str | None:
-    """Takes `--name VALUE` or `--name=VALUE` out of the words."""
-    for i, word in enumerate(words):
-        if word == name:
-            if i + 1 == len(words):
-                raise UserError(f"{name} needs a value")
-            value = words[i + 1]
-            del words[i : i + 2]
-            return value
-        if word.startswith(f"{name}="):
-            del words[i]
-            return word.split("=", 1)[1]
-    return None

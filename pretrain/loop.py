@@ -216,8 +216,9 @@ class Loop:
             remedy = "start again with a lower optimizer.learning_rate"
             raise UserError(f"after step {self.state.step} the {error}; {remedy}") from None
         self._report(evaluation, progress)
-        if self.state.best_error is None or evaluation.error < self.state.best_error:
-            self.state.best_error, self.state.best_step = evaluation.error, self.state.step
+        new, best = evaluation.error, self.state.best_error
+        if new is None or best is None or new < best:
+            self.state.best_error, self.state.best_step = new, self.state.step
             self.state.validations_since_best = 0
             if distributed.is_first():
                 self.task.write_model(self.folder, module, evaluation, step=self.state.step, epoch=self.epoch)

@@ -22,13 +22,14 @@ class Evaluation:
     Attributes:
         split: of the data it was evaluated on, such as "val".
         scores: as they stand in `metrics.jsonl`; a value may be a dict of scores.
-        error: what is to be small; the model with the smallest is kept.
+        error: what is to be small: the model with the smallest is kept; None where nothing may be chosen by it, and
+            the last model is kept.
         sentence: the scores in a few words.
     """
 
     split: str
     scores: dict[str, Any]
-    error: float
+    error: float | None
     sentence: str
 
 

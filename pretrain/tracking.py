@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ from pretrain.settings_file import flatten
 
 PROJECT_NAME = "earshot"
 TRACKING_NAME = "tracking.json"
+LOCK_NAME = ".mlflow.lock"
+SQLITE_WAIT_SECONDS = 120
+"""How long a run waits for others that write to the same SQLite store."""
 
 
 class Tracking:
@@ -39,7 +45,8 @@ class Tracking:
                 options["mlflow"] = _mlflow_options(run_folder) | {"run_id": run_id}
         elif self._kind == "wandb":
             options["wandb"] = {"name": run_folder.name, "dir": str(run_folder), "id": run_id, "resume": "allow"}
-        accelerator.init_trackers(PROJECT_NAME, config=None if run_id else flatten(settings), init_kwargs=options)
+        with _one_at_a_time(run_folder) if self._kind == "mlflow" else nullcontext():
+            accelerator.init_trackers(PROJECT_NAME, config=None if run_id else flatten(settings), init_kwargs=options)
         if distributed.is_first():
             _write_record(run_folder, {"tracker": self._kind, "run_id": self._run_id(), **_mlflow_place(self._kind)})
 
@@ -91,7 +98,7 @@ def attach_report(run_folder: Path, report: Path, metrics: dict[str, Any]) -> bo
     if record.get("tracker") != "mlflow" or not record.get("run_id"):
         return False
     store = record["tracking_uri"]
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///").split("?")[0]).is_file():
         return False
     client = _quiet_mlflow().MlflowClient(tracking_uri=record["tracking_uri"])
     client.log_artifact(record["run_id"], str(report), artifact_path="retrieval")
@@ -105,9 +112,20 @@ def _mlflow_options(run_folder: Path) -> dict[str, Any]:
     mlflow = _quiet_mlflow()
     beside = run_folder.resolve().parent
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{beside / 'mlflow.db'}")
+        mlflow.set_tracking_uri(f"sqlite:///{beside / 'mlflow.db'}?timeout={SQLITE_WAIT_SECONDS}")
         return {"run_name": run_folder.name, "logging_dir": (beside / "mlartifacts").as_uri()}
     return {"run_name": run_folder.name, "logging_dir": None}
+
+
+@contextmanager
+def _one_at_a_time(run_folder: Path) -> Iterator[None]:
+    """Runs that begin at the same moment, as an array of jobs does, make the store one after another."""
+    if not distributed.is_first():
+        yield
+        return
+    with (run_folder.resolve().parent / LOCK_NAME).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _quiet_mlflow() -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pretrain import distributed
 from pretrain.batches import (
@@ -69,6 +70,7 @@ class PreTraining(Task):
         self.skipped = SkippedShards()
         self.collapse = CollapseWatch()
 
+    @override
     def announcement(self) -> str:
         """Pairs, steps and how a batch is dealt."""
         layout = self.layout
@@ -78,6 +80,7 @@ class PreTraining(Task):
             f"{layout.accumulation} accumulation steps"
         )
 
+    @override
     def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
         """Views of the pairs, made by the loader's processes."""
         batches = TrainingBatches(
@@ -91,14 +94,17 @@ class PreTraining(Task):
         workers = self.settings.data.workers
         return iter(training_loader(batches, workers=workers, pin_memory=self.device.type == "cuda"))
 
-    def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+    @override
+    def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         """The method's loss of the embeddings of all processes."""
         return self.module.loss({name: distributed.gather_with_gradient(rows) for name, rows in outputs.items()})
 
+    @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
         """Counts the pairs that stand in for others."""
         self.skipped.observe(batch)
 
+    @override
     def step_metrics(
         self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
     ) -> tuple[dict[str, float], list[str]]:
@@ -116,6 +122,7 @@ class PreTraining(Task):
         warning = self.collapse.observe(step, loss, health, first_loss=first_loss)
         return values, [*sentences, *([warning] if warning else [])]
 
+    @override
     def evaluate(self, module: nn.Module) -> Evaluation:
         """Ranks the validation split."""
         assert isinstance(module, Method)
@@ -128,16 +135,19 @@ class PreTraining(Task):
         )
         return Evaluation(VALIDATION_SPLIT, scores, scores["mean_rank"], sentence)
 
+    @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
         """Writes the towers and their card."""
         assert isinstance(module, Method)
         card = model_card(self.settings, self.shard_set.manifest, evaluation.scores, step=step, epoch=epoch)
         write_model_folder(folder, module.towers, card)
 
+    @override
     def summary(self) -> dict[str, Any]:
         """How many pairs stood in for others."""
         return {"replaced_pairs": self.skipped.replaced_pairs}
 
+    @override
     def files_to_keep(self) -> list[str]:
         """The model card."""
         return [f"{MODEL_FOLDER}/{CARD_NAME}"]

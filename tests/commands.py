@@ -17,6 +17,13 @@ SMALL = [
 ]
 """Settings under which the towers take a fraction of a second a step."""
 
+CONSTANT_RATE = [
+    *("--optimizer.warmup-epochs", "0", "--optimizer.final-fraction", "1"),
+    # Small steps, for at the first ones Adam blows differences of rounding up to the size of the step.
+    *("--optimizer.learning-rate", "2e-5"),
+]
+"""A learning rate that does not depend on the number of epochs, so that a run can be trained in pieces."""
+
 
 def environment(**more: str) -> dict[str, str]:
     """This process's environment, with one thread a process so that tests don't starve each other."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import SMALL, accelerate_launch, run, torchrun
+from commands import CONSTANT_RATE, SMALL, accelerate_launch, run, torchrun
 from safetensors.torch import load_file
 
 from pretrain.metrics_file import MetricsFile
@@ -73,9 +73,9 @@ def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shards: Path, tmp_path: Path) -> None:
-    # One epoch each on 1 process, on 2, and on 1, against three on 1; the learning rate does not depend on --epochs.
+    # One epoch each on 1 process, on 2, and on 1, against three on 1; the learning rate is constant.
     # On 2 processes in chunks of 3 of their 8 pairs under straight's loss: the embedding cache over processes.
-    words = ["--shards", tiny_shards, *SMALL, *OPTIONS, "--optimizer.final-fraction", "1"]
+    words = ["--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE]
     straight, changing, chunked = tmp_path / "straight", tmp_path / "changing", tmp_path / "chunked"
     on_cpu = {"cwd": tmp_path, "ACCELERATE_USE_CPU": "true"}
     for command in (

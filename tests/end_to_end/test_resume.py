@@ -19,9 +19,9 @@ REPEAT_A_SAMPLE = """
 import runpy, sys
 from pretrain.batches import TrainingBatches
 sample, before = TrainingBatches._sample, []
-def repeat_the_second(self, number, epoch):
+def repeat_the_second(self, number, *rest):
     before.append(number)
-    return sample(self, before[0] if len(before) == 2 else number, epoch)
+    return sample(self, before[0] if len(before) == 2 else number, *rest)
 TrainingBatches._sample = repeat_the_second
 script = sys.argv.pop(1)
 sys.argv[0] = script
