@@ -20,6 +20,7 @@ from pretrain.image_transforms import RandomImageView
 from pretrain.preemption import ignore_signals
 from shards.errors import UnreadableShard, UserError
 from shards.reading import ShardSet
+from shards.schema import MEL_BANDS
 from shards.shard_cache import BYTES_PER_GB, StreamSettings
 
 TRAIN_SPLIT = "train"
@@ -160,15 +161,16 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
         return self.shard_set.epoch_order(TRAIN_SPLIT, seed=self.config.seed, epoch=epoch, block_samples=block_samples)
 
     def _batch(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, object]:
-        images, sounds, keys = [], [], []
-        num_replaced = 0
-        for position in positions:
+        data, keys, num_replaced = self.config.data, [], 0
+        images = _shared_bytes(len(positions), 3, data.image_size, data.image_size)
+        sounds = _shared_bytes(len(positions), 1, MEL_BANDS, data.num_frames)
+        for place, position in enumerate(positions):
             for candidate in self._candidates(position):
                 try:
-                    key, image, sound = self._sample(int(order[candidate]), epoch)
+                    key = self._sample(int(order[candidate]), epoch, images[place].numpy(), sounds[place, 0].numpy())
                     break
                 except UnreadableShard as error:
-                    if not self.config.data.skip_bad_shards:
+                    if not data.skip_bad_shards:
                         raise
                     self.shard_set.unreadable[error.shard] = str(error)
             else:
@@ -179,12 +181,10 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
                 )
             num_replaced += candidate != position
             keys.append(key)
-            images.append(image)
-            sounds.append(sound)
         return {
             "keys": keys,
-            "image": torch.from_numpy(np.stack(images)),
-            "sound": torch.from_numpy(np.stack(sounds)[:, None]),
+            "image": images,
+            "sound": sounds,
             "num_replaced": num_replaced,
             "unreadable_shards": dict(self.shard_set.unreadable),
         }
@@ -195,16 +195,25 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
         end = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT)) * size
         return ((position + offset) % end for offset in range(0, end, size))
 
-    def _sample(self, number: int, epoch: int) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
-        """The key, image view and sound crop of a sample."""
+    def _sample(self, number: int, epoch: int, image: NDArray[np.uint8], sound: NDArray[np.uint8]) -> str:
+        """Writes the image view and sound crop of a sample into a batch; its key."""
         sample = self.shard_set.sample(TRAIN_SPLIT, number)
         seed, num_frames = sample_seed(self.config.seed, epoch, sample.key), self.config.data.num_frames
-        image = self._image_view(sample.image(), seed)
-        first_frame = random_crop_start(sample.num_frames, num_frames, seed)
-        return sample.key, image, sample.frames(first_frame, num_frames)
+        view = self._image_view
+        view.of_crop(sample.image_part(lambda height, width: view.crop(height, width, seed)), seed, out=image)
+        sound[:] = sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames)
+        return sample.key
 
 
-def training_loader(batches: TrainingBatches, *, workers: int, pin_memory: bool) -> webdataset.WebLoader:
+def _shared_bytes(*shape: int) -> Tensor:
+    """An empty tensor of bytes; in a loader's worker in memory shared with the trainer, so that it is not copied."""
+    empty = torch.empty(shape, dtype=torch.uint8)
+    return empty.share_memory_() if get_worker_info() else empty
+
+
+def training_loader(
+    batches: IterableDataset[dict[str, object]], *, workers: int, pin_memory: bool
+) -> webdataset.WebLoader:
     """A loader that keeps `workers` processes reading ahead; each yields whole batches.
 
     Every batch holds "keys" (list of str), "image" (n, 3, s, s) uint8, "sound" (n, 1, 128, t) uint8, "num_replaced",

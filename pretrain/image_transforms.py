@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,14 @@ import albumentations as A
 import cv2
 
 from pretrain.config import DataSettings
+from shards.jpeg_parts import Box
 
 CENTRAL_FRACTION = 0.75
 """Side of the view that evaluation sees, as a fraction of the stored image's shorter side."""
 
 BLUR_KERNEL_PIXELS = (3, 5)
+MOST_REDUCTION = 2
+"""By how much a crop is reduced while it is rotated; bilinear interpolation would skip pixels beyond."""
 
 
 class RandomImageView:
@@ -26,35 +31,78 @@ class RandomImageView:
 
     A random square crop whose side is a fraction of the stored image's shorter side (the paper's 192-384 px of
     512 are 3/8 to 3/4), resized, then random rotation, blur, hue, saturation and value. The same seed gives the
-    same view in any process.
+    same view in any process. Which crop it will be is known before the image is decoded.
     """
 
     def __init__(self, settings: DataSettings) -> None:
         self._settings = settings
-        self._by_side: dict[int, A.Compose] = {}
+        self._transform = A.Compose(
+            [
+                RotatedResize(settings.image_size, settings.rotation_degrees),
+                A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
+                # OpenCV's 8-bit hue counts in steps of 2 degrees.
+                A.HueSaturationValue(settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=1.0),
+            ]
+        )
 
     def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        transform = self._transform_for(min(image.shape[:2]))
-        transform.set_random_seed(seed % 2**32)
-        return np.ascontiguousarray(transform(image=image)["image"].transpose(2, 0, 1))
+        box = self.crop(image.shape[0], image.shape[1], seed)
+        return self.of_crop(image[box.top : box.top + box.height, box.left : box.left + box.width], seed)
 
-    def _transform_for(self, side: int) -> A.Compose:
-        if side not in self._by_side:
-            settings = self._settings
-            crop_sides = (max(1, round(settings.crop_min * side)), max(1, round(settings.crop_max * side)))
-            self._by_side[side] = A.Compose(
-                [
-                    A.RandomSizedCrop(crop_sides, (settings.image_size,) * 2, area_for_downscale="image"),
-                    A.Rotate(settings.rotation_degrees, border_mode=cv2.BORDER_REFLECT_101, p=1.0),
-                    A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
-                    # OpenCV's 8-bit hue counts in steps of 2 degrees.
-                    A.HueSaturationValue(
-                        settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=1.0
-                    ),
-                ]
-            )
-        return self._by_side[side]
+    def crop(self, height: int, width: int, seed: int) -> Box:
+        """The part of a stored image of this shape that the view shows."""
+        generator, settings, shorter = random.Random(seed), self._settings, min(height, width)
+        side = generator.randint(*(max(1, round(part * shorter)) for part in (settings.crop_min, settings.crop_max)))
+        return Box(generator.randint(0, height - side), generator.randint(0, width - side), side, side)
+
+    def of_crop(self, pixels: NDArray[np.uint8], seed: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """The view of what `crop` chose, (side, side, 3) uint8 → (3, image_size, image_size) uint8, which is `out`."""
+        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
+        self._transform.set_random_state(np.random.default_rng((seed, 1)), random.Random(f"{seed}/view"))
+        view = self._transform(image=pixels)["image"]
+        if out is None:
+            out = np.empty((3, *view.shape[:2]), np.uint8)
+        cv2.split(view, list(out))
+        return out
+
+
+class RotatedResize(A.ImageOnlyTransform):
+    """A square image turned by a random angle about its centre and brought to another size, in one interpolation.
+
+    What the turned square does not cover is filled by reflection. Larger reductions than by `MOST_REDUCTION` begin
+    with an average over the pixels.
+
+    Args:
+        size: side of the result in pixels.
+        degrees: the angle is drawn uniformly from [-degrees, degrees].
+    """
+
+    def __init__(self, size: int, degrees: float) -> None:
+        super().__init__(p=1.0)
+        self.size = size
+        self.degrees = degrees
+
+    def get_params(self) -> dict[str, float]:
+        """Draws the angle."""
+        return {"angle": self.py_random.uniform(-self.degrees, self.degrees)}
+
+    def apply(self, img: NDArray[np.uint8], angle: float, **_others: object) -> NDArray[np.uint8]:
+        """(side, side, 3) uint8 → (size, size, 3) uint8."""
+        if len(img) > MOST_REDUCTION * self.size:
+            smaller = cv2.resize(img, (MOST_REDUCTION * self.size,) * 2, interpolation=cv2.INTER_AREA)
+            img = smaller.astype(np.uint8, copy=False)
+        side = len(img)
+        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        # Reflected at first, because OpenCV's interpolation takes twice as long where it must reflect by itself.
+        margin = math.ceil(side * (abs(cos) + abs(sin) - 1) / 2) + 1
+        padded = cv2.copyMakeBorder(img, margin, margin, margin, margin, cv2.BORDER_REFLECT_101 | cv2.BORDER_ISOLATED)
+        scale = side / self.size
+        turn = scale * np.array([[cos, -sin], [sin, cos]])
+        shift = margin + (side - 1) / 2 - turn.sum(axis=1) * (self.size - 1) / 2
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        turned = cv2.warpAffine(padded, np.column_stack([turn, shift]), (self.size,) * 2, flags=flags)
+        return turned.astype(np.uint8, copy=False)
 
 
 def evaluation_image(image: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:

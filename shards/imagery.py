@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shards.errors import RejectedPair
+from shards.jpeg_parts import blocks_between_markers, decode_whole
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -33,7 +33,6 @@ MAX_STRETCH_PIXELS = 2**22
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH_OFFSET = 24
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +125,8 @@ def stored_image(rgb: npt.NDArray[np.uint8], *, max_whole_side: int = 512) -> np
 def encode_jpeg(rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
     """JPEG bytes of an image without any metadata; the same image gives the same bytes.
 
+    They carry restart markers, so that a part can be decoded alone (see `shards.jpeg_parts`).
+
     Args:
         rgb: uint8 of shape (height, width, 3).
         quality: libjpeg's, [1, 100]; chroma is halved in both directions.
@@ -136,7 +137,9 @@ def encode_jpeg(rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be in [1, 100], got {quality}")
     encoded = io.BytesIO()
-    Image.fromarray(rgb).save(encoded, format="JPEG", quality=quality, subsampling="4:2:0")
+    between = blocks_between_markers(rgb.shape[1])
+    picture = Image.fromarray(rgb)
+    picture.save(encoded, format="JPEG", quality=quality, subsampling="4:2:0", restart_marker_blocks=between)
     return encoded.getvalue()
 
 
@@ -149,12 +152,7 @@ def decode_jpeg(encoded: bytes) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    is_whole = encoded.startswith(JPEG_START) and encoded.endswith(JPEG_END)
-    rgb = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if is_whole else None
-    if rgb is None:
-        raise ValueError(f"not a whole JPEG: {len(encoded)} bytes that begin with {encoded[:4].hex()}")
-    return rgb.astype(np.uint8, copy=False)
+    return decode_whole(encoded)
 
 
 def _load_picture(path: Path) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from shards.errors import UnreadableShard, UserError
 from shards.imagery import decode_jpeg
+from shards.jpeg_parts import Box, decode_part, image_shape
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.order import epoch_order
 from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, PREVIEW_MEMBER
@@ -55,9 +56,23 @@ class StoredSample:
         Raises:
             UserError: it is not a readable JPEG.
         """
+        return self._decoded(decode_jpeg)
+
+    def image_part(self, choose: Callable[[int, int], Box]) -> NDArray[np.uint8]:
+        """A part of the image, (height, width, 3) uint8 RGB; of an image with restart markers little more is decoded.
+
+        Args:
+            choose: the part of an image of a given height and width.
+
+        Raises:
+            UserError: it is not a readable JPEG.
+        """
+        return self._decoded(lambda jpeg: decode_part(jpeg, choose(*image_shape(jpeg))))
+
+    def _decoded(self, decode: Callable[[bytes], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         jpeg = self.image_bytes()
         try:
-            return decode_jpeg(jpeg)
+            return decode(jpeg)
         except ValueError as error:
             raise UserError(
                 f"the image of sample {self.key} in {self.tar_path} can't be decoded ({error}); "

@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -197,15 +198,22 @@ def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames
 
 def _read_npy_header(file: BinaryIO, start: int, length: int) -> tuple[int, int]:
     """Length of the npy header in bytes and the number of frames; ValueError where it is no such spectrogram."""
-    head = io.BytesIO(os.pread(file.fileno(), min(length, _NPY_HEADER_MOST_BYTES), start))
+    head = os.pread(file.fileno(), min(length, _NPY_HEADER_MOST_BYTES), start)
+    header_bytes, num_frames = _parse_npy_header(head[: 10 + int.from_bytes(head[8:10], "little")])
+    if header_bytes + MEL_BANDS * num_frames != length:
+        raise ValueError(f"its spectrogram has {length} bytes, not those of {num_frames} frames")
+    return header_bytes, num_frames
+
+
+@lru_cache(maxsize=4096)  # numpy compiles the text of the header each time, which takes longer than reading the frames
+def _parse_npy_header(header: bytes) -> tuple[int, int]:
+    head = io.BytesIO(header)
     version = np.lib.format.read_magic(head)
     if version != (1, 0):
         raise ValueError(f"its spectrogram is npy version {version}, not (1, 0)")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
     if dtype != np.uint8 or len(shape) != 2 or shape[0] != MEL_BANDS or not is_fortran:
         raise ValueError(f"its spectrogram is {dtype} {shape}, not uint8 ({MEL_BANDS}, frames) in Fortran order")
-    if head.tell() + MEL_BANDS * shape[1] != length:
-        raise ValueError(f"its spectrogram has {length} bytes, not those of {shape[1]} frames")
     return head.tell(), shape[1]
 
 

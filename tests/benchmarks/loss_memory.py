@@ -1,36 +1,28 @@
 """Batch triplet loss: time and peak memory of a forward and backward pass against the batch, beside its rivals.
 
-    python tests/benchmarks/loss_memory.py [--sizes 512 2048 8192 16384] [--dimensions 128] [--json FILE]
-
 The rivals are Algorithm 1 of SoundingEarth as printed, its distances replaced by torch.cdist, and
-pytorch-metric-learning's triplet loss over all triplets in both directions, where that is installed. Every entry runs
-in a process of its own, so that peaks don't mix: one pass to measure memory, then the fastest of a few. A form that
-would take more than the memory that is free is not run. Needs Linux.
+pytorch-metric-learning's triplet loss over all triplets in both directions, where that is installed. A form that
+would take more than the memory that is free is not run.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
-import platform
-import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from benchmarks.corpus import Workplace
+from benchmarks.measuring import alone, free_memory_mib, machine, peak_mib_of
+from benchmarks.results import Figure, Row, Target
 from torch import Tensor
 
 from pretrain.losses.batch_triplet import plain_total
 from pretrain.losses.batch_triplet_tiled import tiled_total
 
-Entry = dict[str, str | int | float]
-"""form, n; then seconds and peak_mb, or why_not."""
+SUITE = "loss"
+DIMENSIONS = 128
+SIZES, QUICK_SIZES = (512, 2048, 8192, 16_384), (64,)
 
 
 def ours_plain(image: Tensor, sound: Tensor) -> Tensor:
@@ -84,14 +76,58 @@ FORMS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int, int], 
     "Algorithm 1": (algorithm_1, lambda n, d: 4 * 3 * n * n * d),
     "pytorch-metric-learning": (metric_learning, lambda n, d: 4 * 28 * n * n),
 }
-TILED = "tiled"
+TILED, PRINTED = "tiled", "Algorithm 1"
+
+TARGETS = (
+    Target(
+        "Algorithm 1 / ours, time at n = 2,048",
+        Figure(SUITE, f"{PRINTED}, n = 2,048", "ms"),
+        Figure(SUITE, f"{TILED}, n = 2,048", "ms"),
+        100,
+    ),
+    Target(
+        "Algorithm 1 / ours, memory at n = 2,048",
+        Figure(SUITE, f"{PRINTED}, n = 2,048", "peak_mib"),
+        Figure(SUITE, f"{TILED}, n = 2,048", "peak_mib"),
+        50,
+    ),
+    Target(
+        "memory at n = 16,384",
+        Figure(SUITE, f"{TILED}, n = 16,384", "peak_mib"),
+        None,
+        2048,
+        at_most=True,
+        unit="MiB",
+    ),
+)
 
 
-def memory_mb(field: str, path: str = "/proc/self/status") -> float:
-    """A figure of the kernel's, such as VmHWM, the peak of this process."""
-    match = re.search(rf"^{field}:\s+(\d+) kB", Path(path).read_text(encoding="ascii"), re.MULTILINE)
-    assert match, field
-    return int(match[1]) / 1024
+def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
+    """Every form at every size."""
+    return [measure_form(name, n) for n in (QUICK_SIZES if place.quick else SIZES) for name in FORMS]
+
+
+def measure_form(name: str, n: int) -> Row:
+    """One form at one size, in a process of its own."""
+    case = f"{name}, n = {n:,}"
+    if name == "pytorch-metric-learning" and find_spec("pytorch_metric_learning") is None:
+        return Row(SUITE, case, why_not="pip install pytorch-metric-learning, or pip install -e '.[benchmark]'")
+    needed_mib = FORMS[name][1](n, DIMENSIONS) / 2**20
+    if needed_mib > 0.7 * free_memory_mib():
+        return Row(SUITE, case, why_not=f"needs {needed_mib / 1024:,.0f} GiB")
+    seconds, peak_mib = alone(time_and_peak, name, n)
+    return Row(SUITE, case, {"ms": 1000 * seconds, "peak_mib": peak_mib})
+
+
+def time_and_peak(name: str, n: int) -> tuple[float, float]:
+    """Seconds of the fastest pass, and the peak of a pass in MiB over what the process held before."""
+    torch.set_num_threads(machine()["cores"])
+    form = FORMS[name][0]
+    pass_seconds(form, *embeddings(8))  # what is loaded and built once is not counted
+    pair = embeddings(n)
+    seconds, peak_mib = peak_mib_of(lambda: pass_seconds(form, *pair))
+    repeats = max(2, min(20, int(3 / seconds)))
+    return min(seconds, *(pass_seconds(form, *pair) for _ in range(repeats))), peak_mib
 
 
 def pass_seconds(form: Callable[[Tensor, Tensor], Tensor], image: Tensor, sound: Tensor) -> float:
@@ -101,74 +137,7 @@ def pass_seconds(form: Callable[[Tensor, Tensor], Tensor], image: Tensor, sound:
     return time.perf_counter() - started
 
 
-def measure(name: str, n: int, dimensions: int, threads: int) -> tuple[float, float]:
-    """Seconds of the fastest pass, and the peak of a pass in MB over what the process held before."""
-    torch.set_num_threads(threads)
-    form = FORMS[name][0]
-    pass_seconds(form, *embeddings(8, dimensions))  # what is loaded and built once is not counted
-    image, sound = embeddings(n, dimensions)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
-    before = memory_mb("VmRSS")
-    seconds = pass_seconds(form, image, sound)
-    peak_mb = memory_mb("VmHWM") - before
-    repeats = max(2, min(20, int(3 / seconds)))
-    return min(seconds, *(pass_seconds(form, image, sound) for _ in range(repeats))), peak_mb
-
-
-def embeddings(n: int, dimensions: int) -> tuple[Tensor, Tensor]:
+def embeddings(n: int) -> tuple[Tensor, Tensor]:
     """Image and sound embeddings that match moderately well."""
-    image, noise = torch.randn(2, n, dimensions, generator=torch.Generator().manual_seed(0))
+    image, noise = torch.randn(2, n, DIMENSIONS, generator=torch.Generator().manual_seed(0))
     return image.requires_grad_(), (0.3 * image.detach() + noise).requires_grad_()
-
-
-def entry(name: str, n: int, dimensions: int, threads: int) -> Entry:
-    """One form at one size, in a process of its own."""
-    found: Entry = {"form": name, "n": n}
-    if name == "pytorch-metric-learning" and find_spec("pytorch_metric_learning") is None:
-        return found | {"why_not": "not installed"}
-    needed_mb = FORMS[name][1](n, dimensions) / 2**20
-    if needed_mb > 0.7 * memory_mb("MemAvailable", "/proc/meminfo"):
-        return found | {"why_not": f"needs {needed_mb / 1024:,.0f} GB"}
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        seconds, peak_mb = pool.submit(measure, name, n, dimensions, threads).result()
-    return found | {"seconds": seconds, "peak_mb": peak_mb}
-
-
-def print_table(entries: list[Entry], sizes: list[int], dimensions: int, threads: int) -> None:
-    """A row for each form and size, and how it compares with the tiled form of that size."""
-    table = Table(title=f"Batch triplet loss, forward and backward, d = {dimensions}, float32, {threads} threads")
-    for heading in ("n", "form", "ms", "MB", "× time", "× memory"):
-        table.add_column(heading, justify="left" if heading == "form" else "right", no_wrap=True)
-    for n in sizes:
-        of_size = [found for found in entries if found["n"] == n]
-        tiled = next(found for found in of_size if found["form"] == TILED)
-        for found in of_size:
-            if "why_not" in found:
-                table.add_row(f"{n:,}", str(found["form"]), str(found["why_not"]), "", "", "")
-                continue
-            seconds, peak_mb = float(found["seconds"]), float(found["peak_mb"])
-            ratios = (seconds / float(tiled["seconds"]), peak_mb / max(float(tiled["peak_mb"]), 0.1))
-            numbers = (seconds * 1000, peak_mb, *ratios)
-            table.add_row(f"{n:,}", str(found["form"]), *(f"{x:,.1f}" if x < 100 else f"{x:,.0f}" for x in numbers))
-        table.add_section()
-    Console().print(table)
-
-
-def main() -> None:
-    """Measures every form at every size; prints the table and writes the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 2048, 8192, 16_384])
-    parser.add_argument("--dimensions", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    options = parser.parse_args()
-    entries = [entry(name, n, options.dimensions, options.threads) for n in options.sizes for name in FORMS]
-    print_table(entries, options.sizes, options.dimensions, options.threads)
-    if options.json:
-        settings = {"dimensions": options.dimensions, "threads": options.threads}
-        machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-        options.json.write_text(json.dumps({**settings, **machine, "entries": entries}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

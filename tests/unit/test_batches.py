@@ -10,10 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretrain.audio_transforms import random_crop_start
 from pretrain.batches import BatchLayout, TrainingBatches, sample_seed, training_loader
 from pretrain.config import Config, DataSettings
+from pretrain.image_transforms import RandomImageView
 from shards.errors import UserError
-from shards.reading import ShardSet
+from shards.jpeg_parts import Box
+from shards.reading import ShardSet, StoredSample
 
 CONFIG = Config(batch_size=8, data=DataSettings(image_size=32, num_frames=64, workers=0, block_samples=20))
 
@@ -121,3 +124,26 @@ def test_augmentation_follows_seed_epoch_and_key_only(tiny_shards: Path) -> None
 
     assert torch.equal(image_of(CONFIG, 0), image_of(CONFIG, 0))
     assert not torch.equal(image_of(CONFIG, 0), image_of(replace(CONFIG, seed=1), 0))
+
+
+def test_a_batch_holds_the_views_that_its_keys_seeds_give(tiny_shards: Path) -> None:
+    # Only a part of each image is decoded, and views are written into the batch; neither shows.
+    shard_set, view = ShardSet.open(tiny_shards), RandomImageView(CONFIG.data)
+    samples = {sample.key: sample for sample in shard_set.samples("train")}
+    batch = next(iter(TrainingBatches(shard_set, CONFIG, BatchLayout(8), rank=0, first_step=0, last_step=1)))
+    for place, key in enumerate(batch["keys"]):  # type: ignore[arg-type, var-annotated]
+        seed, sample = sample_seed(CONFIG.seed, 0, key), samples[key]
+        expected = torch.from_numpy(view(sample.image(), seed))
+        assert torch.equal(batch["image"][place], expected)  # type: ignore[index]
+        frames = sample.frames(random_crop_start(sample.num_frames, 64, seed), 64)
+        assert batch["sound"][place, 0].tolist() == frames.tolist()  # type: ignore[index]
+
+
+def test_an_image_that_is_damaged_is_named(tiny_shards: Path) -> None:
+    class Damaged(StoredSample):
+        def image_bytes(self) -> bytes:
+            return super().image_bytes()[:-100]
+
+    sample = ShardSet.open(tiny_shards).sample("train", 0)
+    with pytest.raises(UserError, match=f"image of sample {sample.key} in .* can't be decoded .*verify"):
+        Damaged(sample.tar_path, sample.entry, sample.files).image_part(lambda height, width: Box(0, 0, 8, 8))

@@ -1,0 +1,70 @@
+"""Measures Earshot beside its rivals on this machine: one table, and JSON.
+
+    python tests/benchmarks/run.py [--json FILE] [--only NAME …] [--images FOLDER] [--quick]
+
+Every target is a figure or a ratio of two figures of this run. Leave the machine alone meanwhile: about 20 minutes on
+2 cores. `--quick` runs everything once and tiny, and its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
+
+from benchmarks import cuda_speed, loader, loss_memory, model_step, ranking_speed, training_loop
+from benchmarks.corpus import Workplace
+from benchmarks.measuring import machine
+from benchmarks.results import Row, as_record, as_table, judge
+from rich.console import Console
+
+SUITES = {suite.SUITE: suite for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, cuda_speed)}
+"""In this order: the loop names its bottleneck from what the loader and the model took."""
+
+PAGE_COLUMNS = 150
+"""Of the table in a file; a terminal has its own."""
+
+
+def main() -> None:
+    """Measures, prints the table and writes the file."""
+    options = parse()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PAGE_COLUMNS)
+    found = machine()
+    rows: list[Row] = []
+    chosen = [suite for name, suite in SUITES.items() if name in options.only]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Workplace(Path(folder), quick=options.quick, photographs=options.images)
+        for suite in chosen:
+            Console(stderr=True).print(f"measuring {suite.SUITE} …")
+            rows += suite.measure(place, rows)
+    outcomes = [judge(target, rows) for suite in chosen for target in suite.TARGETS]
+    title = " · ".join(f"{name} {value}" for name, value in found.items())
+    console.print(as_table(f"{title}{' · QUICK: NO FIGURES' if options.quick else ''}", rows, outcomes))
+    if options.json:
+        record = as_record(found, rows, outcomes, quick=options.quick)
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: tiny sizes, no usable figures")
+    parser.add_argument(
+        "--only", nargs="+", choices=SUITES, default=list(SUITES), metavar="NAME", help=", ".join(SUITES)
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="make the tiles from these JPEGs, not generated")
+    options = parser.parse_args()
+    if options.images and not any(options.images.glob("*.jpg")):
+        parser.error(f"--images must be a folder with .jpg files, got {options.images}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The benchmark as a user starts it, in its smoke run: all is measured, and every ratio is of measured figures."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmarks import cuda_speed, loader, loss_memory, model_step, ranking_speed, training_loop
+from commands import python, run
+
+pytestmark = pytest.mark.slow
+
+MOST_SECONDS = 900.0
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
+    """What a smoke run prints, and its JSON."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    words = ["--quick", "--json", folder / "all.json"]
+    result = run(python("tests/benchmarks/run.py", *words), cwd=folder, timeout_seconds=MOST_SECONDS)
+    assert result.returncode == 0, result.stderr
+    return result.stdout, json.loads((folder / "all.json").read_text())
+
+
+def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> None:
+    printed, record = quick_run
+    assert {"machine", "quick", "rows", "targets"} <= record.keys()
+    assert {"cpu", "cores", "torch", "cpu_has_bf16", "cuda", "load_at_start"} <= record["machine"].keys()
+    suites = {suite.SUITE for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, cuda_speed)}
+    assert {row["suite"] for row in record["rows"]} == suites
+    for row in record["rows"]:
+        assert row["figures"] or row["why_not"], row
+    assert record["machine"]["torch"] in printed.replace("\n", "")
+    assert "QUICK" in printed
+
+
+def test_the_loop_has_its_share_of_waiting_and_its_bottleneck(quick_run: tuple[str, dict]) -> None:
+    loops = [row["figures"] for row in quick_run[1]["rows"] if row["suite"] == training_loop.SUITE]
+    assert len(loops) == 2
+    for figures in loops:
+        assert 0 <= figures["waiting_share"] <= 1
+        assert figures["pairs_per_second"] > 0
+        assert figures["steps"] >= 3
+    if quick_run[1]["machine"]["cpu_has_bf16"]:
+        assert all(figures["bottleneck"] for figures in loops)
+
+
+def test_ratios_are_of_measured_figures(quick_run: tuple[str, dict]) -> None:
+    record = quick_run[1]
+    figures = {(row["suite"], row["case"]): row["figures"] for row in record["rows"]}
+    judged = 0
+    for target in record["targets"]:
+        top, bottom = target["numerator"], target["denominator"]
+        if target["value"] is None:
+            continue  # of a size that the smoke run leaves out
+        value = figures[top["suite"], top["case"]][top["name"]]
+        if bottom:
+            value /= figures[bottom["suite"], bottom["case"]][bottom["name"]]
+        assert target["value"] == value
+        assert target["met"] == (value <= target["bound"] if target["at_most"] else value >= target["bound"])
+        judged += 1
+    assert judged >= 2
+
+
+def test_the_rival_reads_the_same_pairs_and_more_bytes(quick_run: tuple[str, dict]) -> None:
+    rows = {row["case"]: row["figures"] for row in quick_run[1]["rows"] if row["suite"] == loader.SUITE}
+    ours, theirs = rows[loader.OURS], rows[loader.THEIRS]
+    assert "1024 × 1024 px, JPEG quality 90" in theirs["tiles"]
+    for figures in (ours, theirs):
+        assert 0 < figures["bytes_used"] < figures["bytes_read"]
+    assert ours["bytes_read"] < theirs["bytes_read"]
+    assert set(loader.STAGES) == {name.removesuffix(", ms") for name in ours if name.endswith(", ms")}
