@@ -62,6 +62,24 @@ def test_starting_later_gives_the_same_rest(tiny_shards: Path) -> None:
     assert keys_of(tiny_shards, steps=range(5, 12)) == keys_of(tiny_shards)[5:]
 
 
+def test_what_was_trained_before_is_not_read_again(tiny_shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    read = ShardSet.sample
+
+    def counted(self: ShardSet, split: str, number: int) -> StoredSample:
+        numbers.append(number)
+        return read(self, split, number)
+
+    monkeypatch.setattr(ShardSet, "sample", counted)
+    # A million epochs on, the third step of an epoch: nothing before it is read, and no other epoch is gone through.
+    step = 6 * 10**6 + 2
+    part = TrainingBatches(
+        ShardSet.open(tiny_shards), CONFIG, BatchLayout(8), rank=0, first_step=step, last_step=step + 1
+    )
+    assert len(list(part)) == 1
+    assert len(numbers) == 8
+
+
 def test_an_epoch_uses_each_pair_at_most_once_and_leaves_out_less_than_a_batch(tiny_shards: Path) -> None:
     # 48 pairs in batches of 10: 4 steps an epoch, and other 8 pairs are left out each time.
     config = replace(CONFIG, batch_size=10)
