@@ -32,6 +32,12 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def print_once(text: str) -> None:
+    """Prints a line on the first process (Accelerate's own would print it on every machine)."""
+    if is_first():
+        print(text, flush=True)
+
+
 def barrier() -> None:
     """Waits until every process is here."""
     if is_active():

@@ -86,7 +86,7 @@ class Loop:
             self._load()
         if distributed.is_first():
             save_settings(self.settings, self.folder / CONFIG_NAME)
-        self.accelerator.print(
+        distributed.print_once(
             f"{self.task.announcement()}; {self.total_steps} steps in all; {self.accelerator.device}, "
             f"{self.settings.precision}, {', '.join(f'{key} {value}' for key, value in self._world().items())}"
         )
@@ -134,7 +134,7 @@ class Loop:
         """Goes back to the newest checkpoint."""
         if distributed.is_first():
             restore_model_folder(self.folder)
-        self.state = load_newest_checkpoint(self.folder, self.engine.load_state, self.accelerator.print)
+        self.state = load_newest_checkpoint(self.folder, self.engine.load_state, distributed.print_once)
         if self.state.step >= self.total_steps:
             raise UserError(
                 f"epochs must be > {self.epoch}, which the run in {self.folder} has trained already, got "
@@ -142,7 +142,7 @@ class Loop:
             )
         if distributed.is_first():
             self.metrics.drop_after(self.state.step)
-        self.accelerator.print(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
+        distributed.print_once(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
 
     def _step(self, stream: Iterator[dict[str, Any]], rate: Rate) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step over one global batch; the loss and the last part's outputs, detached."""
@@ -265,4 +265,6 @@ class Loop:
         }
         if distributed.is_first() and not preempted:
             (self.folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n")
+        # A launcher ends the others when one process ends, and the first may still be saving.
+        distributed.barrier()
         return summary

@@ -22,9 +22,9 @@ DEMO_WORLD = Path("data/demo-world")
 
 def build_missing_demo_shards(config: Config) -> None:
     """Makes the demo world and its shards, on the first process, if the demo's own shard folder is missing."""
-    if config.shards != DEMO.shards or (Path(config.shards) / MANIFEST_NAME).is_file():
+    if config.shards != DEMO.shards:
         return
-    if distributed.is_first():
+    if distributed.is_first() and not (Path(config.shards) / MANIFEST_NAME).is_file():
         print(f"no shards in {config.shards} yet: building the demo world", file=sys.stderr, flush=True)
         command = Path(__file__).resolve().parents[1] / "shards" / "run.py"
         # For all, though this process is one of several that were launched.

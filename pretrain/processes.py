@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
@@ -36,7 +37,10 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     with_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     on_cpu = not torch.cuda.is_available()
     # Given a backend, Accelerate without DeepSpeed takes even a single process for a distributed one, and fails.
-    handlers = [InitProcessGroupKwargs(backend="gloo")] if on_cpu and (launched > 1 or with_deepspeed) else []
+    handlers = []
+    if launched > 1 or with_deepspeed:
+        waits = timedelta(minutes=settings.timeout_minutes)
+        handlers = [InitProcessGroupKwargs(backend="gloo" if on_cpu else "nccl", timeout=waits)]
     accelerator = Accelerator(
         mixed_precision="no",  # the engines see to it, alike under every kind of distribution
         kwargs_handlers=handlers,

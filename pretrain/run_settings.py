@@ -86,6 +86,8 @@ class RunSettings:
     """CPU threads of each training process; 0 shares the machine's cores out to its processes."""
     tracker: Literal["mlflow", "tensorboard", "wandb", "none"] = "mlflow"
     """Where metrics go beside metrics.jsonl. MLflow needs no server: it writes mlflow.db beside the run folder."""
+    timeout_minutes: float = 10.0
+    """Minutes that a process waits for the others before it ends with an error, as when a machine has vanished."""
     log_every_steps: int = 10
     """Steps between two training lines of metrics.jsonl."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -94,7 +96,7 @@ class RunSettings:
 
 
 CHANGEABLE_ON_RESUME = frozenset(
-    {"epochs", "threads", "tracker", "log_every_steps"}
+    {"epochs", "threads", "tracker", "log_every_steps", "timeout_minutes"}
     | {"checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep"}
 )
 """Settings that a resumed run may change; the number of processes is the launcher's."""
@@ -118,4 +120,5 @@ def check_run_settings(settings: RunSettings) -> None:
         require(settings, name, lambda value: value >= 0, ">= 0")
     require(settings, "optimizer.final_fraction", lambda value: 0 <= value <= 1, "in [0, 1]")
     require(settings, "optimizer.learning_rate", lambda value: value > 0, "> 0")
+    require(settings, "timeout_minutes", lambda value: value > 0, "> 0")
     require(settings, "seed", lambda value: value < 2**32, "< 2**32")
