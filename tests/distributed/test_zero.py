@@ -72,6 +72,17 @@ def test_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, 
 
 
 @pytest.mark.slow
+def test_accumulation_and_the_embedding_cache_work_under_zero(tiny_shards: Path, tmp_path: Path) -> None:
+    # Two parts a step, each embedded in chunks of 3 of a process's 4 pairs, against two parts on one process.
+    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--optimizer.accumulation", "2"]
+    plain, chunked = tmp_path / "plain", tmp_path / "chunked"
+    train(accelerate_launch(*words, "--out", plain), plain)
+    summary = train(deepspeed_launch("zero3", *words, "--optimizer.chunk-size", "3", "--out", chunked), chunked)
+    assert (summary["distributed_type"], summary["zero_stage"], summary["num_processes"]) == ("DEEPSPEED", 3, 2)
+    assert losses(chunked) == pytest.approx(losses(plain), rel=2e-4)
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_under_any_other_stage(alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     # One epoch each under ZeRO-3, on one process, and under ZeRO-2, against three epochs of one process. The
     # learning rate is constant, so that it does not depend on --epochs.
