@@ -26,6 +26,7 @@ DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
   accelerate launch pretrain/run.py [PRESET] [--shards SHARDS] [--out RUN] [--any.other-setting value]
   accelerate launch pretrain/run.py --config FILE.yaml --out RUN
   accelerate launch pretrain/run.py --resume RUN
+  python pretrain/run.py convert FILE --out DIR     (a checkpoint of SoundingEarth's authors -> DIR/model/)
 
 Presets: {presets}. Without one, the preset demo is run, on a demo world that is made where it is missing."""
 
@@ -36,6 +37,28 @@ class Request:
 
     config: Config
     resume: bool
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Turns a checkpoint that SoundingEarth's authors released into a model folder of ours."""
+
+    file: tyro.conf.Positional[Path]
+    """The checkpoint, as torch.save wrote it; nothing but tensors is unpickled."""
+    out: Path
+    """The folder to write `model/` into."""
+    on_sphere: bool | None = None
+    """Whether it was trained with a contrastive loss, whose embeddings are compared at length 1; None: if it holds a
+    learned temperature."""
+
+
+def parse_conversion(words: list[str]) -> Conversion:
+    """Understands what follows `convert`: FILE --out DIR [--on-sphere True].
+
+    Raises:
+        SystemExit: `--help`, or an option that tyro doesn't know or can't parse.
+    """
+    return tyro.cli(Conversion, args=words, prog="pretrain/run.py convert")
 
 
 def parse(words: list[str]) -> Request:

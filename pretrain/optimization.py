@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -10,12 +11,27 @@ from torch import nn
 from pretrain.run_settings import OptimizerSettings
 
 
-def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW; vectors and scalars (biases, norms, temperatures) have no weight decay."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def build_optimizer(
+    model: nn.Module, settings: OptimizerSettings, lr_scale: Callable[[str], float] = lambda name: 1.0
+) -> torch.optim.Optimizer:
+    """Adam or AdamW; vectors and scalars (biases, norms, temperatures) have no weight decay.
+
+    Args:
+        model: its parameters that require gradients are moved.
+        settings: kind, learning rate and weight decay.
+        lr_scale: from a parameter's name to the factor of its learning rate.
+    """
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    # The largest factor first: a run logs the learning rate of the first group.
+    scales = sorted({lr_scale(name) for name, _ in named}, reverse=True)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for name, p in named if lr_scale(name) == scale and (p.ndim > 1) == decays],
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "lr_scale": scale,
+        }
+        for scale in scales
+        for decays in (True, False)
     ]
     build = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
     return build([group for group in groups if group["params"]], lr=settings.learning_rate)
@@ -35,6 +51,6 @@ def learning_rate_at(step: int, *, total_steps: int, steps_per_epoch: int, setti
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Sets the learning rate of every parameter group."""
+    """Sets the learning rate of every parameter group, times the group's factor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("lr_scale", 1.0)

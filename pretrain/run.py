@@ -8,11 +8,19 @@ from shards.errors import run_command
 
 
 def main() -> None:
-    """Settings, processes, run folder, training."""
-    from pretrain.command_line import parse
+    """A conversion; or settings, processes, run folder, training."""
+    from pretrain.command_line import parse, parse_conversion
+
+    if sys.argv[1:2] == ["convert"]:
+        from pretrain.authors_checkpoint import convert_authors_checkpoint
+
+        conversion = parse_conversion(sys.argv[2:])
+        print(convert_authors_checkpoint(conversion.file, conversion.out, on_sphere=conversion.on_sphere))
+        return
 
     request = parse(sys.argv[1:])
 
+    from pretrain.distributed import print_once
     from pretrain.loop import Loop
     from pretrain.precision import resolve_precision
     from pretrain.preemption import EXIT_STATUS, PreemptionWatch
@@ -28,11 +36,9 @@ def main() -> None:
         with open_run_folder(config):
             summary = loop.run()
     if summary["preempted"]:
-        accelerator.print(
-            f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}", flush=True
-        )
+        print_once(f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}")
         sys.exit(EXIT_STATUS)
-    accelerator.print(
+    print_once(
         f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
         f"{summary['best_error']:.1f} after step {summary['best_step']}; the run is in {config.out}, "
         f"its model in {config.out / 'model'}"

@@ -28,7 +28,8 @@ class Tracking:
     """What a run reports to beside `metrics.jsonl`, on the first process; `none` reports nowhere.
 
     MLflow's default store is `mlflow.db` (SQLite, no server) with `mlartifacts/`, beside the run folder;
-    the environment variable MLFLOW_TRACKING_URI overrides it.
+    the environment variable MLFLOW_TRACKING_URI overrides it. Runs within the folder of a tracked one, as a search
+    makes them, go to its store under their path.
     """
 
     def __init__(self, accelerator: Accelerator, settings: RunSettings, run_folder: Path) -> None:
@@ -44,7 +45,7 @@ class Tracking:
             if distributed.is_first():
                 options["mlflow"] = _mlflow_options(run_folder) | {"run_id": run_id}
         elif self._kind == "wandb":
-            options["wandb"] = {"name": run_folder.name, "dir": str(run_folder), "id": run_id, "resume": "allow"}
+            options["wandb"] = {"name": _run_name(run_folder), "dir": str(run_folder), "id": run_id, "resume": "allow"}
         with _one_at_a_time(run_folder) if self._kind == "mlflow" else nullcontext():
             accelerator.init_trackers(PROJECT_NAME, config=None if run_id else flatten(settings), init_kwargs=options)
         if distributed.is_first():
@@ -73,7 +74,11 @@ class Tracking:
 
             mlflow.end_run("FAILED")
         else:
-            self._accelerator.end_training()
+            # Accelerate's end_training would part the processes too, which may have more to do together.
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
+        # Or the next run would start them again.
+        self._accelerator.trackers.clear()
 
     def _run_id(self) -> str | None:
         if self._kind == "mlflow":
@@ -110,11 +115,11 @@ def attach_report(run_folder: Path, report: Path, metrics: dict[str, Any]) -> bo
 
 def _mlflow_options(run_folder: Path) -> dict[str, Any]:
     mlflow = _quiet_mlflow()
-    beside = run_folder.resolve().parent
+    beside, name = _outer_run(run_folder).parent, _run_name(run_folder)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{beside / 'mlflow.db'}?timeout={SQLITE_WAIT_SECONDS}")
-        return {"run_name": run_folder.name, "logging_dir": (beside / "mlartifacts").as_uri()}
-    return {"run_name": run_folder.name, "logging_dir": None}
+        return {"run_name": name, "logging_dir": (beside / "mlartifacts").as_uri()}
+    return {"run_name": name, "logging_dir": None}
 
 
 @contextmanager
@@ -123,9 +128,20 @@ def _one_at_a_time(run_folder: Path) -> Iterator[None]:
     if not distributed.is_first():
         yield
         return
-    with (run_folder.resolve().parent / LOCK_NAME).open("w") as lock:
+    with (_outer_run(run_folder).parent / LOCK_NAME).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _outer_run(run_folder: Path) -> Path:
+    """The outermost tracked run that a run folder lies in; itself where it lies in none."""
+    run_folder = run_folder.resolve()
+    outer = [folder for folder in run_folder.parents if (folder / TRACKING_NAME).is_file()]
+    return outer[-1] if outer else run_folder
+
+
+def _run_name(run_folder: Path) -> str:
+    return str(run_folder.resolve().relative_to(_outer_run(run_folder).parent))
 
 
 def _quiet_mlflow() -> Any:

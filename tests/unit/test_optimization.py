@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from pretrain.optimization import build_optimizer, learning_rate_at
+from pretrain.optimization import build_optimizer, learning_rate_at, set_learning_rate
 from pretrain.run_settings import OptimizerSettings
 
 
@@ -42,3 +42,14 @@ def test_only_matrices_and_kernels_decay() -> None:
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay[id(model[0].weight)] == 0.1
     assert [decay[id(p)] for p in (model[0].bias, model[1].weight, model[1].bias)] == [0.0, 0.0, 0.0]
+
+
+def test_learning_rates_are_scaled_by_name() -> None:
+    model = nn.ModuleDict({"trunk": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    settings = OptimizerSettings(name="adamw", weight_decay=0.1)
+    optimizer = build_optimizer(model, settings, lambda name: 1.0 if name.startswith("head") else 0.25)
+    set_learning_rate(optimizer, 0.4)
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert [rate[id(p)] for p in model.parameters()] == pytest.approx([0.1, 0.1, 0.4, 0.4])
+    assert optimizer.param_groups[0]["lr"] == 0.4
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0, 0.1, 0.0]

@@ -1,0 +1,108 @@
+"""A data set of scenes seen and heard: an image and a sound of each place, its scene, and where they were recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shards.errors import UserError
+
+NAMES_IN_MESSAGE = 5
+
+
+@dataclass(frozen=True)
+class ScenePair:
+    """One labelled place.
+
+    Attributes:
+        key: names it within the data set, such as "beach/00093".
+        image: where its picture lies.
+        sound: where its sound lies.
+        label: index into the classes.
+        location: pairs of one location share a recording, and must not lie in two parts of a split.
+    """
+
+    key: str
+    image: Path
+    sound: Path
+    label: int
+    location: str
+
+
+@dataclass(frozen=True)
+class FoundPairs:
+    """What a data set's folder holds.
+
+    Attributes:
+        classes: names, in alphabetical order; all of the official release, also those that are not there.
+        pairs: sorted by key.
+        unpaired: a sentence for each image without sound and each sound without image.
+    """
+
+    classes: list[str]
+    pairs: list[ScenePair]
+    unpaired: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class AudiovisualData:
+    """A data set that was found.
+
+    Attributes:
+        classes: names, in alphabetical order.
+        pairs: sorted by key.
+        missing: sentences on what of the official release is not there; empty for a whole one.
+    """
+
+    classes: list[str]
+    pairs: list[ScenePair]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class AudiovisualBenchmark:
+    """What is known of a data set of places before it is opened.
+
+    Attributes:
+        name: as on the command line.
+        title: as in tables.
+        find: lists the pairs below a root; it refuses roots, classes and names that can't be right by a `UserError`.
+        pairs_of_class: published number of pairs by class; None where there is none to hold it against.
+    """
+
+    name: str
+    title: str
+    find: Callable[[Path], FoundPairs]
+    pairs_of_class: dict[str, int] | None = None
+
+    def load(self, root: Path, *, allow_partial: bool) -> AudiovisualData:
+        """The pairs below `root`.
+
+        Raises:
+            UserError: no such folder, something in it that can't be right, or, unless `allow_partial`, an image
+                without sound, a sound without image, or pairs missing from the official release.
+        """
+        if not root.is_dir():
+            raise UserError(f"root {root} is no folder; give the folder that {self.title} was unpacked to")
+        found = self.find(root)
+        missing = [*found.unpaired, *self._missing(found)]
+        if missing and not allow_partial:
+            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
+        if len({pair.label for pair in found.pairs}) < 2:
+            raise UserError(f"{root} has pairs of fewer than 2 classes of {self.title}; a classifier needs 2 or more")
+        return AudiovisualData(found.classes, found.pairs, missing)
+
+    def _missing(self, found: FoundPairs) -> list[str]:
+        if not self.pairs_of_class:
+            return []
+        counts = Counter(found.classes[pair.label] for pair in found.pairs)
+        other = [name for name in found.classes if counts[name] != self.pairs_of_class[name]]
+        if not other:
+            return []
+        shown = ", ".join(
+            f"{name} has {counts[name]} of {self.pairs_of_class[name]}" for name in other[:NAMES_IN_MESSAGE]
+        )
+        more = f" and {len(other) - NAMES_IN_MESSAGE} more classes" if len(other) > NAMES_IN_MESSAGE else ""
+        return [f"{len(found.pairs)} of {sum(self.pairs_of_class.values())} pairs; {shown}{more}"]

@@ -1,0 +1,127 @@
+"""A scene-recognition data set on disk: a folder of class folders, checked against what was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.errors import UserError
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
+NAMES_IN_MESSAGE = 5
+
+
+@dataclass(frozen=True)
+class SceneItem:
+    """One labelled image.
+
+    Attributes:
+        key: its path within the data set, such as "beach/beach_085.jpg".
+        path: where it lies.
+        label: index into the classes.
+    """
+
+    key: str
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class SceneData:
+    """A data set that was found.
+
+    Attributes:
+        classes: names, in alphabetical order.
+        items: sorted by key.
+        missing: sentences on what of the official release is not there; empty for a whole one.
+    """
+
+    classes: list[str]
+    items: list[SceneItem]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class SceneBenchmark:
+    """What is known of a scene data set before it is opened.
+
+    Attributes:
+        name: as on the command line.
+        title: as in tables.
+        folder: where the class folders lie in the unpacked release, tried beside the root itself.
+        images_of_class: published number of images by class; empty for users' own data.
+        image_size: side at which the network sees an image; 0: as stored, which then has to be the same for all.
+        batch_size: of the published protocol.
+        usual_fractions: shares of training images that papers report, in the order of their use.
+    """
+
+    name: str
+    title: str
+    folder: str = ""
+    images_of_class: dict[str, int] | None = None
+    image_size: int = 0
+    batch_size: int = 48
+    usual_fractions: tuple[float, ...] = (0.5,)
+
+    def load(self, root: Path, *, allow_partial: bool) -> SceneData:
+        """The items below `root`.
+
+        Raises:
+            UserError: no such folder, no class folders, an unknown class, or, unless `allow_partial`, classes or
+                images missing from the official release.
+        """
+        place = self._place(root)
+        known = self.images_of_class
+        found = sorted(path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if known:
+            unknown = [name for name in found if name not in known]
+            if unknown:
+                raise UserError(
+                    f"{place} holds the folder {unknown[0]!r}, which is no class of {self.title}; its classes are: "
+                    f"{', '.join(sorted(known))}"
+                )
+        classes = sorted(known) if known else found
+        items = [
+            SceneItem(f"{name}/{path.name}", path, label)
+            for label, name in enumerate(classes)
+            for path in sorted((place / name).iterdir() if (place / name).is_dir() else ())
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        ]
+        missing = self._missing(items, classes) if known else []
+        if missing and not allow_partial:
+            raise UserError(f"{place} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
+        if len({item.label for item in items}) < 2:
+            raise UserError(
+                f"{place} has images of fewer than 2 classes; give a folder with one folder of images a class"
+            )
+        return SceneData(classes, items, missing)
+
+    def _place(self, root: Path) -> Path:
+        if not root.is_dir():
+            raise UserError(f"root {root} is no folder; give the folder that {self.title} was unpacked to")
+        for place in (root / self.folder, root):
+            if place.is_dir() and any(self._is_class(path) for path in place.iterdir()):
+                return place
+        layout = f"{self.folder}/<class>/<image>" if self.folder else "<class>/<image>"
+        raise UserError(f"root {root} has no folder of a class of {self.title}; expected {root}/{layout}")
+
+    def _is_class(self, path: Path) -> bool:
+        if not path.is_dir() or path.name.startswith("."):
+            return False
+        if self.images_of_class:
+            return path.name in self.images_of_class
+        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
+
+    def _missing(self, items: list[SceneItem], classes: list[str]) -> list[str]:
+        assert self.images_of_class
+        counts = dict.fromkeys(classes, 0)
+        for item in items:
+            counts[classes[item.label]] += 1
+        short = [name for name in classes if counts[name] != self.images_of_class[name]]
+        if not short:
+            return []
+        shown = ", ".join(
+            f"{name} has {counts[name]} of {self.images_of_class[name]}" for name in short[:NAMES_IN_MESSAGE]
+        )
+        more = f" and {len(short) - NAMES_IN_MESSAGE} more classes" if len(short) > NAMES_IN_MESSAGE else ""
+        return [f"{len(items)} of {sum(self.images_of_class.values())} images; {shown}{more}"]

@@ -1,0 +1,83 @@
+"""Outputs of a network for labelled images, in their order; several processes share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from downstream.benchmarks.scene_benchmark import SceneItem
+from downstream.scene_images import ImageView, PassesOverImages
+from pretrain import distributed
+from pretrain.batches import next_batch, to_device, training_loader
+from pretrain.precision import autocast
+from shards.progress import ProgressLine
+
+
+class ImageReader:
+    """This process's share of labelled images, in batches, as often as it is asked.
+
+    The loader's processes stay between two passes: to start them takes seconds, longer than a small test part.
+
+    Args:
+        items: of all processes.
+        view: how an image is seen.
+        batch_size: images at once.
+        workers: loader processes of this process.
+    """
+
+    def __init__(self, items: Sequence[SceneItem], view: ImageView, *, batch_size: int, workers: int) -> None:
+        self.num_items = len(items)
+        own = items[distributed.rank() :: distributed.num_processes()]
+        self.num_own = len(own)
+        self._batches = PassesOverImages(own, view, batch_size=batch_size)
+        self._workers = workers
+        self._stream: Iterator[dict[str, Any]] | None = None
+
+    def one_pass(self) -> Iterator[dict[str, Any]]:
+        """The batches of one pass; it has to be gone through to its end."""
+        if self._stream is None:
+            self._stream = iter(training_loader(self._batches, workers=self._workers, pin_memory=False))
+        for _ in range(self._batches.batches_per_pass):
+            yield next_batch(self._stream)
+
+
+def outputs_in_order(
+    compute: Callable[[Mapping[str, Tensor]], Tensor],
+    reader: ImageReader,
+    *,
+    width: int,
+    device: torch.device,
+    precision: str,
+    title: str | None = None,
+) -> NDArray[np.float32]:
+    """What `compute` gives for each item; every process calls it together and gets all of it.
+
+    Args:
+        compute: from a batch on the device to (n, width).
+        reader: of the items.
+        width: numbers an item.
+        device: where `compute` works.
+        precision: of the networks, "bf16" or "fp32".
+        title: of a progress line; None shows none.
+
+    Returns:
+        (items, width), row i of item i.
+    """
+    parts = [np.empty((0, width), dtype=np.float32)]
+    enabled = title is not None and distributed.is_first()
+    with torch.inference_mode(), ProgressLine(title or "", reader.num_own, enabled=enabled) as progress:
+        for batch in reader.one_pass():
+            with autocast(device, precision):
+                outputs = compute(to_device(batch, device))
+            parts.append(outputs.float().cpu().numpy())
+            progress.advance(len(parts[-1]))
+    gathered = distributed.gather_objects(np.concatenate(parts))
+    whole = np.empty((reader.num_items, width), dtype=np.float32)
+    for rank, part in enumerate(gathered):
+        whole[rank :: len(gathered)] = part
+    return whole

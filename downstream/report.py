@@ -1,0 +1,233 @@
+"""The verb `report`: results of many runs → one table a benchmark, beside the published figures."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import ascii_lowercase
+
+import jinja2
+from markupsafe import Markup
+
+from downstream.benchmarks import BENCHMARKS
+from downstream.published import EPOCHS, PUBLISHED
+from downstream.report_rows import MEASURED, Row, find_runs, row_of_published, rows_of_runs
+from shards.errors import UserError
+from shards.writing import write_text_atomically
+
+NAMES = ("report.md", "report.csv", "report.html")
+
+CSV_COLUMNS = (
+    *("benchmark", "origin", "weights", "weights_in_full", "backbone", "input", "protocol", "score"),
+    *("mean_percent", "sd_percent", "train_fraction", "seeds", "conditions", "notes", "source"),
+)
+
+FIXED_COLUMNS = {
+    "accuracy": "Accuracy",
+    "overall_accuracy": "OA",
+    "mean_iou": "mIoU",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+}
+CAPTIONS = {
+    "paper": "Accuracy on the test part after so many epochs of fine-tuning, in percent (protocol paper).",
+    "others": "Accuracy on the test part under the other protocols, in percent; mean ± standard deviation over draws.",
+    "landcover": "Overall accuracy (OA, the mean of the tiles' accuracies) and mean intersection over union over the "
+    "classes (mIoU) after the last epoch, in percent.",
+    "audiovisual": "Logistic regression on frozen embeddings: means over classes weighted by their size, in percent.",
+}
+MODALITIES = {"sound": "sound", "image": "image", "both": "image + sound"}
+ORDER_OF_WEIGHTS = ("Random", "ImageNet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the report.
+
+    Attributes:
+        benchmark: its name.
+        title: of the benchmark.
+        kind: "paper", "others", "landcover" or "audiovisual".
+        columns: of figures, by name, and their headings.
+        rows: in the order shown.
+    """
+
+    benchmark: str
+    title: str
+    kind: str
+    columns: dict[str, str]
+    rows: list[Row]
+
+    @property
+    def caption(self) -> str:
+        """What the figures are."""
+        return CAPTIONS[self.kind]
+
+    @property
+    def sources(self) -> list[str]:
+        """Where its published rows are from, each once."""
+        return list(dict.fromkeys(row.source for row in self.rows if row.source))
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers of its rows have to know, each once."""
+        return list(dict.fromkeys(note for row in self.rows for note in row.all_notes))
+
+
+def report_from(words: list[str]) -> None:
+    """Carries out `report OUT... --out DIR`.
+
+    Raises:
+        UserError: a folder without results, or `--out` can't be written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python downstream/run.py report",
+        description="Merges results into one table a benchmark, beside the published figures: Markdown, CSV and HTML.",
+    )
+    parser.add_argument(
+        "results", metavar="OUT", nargs="+", type=Path, help="--out of a benchmark, or a folder of such"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help=f"folder for {', '.join(NAMES)}")
+    options = parser.parse_args(words)
+    tables = build_tables(rows_of_runs(find_runs(options.results)))
+    texts = dict(zip(NAMES, (markdown(tables), comma_separated(tables), page(tables)), strict=True))
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_text_atomically(options.out / name, text)
+    except OSError as error:
+        raise UserError(f"out {options.out} can't be written: {error.strerror}; name another --out") from error
+    print(texts["report.md"], end="")
+    print(f"\nreport: {options.out / 'report.html'}")
+
+
+def build_tables(measured: Sequence[Row]) -> list[Table]:
+    """Tables of measured rows with the published ones of the same benchmark among them."""
+    kinds: dict[tuple[str, str], list[Row]] = {}
+    for row in measured:
+        kinds.setdefault((row.benchmark, _kind(row)), []).append(row)
+    tables = []
+    order = [(benchmark, kind) for benchmark in BENCHMARKS for kind in CAPTIONS]
+    for (benchmark, kind), rows in sorted(kinds.items(), key=lambda entry: _place(entry[0], order)):
+        known = [row_of_published(row) for row in PUBLISHED if row.benchmark == benchmark] if kind != "others" else []
+        together = sorted([*known, *rows], key=lambda row: _sort_key(row, kind))
+        title = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
+        title = title[:1].upper() + title[1:] + (", other protocols" if kind == "others" else "")
+        tables.append(Table(benchmark, title, kind, _columns(kind, together), together))
+    return tables
+
+
+def _kind(row: Row) -> str:
+    if row.modality:
+        return "audiovisual"
+    if "overall_accuracy" in row.figures:
+        return "landcover"
+    return "paper" if row.protocol == "paper" else "others"
+
+
+def _place(name: object, order: Sequence[object]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _sort_key(row: Row, kind: str) -> tuple[object, ...]:
+    """By input, backbone and protocol; then as in the papers: random, ImageNet, others, our runs; published first."""
+    ours = row.origin == MEASURED
+    weights = _place(row.weights, ORDER_OF_WEIGHTS) + (ours and row.weights not in ORDER_OF_WEIGHTS)
+    modality = list(MODALITIES).index(row.modality) if row.modality else 0
+    # A row without a backbone of ours, such as two networks at once, comes before those that have one.
+    return (modality, row.backbone, row.protocol if kind == "others" else "", weights, ours)
+
+
+def _columns(kind: str, rows: Sequence[Row]) -> dict[str, str]:
+    found = {name for row in rows for name in row.figures}
+    if kind != "paper":
+        return {name: heading for name, heading in FIXED_COLUMNS.items() if name in found}
+    last = max((int(name.removeprefix("accuracy_")) for name in found), default=0)
+    # The paper's epochs, and the last of a run that trained on.
+    epochs = sorted({*EPOCHS, *([last] if last > max(EPOCHS) else [])})
+    return {f"accuracy_{epoch}": f"{epoch} epoch{'s' * (epoch > 1)}" for epoch in epochs}
+
+
+def _input(row: Row) -> str:
+    return MODALITIES.get(row.modality, "") + (f" ({row.joined})" if row.joined else "")
+
+
+def _share(row: Row) -> str:
+    return "not published" if row.train_fraction is None else f"{row.train_fraction:.0%}"
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """The tables as GitHub's Markdown."""
+    parts = ["# Downstream results\n"]
+    for table in tables:
+        shows_input, shows_protocol = table.kind == "audiovisual", table.kind == "others"
+        headings = [
+            *("Weights", "Backbone"),
+            *(["Input"] if shows_input else []),
+            *(["Protocol"] if shows_protocol else []),
+            *table.columns.values(),
+            *("Training data", "Seeds", "Origin"),
+        ]
+        letters = dict(zip(table.sources, ascii_lowercase, strict=False))
+        lines = [headings, ["---"] * 2 + ["---"] * (shows_input + shows_protocol) + ["---:"] * len(table.columns)]
+        lines[1] += ["---:", "---", "---"]
+        for row in table.rows:
+            marks = "".join(f" [{table.notes.index(note) + 1}]" for note in row.all_notes)
+            lines.append(
+                [
+                    *(row.weights + marks, row.backbone or "–"),
+                    *([_input(row)] if shows_input else []),
+                    *([row.protocol] if shows_protocol else []),
+                    *(str(row.figures.get(name, "–")) for name in table.columns),
+                    *(_share(row), row.seeds or "–"),
+                    f"{row.origin} [{letters[row.source]}]" if row.source else f"**{row.origin}**",
+                ]
+            )
+        parts.append(f"## {table.title}\n\n{table.caption}\n")
+        parts.append("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n")
+        parts += [f"- [{number}] {note}" for number, note in enumerate(table.notes, 1)]
+        parts += [f"- [{letter}] {source}" for source, letter in letters.items()]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def comma_separated(tables: Sequence[Table]) -> str:
+    """Every figure on a line of its own, in percent."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for table in tables:
+        for row in table.rows:
+            for name, figure in row.figures.items():
+                sd = "" if figure.sd is None else f"{figure.sd:.4f}"
+                fraction = "" if row.train_fraction is None else f"{row.train_fraction:.4f}"
+                writer.writerow(
+                    [
+                        *(row.benchmark, row.origin, row.weights, row.weights_in_full, row.backbone),
+                        *(row.joined or row.modality, row.protocol, name, f"{figure.mean:.4f}", sd),
+                        *(fraction, row.seeds, "; ".join(row.conditions), "; ".join(row.notes), row.source),
+                    ]
+                )
+    return text.getvalue()
+
+
+def page(tables: Sequence[Table]) -> str:
+    """The tables as one self-contained HTML page."""
+    folder = resources.files("downstream").joinpath("templates")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"share": _share, "input": _input}
+    template = environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    style = folder.joinpath("report.css").read_text(encoding="utf-8")
+    return template.render(style=Markup(style), tables=tables, letters=ascii_lowercase)

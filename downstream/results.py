@@ -1,0 +1,88 @@
+"""`results.json` and `predictions.csv`: what a benchmark gave, for people, tables and the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shards.errors import UserError
+from shards.writing import write_text_atomically
+
+RESULTS_NAME = "results.json"
+PREDICTIONS_NAME = "predictions.csv"
+
+
+@dataclass
+class Results:
+    """One benchmark on one set of weights.
+
+    Attributes:
+        benchmark: its name.
+        weights: as given on the command line.
+        backbone: of the trunk.
+        protocol: its name.
+        num_train, num_test: items used.
+        epochs: an entry an epoch, with its scores; protocols over several splits have one entry, with the mean of
+            each score and beside it, as `<score>_sd`, the sample standard deviation (None for one split).
+        seconds: of training and scoring.
+        head_on: "embedding" or "trunk".
+        seed: of the run.
+        split: how items were divided, in words.
+        train_fraction: share of the items that trained.
+        notes: what readers have to know, such as missing classes.
+        details: what belongs to a kind of benchmark alone, such as classes.
+    """
+
+    benchmark: str
+    weights: str
+    backbone: str
+    protocol: str
+    num_train: int
+    num_test: int
+    epochs: list[dict[str, Any]]
+    seconds: float
+    head_on: str
+    seed: int
+    split: str
+    train_fraction: float
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> Path:
+        """Writes `results.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / RESULTS_NAME
+        write_text_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Reads `results.json` of a folder.
+
+        Raises:
+            UserError: there is none, or it is not one of ours.
+        """
+        path = folder / RESULTS_NAME
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise UserError(
+                f"no results in {folder}: {error.strerror}; give the --out of a finished benchmark"
+            ) from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path} holds no results: {error}") from error
+
+
+def write_predictions(folder: Path, header: list[str], rows: list[list[object]]) -> Path:
+    """Writes `predictions.csv`, a row an item."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    path = folder / PREDICTIONS_NAME
+    write_text_atomically(path, text.getvalue())
+    return path

@@ -1,0 +1,170 @@
+"""Labelled images from disk as batches: in a seed's order for training, in theirs for evaluation; bad ones counted."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from downstream.benchmarks.scene_benchmark import SceneItem
+from pretrain import distributed
+from pretrain.batches import BatchLayout, sample_seed
+from shards.errors import RejectedPair, UserError
+from shards.imagery import load_image
+from shards.progress import ProgressLine
+
+ImageView = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
+"""(height, width, 3) uint8 and a seed → (3, size, size) uint8; loader processes get it pickled."""
+
+
+@dataclass(frozen=True)
+class WholeImage:
+    """The whole image, brought to a square of `image_size`: what `paper` sees in training and test alike."""
+
+    image_size: int
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:  # noqa: ARG002  # nothing is random
+        """(height, width, 3) uint8 → (3, image_size, image_size) uint8."""
+        size = (self.image_size, self.image_size)
+        if image.shape[:2] != size:
+            interpolation = cv2.INTER_AREA if self.image_size < min(image.shape[:2]) else cv2.INTER_LINEAR
+            image = cv2.resize(image, size, interpolation=interpolation).astype(np.uint8)
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def check_images(
+    items: Sequence[SceneItem], *, max_corrupt: float, threads: int = 1
+) -> tuple[list[SceneItem], list[str]]:
+    """Sorts out items whose image can't be decoded; several processes share the work, and each gets the result.
+
+    Args:
+        items: to look at.
+        max_corrupt: the largest share of them that may be unreadable.
+        threads: of this process.
+
+    Returns:
+        The readable items, and a sentence for each of the others, both in the items' order.
+
+    Raises:
+        UserError: more than a share `max_corrupt` of the images is unreadable; names the first.
+    """
+    own = range(distributed.rank(), len(items), distributed.num_processes())
+    found: dict[int, str] = {}
+    title = "checking images"
+    with (
+        ProgressLine(title, len(own), enabled=distributed.is_first()) as progress,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for i, fault in zip(own, pool.map(_fault, (items[i] for i in own)), strict=True):
+            progress.advance()
+            if fault is not None:
+                found[i] = fault
+    faults = {i: fault for part in distributed.gather_objects(found) for i, fault in part.items()}
+    sentences = [f"{items[i].key}: {faults[i]}" for i in sorted(faults)]
+    if len(faults) > max_corrupt * len(items):
+        raise UserError(
+            f"{len(faults)} of {len(items)} images can't be used, more than max_corrupt {max_corrupt:g}; the first: "
+            f"{sentences[0]}; mend or remove them, or allow more by --max-corrupt"
+        )
+    return [item for i, item in enumerate(items) if i not in faults], sentences
+
+
+def _fault(item: SceneItem) -> str | None:
+    try:
+        load_image(item.path)
+    except RejectedPair as error:
+        return str(error)
+    return None
+
+
+class SceneBatches(IterableDataset[dict[str, Any]]):
+    """One process's training batches from a given step on; worker w of W makes every W-th of them.
+
+    The order is a permutation of the items by seed and epoch, as in pre-training, and a view draws from (seed, epoch,
+    key): so batches are the same for any number of processes and workers, and resuming is starting later.
+
+    Args:
+        items: of the training part.
+        view: how an image is seen.
+        layout: how a global batch is dealt.
+        seed: of the run.
+        rank: this process's number.
+        first_step: the first step to give.
+        last_step: the step before which to end.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[SceneItem],
+        view: ImageView,
+        layout: BatchLayout,
+        *,
+        seed: int,
+        rank: int,
+        first_step: int,
+        last_step: int,
+    ) -> None:
+        super().__init__()
+        self.items = items
+        self.view = view
+        self.layout = layout
+        self.seed = seed
+        self.rank = rank
+        self.first_step = first_step
+        self.last_step = last_step
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        steps_per_epoch = self.layout.steps_per_epoch(len(self.items))
+        begin, end = (step * self.layout.accumulation for step in (self.first_step, self.last_step))
+        for number in range(begin + first, end, stride):
+            step, part = divmod(number, self.layout.accumulation)
+            epoch, step_of_epoch = divmod(step, steps_per_epoch)
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
+            chosen = [self.items[order[i]] for i in self.layout.positions(step_of_epoch, part, self.rank)]
+            yield read_batch(chosen, self.view, seed=self.seed, epoch=epoch)
+
+
+def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, epoch: int = 0) -> dict[str, Any]:
+    """A batch: "keys", "image" (n, 3, size, size) uint8 and "label" (n,) int64; or "error", a sentence."""
+    try:
+        images = [view(load_image(item.path).rgb, sample_seed(seed, epoch, item.key)) for item in items]
+    except RejectedPair as error:
+        return {"error": f"{error}; it could be read when the run began"}
+    return {
+        "keys": [item.key for item in items],
+        "image": torch.from_numpy(np.stack(images)),
+        "label": torch.tensor([item.label for item in items]),
+    }
+
+
+class PassesOverImages(IterableDataset[dict[str, Any]]):
+    """Items in their order, in batches, pass after pass without end; worker w of W makes every W-th of the batches."""
+
+    def __init__(self, items: Sequence[SceneItem], view: ImageView, *, batch_size: int) -> None:
+        super().__init__()
+        self.items = items
+        self.view = view
+        self.batch_size = batch_size
+
+    @property
+    def batches_per_pass(self) -> int:
+        """The last one holds what is left."""
+        return math.ceil(len(self.items) / self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        for number in itertools.count(first, stride):
+            start = number % self.batches_per_pass * self.batch_size
+            yield read_batch(self.items[start : start + self.batch_size], self.view)

@@ -1,0 +1,80 @@
+"""ResNets of the widths that SoundingEarth's authors released; their keys are those of the authors' files."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+STEM_CHANNELS = 32
+STAGE_CHANNELS = (64, 182, 256, 512)
+"""Channels of the four stages; a bottleneck gives four times as many."""
+
+MOST_GROUPS = 32
+
+
+class SoundingEarthResNet(nn.Module):
+    """A ResNet with a stem of 32 channels and stages of 64, 182, 256 and 512, without a classifier.
+
+    Args:
+        block: torchvision's BasicBlock or Bottleneck.
+        depths: blocks of each stage.
+        in_channels: of the input.
+        norm: "batch", "sync" (batch norm too, which the trainer converts) or "group".
+    """
+
+    def __init__(
+        self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int], in_channels: int, norm: str
+    ) -> None:
+        super().__init__()
+        self._block = block
+        self._norm = _group_norm if norm == "group" else nn.BatchNorm2d
+        self.conv1 = nn.Conv2d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.bn1 = self._norm(STEM_CHANNELS)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        inputs = [STEM_CHANNELS, *(channels * block.expansion for channels in STAGE_CHANNELS)]
+        stages = [
+            self._stage(inputs[i], STAGE_CHANNELS[i], depths[i], stride=1 if i == 0 else 2)
+            for i in range(len(STAGE_CHANNELS))
+        ]
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.num_features = inputs[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def _stage(self, inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:
+        outputs = channels * self._block.expansion
+        shortcut = None
+        if stride != 1 or inputs != outputs:
+            shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), self._norm(outputs))
+        first = self._block(inputs, channels, stride, shortcut, norm_layer=self._norm)
+        others = (self._block(outputs, channels, norm_layer=self._norm) for _ in range(depth - 1))
+        return nn.Sequential(first, *others)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, in_channels, height, width) → (n, num_features)."""
+        stem = self.maxpool(self.relu(self.bn1(self.conv1(inputs))))
+        maps = self.layer4(self.layer3(self.layer2(self.layer1(stem))))
+        return torch.flatten(self.avgpool(maps), 1)
+
+
+def soundingearth_resnet18(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+    """ResNet-18 of the released widths: 512 features."""
+    trunk = SoundingEarthResNet(BasicBlock, (2, 2, 2, 2), in_channels, norm)
+    return trunk, trunk.num_features
+
+
+def soundingearth_resnet50(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+    """ResNet-50 of the released widths: 2048 features."""
+    trunk = SoundingEarthResNet(Bottleneck, (3, 4, 6, 3), in_channels, norm)
+    return trunk, trunk.num_features
+
+
+def _group_norm(channels: int) -> nn.Module:
+    # 182 channels can't be cut into 32 groups.
+    return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)

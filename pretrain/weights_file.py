@@ -1,0 +1,54 @@
+"""Files of weights that others wrote: tensors by name, of which nothing but tensors is unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shards.errors import UserError
+
+WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher", "net")
+"""Names under which training scripts nest the weights in a file; the first that is there counts."""
+
+MESSAGE_CHARACTERS = 200
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a .safetensors or a PyTorch file (.pth, .pt, .ckpt), by name, on the CPU.
+
+    Raises:
+        UserError: it can't be read, holds something else, or holds values that are not finite.
+    """
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: no such file")
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises whatever the file makes its unpickler raise
+        message = " ".join(str(error).split())[:MESSAGE_CHARACTERS]
+        raise UserError(
+            f"{path} can't be read as weights ({type(error).__name__}: {message}); give a .safetensors file, or one "
+            "that torch.save wrote of a state_dict() and of nothing else"
+        ) from error
+    while isinstance(state, dict):
+        inner = next((state[name] for name in WRAPPERS if isinstance(state.get(name), dict)), None)
+        if inner is None:
+            break
+        state = inner
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds a {type(state).__name__}, not weights by name; give a file of a state_dict()")
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(f"{path} holds no tensors by name; give a file of a state_dict()")
+    for name, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(f"{path}: {name} holds values that are not finite; its training must have diverged")
+    return tensors
