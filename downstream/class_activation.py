@@ -35,7 +35,7 @@ class Activations:
 
     Attributes:
         maps: (n, classes, height, width): the mean over the places plus the class's `bias` is its logit.
-        bias: (classes,): the part of the logit that no place has.
+        bias: (n, classes): the part of the logit that no place has.
         logits: (n, classes), as the classifier gives them.
     """
 
@@ -51,7 +51,8 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
     Behind the trunk's last feature map F (channels × places) come the mean over the places, the projection P, p where
     the head sits on the embedding, and the head H, h. All three are linear, so they compose, and the logit of class c
     is the mean over the places of (H P F)_c plus (H p + h)_c: the map of c is (H P F)_c, in units of the logit. Without
-    a projection P is the identity and p is 0.
+    a projection P is the identity and p is 0. Where the embedding is brought to length 1, the map and H p are divided
+    by the length that it had.
 
     Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, section 2, Eq. 2; maps there
     are sums over channels with the weights of the class, as here, and leave the bias out.
@@ -65,11 +66,15 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
         ValueError: the trunk has no global average pooling, `avgpool`, at its end.
     """
     features, logits = _features_and_logits(module, images)
-    weight, bias = module.head.weight.float(), module.head.bias.float()
+    head, bias = module.head.weight.float(), module.head.bias.float().expand(len(images), -1)
+    weight = head
+    lengths = torch.ones(len(images), 1, device=images.device)
     if isinstance(module.projection, nn.Linear):
-        bias = weight @ module.projection.bias.float() + bias
-        weight = weight @ module.projection.weight.float()
-    maps = torch.einsum("cf,nfyx->ncyx", weight, features)
+        if module.on_sphere:
+            lengths = module.projection.float()(features.mean((2, 3))).norm(dim=1, keepdim=True)
+        bias = head @ module.projection.bias.float() / lengths + bias
+        weight = head @ module.projection.weight.float()
+    maps = torch.einsum("cf,nfyx->ncyx", weight, features) / lengths[:, :, None, None]
     return Activations(maps.cpu().numpy(), bias.cpu().numpy(), logits.cpu().numpy())
 
 

@@ -20,6 +20,7 @@ def main() -> None:
     request = parse(sys.argv[1:])
 
     from downstream.running import run_benchmark
+    from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import EXIT_STATUS, PreemptionWatch
     from pretrain.preparation import open_run_folder
@@ -30,7 +31,7 @@ def main() -> None:
     with PreemptionWatch() as preemption, open_run_folder(settings):
         finished = run_benchmark(settings, accelerator, preemption, resume=request.resume)
     if not finished:
-        accelerator.print(f"asked to make room: saved; go on with --resume {settings.out}", flush=True)
+        print_once(f"asked to make room: saved; go on with --resume {settings.out}")
         sys.exit(EXIT_STATUS)
 
 

@@ -67,7 +67,7 @@ def run_audiovisual(
     )
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
-    _announce(settings, accelerator, data)
+    _announce(settings, data)
     embedded = _embeddings(model, data.pairs, view, settings, preemption, resume=resume)
     if embedded is None:
         return False
@@ -77,22 +77,22 @@ def run_audiovisual(
         results.seconds = round(time.monotonic() - started, 1)
         results.write(settings.out)
         for sentence in sentences(results.epochs[0]):
-            accelerator.print(sentence)
-        accelerator.print(f"results: {settings.out / RESULTS_NAME}")
+            distributed.print_once(sentence)
+        distributed.print_once(f"results: {settings.out / RESULTS_NAME}")
     results = distributed.from_first(results)
     assert results is not None
     _track(settings, accelerator, results)
     return True
 
 
-def _announce(settings: DownstreamSettings, accelerator: Accelerator, data: AudiovisualData) -> None:
-    accelerator.print(f"{len(data.pairs)} pairs of {len(data.classes)} classes; split {settings.split}")
+def _announce(settings: DownstreamSettings, data: AudiovisualData) -> None:
+    distributed.print_once(f"{len(data.pairs)} pairs of {len(data.classes)} classes; split {settings.split}")
     for name, leak in leaks(data.pairs).items():
-        accelerator.print(describe_leak(name, leak))
+        distributed.print_once(describe_leak(name, leak))
     for sentence in data.missing:
-        accelerator.print(sentence)
+        distributed.print_once(sentence)
     if settings.explain:
-        accelerator.print(f"explain has no effect on {settings.benchmark}: its classifier sees no map of an image")
+        distributed.print_once(f"explain has no effect on {settings.benchmark}: its classifier sees no map of an image")
 
 
 def _check(settings: DownstreamSettings) -> None:

@@ -109,7 +109,7 @@ def run_frozen(job: SceneJob) -> SceneOutcome:
     for seed, split in zip(job.seeds, splits, strict=True) if distributed.is_first() else ():
         row = {item.key: i for i, item in enumerate(job.data.items)}
         probabilities, record, scores = _run_split(probe, features, row, split, len(job.data.classes))
-        job.accelerator.print(f"seed {seed}: accuracy {scores['accuracy']:.3f} on {len(split.test)} test images")
+        distributed.print_once(f"seed {seed}: accuracy {scores['accuracy']:.3f} on {len(split.test)} test images")
         runs.append((probabilities, {"seed": seed, **record}, scores))
     details = {"seeds": [{**record, **scores} for _, record, scores in runs], "num_features": features.shape[1]}
     if probe.choice:

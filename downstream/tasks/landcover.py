@@ -53,7 +53,9 @@ def run_landcover(
     """
     settings = resolved(benchmark, settings)
     if settings.explain:
-        accelerator.print(f"explain {settings.explain} has no effect on {benchmark.name}: it is for scene benchmarks")
+        distributed.print_once(
+            f"explain {settings.explain} has no effect on {benchmark.name}: it is for scene benchmarks"
+        )
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     tiles, faults = survey_tiles(
         data.tiles, benchmark.classes, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers)
@@ -62,9 +64,9 @@ def run_landcover(
     split = benchmark.split([found.tile for found in tiles], settings.val_ids)
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for note in notes:
-        accelerator.print(note)
+        distributed.print_once(note)
     trunk = load_trunk(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
-    accelerator.print(f"weights: {trunk.report}")
+    distributed.print_once(f"weights: {trunk.report}")
     started = time.monotonic()
     train, val = ([surveyed[tile.key] for tile in part] for part in (split.train, split.val))
     task = LandCoverMapping(settings, accelerator, trunk, benchmark.classes, train, val)
@@ -76,7 +78,7 @@ def run_landcover(
         _draw(settings, benchmark, task.mapped)
         results.seconds = round(time.monotonic() - started, 1)
         results.write(settings.out)
-        accelerator.print(f"results: {settings.out / 'results.json'}; tiles: {settings.out / PICTURES_FOLDER}")
+        distributed.print_once(f"results: {settings.out / 'results.json'}; tiles: {settings.out / PICTURES_FOLDER}")
     return True
 
 

@@ -15,6 +15,7 @@ from downstream.scene_images import check_images
 from downstream.settings import DownstreamSettings, HeadOn
 from downstream.splits import Split
 from downstream.weights import Trunk, load_trunk
+from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from shards.errors import RejectedPair, UserError
 from shards.imagery import load_image
@@ -102,12 +103,12 @@ def open_job(
     items, faults = check_images(data.items, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for sentence in notes:
-        accelerator.print(sentence)
+        distributed.print_once(sentence)
     data = dataclasses.replace(data, items=items)
     trunk = load_trunk(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
-    accelerator.print(f"weights: {trunk.report}")
+    distributed.print_once(f"weights: {trunk.report}")
     settings = dataclasses.replace(
         settings,
         batch_size=settings.batch_size or benchmark.batch_size,

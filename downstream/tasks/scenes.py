@@ -130,10 +130,10 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
     if settings.explain and outcome.has_classifier:
         _explain(job, split)
     elif settings.explain:
-        job.accelerator.print(f"explain has no effect under {settings.protocol}, which trains no classifier")
+        distributed.print_once(f"explain has no effect under {settings.protocol}, which trains no classifier")
     last = outcome.epochs[-1]
     sd = f" ± {last['accuracy_sd']:.4f} over {len(outcome.seeds)} seeds" if last.get("accuracy_sd") is not None else ""
-    job.accelerator.print(f"accuracy {last['accuracy']:.4f}{sd}; results: {settings.out / RESULTS_NAME}")
+    distributed.print_once(f"accuracy {last['accuracy']:.4f}{sd}; results: {settings.out / RESULTS_NAME}")
 
 
 def write_scene_predictions(folder: Path, split: Split, classes: list[str], probabilities: np.ndarray) -> None:

@@ -104,7 +104,7 @@ def run_tuned(job: SceneJob) -> SceneOutcome | None:
         search.append(run)
     best = min(search, key=lambda run: run.summary["best_error"])
     learning_rate = best.settings.optimizer.learning_rate
-    job.accelerator.print(f"learning rate {learning_rate:g} did best on the validation part of seed {first}")
+    distributed.print_once(f"learning rate {learning_rate:g} did best on the validation part of seed {first}")
     chosen = [best]
     for seed in others:
         run = _train(job, seed, learning_rate)
@@ -136,7 +136,7 @@ def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
     started = distributed.from_first((settings.out / CONFIG_NAME).is_file())
     summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
     if summary is None:
-        job.accelerator.print(f"seed {seed}, learning rate {learning_rate:g}: {settings.out}")
+        distributed.print_once(f"seed {seed}, learning rate {learning_rate:g}: {settings.out}")
         summary = Loop(task, job.accelerator, job.preemption, resume=started).run()
         job.accelerator.free_memory()
         if summary["preempted"]:

@@ -21,18 +21,17 @@ from pretrain.encoders import ENCODERS
 CLASSES = ["beach", "forest", "town"]
 
 
-def classifier(*, on_embedding: bool) -> SceneClassifier:
+def classifier(*, on_embedding: bool, on_sphere: bool = False) -> SceneClassifier:
     torch.manual_seed(0)
     trunk, num_features = ENCODERS["resnet18"](in_channels=3, norm="batch")
     projection = nn.Linear(num_features, 16)
-    return SceneClassifier(
-        Trunk(trunk, num_features, "resnet18", "random", projection=projection), 3, on_embedding=on_embedding
-    )
+    weights = Trunk(trunk, num_features, "resnet18", "random", projection=projection, on_sphere=on_sphere)
+    return SceneClassifier(weights, 3, on_embedding=on_embedding)
 
 
-@pytest.mark.parametrize("on_embedding", [False, True])
-def test_the_mean_of_a_map_is_the_logit_without_its_bias(on_embedding: bool) -> None:
-    module = classifier(on_embedding=on_embedding)
+@pytest.mark.parametrize(("on_embedding", "on_sphere"), [(False, False), (True, False), (True, True)])
+def test_the_mean_of_a_map_is_the_logit_without_its_bias(on_embedding: bool, on_sphere: bool) -> None:
+    module = classifier(on_embedding=on_embedding, on_sphere=on_sphere)
     images = torch.randint(0, 256, (4, 3, 64, 96), dtype=torch.uint8)
     found = class_activations(module, images)
     assert found.maps.shape == (4, 3, 2, 3)
