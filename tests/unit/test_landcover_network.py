@@ -63,6 +63,13 @@ def test_a_trunk_with_group_norm_serves_too() -> None:
     assert network({"image": an_image()})["logits"].shape == (2, 6, 64, 64)
 
 
+@pytest.mark.parametrize("name", ["soundingearth-resnet18", "soundingearth-resnet50"])
+def test_the_authors_widths_serve_too(name: str) -> None:
+    module, num_features = ENCODERS[name](in_channels=3, norm="batch")
+    network = DeepLab(Trunk(module, num_features, name, "random"), 6).eval()
+    assert network({"image": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)})["logits"].shape == (1, 6, 64, 64)
+
+
 def test_weights_that_are_no_resnet_are_refused() -> None:
     with pytest.raises(UserError, match=r"weights mine.pth can't serve DeepLabv3\+.*they have no conv1"):
         DeepLab(Trunk(nn.Sequential(nn.Conv2d(3, 4, 3)), 4, "other", "mine.pth"), 6)
