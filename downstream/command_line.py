@@ -44,6 +44,8 @@ def parse(words: list[str]) -> Request:
     words = list(words)
     resume = take_option(words, "--resume")
     if resume is not None:
+        if words and not words[0].startswith("-"):
+            raise UserError(f"give a benchmark or --resume, not both, got {words[0]} and --resume {resume}")
         return Request(_resumed(Path(resume), words), resume=True)
     if not words or words[0].startswith("-"):
         # `--help`, or no benchmark: both are answered by what there is.
@@ -54,6 +56,10 @@ def parse(words: list[str]) -> Request:
     protocol = take_option(words, "--protocol") or "paper"
     default = PROTOCOLS[choose(protocol, PROTOCOLS, "protocol")]
     settings = _with_options(dataclasses.replace(default, benchmark=benchmark), words)
+    if settings.benchmark != benchmark:
+        raise UserError(f"the benchmark is the first word, {benchmark}; leave out --benchmark {settings.benchmark}")
+    if not any(word.split("=")[0] == "--root" for word in words):
+        raise UserError(f"root must be given: --root DIR, the folder that holds the data of {benchmark}")
     check_settings(settings)
     for name in (CONFIG_NAME, "results.json"):
         if (settings.out / name).exists():

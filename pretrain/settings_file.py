@@ -59,7 +59,9 @@ def load_settings(kind: type[Settings], path: Path) -> Settings:
     if not path.is_file():
         raise UserError(f"no settings at {path}: no such file")
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or not record:
+            raise UserError(f"{path} must hold lines of `setting: value`, it holds none; restore it or name another")
         return TypeAdapter(kind).validate_python(record)
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path} can't be read as UTF-8 text: {error}") from error

@@ -13,8 +13,6 @@ from shards.errors import UserError
 WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher", "net")
 """Names under which training scripts nest the weights in a file; the first that is there counts."""
 
-MESSAGE_CHARACTERS = 200
-
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a .safetensors or a PyTorch file (.pth, .pt, .ckpt), by name, on the CPU.
@@ -22,6 +20,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: it can't be read, holds something else, or holds values that are not finite.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the file of weights in it")
     if not path.is_file():
         raise UserError(f"no weights at {path}: no such file")
     try:
@@ -33,10 +33,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # torch raises whatever the file makes its unpickler raise
-        message = " ".join(str(error).split())[:MESSAGE_CHARACTERS]
+        # Its message is left out: torch's tells people to unpickle whatever is in the file.
         raise UserError(
-            f"{path} can't be read as weights ({type(error).__name__}: {message}); give a .safetensors file, or one "
-            "that torch.save wrote of a state_dict() and of nothing else"
+            f"{path} can't be read as weights ({type(error).__name__}: damaged, or it holds more than tensors); give a "
+            ".safetensors file, or one that torch.save wrote of a state_dict() and of nothing else"
         ) from error
     while isinstance(state, dict):
         inner = next((state[name] for name in WRAPPERS if isinstance(state.get(name), dict)), None)

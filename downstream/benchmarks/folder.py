@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from downstream.benchmarks.scene_benchmark import SceneBenchmark
 
-FOLDER = SceneBenchmark(name="folder", title="the folder")
+FOLDER = SceneBenchmark(name="folder", title="a set of your own")

@@ -98,12 +98,12 @@ class SceneBenchmark:
 
     def _place(self, root: Path) -> Path:
         if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that {self.title} was unpacked to")
+            raise UserError(f"root {root} is no folder; give the folder that holds {self.title}")
         for place in (root / self.folder, root):
             if place.is_dir() and any(self._is_class(path) for path in place.iterdir()):
                 return place
         layout = f"{self.folder}/<class>/<image>" if self.folder else "<class>/<image>"
-        raise UserError(f"root {root} has no folder of a class of {self.title}; expected {root}/{layout}")
+        raise UserError(f"root {root} has no class folders of {self.title} with images; expected {root}/{layout}")
 
     def _is_class(self, path: Path) -> bool:
         if not path.is_dir() or path.name.startswith("."):

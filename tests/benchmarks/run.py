@@ -2,7 +2,7 @@
 
     python tests/benchmarks/run.py [--json FILE] [--only NAME …] [--images FOLDER] [--quick]
 
-Every target is a figure or a ratio of two figures of this run. Leave the machine alone meanwhile: about 20 minutes on
+Every target is a figure or a ratio of two figures of this run. Leave the machine alone meanwhile: about 10 minutes on
 2 cores. `--quick` runs everything once and tiny, and its figures mean nothing.
 """
 

@@ -40,6 +40,8 @@ def begun(small_corpus: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "BUILD_UNDER_TEST": str(tmp_path)},
+        # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         wait_until(lambda: len(list(out.glob(".build/*.tar.json"))) >= 2 or process.poll() is not None)

@@ -67,7 +67,7 @@ def test_a_whole_release_from_its_root_or_its_inner_folder(release: Path) -> Non
 
 
 def test_a_wrong_root_is_told_with_the_layout(release: Path, tmp_path: Path) -> None:
-    assert "is no folder; give the folder that Small was unpacked to" in refusal(SMALL, tmp_path / "nowhere")
+    assert "is no folder; give the folder that holds Small" in refusal(SMALL, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert f"expected {tmp_path / 'empty'}/Small/Images/<class>/<image>" in refusal(SMALL, tmp_path / "empty")
     assert "expected" in refusal(FOLDER, tmp_path / "empty")
