@@ -80,7 +80,11 @@ class LossSettings:
     name: str = "batch-triplet"
     """The loss, a name in LOSSES."""
     margin: float = 1.0
-    """By how much a pair must be nearer than every mismatch, in units of embedding distance."""
+    """Of the triplet losses: by how much a pair must be nearer than a mismatch, in units of embedding distance."""
+    temperature: float = 0.2
+    """Of the contrastive losses, which divide cosine similarities by it; symmetric-contrastive begins with it."""
+    direction: Literal["image_to_sound", "both"] = "image_to_sound"
+    """Of contrastive: images are told their sounds among all, as the authors coded it, or sounds their images too."""
     reduction: Literal["mean", "sum"] = "mean"
     """"sum" is the paper's; "mean" divides by the number of terms, so that the step does not depend on the batch."""
 
@@ -139,3 +143,4 @@ def check_config(config: Config) -> None:
     require(config, "data.rotation_degrees", lambda value: 0 <= value <= 180, "in [0, 180]")
     require(config, "data.hue_degrees", lambda value: 0 <= value <= 180, "in [0, 180]")
     require(config, "loss.margin", lambda value: value > 0, "> 0")
+    require(config, "loss.temperature", lambda value: 0.01 < value < 1, "between 0.01 and 1")

@@ -14,6 +14,23 @@ TILED_FROM = 2048
 """Pairs from which the distance matrix is worked off in tiles and never held as a whole."""
 
 
+def check_pairs(image_embeddings: Tensor, sound_embeddings: Tensor) -> int:
+    """The number of pairs, checked.
+
+    Raises:
+        ValueError: shapes that differ or are not (n, d), or n < 2.
+    """
+    if image_embeddings.ndim != 2 or image_embeddings.shape != sound_embeddings.shape:
+        raise ValueError(
+            "image and sound embeddings must have one shape (n, d), got "
+            f"{tuple(image_embeddings.shape)} and {tuple(sound_embeddings.shape)}"
+        )
+    n = image_embeddings.shape[0]
+    if n < 2:
+        raise ValueError(f"the batch must hold at least 2 pairs, for a pair needs a negative, got {n}")
+    return n
+
+
 def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
     """Euclidean distances between all images and all sounds, by matrix product.
 
@@ -59,14 +76,7 @@ def batch_triplet_loss(
     Raises:
         ValueError: shapes that differ or are not (n, d), n < 2, margin ≤ 0, or an unknown reduction.
     """
-    if image_embeddings.ndim != 2 or image_embeddings.shape != sound_embeddings.shape:
-        raise ValueError(
-            "image and sound embeddings must have one shape (n, d), got "
-            f"{tuple(image_embeddings.shape)} and {tuple(sound_embeddings.shape)}"
-        )
-    n = image_embeddings.shape[0]
-    if n < 2:
-        raise ValueError(f"the batch must hold at least 2 pairs, for a pair needs a negative, got {n}")
+    n = check_pairs(image_embeddings, sound_embeddings)
     if margin <= 0:
         raise ValueError(f"margin must be > 0, got {margin}")
     if reduction not in ("mean", "sum"):

@@ -1,0 +1,144 @@
+"""Contrastive losses on the unit sphere: the pair has to be told from all mismatches of the batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pretrain.losses.batch_triplet import check_pairs
+from pretrain.losses.similarity_tiles import cross_entropy_of_similarities, sigmoid_cross_entropy_of_similarities
+
+LEAST_TEMPERATURE = 0.01
+"""CLIP's bound (Radford et al., ICML 2021, section 2.5): logits never grow more than a hundredfold."""
+GREATEST_TEMPERATURE = 1.0
+_LEAST, _GREATEST = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
+SIGMOID_SCALE, SIGMOID_BIAS = 10.0, -10.0
+"""Where SigLIP begins (Zhai et al., ICCV 2023, section 3.2): nearly all of n² terms are mismatches."""
+
+
+def contrastive_loss(
+    image_embeddings: Tensor,
+    sound_embeddings: Tensor,
+    temperature: float | Tensor = 0.2,
+    direction: str = "image_to_sound",
+) -> Tensor:
+    """Cross-entropy of each pair among all mismatches, on cosine similarities over a temperature (InfoNCE).
+
+    With S_ij = x_i·y_j / temperature of unit vectors, image to sound is mean_i(log Σ_j exp S_ij − S_ii), as
+    SoundingEarth's authors coded their contrastive variant; "both" is the mean of it and of the same over columns.
+    Source: van den Oord et al., arXiv 1807.03748, Eq. 4. It is computed in at least float32 and in tiles, so that
+    memory grows with n alone.
+
+    Args:
+        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds. They are brought to length 1.
+        sound_embeddings: (n, d).
+        temperature: > 0.
+        direction: "image_to_sound" or "both".
+
+    Returns:
+        The loss, a scalar ≥ 0; log n where all embeddings coincide.
+
+    Raises:
+        ValueError: shapes that differ or are not (n, d), n < 2, a temperature ≤ 0, or an unknown direction.
+    """
+    check_pairs(image_embeddings, sound_embeddings)
+    if not isinstance(temperature, Tensor) and temperature <= 0:
+        raise ValueError(f"temperature must be > 0, got {temperature}")
+    if direction not in ("image_to_sound", "both"):
+        raise ValueError(f"direction must be 'image_to_sound' or 'both', got {direction!r}")
+    there, back = (1.0, 0.0) if direction == "image_to_sound" else (0.5, 0.5)
+    with torch.autocast(image_embeddings.device.type, enabled=False):
+        images, sounds = _on_sphere(image_embeddings), _on_sphere(sound_embeddings)
+        scale = 1 / torch.as_tensor(temperature, dtype=images.dtype, device=images.device)
+        return cross_entropy_of_similarities(images, sounds, scale, image_to_sound=there, sound_to_image=back)
+
+
+def sigmoid_loss(image_embeddings: Tensor, sound_embeddings: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Every image with every sound is a question of its own: a pair or not (SigLIP, Zhai et al., ICCV 2023, Eq. 1).
+
+    L = −1/n Σ_i Σ_j log σ(z_ij (scale · x_i·y_j + bias)), z_ij = 1 for i = j and −1 elsewhere, of unit vectors.
+
+    Args:
+        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds. They are brought to length 1.
+        sound_embeddings: (n, d).
+        scale: scalar > 0, the inverse temperature.
+        bias: scalar.
+
+    Returns:
+        The loss, a scalar ≥ 0.
+
+    Raises:
+        ValueError: shapes that differ or are not (n, d), or n < 2.
+    """
+    check_pairs(image_embeddings, sound_embeddings)
+    with torch.autocast(image_embeddings.device.type, enabled=False):
+        images, sounds = _on_sphere(image_embeddings), _on_sphere(sound_embeddings)
+        return sigmoid_cross_entropy_of_similarities(images, sounds, scale.to(images.dtype), bias.to(images.dtype))
+
+
+def _on_sphere(embeddings: Tensor) -> Tensor:
+    return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
+
+
+class ContrastiveLoss(nn.Module):
+    """`contrastive_loss` at a fixed temperature."""
+
+    on_sphere = True
+
+    def __init__(self, temperature: float = 0.2, direction: str = "image_to_sound") -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.direction = direction
+
+    def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
+        """The loss of a batch; see `contrastive_loss`."""
+        return contrastive_loss(image_embeddings, sound_embeddings, self.temperature, self.direction)
+
+
+class SymmetricContrastiveLoss(nn.Module):
+    """`contrastive_loss` in both directions at a temperature that is learned, within bounds.
+
+    Args:
+        temperature: where it begins, between the bounds.
+
+    Raises:
+        ValueError: a temperature that is not between the bounds.
+    """
+
+    on_sphere = True
+
+    def __init__(self, temperature: float = 0.2) -> None:
+        super().__init__()
+        if not LEAST_TEMPERATURE < temperature < GREATEST_TEMPERATURE:
+            raise ValueError(
+                f"temperature must be between {LEAST_TEMPERATURE} and {GREATEST_TEMPERATURE}, got {temperature}"
+            )
+        share = (math.log(temperature) - _LEAST) / (_GREATEST - _LEAST)
+        self.raw_temperature = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+
+    @property
+    def temperature(self) -> Tensor:
+        """The temperature, scalar: its logarithm is a sigmoid between the bounds, where it is never stuck."""
+        return (_LEAST + (_GREATEST - _LEAST) * torch.sigmoid(self.raw_temperature)).exp()
+
+    def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
+        """The loss of a batch; see `contrastive_loss`."""
+        return contrastive_loss(image_embeddings, sound_embeddings, self.temperature, "both")
+
+
+class SigmoidLoss(nn.Module):
+    """`sigmoid_loss` with a scale and a bias that are learned."""
+
+    on_sphere = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(SIGMOID_SCALE)))
+        self.bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
+
+    def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
+        """The loss of a batch; see `sigmoid_loss`."""
+        return sigmoid_loss(image_embeddings, sound_embeddings, self.log_scale.exp(), self.bias)

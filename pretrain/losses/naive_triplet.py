@@ -1,0 +1,91 @@
+"""Naive triplet loss: one other sound of the batch, drawn at random, is the negative of each image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pretrain.losses.batch_triplet import check_pairs
+
+_ODD_MULTIPLIERS = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
+"""Of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), as signed 64-bit integers."""
+
+
+def random_others(n: int, draw: Tensor) -> Tensor:
+    """For each of n items another one, uniformly: a function of the item's number and of the draw's alone.
+
+    The same on every process and device, without a state to save and without waiting for a device.
+
+    Args:
+        n: at least 2.
+        draw: scalar int64, the number of the draw.
+
+    Returns:
+        (n,) int64 in [0, n); entry i is not i.
+    """
+    numbers = torch.arange(n, device=draw.device)
+    mixed = draw * n + numbers + 1
+    for shift, multiplier in zip((30, 27, 31), _ODD_MULTIPLIERS, strict=True):
+        mixed = mixed * multiplier
+        # A logical shift: an arithmetic one would copy the sign.
+        mixed = mixed ^ ((mixed >> shift) & ((1 << (64 - shift)) - 1))
+    return (numbers + 1 + mixed.remainder(n - 1)) % n
+
+
+def naive_triplet_loss(
+    image_embeddings: Tensor, sound_embeddings: Tensor, negatives: Tensor, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """Asks of every image to be nearer to its sound than to one other, by a margin.
+
+    L = Σ_i max(0, |x_i − y_i| − |x_i − y_k(i)| + margin) (SoundingEarth, arXiv 2108.00688, Eq. 2). It is computed in
+    at least float32; where two embeddings coincide the gradient of their distance is 0.
+
+    Args:
+        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds.
+        sound_embeddings: (n, d).
+        negatives: (n,), the sound that each image is told from.
+        margin: > 0, in units of distance.
+        reduction: "sum", or "mean" over the n terms.
+
+    Returns:
+        The loss, a scalar ≥ 0; `margin` under "mean" where all embeddings coincide.
+
+    Raises:
+        ValueError: shapes that differ or are not (n, d), n < 2, margin ≤ 0, or an unknown reduction.
+    """
+    check_pairs(image_embeddings, sound_embeddings)
+    if margin <= 0:
+        raise ValueError(f"margin must be > 0, got {margin}")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    with torch.autocast(image_embeddings.device.type, enabled=False):
+        dtype = torch.promote_types(image_embeddings.dtype, torch.float32)
+        images, sounds = image_embeddings.to(dtype), sound_embeddings.to(dtype)
+        terms = (_distances(images, sounds) - _distances(images, sounds[negatives]) + margin).relu()
+    return terms.sum() if reduction == "sum" else terms.mean()
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    squared = (a - b).square().sum(1)
+    coincide = squared == 0
+    return torch.where(coincide, 0.0, torch.where(coincide, 1.0, squared).sqrt())
+
+
+class NaiveTripletLoss(nn.Module):
+    """`naive_triplet_loss` with negatives drawn anew in every step, and again the same when a run is resumed."""
+
+    on_sphere = False
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__()
+        self.margin = margin
+        self.reduction = reduction
+        self.draws: Tensor
+        # A buffer: it is saved with the weights, so that a resumed run draws what it would have drawn.
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
+        """The loss of a batch; see `naive_triplet_loss`."""
+        negatives = random_others(check_pairs(image_embeddings, sound_embeddings), self.draws)
+        self.draws = self.draws + 1
+        return naive_triplet_loss(image_embeddings, sound_embeddings, negatives, self.margin, self.reduction)

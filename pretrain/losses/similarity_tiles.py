@@ -1,0 +1,131 @@
+"""Losses that are a sum over the matrix of similarities, tile by tile: memory grows with the batch, not its square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TILE = 1024
+"""Rows and columns of a tile."""
+
+
+def cross_entropy_of_similarities(
+    images: Tensor, sounds: Tensor, scale: Tensor, *, image_to_sound: float, sound_to_image: float
+) -> Tensor:
+    """Cross-entropy of each pair among the mismatches of its row and of its column.
+
+    With S_ij = scale · x_i·y_j it is a · mean_i(log Σ_j exp S_ij − S_ii) + b · mean_j(log Σ_i exp S_ij − S_jj).
+
+    Args:
+        images: (n, d), the x.
+        sounds: (n, d), the y.
+        scale: scalar.
+        image_to_sound: a, the weight of the rows.
+        sound_to_image: b, the weight of the columns.
+
+    Returns:
+        A scalar. It can be differentiated once, in all three tensors.
+    """
+    result: Tensor = _CrossEntropy.apply(images, sounds, scale, image_to_sound, sound_to_image)
+    return result
+
+
+def sigmoid_cross_entropy_of_similarities(images: Tensor, sounds: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Binary cross-entropy of every image with every sound: −1/n Σ_ij log σ(z_ij (scale · x_i·y_j + bias)).
+
+    z is 1 for a pair and −1 for a mismatch.
+
+    Args:
+        images: (n, d), the x.
+        sounds: (n, d), the y.
+        scale: scalar.
+        bias: scalar.
+
+    Returns:
+        A scalar. It can be differentiated once, in all four tensors.
+    """
+    result: Tensor = _SigmoidCrossEntropy.apply(images, sounds, scale, bias)
+    return result
+
+
+def _tiles(n: int) -> Iterator[tuple[slice, slice]]:
+    for row in range(0, n, TILE):
+        for column in range(0, n, TILE):
+            yield slice(row, row + TILE), slice(column, column + TILE)
+
+
+def _once(ctx: Any) -> tuple[Tensor, ...]:
+    # Not torch's once_differentiable: it lets the gradient pass for a constant in a longer expression.
+    if torch.is_grad_enabled():
+        raise RuntimeError("a loss in tiles can be differentiated only once")
+    saved: tuple[Tensor, ...] = ctx.saved_tensors
+    return saved
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """One pass for the sums of exponentials, one for the gradients, which are kept: 2 · n · d numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, sounds: Tensor, scale: Tensor, by_row: float, by_column: float) -> Tensor:
+        n = len(images)
+        rows, columns = images.new_full((n,), -torch.inf), images.new_full((n,), -torch.inf)
+        for r, c in _tiles(n):
+            similarities = scale * images[r] @ sounds[c].T
+            rows[r] = torch.logaddexp(rows[r], similarities.logsumexp(1))
+            columns[c] = torch.logaddexp(columns[c], similarities.logsumexp(0))
+        true = (images * sounds).sum(1)
+        total = by_row * (rows - scale * true).mean() + by_column * (columns - scale * true).mean()
+
+        image_gradients, sound_gradients = torch.zeros_like(images), torch.zeros_like(sounds)
+        scale_gradient = torch.zeros_like(scale)
+        for r, c in _tiles(n):
+            products = images[r] @ sounds[c].T
+            weights = by_row * (scale * products - rows[r, None]).exp()
+            weights += by_column * (scale * products - columns[None, c]).exp()
+            image_gradients[r] += weights @ sounds[c]
+            sound_gradients[c] += weights.T @ images[r]
+            scale_gradient += (weights * products).sum()
+        both = by_row + by_column
+        image_gradients, sound_gradients = image_gradients - both * sounds, sound_gradients - both * images
+        scale_gradient = (scale_gradient - both * true.sum()) / n
+        ctx.save_for_backward(image_gradients * (scale / n), sound_gradients * (scale / n), scale_gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        image_gradients, sound_gradients, scale_gradient = _once(ctx)
+        return outer * image_gradients, outer * sound_gradients, outer * scale_gradient, None, None
+
+
+class _SigmoidCrossEntropy(torch.autograd.Function):
+    """One pass for value and gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, sounds: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+        n = len(images)
+        total, scale_gradient, bias_gradient = (images.new_zeros(()) for _ in range(3))
+        image_gradients, sound_gradients = torch.zeros_like(images), torch.zeros_like(sounds)
+        for r, c in _tiles(n):
+            products = images[r] @ sounds[c].T
+            signs = -torch.ones_like(products)
+            if r == c:
+                signs.fill_diagonal_(1.0)
+            logits = signs * (scale * products + bias)
+            total -= F.logsigmoid(logits).sum()
+            weights = -signs * torch.sigmoid(-logits)
+            image_gradients[r] += weights @ sounds[c]
+            sound_gradients[c] += weights.T @ images[r]
+            scale_gradient += (weights * products).sum()
+            bias_gradient += weights.sum()
+        ctx.save_for_backward(
+            image_gradients * (scale / n), sound_gradients * (scale / n), scale_gradient / n, bias_gradient / n
+        )
+        return total / n
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, ...]:
+        return tuple(outer * gradient for gradient in _once(ctx))
