@@ -10,6 +10,7 @@ import torch
 from commands import CONSTANT_RATE, SMALL, accelerate_launch, run, torchrun
 from safetensors.torch import load_file
 
+from pretrain.losses import LOSSES
 from pretrain.metrics_file import MetricsFile
 
 OPTIONS = [
@@ -91,6 +92,23 @@ def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shard
     assert losses(changing) == pytest.approx(losses(straight), rel=5e-4)
     assert world(chunked) == (2, "MULTI_CPU")
     assert losses(chunked) == pytest.approx(losses(straight), rel=5e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"batch-triplet"}))
+def test_every_loss_sees_the_global_batch(loss: str, tiny_shards: Path, tmp_path: Path) -> None:
+    # 2 processes in chunks of 3 of their 8 pairs; some of these losses have weights of their own.
+    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--loss.name", loss]
+    one, two = tmp_path / "one", tmp_path / "two"
+    for command in (
+        torchrun(1, *words, "--epochs", "1", "--out", one),
+        torchrun(2, *words, "--epochs", "1", "--optimizer.chunk-size", "3", "--out", two),
+    ):
+        result = run(command, cwd=tmp_path, ACCELERATE_USE_CPU="true")
+        assert result.returncode == 0, result.stderr
+    assert world(two) == (2, "MULTI_CPU")
+    assert len(losses(one)) == 3
+    assert losses(two) == pytest.approx(losses(one), rel=2e-4)
 
 
 def test_processes_that_would_train_alone_are_refused(tiny_shards: Path, tmp_path: Path) -> None:
