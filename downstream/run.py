@@ -20,7 +20,7 @@ def main() -> None:
     request = parse(sys.argv[1:])
 
     from downstream.running import run_benchmark
-    from pretrain.distributed import print_once
+    from pretrain.distributed import leave, print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import EXIT_STATUS, PreemptionWatch
     from pretrain.preparation import open_run_folder
@@ -32,6 +32,8 @@ def main() -> None:
         finished = run_benchmark(settings, accelerator, preemption, resume=request.resume)
     if not finished:
         print_once(f"asked to make room: saved; go on with --resume {settings.out}")
+    leave()
+    if not finished:
         sys.exit(EXIT_STATUS)
 
 

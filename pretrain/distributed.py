@@ -44,6 +44,16 @@ def barrier() -> None:
         dist.barrier()
 
 
+def leave() -> None:
+    """Parts the processes, once all of them are here: the end of a command.
+
+    A process that exits while it is still joined may abort, for gloo's threads are then ended under way.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def share_buffers(module: nn.Module) -> None:
     """Gives every process the first one's buffers, such as the running statistics of batch norm."""
     if is_active():

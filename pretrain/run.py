@@ -20,7 +20,7 @@ def main() -> None:
 
     request = parse(sys.argv[1:])
 
-    from pretrain.distributed import print_once
+    from pretrain.distributed import leave, print_once
     from pretrain.loop import Loop
     from pretrain.precision import resolve_precision
     from pretrain.preemption import EXIT_STATUS, PreemptionWatch
@@ -37,12 +37,15 @@ def main() -> None:
             summary = loop.run()
     if summary["preempted"]:
         print_once(f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}")
+    else:
+        print_once(
+            f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
+            f"{summary['best_error']:.1f} after step {summary['best_step']}; the run is in {config.out}, "
+            f"its model in {config.out / 'model'}"
+        )
+    leave()
+    if summary["preempted"]:
         sys.exit(EXIT_STATUS)
-    print_once(
-        f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
-        f"{summary['best_error']:.1f} after step {summary['best_step']}; the run is in {config.out}, "
-        f"its model in {config.out / 'model'}"
-    )
 
 
 if __name__ == "__main__":
