@@ -55,7 +55,8 @@ class Draw:
 def inputs_of(embeddings: PairEmbeddings) -> dict[str, NDArray[np.float32]]:
     """What the regression sees, by the names of `INPUTS`: (n, d) each, the concatenation (n, 2 d)."""
     image, sound = embeddings.image, embeddings.sound
-    return dict(zip(INPUTS, (image, sound, (image + sound) / 2, np.concatenate([image, sound], 1)), strict=True))
+    mean = ((image + sound) / 2).astype(np.float32, copy=False)
+    return dict(zip(INPUTS, (image, sound, mean, np.concatenate([image, sound], 1)), strict=True))
 
 
 def fit_draw(draw: Draw, embeddings: PairEmbeddings, num_classes: int) -> None:
