@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
+from typing_extensions import override
 
 from downstream.benchmarks.landcover_benchmark import Colour, Tile
 from downstream.landcover_tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage, read_tile
-from pretrain.batches import BatchLayout, sample_seed
+from pretrain.batches import BatchLayout, DealtBatches, sample_seed
 from shards.errors import RejectedPair
 
 
@@ -66,8 +66,8 @@ def cut_patch(image: TileImage, top: int, left: int, size: int) -> TileImage:
     return TileImage(rgb, labels)
 
 
-class PatchBatches(IterableDataset[dict[str, Any]]):
-    """One process's training batches from a given step on; worker w of W makes every W-th of them.
+class PatchBatches(DealtBatches):
+    """The training batches of a land-cover benchmark.
 
     The order is a permutation of the patches by seed and epoch, so batches are the same for any number of processes
     and workers, and resuming is starting later. No tile stays in memory: a patch is cut from its tile, read anew.
@@ -94,29 +94,19 @@ class PatchBatches(IterableDataset[dict[str, Any]]):
         first_step: int,
         last_step: int,
     ) -> None:
-        super().__init__()
+        super().__init__(len(index), layout, rank=rank, first_step=first_step, last_step=last_step)
         self.index = index
         self.classes = dict(classes)
-        self.layout = layout
         self.seed = seed
-        self.rank = rank
-        self.first_step = first_step
-        self.last_step = last_step
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        steps_per_epoch = self.layout.steps_per_epoch(len(self.index))
-        begin, end = (step * self.layout.accumulation for step in (self.first_step, self.last_step))
-        order, order_epoch = np.empty(0, dtype=np.int64), -1
-        for number in range(begin + first, end, stride):
-            step, part = divmod(number, self.layout.accumulation)
-            epoch, step_of_epoch = divmod(step, steps_per_epoch)
-            if epoch != order_epoch:
-                order = np.random.default_rng([self.seed, epoch]).permutation(len(self.index))
-                order_epoch = epoch
-            batch = self._batch(order[self.layout.positions(step_of_epoch, part, self.rank)])
-            yield {**batch, "seed": sample_seed(self.seed, number, f"dropout of process {self.rank}")}
+    @override
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.index))
+
+    @override
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+        batch = self._batch(order[positions])
+        return {**batch, "seed": sample_seed(self.seed, number, f"dropout of process {self.rank}")}
 
     def _batch(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
         """A batch: "keys", "image" (n, 3, size, size) uint8, "labels" (n, size, size) uint8; or "error", a sentence."""

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
+from typing_extensions import override
 
 from downstream.benchmarks.scene_benchmark import SceneItem
 from pretrain import distributed
-from pretrain.batches import BatchLayout, sample_seed
+from pretrain.batches import BatchLayout, DealtBatches, sample_seed
 from shards.errors import RejectedPair, UserError
 from shards.imagery import load_image
 from shards.progress import ProgressLine
@@ -86,8 +87,8 @@ def _fault(item: SceneItem) -> str | None:
     return None
 
 
-class SceneBatches(IterableDataset[dict[str, Any]]):
-    """One process's training batches from a given step on; worker w of W makes every W-th of them.
+class SceneBatches(DealtBatches):
+    """The training batches of a scene benchmark.
 
     The order is a permutation of the items by seed and epoch, as in pre-training, and a view draws from (seed, epoch,
     key): so batches are the same for any number of processes and workers, and resuming is starting later.
@@ -113,26 +114,18 @@ class SceneBatches(IterableDataset[dict[str, Any]]):
         first_step: int,
         last_step: int,
     ) -> None:
-        super().__init__()
+        super().__init__(len(items), layout, rank=rank, first_step=first_step, last_step=last_step)
         self.items = items
         self.view = view
-        self.layout = layout
         self.seed = seed
-        self.rank = rank
-        self.first_step = first_step
-        self.last_step = last_step
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        steps_per_epoch = self.layout.steps_per_epoch(len(self.items))
-        begin, end = (step * self.layout.accumulation for step in (self.first_step, self.last_step))
-        for number in range(begin + first, end, stride):
-            step, part = divmod(number, self.layout.accumulation)
-            epoch, step_of_epoch = divmod(step, steps_per_epoch)
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
-            chosen = [self.items[order[i]] for i in self.layout.positions(step_of_epoch, part, self.rank)]
-            yield read_batch(chosen, self.view, seed=self.seed, epoch=epoch)
+    @override
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
+
+    @override
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+        return read_batch([self.items[order[i]] for i in positions], self.view, seed=self.seed, epoch=epoch)
 
 
 def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, epoch: int = 0) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import webdataset
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
+from typing_extensions import override
 
 from pretrain.audio_transforms import random_crop_start
 from pretrain.config import Config
@@ -102,11 +104,67 @@ def sample_seed(seed: int, epoch: int, key: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-class TrainingBatches(IterableDataset[dict[str, object]]):
+class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
     """One process's batches from a given step to the run's last; worker w of W makes every W-th of them.
 
     A loader takes from its workers in turn, so the batches come in order for any number of workers, and
     together the processes see the same global batches for any number of processes.
+
+    Args:
+        num_items: of the training part.
+        layout: how a global batch is dealt.
+        rank: this process's number.
+        first_step: the first step to give, counted from the beginning of the run.
+        last_step: the step before which to end.
+    """
+
+    def __init__(self, num_items: int, layout: BatchLayout, *, rank: int, first_step: int, last_step: int) -> None:
+        super().__init__()
+        self.num_items = num_items
+        self.layout = layout
+        self.rank = rank
+        self.first_step = first_step
+        self.last_step = last_step
+
+    @abc.abstractmethod
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The items' numbers in the order of an epoch, (num_items,)."""
+
+    @abc.abstractmethod
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+        """A batch.
+
+        Args:
+            order: of the epoch.
+            positions: in it, of the batch's items.
+            epoch: from 0.
+            number: of the part, counted over all steps from the beginning of the run.
+
+        Raises:
+            UserError: an item can't be read.
+        """
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        steps_per_epoch = self.layout.steps_per_epoch(self.num_items)
+        order, order_epoch = np.empty(0, dtype=np.int64), -1
+        begin, end = (step * self.layout.accumulation for step in (self.first_step, self.last_step))
+        for number in range(begin + first, end, stride):
+            step, part = divmod(number, self.layout.accumulation)
+            epoch, step_of_epoch = divmod(step, steps_per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = self.order(epoch), epoch
+            try:
+                yield self.make(order, self.layout.positions(step_of_epoch, part, self.rank), epoch, number)
+            except UserError as error:
+                # Raised in a worker it would reach the user inside a traceback; `next_batch` raises it.
+                yield {"error": str(error)}
+                return
+
+
+class TrainingBatches(DealtBatches):
+    """The batches of a pre-training run.
 
     With `data.skip_bad_shards`, a sample whose shard can't be read is replaced by the one at the same place of the
     next global batch of the epoch whose shard can be (after the last comes the first). So every batch stays full and
@@ -125,42 +183,22 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
     def __init__(
         self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, rank: int, first_step: int, last_step: int
     ) -> None:
-        super().__init__()
+        num_samples = shard_set.num_samples(TRAIN_SPLIT)
+        super().__init__(num_samples, layout, rank=rank, first_step=first_step, last_step=last_step)
         self.shard_set = shard_set
         self.config = config
-        self.layout = layout
-        self.rank = rank
-        self.first_step = first_step
-        self.last_step = last_step
         self._image_view = RandomImageView(config.data)
 
-    def __iter__(self) -> Iterator[dict[str, object]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        steps_per_epoch = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT))
-        order, order_epoch = np.empty(0, dtype=np.int64), -1
-        begin, end = (step * self.layout.accumulation for step in (self.first_step, self.last_step))
-        for number in range(begin + first, end, stride):
-            step, part = divmod(number, self.layout.accumulation)
-            epoch, step_of_epoch = divmod(step, steps_per_epoch)
-            if epoch != order_epoch:
-                order, order_epoch = self._order(epoch), epoch
-            positions = self.layout.positions(step_of_epoch, part, self.rank)
-            # Half a block on: when this block is half used, the next one's shards are fetched.
-            ahead = positions.start + self.config.data.block_samples // 2
-            self.shard_set.fetch_ahead(TRAIN_SPLIT, order[ahead : ahead + self.layout.batch_size])
-            try:
-                yield self._batch(order, positions, epoch)
-            except UserError as error:
-                # Raised in a worker it would reach the user inside a traceback; `next_batch` raises it.
-                yield {"error": str(error)}
-                return
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
+    @override
+    def order(self, epoch: int) -> NDArray[np.int64]:
         block_samples = self.config.data.block_samples
         return self.shard_set.epoch_order(TRAIN_SPLIT, seed=self.config.seed, epoch=epoch, block_samples=block_samples)
 
-    def _batch(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, object]:
+    @override
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+        # Half a block on: when this block is half used, the next one's shards are fetched.
+        ahead = positions.start + self.config.data.block_samples // 2
+        self.shard_set.fetch_ahead(TRAIN_SPLIT, order[ahead : ahead + self.layout.batch_size])
         data, keys, num_replaced = self.config.data, [], 0
         images = _shared_bytes(len(positions), 3, data.image_size, data.image_size)
         sounds = _shared_bytes(len(positions), 1, MEL_BANDS, data.num_frames)
@@ -192,7 +230,7 @@ class TrainingBatches(IterableDataset[dict[str, object]]):
     def _candidates(self, position: int) -> Iterator[int]:
         """A position in the epoch's order and those that can stand in for it, one in each other global batch."""
         size = self.layout.batch_size
-        end = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT)) * size
+        end = self.layout.steps_per_epoch(self.num_items) * size
         return ((position + offset) % end for offset in range(0, end, size))
 
     def _sample(self, number: int, epoch: int, image: NDArray[np.uint8], sound: NDArray[np.uint8]) -> str:
@@ -212,7 +250,7 @@ def _shared_bytes(*shape: int) -> Tensor:
 
 
 def training_loader(
-    batches: IterableDataset[dict[str, object]], *, workers: int, pin_memory: bool
+    batches: IterableDataset[dict[str, Any]], *, workers: int, pin_memory: bool
 ) -> webdataset.WebLoader:
     """A loader that keeps `workers` processes reading ahead; each yields whole batches.
 
