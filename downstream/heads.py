@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from downstream.weights import Trunk
+from pretrain.trunk_weights import Trunk
 
 
 class SceneClassifier(nn.Module):

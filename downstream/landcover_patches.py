@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from downstream.benchmarks.landcover_benchmark import Colour, Tile
 from downstream.landcover_tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage, read_tile
-from pretrain.batches import BatchLayout, DealtBatches, sample_seed
+from pretrain.batches import BatchLayout, DealtBatches
+from pretrain.seeds import sample_seed
 from shards.errors import RejectedPair
 
 

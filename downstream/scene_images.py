@@ -18,7 +18,8 @@ from typing_extensions import override
 
 from downstream.benchmarks.scene_benchmark import SceneItem
 from pretrain import distributed
-from pretrain.batches import BatchLayout, DealtBatches, sample_seed
+from pretrain.batches import BatchLayout, DealtBatches
+from pretrain.seeds import sample_seed
 from shards.errors import RejectedPair, UserError
 from shards.imagery import load_image
 from shards.progress import ProgressLine

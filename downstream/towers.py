@@ -7,8 +7,8 @@ from pathlib import Path
 from accelerate.utils import set_seed
 
 from downstream.settings import DownstreamSettings
-from downstream.weights import DEFAULT_BACKBONE
 from pretrain.model import TwoTower, TwoTowerConfig, find_model_folder, refuse_other_spectrograms
+from pretrain.trunk_weights import DEFAULT_BACKBONE
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,12 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import override
 
-from pretrain.audio_transforms import random_crop_start
 from pretrain.config import Config
-from pretrain.image_transforms import RandomImageView
 from pretrain.preemption import ignore_signals
+from pretrain.seeds import sample_seed
+from pretrain.views import ImageAndSound, Views
 from shards.errors import UnreadableShard, UserError
 from shards.reading import ShardSet
-from shards.schema import MEL_BANDS
 from shards.shard_cache import BYTES_PER_GB, StreamSettings
 
 TRAIN_SPLIT = "train"
@@ -96,12 +94,6 @@ class BatchLayout:
         """Positions in the epoch's order of what a process embeds in one part of one step of that epoch."""
         start = step * self.batch_size + (part * self.num_processes + rank) * self.per_process
         return range(start, start + self.per_process)
-
-
-def sample_seed(seed: int, epoch: int, key: str) -> int:
-    """A seed for one sample's augmentation, from the run's seed, the epoch and the key: no worker's state."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
@@ -178,16 +170,25 @@ class TrainingBatches(DealtBatches):
         rank: this process's number.
         first_step: the first step to give, counted from the beginning of the run.
         last_step: the step before which to end.
+        views: what a batch holds of each pair; None: its image and its sound.
     """
 
     def __init__(
-        self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, rank: int, first_step: int, last_step: int
+        self,
+        shard_set: ShardSet,
+        config: Config,
+        layout: BatchLayout,
+        *,
+        rank: int,
+        first_step: int,
+        last_step: int,
+        views: Views | None = None,
     ) -> None:
         num_samples = shard_set.num_samples(TRAIN_SPLIT)
         super().__init__(num_samples, layout, rank=rank, first_step=first_step, last_step=last_step)
         self.shard_set = shard_set
         self.config = config
-        self._image_view = RandomImageView(config.data)
+        self.views = views or ImageAndSound(config.data)
 
     @override
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -199,16 +200,19 @@ class TrainingBatches(DealtBatches):
         # Half a block on: when this block is half used, the next one's shards are fetched.
         ahead = positions.start + self.config.data.block_samples // 2
         self.shard_set.fetch_ahead(TRAIN_SPLIT, order[ahead : ahead + self.layout.batch_size])
-        data, keys, num_replaced = self.config.data, [], 0
-        images = _shared_bytes(len(positions), 3, data.image_size, data.image_size)
-        sounds = _shared_bytes(len(positions), 1, MEL_BANDS, data.num_frames)
+        keys, num_replaced = [], 0
+        entries = {
+            name: _shared(len(positions), *shape, dtype=dtype) for name, (shape, dtype) in self.views.entries.items()
+        }
         for place, position in enumerate(positions):
             for candidate in self._candidates(position):
                 try:
-                    key = self._sample(int(order[candidate]), epoch, images[place].numpy(), sounds[place, 0].numpy())
+                    sample = self.shard_set.sample(TRAIN_SPLIT, int(order[candidate]))
+                    seed = sample_seed(self.config.seed, epoch, sample.key)
+                    self.views.write(sample, seed, {name: entry[place].numpy() for name, entry in entries.items()})
                     break
                 except UnreadableShard as error:
-                    if not data.skip_bad_shards:
+                    if not self.config.data.skip_bad_shards:
                         raise
                     self.shard_set.unreadable[error.shard] = str(error)
             else:
@@ -218,11 +222,10 @@ class TrainingBatches(DealtBatches):
                     f"{next(iter(unreadable.values()))}"
                 )
             num_replaced += candidate != position
-            keys.append(key)
+            keys.append(sample.key)
         return {
             "keys": keys,
-            "image": images,
-            "sound": sounds,
+            **entries,
             "num_replaced": num_replaced,
             "unreadable_shards": dict(self.shard_set.unreadable),
         }
@@ -233,19 +236,10 @@ class TrainingBatches(DealtBatches):
         end = self.layout.steps_per_epoch(self.num_items) * size
         return ((position + offset) % end for offset in range(0, end, size))
 
-    def _sample(self, number: int, epoch: int, image: NDArray[np.uint8], sound: NDArray[np.uint8]) -> str:
-        """Writes the image view and sound crop of a sample into a batch; its key."""
-        sample = self.shard_set.sample(TRAIN_SPLIT, number)
-        seed, num_frames = sample_seed(self.config.seed, epoch, sample.key), self.config.data.num_frames
-        view = self._image_view
-        view.of_crop(sample.image_part(lambda height, width: view.crop(height, width, seed)), seed, out=image)
-        sound[:] = sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames)
-        return sample.key
 
-
-def _shared_bytes(*shape: int) -> Tensor:
-    """An empty tensor of bytes; in a loader's worker in memory shared with the trainer, so that it is not copied."""
-    empty = torch.empty(shape, dtype=torch.uint8)
+def _shared(*shape: int, dtype: torch.dtype) -> Tensor:
+    """An empty tensor; in a loader's worker in memory shared with the trainer, so that it is not copied."""
+    empty = torch.empty(shape, dtype=dtype)
     return empty.share_memory_() if get_worker_info() else empty
 
 
@@ -254,8 +248,8 @@ def training_loader(
 ) -> webdataset.WebLoader:
     """A loader that keeps `workers` processes reading ahead; each yields whole batches.
 
-    Every batch holds "keys" (list of str), "image" (n, 3, s, s) uint8, "sound" (n, 1, 128, t) uint8, "num_replaced",
-    how many of its samples stand in for others, and "unreadable_shards", a sentence for each shard that made it so.
+    Every batch holds "keys" (list of str), tensors with a row for each of its items, "num_replaced", how many of its
+    samples stand in for others, and "unreadable_shards", a sentence for each shard that made it so.
     """
     return webdataset.WebLoader(
         batches,

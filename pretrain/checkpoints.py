@@ -35,7 +35,8 @@ class RunState:
         best_error: the smallest validation error so far (in pre-training the mean rank), None before the first.
         best_step: the step after which it was reached.
         validations_since_best: for stopping early.
-        seconds: time trained, over all starts.
+        seconds: time since the start, validations and checkpoints included, over all starts.
+        training_seconds: time in training steps alone.
         first_loss: the first loss that was logged.
     """
 
@@ -44,6 +45,7 @@ class RunState:
     best_step: int | None = None
     validations_since_best: int = 0
     seconds: float = 0.0
+    training_seconds: float = 0.0
     first_loss: float | None = None
 
 

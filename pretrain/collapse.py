@@ -12,6 +12,8 @@ MIN_ROWS = 4
 """Fewer embeddings span so little that their effective rank says nothing."""
 MIN_RELATIVE_SPREAD = 0.01
 MIN_EFFECTIVE_RANK = 1.5
+PATIENCE = 5
+"""Observations in a row of collapsed embeddings, under a loss that has not fallen, before the warning."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ def embedding_health(embeddings: Tensor) -> EmbeddingHealth:
 
 
 class CollapseWatch:
-    """Warns once when embeddings collapse though the loss has fallen (a falling loss hides it)."""
+    """Warns once when embeddings have collapsed: at once though the loss has fallen, which hides it, else when they
+    have stayed so for a while, for networks may begin with embeddings that are nearly the same."""
 
     def __init__(self) -> None:
         self._has_warned = False
+        self._times_collapsed = 0
 
     def observe(
         self, step: int, loss: float, health: dict[str, EmbeddingHealth], *, first_loss: float | None
@@ -67,7 +71,14 @@ class CollapseWatch:
             first_loss: the run's first loss, None before there is one.
         """
         collapsed = {name: value for name, value in health.items() if value.is_collapsed}
-        if first_loss is None or self._has_warned or not collapsed or loss > first_loss:
+        self._times_collapsed = self._times_collapsed + 1 if collapsed else 0
+        if first_loss is None or self._has_warned or not collapsed:
+            return None
+        if loss <= first_loss:
+            how = f"at step {step} though the loss fell from {first_loss:.4g} to {loss:.4g}"
+        elif self._times_collapsed >= PATIENCE:
+            how = f"and stayed so until step {step}, while the loss went from {first_loss:.4g} to {loss:.4g}"
+        else:
             return None
         self._has_warned = True
         found = "; ".join(
@@ -75,6 +86,6 @@ class CollapseWatch:
             for name, value in collapsed.items()
         )
         return (
-            f"warning: the embeddings have collapsed at step {step} though the loss fell from {first_loss:.4g} "
-            f"to {loss:.4g} ({found}); a lower learning rate, a longer warm-up or a larger batch may help"
+            f"warning: the embeddings have collapsed {how} ({found}); a lower learning rate, a longer warm-up, another "
+            "temperature or a larger batch may help"
         )

@@ -87,7 +87,7 @@ def parse(words: list[str]) -> Request:
     else:
         default = PRESETS[choose(preset or DEFAULT_PRESET, PRESETS, "preset")]
     config = _with_options(default, words)
-    _check(config)
+    check_choices_and_rules(config)
     if (config.out / "config.yaml").exists():
         raise UserError(
             f"out {config.out} holds a run already; go on with it by --resume {config.out}, or name another --out"
@@ -101,11 +101,16 @@ def _resumed_config(run_folder: Path, words: list[str]) -> Config:
     saved = dataclasses.replace(load_settings(Config, run_folder / "config.yaml"), out=run_folder)
     wanted = _with_options(saved, words)
     refuse_changes_on_resume(saved, wanted, CHANGEABLE_ON_RESUME)
-    _check(wanted)
+    check_choices_and_rules(wanted)
     return wanted
 
 
-def _check(config: Config) -> None:
+def check_choices_and_rules(config: Config) -> None:
+    """Checks all that can be known of a run's settings before data is opened.
+
+    Raises:
+        UserError: an unknown encoder, loss or method (with the nearest name), or a setting against its rule.
+    """
     check_config(config)
     choose(config.method, METHODS, "method")
     choose(config.loss.name, LOSSES, "loss.name")

@@ -9,6 +9,13 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from pretrain import run_settings
+from pretrain.method_settings import (
+    MocoSettings,
+    SimclrSettings,
+    StrongViewSettings,
+    Tile2vecSettings,
+    check_method_settings,
+)
 from pretrain.run_settings import STRICT, RunSettings, check_run_settings
 from pretrain.settings_file import require
 from shards.streaming import is_url
@@ -69,6 +76,12 @@ class ModelSettings:
     """Normalisation layers: batch norm, batch norm over all processes (CUDA only), or group norm."""
     sound_pooling: int = 1
     """Spectrograms are average-pooled by this factor in time and mel before the sound trunk."""
+    image_init: str = "random"
+    """Where the image trunk begins: random, imagenet, a run or model folder, or a file of ResNet weights."""
+    sound_init: str = "random"
+    """Where the sound trunk begins, as image_init; from imagenet its first layer sums the three colours' weights."""
+    imagenet_file: Path | None = None
+    """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be fetched."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,10 @@ class LossSettings:
     """Of the triplet losses: by how much a pair must be nearer than a mismatch, in units of embedding distance."""
     temperature: float = 0.2
     """Of the contrastive losses, which divide cosine similarities by it; symmetric-contrastive begins with it."""
+    queue_size: int = 0
+    """Of symmetric-contrastive: so many pairs of past batches are negatives too."""
+    negatives_from_km: float = 0.0
+    """Of symmetric-contrastive: pairs within this distance of each other are no negatives. It needs coordinates."""
     direction: Literal["image_to_sound", "both"] = "image_to_sound"
     """Of contrastive: images are told their sounds among all, as the authors coded it, or sounds their images too."""
     reduction: Literal["mean", "sum"] = "mean"
@@ -109,6 +126,10 @@ class Config(RunSettings):
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    strong_views: StrongViewSettings = field(default_factory=StrongViewSettings)
+    simclr: SimclrSettings = field(default_factory=SimclrSettings)
+    moco: MocoSettings = field(default_factory=MocoSettings)
+    tile2vec: Tile2vecSettings = field(default_factory=Tile2vecSettings)
 
     def __post_init__(self) -> None:
         if not is_url(self.shards):
@@ -127,7 +148,8 @@ def check_config(config: Config) -> None:
     Raises:
         UserError: names the setting, its value and its rule.
     """
-    check_run_settings(config)
+    check_run_settings(config, least_epochs=0)
+    check_method_settings(config)
     for name in ("data.block_samples", "validation.crops", "model.embedding_dim", "model.sound_pooling"):
         require(config, name, lambda value: value >= 1, ">= 1")
     require(config, "data.workers", lambda value: value >= 0, ">= 0")
@@ -139,8 +161,16 @@ def check_config(config: Config) -> None:
     require(config, "data.num_frames", lambda value: 32 <= value <= 128, "in [32, 128], the shortest stored recording")
     require(config, "data.crop_min", lambda value: 0 < value <= config.data.crop_max, "in (0, data.crop_max]")
     require(config, "data.cache_gb", lambda value: value > 0, "> 0")
+    for name in ("model.image_init", "model.sound_init"):
+        known = "random, imagenet, or a run folder, model folder or file of ResNet weights that is there"
+        require(config, name, lambda value: value in ("random", "imagenet") or Path(value).exists(), known)
     require(config, "data.crop_max", lambda value: value <= 1, "<= 1, the whole image")
     require(config, "data.rotation_degrees", lambda value: 0 <= value <= 180, "in [0, 180]")
     require(config, "data.hue_degrees", lambda value: 0 <= value <= 180, "in [0, 180]")
     require(config, "loss.margin", lambda value: value > 0, "> 0")
+    for name in ("loss.queue_size", "loss.negatives_from_km"):
+        require(config, name, lambda value: value >= 0, ">= 0")
+        if config.loss.name != "symmetric-contrastive":
+            rule = f"0 with loss.name {config.loss.name}; symmetric-contrastive makes use of it"
+            require(config, name, lambda value: value == 0, rule)
     require(config, "loss.temperature", lambda value: 0.01 < value < 1, "between 0.01 and 1")

@@ -74,7 +74,7 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total.chunk(num_processes())[rank()]
+        return own_rows(total)
 
 
 def gather_with_gradient(rows: Tensor) -> Tensor:
@@ -88,6 +88,11 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
         processes, as data-parallel training does, the result is the gradient of that loss.
     """
     return _Gather.apply(rows) if is_active() else rows
+
+
+def own_rows(gathered: Tensor) -> Tensor:
+    """This process's part of (n · processes, …) rows of all processes, in the order in which they were gathered."""
+    return gathered.chunk(num_processes())[rank()]
 
 
 def gather_objects(value: Value) -> list[Value]:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from pretrain import distributed
 from pretrain.audio_transforms import spread_crop_starts
-from pretrain.image_transforms import evaluation_image
+from pretrain.image_transforms import ImageView, evaluation_image
 from pretrain.model import TwoTower
+from pretrain.seeds import sample_seed
 from shards.reading import ShardSet, StoredSample
+
+Embeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 CropStarts = Callable[[StoredSample], list[int]]
 """First frames of the sound crops whose embeddings are averaged."""
@@ -59,33 +62,77 @@ def embed_split(
         batch_size: pairs embedded at once.
         on_batch: called with the number of pairs that were just embedded, for progress.
     """
-    device = next(model.parameters()).device
+
+    def embed(samples: list[StoredSample]) -> Embeddings:
+        pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
+        images = embed_images(model, pixels)
+        on_batch(len(samples))
+        return images, _mean_over_crops(model, samples, crop_starts)
+
+    return PairEmbeddings(*_embed_in_turn(model, shard_set, split, embed, batch_size))
+
+
+@torch.inference_mode()
+def embed_two_views(
+    model: TwoTower, shard_set: ShardSet, split: str, view: ImageView, *, batch_size: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeds two views of every image of a split, the same ones each time; each process gets all of the result.
+
+    Args:
+        model: the towers, in evaluation mode.
+        shard_set: where the images are.
+        split: "train", "val" or "test".
+        view: makes a view.
+        batch_size: images embedded at once.
+
+    Returns:
+        (n, d) and (n, d) float32, row i of both from image i.
+    """
+
+    def embed(samples: list[StoredSample]) -> Embeddings:
+        images = [(sample.image(), sample.key) for sample in samples]
+        first, second = (
+            np.stack([view(image, sample_seed(0, number, key)) for image, key in images]) for number in (0, 1)
+        )
+        return embed_images(model, first), embed_images(model, second)
+
+    _, first, second = _embed_in_turn(model, shard_set, split, embed, batch_size)
+    return first, second
+
+
+def embed_images(model: TwoTower, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n, 3, s, s) uint8 → (n, d) float32, where the model is."""
+    return model.encode_image(torch.from_numpy(pixels).to(model.image_mean.device)).float().cpu().numpy()
+
+
+def _embed_in_turn(
+    model: TwoTower,
+    shard_set: ShardSet,
+    split: str,
+    embed: Callable[[list[StoredSample]], Embeddings],
+    batch_size: int,
+) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32]]:
+    """Keys and both embeddings of every pair in the order of the tars; process r of W embeds pairs r, r + W, …"""
     numbers = range(distributed.rank(), shard_set.num_samples(split), distributed.num_processes())
     keys: list[str] = []
-    images: list[NDArray[np.float32]] = []
-    sounds: list[NDArray[np.float32]] = []
+    empty = np.empty((0, model.config.embedding_dim), dtype=np.float32)
+    embeddings = [(empty, empty)]
     for batch in _batches(numbers, batch_size):
         samples = [shard_set.sample(split, number) for number in batch]
-        pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
-        images.append(model.encode_image(torch.from_numpy(pixels).to(device)).float().cpu().numpy())
-        sounds.append(_mean_over_crops(model, samples, crop_starts, device))
+        embeddings.append(embed(samples))
         keys += [sample.key for sample in samples]
-        on_batch(len(samples))
-    empty = np.empty((0, model.config.embedding_dim), dtype=np.float32)
-    parts = distributed.gather_objects((keys, np.concatenate([empty, *images]), np.concatenate([empty, *sounds])))
-    # Process r embedded pairs r, r + W, …: deal them back into the order of the tars.
+    first, second = (np.concatenate(part) for part in zip(*embeddings, strict=True))
+    parts = distributed.gather_objects((keys, first, second))
     order = np.argsort(np.concatenate([np.arange(len(part[0])) * len(parts) + r for r, part in enumerate(parts)]))
     all_keys = [key for part in parts for key in part[0]]
-    return PairEmbeddings(
+    return (
         [all_keys[i] for i in order],
         np.concatenate([part[1] for part in parts])[order],
         np.concatenate([part[2] for part in parts])[order],
     )
 
 
-def _mean_over_crops(
-    model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts, device: torch.device
-) -> NDArray[np.float32]:
+def _mean_over_crops(model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts) -> NDArray[np.float32]:
     starts = [crop_starts(sample) for sample in samples]
     crops = np.stack(
         [
@@ -94,7 +141,7 @@ def _mean_over_crops(
             for start in its_starts
         ]
     )
-    embeddings = model.encode_sound(torch.from_numpy(crops[:, None]).to(device)).float().cpu().numpy()
+    embeddings = model.encode_sound(torch.from_numpy(crops[:, None]).to(model.image_mean.device)).float().cpu().numpy()
     last = np.cumsum([len(its_starts) for its_starts in starts])
     return np.stack([part.mean(0) for part in np.split(embeddings, last[:-1])])
 

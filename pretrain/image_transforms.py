@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import math
 import os
 import random
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 # albumentations asks the network for its newest version on import unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -17,6 +19,7 @@ import cv2
 
 from pretrain.config import DataSettings
 from shards.jpeg_parts import Box
+from shards.reading import StoredSample
 
 CENTRAL_FRACTION = 0.75
 """Side of the view that evaluation sees, as a fraction of the stored image's shorter side."""
@@ -26,7 +29,41 @@ MOST_REDUCTION = 2
 """By how much a crop is reduced while it is rotated; bilinear interpolation would skip pixels beyond."""
 
 
-class RandomImageView:
+class ImageView(abc.ABC):
+    """A random view of an image; which part of it is shown is known before the image is decoded.
+
+    Args:
+        transform: of the part, to the size of the view.
+    """
+
+    def __init__(self, transform: A.Compose) -> None:
+        self._transform = transform
+
+    @abc.abstractmethod
+    def crop(self, height: int, width: int, seed: int) -> Box:
+        """The part of a stored image of this shape that the view shows."""
+
+    def of_crop(self, pixels: NDArray[np.uint8], seed: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """The view of what `crop` chose, (height, width, 3) uint8 → (3, size, size) uint8, which is `out`."""
+        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
+        self._transform.set_random_state(np.random.default_rng((seed, 1)), random.Random(f"{seed}/view"))
+        view = self._transform(image=pixels)["image"]
+        if out is None:
+            out = np.empty((3, *view.shape[:2]), np.uint8)
+        cv2.split(view, list(out))
+        return out
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 → (3, size, size) uint8; `seed` fixes all that is random."""
+        box = self.crop(image.shape[0], image.shape[1], seed)
+        return self.of_crop(image[box.top : box.top + box.height, box.left : box.left + box.width], seed)
+
+    def of_sample(self, sample: StoredSample, seed: int, out: NDArray[np.uint8]) -> None:
+        """Writes the view of a stored pair's image, of which little more than the crop is decoded, into `out`."""
+        self.of_crop(sample.image_part(lambda height, width: self.crop(height, width, seed)), seed, out=out)
+
+
+class RandomImageView(ImageView):
     """The paper's augmentations (SoundingEarth, section IV-A), by albumentations.
 
     A random square crop whose side is a fraction of the stored image's shorter side (the paper's 192-384 px of
@@ -35,36 +72,25 @@ class RandomImageView:
     """
 
     def __init__(self, settings: DataSettings) -> None:
-        self._settings = settings
-        self._transform = A.Compose(
-            [
-                RotatedResize(settings.image_size, settings.rotation_degrees),
-                A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
-                # OpenCV's 8-bit hue counts in steps of 2 degrees.
-                A.HueSaturationValue(settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=1.0),
-            ]
+        super().__init__(
+            A.Compose(
+                [
+                    RotatedResize(settings.image_size, settings.rotation_degrees),
+                    A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
+                    # OpenCV's 8-bit hue counts in steps of 2 degrees.
+                    A.HueSaturationValue(
+                        settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=1.0
+                    ),
+                ]
+            )
         )
+        self._settings = settings
 
-    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        box = self.crop(image.shape[0], image.shape[1], seed)
-        return self.of_crop(image[box.top : box.top + box.height, box.left : box.left + box.width], seed)
-
+    @override
     def crop(self, height: int, width: int, seed: int) -> Box:
-        """The part of a stored image of this shape that the view shows."""
         generator, settings, shorter = random.Random(seed), self._settings, min(height, width)
         side = generator.randint(*(max(1, round(part * shorter)) for part in (settings.crop_min, settings.crop_max)))
         return Box(generator.randint(0, height - side), generator.randint(0, width - side), side, side)
-
-    def of_crop(self, pixels: NDArray[np.uint8], seed: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The view of what `crop` chose, (side, side, 3) uint8 → (3, image_size, image_size) uint8, which is `out`."""
-        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
-        self._transform.set_random_state(np.random.default_rng((seed, 1)), random.Random(f"{seed}/view"))
-        view = self._transform(image=pixels)["image"]
-        if out is None:
-            out = np.empty((3, *view.shape[:2]), np.uint8)
-        cv2.split(view, list(out))
-        return out
 
 
 class RotatedResize(A.ImageOnlyTransform):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from pretrain.checkpoints import RunState, load_newest_checkpoint, save_checkpoi
 from pretrain.embedding_cache import backward_part
 from pretrain.engines import ENGINES
 from pretrain.finite import FiniteCheck
+from pretrain.memory import peak_memory_bytes
 from pretrain.metrics_file import MetricsFile
 from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
@@ -31,6 +33,7 @@ from pretrain.tracking import Tracking
 from pretrain.validation import as_paths
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.writing import write_text_atomically
 
 CONFIG_NAME = "config.yaml"
 SUMMARY_NAME = "summary.json"
@@ -59,11 +62,17 @@ class Loop:
         self.state = RunState()
         self._saved_at = time.monotonic()
         self._loss = float("nan")
+        self._share_of_time = 0.0
 
     @property
     def epoch(self) -> int:
         """Whole epochs trained."""
         return self.state.step // self.task.steps_per_epoch
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps, or all the time, that the settings give have been used."""
+        return self.state.step >= self.total_steps or self._share_of_time >= 1
 
     def run(self) -> dict[str, Any]:
         """Trains to the end, or until validation has not improved for long enough.
@@ -108,23 +117,34 @@ class Loop:
     def _train(self) -> dict[str, Any]:
         started, before = time.monotonic(), self.state.seconds
         stream = self.task.batches(self.state.step, self.total_steps)
-        progress = ProgressLine("training", self.total_steps, enabled=distributed.is_first(), done=self.state.step)
+        progress = ProgressLine("training", self._end(), enabled=distributed.is_first(), done=self._done())
         rate = Rate()
         stopped_early = preempted = False
         self.engine.module.train()
         with progress:
-            while self.state.step < self.total_steps and not stopped_early and not preempted:
+            if self.total_steps == 0 and self.state.best_step is None:
+                self._validate(progress)
+                self._save()
+            while not (self.is_over or stopped_early or preempted):
+                step_started = time.monotonic()
                 loss, outputs = self._step(stream, rate)
                 self.state.step += 1
                 self.state.seconds = before + time.monotonic() - started
+                self.state.training_seconds += time.monotonic() - step_started
+                self._see_clock()
                 rate.items += self.settings.batch_size
                 ends_epoch = self.state.step % self.task.steps_per_epoch == 0
-                if ends_epoch or self.state.step % self.settings.log_every_steps == 0 or self.state.step == 1:
+                if (
+                    ends_epoch
+                    or self.is_over
+                    or self.state.step % self.settings.log_every_steps == 0
+                    or self.state.step == 1
+                ):
                     self._log_step(loss, outputs, rate, progress)
-                progress.advance(1, self._detail(rate))
-                if ends_epoch:
-                    stopped_early = self._end_epoch(progress)
-                preempted = self.state.step < self.total_steps and self.preemption.is_requested(self.state.step)
+                progress.advance(self._done() - progress.done, self._detail(rate))
+                if self.is_over or (ends_epoch and self.epoch % self.settings.validation.every_epochs == 0):
+                    stopped_early = self._validate(progress)
+                preempted = not self.is_over and self.preemption.is_requested(self.state.step)
                 if stopped_early or preempted or self._is_checkpoint_due():
                     self._save()
         self.finite.check()
@@ -135,13 +155,22 @@ class Loop:
         if distributed.is_first():
             restore_model_folder(self.folder)
         self.state = load_newest_checkpoint(self.folder, self.engine.load_state, distributed.print_once)
-        if self.state.step >= self.total_steps:
+        self._see_clock()
+        # A run that was killed after its last checkpoint still has its end to write.
+        is_finished = (self.folder / SUMMARY_NAME).exists()
+        if is_finished and self._share_of_time >= 1:
+            raise UserError(
+                f"max_seconds must be > {self.state.training_seconds:.0f}, which the run in {self.folder} has trained "
+                f"already, got {self.settings.max_seconds:g}; give more --max-seconds to train it further"
+            )
+        if is_finished and self.state.step >= self.total_steps:
             raise UserError(
                 f"epochs must be > {self.epoch}, which the run in {self.folder} has trained already, got "
                 f"{self.settings.epochs}; give a larger --epochs to train it further"
             )
         if distributed.is_first():
             self.metrics.drop_after(self.state.step)
+            (self.folder / SUMMARY_NAME).unlink(missing_ok=True)
         distributed.print_once(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
 
     def _step(self, stream: Iterator[dict[str, Any]], rate: Rate) -> tuple[Tensor, dict[str, Tensor]]:
@@ -172,9 +201,16 @@ class Loop:
                 total_steps=self.total_steps,
                 steps_per_epoch=self.task.steps_per_epoch,
                 settings=settings,
+                share_of_time=self._share_of_time,
             )
         )
+        self.task.after_step(self.engine.whole_weights)
         return total, outputs
+
+    def _see_clock(self) -> None:
+        """Notes how much of the time is over; the processes' clocks differ: the first one's counts."""
+        if self.settings.max_seconds:
+            self._share_of_time = distributed.from_first(self.state.training_seconds / self.settings.max_seconds)
 
     def _loss_of_part(self, batch: dict[str, Tensor], outputs: dict[str, Tensor]) -> Tensor:
         return self.task.loss(outputs, batch) / self.settings.optimizer.accumulation
@@ -183,7 +219,8 @@ class Loop:
         self.finite.check()
         self._loss = loss.item()
         more, sentences = self.task.step_metrics(self.state.step, self._loss, outputs, first_loss=self.state.first_loss)
-        self.state.first_loss = self.state.first_loss or self._loss
+        if self.state.first_loss is None:
+            self.state.first_loss = self._loss
         values: dict[str, Any] = {
             "loss": self._loss,
             "learning_rate": self.engine.learning_rate,
@@ -199,16 +236,21 @@ class Loop:
         self.tracking.log({f"train/{name}": value for name, value in values.items()}, step=self.state.step)
         rate.restart()
 
+    def _end(self) -> int:
+        """What progress is measured in: steps, or seconds where they end the run."""
+        return math.ceil(self.settings.max_seconds) or self.total_steps
+
+    def _done(self) -> int:
+        return min(self._end(), int(self.state.training_seconds)) if self.settings.max_seconds else self.state.step
+
     def _detail(self, rate: Rate) -> str:
         epoch = (self.state.step - 1) // self.task.steps_per_epoch + 1
         return f"epoch {epoch}/{self.settings.epochs} · loss {self._loss:.4f} · {rate.last_per_second:.0f} a second"
 
-    def _end_epoch(self, progress: ProgressLine) -> bool:
-        """Validates where it is due; whether to stop early."""
+    def _validate(self, progress: ProgressLine) -> bool:
+        """Evaluates the module and writes the model if it is the best so far; whether to stop early."""
         self.finite.check()
         settings = self.settings.validation
-        if self.epoch % settings.every_epochs and self.state.step != self.total_steps:
-            return False
         module = self.engine.whole_module()
         try:
             evaluation = self.task.evaluate(module.eval())
@@ -230,7 +272,9 @@ class Loop:
 
     def _report(self, evaluation: Evaluation, progress: ProgressLine) -> None:
         if distributed.is_first():
-            self.metrics.append(step=self.state.step, epoch=self.epoch - 1, split=evaluation.split, **evaluation.scores)
+            self.metrics.append(
+                step=self.state.step, epoch=max(0, self.epoch - 1), split=evaluation.split, **evaluation.scores
+            )
         scores = {name: value for name, value in evaluation.scores.items() if name != "chance"}
         self.tracking.log(as_paths(evaluation.split, scores), step=self.state.step)
         progress.write(f"epoch {self.epoch}: {evaluation.sentence}")
@@ -239,7 +283,7 @@ class Loop:
         settings, step = self.settings.checkpoint, self.state.step
         ends_epochs = step % (self.task.steps_per_epoch * settings.every_epochs) == 0
         ends_steps = settings.every_steps > 0 and step % settings.every_steps == 0
-        if ends_epochs or ends_steps or step == self.total_steps:
+        if ends_epochs or ends_steps or self.is_over:
             return True
         if not settings.every_minutes or (distributed.num_processes() > 1 and step % CHECK_EVERY_STEPS):
             return False
@@ -260,11 +304,12 @@ class Loop:
             "stopped_early": stopped_early,
             "preempted": preempted,
             "device": str(self.accelerator.device),
+            "peak_memory_bytes": max(distributed.gather_objects(peak_memory_bytes(self.accelerator.device))),
             **self._world(),
             **self.task.summary(),
         }
         if distributed.is_first() and not preempted:
-            (self.folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n")
+            write_text_atomically(self.folder / SUMMARY_NAME, json.dumps(summary, indent=1) + "\n")
         # A launcher ends the others when one process ends, and the first may still be saving.
         distributed.barrier()
         return summary

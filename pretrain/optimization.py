@@ -37,15 +37,24 @@ def build_optimizer(
     return build([group for group in groups if group["params"]], lr=settings.learning_rate)
 
 
-def learning_rate_at(step: int, *, total_steps: int, steps_per_epoch: int, settings: OptimizerSettings) -> float:
+def learning_rate_at(
+    step: int, *, total_steps: int, steps_per_epoch: int, settings: OptimizerSettings, share_of_time: float = 0.0
+) -> float:
     """The learning rate of step `step`, from 0: a linear warm-up, then a cosine to `final_fraction`.
 
-    It is a function of the step alone, so a resumed run needs no schedule state.
+    It is a function of its arguments alone, so a resumed run needs no schedule state.
+
+    Args:
+        step: the step to be taken.
+        total_steps: of the run.
+        steps_per_epoch: in which the warm-up is counted.
+        settings: the learning rate, warm-up and end.
+        share_of_time: of a run that ends after a given time, how much of it is over, in [0, 1].
     """
     warmup_steps = min(round(settings.warmup_epochs * steps_per_epoch), total_steps - 1)
     if step < warmup_steps:
         return settings.learning_rate * (step + 1) / (warmup_steps + 1)
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    progress = max((step - warmup_steps) / max(1, total_steps - warmup_steps), share_of_time)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return settings.learning_rate * (settings.final_fraction + (1 - settings.final_fraction) * cosine)
 

@@ -16,6 +16,13 @@ MODEL_FOLDER = "model"
 FORMER_FOLDER = f".{MODEL_FOLDER}.former"
 CARD_NAME = "README.md"
 
+COLUMNS = {
+    "image_to_sound": "image → sound",
+    "sound_to_image": "sound → image",
+    "view_to_view": "view → other view of the image",
+    "chance": "chance",
+}
+
 
 def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
     """Writes `RUN/model/` anew: `config.json`, `model.safetensors`, `README.md`.
@@ -57,7 +64,8 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     Args:
         config: the run's settings.
         manifest: of the shard set trained on.
-        validation: `image_to_sound`, `sound_to_image`, `chance` and `gallery_size` of the released weights.
+        validation: scores of the released weights: `image_to_sound` and `sound_to_image` or, where the method
+            learns from images alone, `view_to_view`; `chance`; `gallery_size`.
         step: steps trained.
         epoch: epochs trained.
     """
@@ -100,28 +108,42 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 | data | source `{manifest.source}`: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
 | sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft} |
 | split | by {manifest.build.get("split_by", "unknown")} |
-| method | {config.method}, loss `{config.loss.name}`, margin {config.loss.margin:g} |
+| method | {_method(config)} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
 {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
 | normalisation layers | {model.norm} |
 
 ## Limits
 
-Embeddings mean something only for images and spectrograms prepared as `config.json` says. The weights reflect where
-and when the sounds of their source were recorded, which is uneven over the world. Check the licences of the source's
-recordings and images before passing the weights on.
+{_limits(validation)}Embeddings mean something only for images and spectrograms prepared as `config.json` says.
+The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
+the licences of the source's recordings and images before passing the weights on.
 """
 
 
+def _method(config: Config) -> str:
+    if config.method != "audiovisual":
+        return f"{config.method}, on the images alone"
+    margin = f", margin {config.loss.margin:g}" if "triplet" in config.loss.name else ""
+    return f"{config.method}, loss `{config.loss.name}`{margin}"
+
+
+def _limits(validation: dict[str, Any]) -> str:
+    if "image_to_sound" in validation:
+        return ""
+    return "The sound tower was not trained and is as it was initialised: images and sounds can't be compared. "
+
+
 def _results_table(validation: dict[str, Any]) -> str:
-    rows = ["| | image → sound | sound → image | chance |", "|---|---|---|---|"]
+    parts = {part: label for part, label in COLUMNS.items() if part in validation}
+    rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
     for name, label in (
         ("recall_at_1", "recall@1"),
         ("recall_at_10", "recall@10"),
         ("recall_at_100", "recall@100"),
         ("median_rank", "median rank"),
     ):
-        values = [validation[part][name] for part in ("image_to_sound", "sound_to_image", "chance")]
+        values = [validation[part][name] for part in parts]
         cells = ("–" if value is None else f"{value:.3f}" if "recall" in name else f"{value:.1f}" for value in values)
         rows.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(rows)

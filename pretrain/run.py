@@ -38,10 +38,11 @@ def main() -> None:
     if summary["preempted"]:
         print_once(f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}")
     else:
+        error = summary["best_error"]
+        kept = "of the last step" if error is None else f"of step {summary['best_step']}, mean rank {error:.1f}"
         print_once(
-            f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s, best mean rank "
-            f"{summary['best_error']:.1f} after step {summary['best_step']}; the run is in {config.out}, "
-            f"its model in {config.out / 'model'}"
+            f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s; the run is in {config.out}, its model, "
+            f"{kept}, in {config.out / 'model'}"
         )
     leave()
     if summary["preempted"]:

@@ -76,6 +76,9 @@ class RunSettings:
     """The run folder to write; it must not hold a run yet."""
     epochs: int = 40
     """Times that the training split is gone through."""
+    max_seconds: float = 0.0
+    """Train for at most so many seconds, validations and checkpoints not counted; the learning rate ends its cosine
+    with them. 0: no limit."""
     batch_size: int = 64
     """The global batch: items a step over all processes and accumulation steps."""
     seed: int = 0
@@ -96,25 +99,37 @@ class RunSettings:
 
 
 CHANGEABLE_ON_RESUME = frozenset(
-    {"epochs", "threads", "tracker", "log_every_steps", "timeout_minutes"}
+    {"epochs", "max_seconds", "threads", "tracker", "log_every_steps", "timeout_minutes"}
     | {"checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep"}
 )
 """Settings that a resumed run may change; the number of processes is the launcher's."""
 
 
-def check_run_settings(settings: RunSettings) -> None:
+def check_run_settings(settings: RunSettings, least_epochs: int = 1) -> None:
     """Checks every rule on these settings that can be known before data is opened.
+
+    Args:
+        settings: of any run.
+        least_epochs: 0 where weights as they were initialised are of use.
 
     Raises:
         UserError: names the setting, its value and its rule.
     """
     for name in (
-        *("epochs", "log_every_steps", "optimizer.accumulation", "checkpoint.keep"),
+        *("log_every_steps", "optimizer.accumulation", "checkpoint.keep"),
         *("validation.every_epochs", "checkpoint.every_epochs"),
     ):
         require(settings, name, lambda value: value >= 1, ">= 1")
+    require(settings, "epochs", lambda value: value >= least_epochs, f">= {least_epochs}")
     for name in (
-        *("seed", "threads", "validation.patience_epochs", "checkpoint.every_steps", "checkpoint.every_minutes"),
+        *(
+            "seed",
+            "threads",
+            "max_seconds",
+            "validation.patience_epochs",
+            "checkpoint.every_steps",
+            "checkpoint.every_minutes",
+        ),
         *("optimizer.weight_decay", "optimizer.warmup_epochs", "optimizer.max_gradient_norm", "optimizer.chunk_size"),
     ):
         require(settings, name, lambda value: value >= 0, ">= 0")

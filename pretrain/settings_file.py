@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,3 +96,30 @@ def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str])
                 f"{name} is {before[name]} in the run that is resumed and can't become {value}; "
                 f"with --resume only these may change: {allowed}"
             )
+
+
+def with_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """A copy of settings in which those of some dotted names have new values, their types checked.
+
+    Args:
+        settings: a dataclass of values and of dataclasses.
+        changes: new values by dotted name, such as {"loss.name": "contrastive"}.
+
+    Raises:
+        UserError: an unknown name (with the nearest known one), or a wrong type.
+    """
+    kind, known = type(settings), flatten(settings)
+    record = TypeAdapter(kind).dump_python(settings, mode="json")
+    for name, value in changes.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UserError(f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        *groups, last = name.split(".")
+        place = record
+        for group in groups:
+            place = place[group]
+        place[last] = value
+    try:
+        return TypeAdapter(kind).validate_python(record)
+    except ValidationError as error:
+        raise UserError(_first_fault(kind, error)) from error

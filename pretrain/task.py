@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from pretrain.optimization import build_optimizer
 from pretrain.run_settings import RunSettings
+
+WholeWeights = Callable[[], AbstractContextManager[Any]]
+"""Within it every weight of the module is whole on every process; it may be read, and changed alike on all of them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Task(abc.ABC):
         It is over the global batch and the same on every process, which the functions of `pretrain.distributed`
         see to; the gradients of the processes are averaged.
         """
+
+    def after_step(self, whole_weights: WholeWeights) -> None:  # noqa: B027  # most tasks have nothing to do
+        """Called when the weights have been moved, before the next batch."""
 
     def observe_batch(self, batch: Mapping[str, Any]) -> None:  # noqa: B027  # most tasks have nothing to see
         """Sees each batch as it comes from the loader."""

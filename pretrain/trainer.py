@@ -25,8 +25,8 @@ from pretrain.methods import METHODS
 from pretrain.methods.interface import Method
 from pretrain.release import CARD_NAME, MODEL_FOLDER, model_card, write_model_folder
 from pretrain.skipped_shards import SkippedShards
-from pretrain.task import Evaluation, Task
-from pretrain.validation import VALIDATION_SPLIT, validate
+from pretrain.task import Evaluation, Task, WholeWeights
+from pretrain.validation import VALIDATION_SPLIT
 from shards.errors import UserError
 
 
@@ -90,6 +90,7 @@ class PreTraining(Task):
             rank=distributed.rank(),
             first_step=first_step,
             last_step=last_step,
+            views=self.module.views,
         )
         workers = self.settings.data.workers
         return iter(training_loader(batches, workers=workers, pin_memory=self.device.type == "cuda"))
@@ -97,7 +98,15 @@ class PreTraining(Task):
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         """The method's loss of the embeddings of all processes."""
-        return self.module.loss({name: distributed.gather_with_gradient(rows) for name, rows in outputs.items()})
+        inputs = {name: distributed.gather_with_gradient(batch[name]) for name in self.module.loss_inputs}
+        return self.module.loss(
+            {name: distributed.gather_with_gradient(rows) for name, rows in outputs.items()}, inputs
+        )
+
+    @override
+    def after_step(self, whole_weights: WholeWeights) -> None:
+        """What the method does between steps."""
+        self.module.after_step(whole_weights)
 
     @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
@@ -124,16 +133,9 @@ class PreTraining(Task):
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:
-        """Ranks the validation split."""
+        """The method's own validation."""
         assert isinstance(module, Method)
-        settings = self.settings
-        scores = validate(module.towers, self.shard_set, precision=settings.precision, crops=settings.validation.crops)
-        there, back, chance = scores["image_to_sound"], scores["sound_to_image"], scores["chance"]
-        sentence = (
-            f"median rank {there['median_rank']:.1f} image→sound, {back['median_rank']:.1f} sound→image "
-            f"(chance {chance['median_rank']:.1f} of {scores['gallery_size']})"
-        )
-        return Evaluation(VALIDATION_SPLIT, scores, scores["mean_rank"], sentence)
+        return module.validate(self.shard_set, self.settings)
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:

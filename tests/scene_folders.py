@@ -16,8 +16,8 @@ from downstream.benchmarks.folder import FOLDER
 from downstream.protocols import PROTOCOLS
 from downstream.settings import DownstreamSettings
 from downstream.tasks.scene_job import SceneJob
-from downstream.weights import Trunk
 from pretrain.preemption import PreemptionWatch
+from pretrain.trunk_weights import Trunk
 
 COLOURS = {"field": (60, 200, 60), "roof": (60, 60, 200), "water": (200, 90, 30)}
 """Blue, green and red, as OpenCV writes them."""

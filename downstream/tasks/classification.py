@@ -21,10 +21,10 @@ from downstream.scores import classification_scores
 from downstream.settings import DownstreamSettings
 from downstream.splits import Split
 from downstream.tasks.classifier_files import write_classifier
-from downstream.weights import Trunk
 from pretrain import distributed
 from pretrain.batches import BatchLayout, training_loader
 from pretrain.task import Evaluation, Task
+from pretrain.trunk_weights import Trunk
 
 
 class SceneRecognition(Task):

@@ -20,11 +20,11 @@ from downstream.results import Results, write_predictions
 from downstream.settings import DownstreamSettings
 from downstream.tasks.segmentation import LandCoverMapping
 from downstream.tiled_inference import MULTIPLE
-from downstream.weights import Trunk, load_trunk
 from pretrain import distributed
 from pretrain.loop import Loop
 from pretrain.metrics_file import MetricsFile
 from pretrain.preemption import PreemptionWatch
+from pretrain.trunk_weights import Trunk, load_trunk
 from shards.errors import UserError
 
 PICTURES_FOLDER = "tiles"

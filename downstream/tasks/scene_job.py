@@ -14,9 +14,9 @@ from downstream.benchmarks.scene_benchmark import SceneBenchmark, SceneData
 from downstream.scene_images import check_images
 from downstream.settings import DownstreamSettings, HeadOn
 from downstream.splits import Split
-from downstream.weights import Trunk, load_trunk
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
+from pretrain.trunk_weights import Trunk, load_trunk
 from shards.errors import RejectedPair, UserError
 from shards.imagery import load_image
 

@@ -22,10 +22,10 @@ from downstream.landcover_patches import PatchBatches, PatchIndex
 from downstream.landcover_scores import landcover_scores
 from downstream.landcover_tiles import UNKNOWN, SurveyedTile
 from downstream.settings import DownstreamSettings
-from downstream.weights import Trunk
 from pretrain import distributed
 from pretrain.batches import BatchLayout, training_loader
 from pretrain.task import Evaluation, Task
+from pretrain.trunk_weights import Trunk
 from shards.errors import UserError
 
 MODEL_FOLDER = "model"

@@ -30,6 +30,11 @@ def resnet50(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
     return _trunk(torchvision.models.resnet50, in_channels, norm)
 
 
+def resnet101(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+    """ResNet-101: 2048 features."""
+    return _trunk(torchvision.models.resnet101, in_channels, norm)
+
+
 def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(GROUPS, channels)
 

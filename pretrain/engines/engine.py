@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,13 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def update(self, learning_rate: float) -> None:
         """Takes the step: clips the gradients where it is set, moves the weights, clears the gradients."""
+
+    def whole_weights(self) -> AbstractContextManager[Any]:
+        """Within it every weight of the module is whole on every process.
+
+        It may be read there, and changed alike on every process where the optimiser does not move it.
+        """
+        return nullcontext()
 
     @property
     @abc.abstractmethod

@@ -76,6 +76,14 @@ class ZeroEngine(Engine):
         set_learning_rate(self.engine.optimizer, learning_rate)
         self.engine.step()
 
+    @override
+    def whole_weights(self) -> AbstractContextManager[Any]:
+        if self.zero_stage < 3:
+            return nullcontext()
+        from deepspeed.runtime.zero import GatheredParameters
+
+        return GatheredParameters(list(self.module.parameters()), modifier_rank=0)
+
     @property
     @override
     def learning_rate(self) -> float:

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain.losses.batch_triplet import check_pairs
-from pretrain.losses.similarity_tiles import cross_entropy_of_similarities, sigmoid_cross_entropy_of_similarities
+from pretrain.losses.no_negatives import NoNegatives
+from pretrain.losses.past_pairs import PastPairs
+from pretrain.losses.similarity_tiles import (
+    Excluded,
+    PastEmbeddings,
+    cross_entropy_of_similarities,
+    sigmoid_cross_entropy_of_similarities,
+)
 
 LEAST_TEMPERATURE = 0.01
 """CLIP's bound (Radford et al., ICML 2021, section 2.5): logits never grow more than a hundredfold."""
@@ -24,6 +31,9 @@ def contrastive_loss(
     sound_embeddings: Tensor,
     temperature: float | Tensor = 0.2,
     direction: str = "image_to_sound",
+    *,
+    past: PastEmbeddings | None = None,
+    excluded: Excluded | None = None,
 ) -> Tensor:
     """Cross-entropy of each pair among all mismatches, on cosine similarities over a temperature (InfoNCE).
 
@@ -37,6 +47,8 @@ def contrastive_loss(
         sound_embeddings: (n, d).
         temperature: > 0.
         direction: "image_to_sound" or "both".
+        past: images and sounds of past batches, (k, d) each, that are mismatches too.
+        excluded: says which pairs are no mismatches of which (see `pretrain.losses.similarity_tiles`).
 
     Returns:
         The loss, a scalar ≥ 0; log n where all embeddings coincide.
@@ -53,7 +65,16 @@ def contrastive_loss(
     with torch.autocast(image_embeddings.device.type, enabled=False):
         images, sounds = _on_sphere(image_embeddings), _on_sphere(sound_embeddings)
         scale = 1 / torch.as_tensor(temperature, dtype=images.dtype, device=images.device)
-        return cross_entropy_of_similarities(images, sounds, scale, image_to_sound=there, sound_to_image=back)
+        past_on_sphere = None if past is None else (_on_sphere(past[0]), _on_sphere(past[1]))
+        return cross_entropy_of_similarities(
+            images,
+            sounds,
+            scale,
+            image_to_sound=there,
+            sound_to_image=back,
+            past=past_on_sphere,
+            excluded=excluded,
+        )
 
 
 def sigmoid_loss(image_embeddings: Tensor, sound_embeddings: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -103,6 +124,9 @@ class SymmetricContrastiveLoss(nn.Module):
 
     Args:
         temperature: where it begins, between the bounds.
+        queue_size: so many pairs of past batches are mismatches too, but for the pair itself.
+        negatives_from_km: pairs nearer to each other are no mismatches; 0: all are.
+        embedding_dim: of the embeddings, for the queue.
 
     Raises:
         ValueError: a temperature that is not between the bounds.
@@ -110,7 +134,14 @@ class SymmetricContrastiveLoss(nn.Module):
 
     on_sphere = True
 
-    def __init__(self, temperature: float = 0.2) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.2,
+        *,
+        queue_size: int = 0,
+        negatives_from_km: float = 0.0,
+        embedding_dim: int = 128,
+    ) -> None:
         super().__init__()
         if not LEAST_TEMPERATURE < temperature < GREATEST_TEMPERATURE:
             raise ValueError(
@@ -118,15 +149,47 @@ class SymmetricContrastiveLoss(nn.Module):
             )
         share = (math.log(temperature) - _LEAST) / (_GREATEST - _LEAST)
         self.raw_temperature = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+        self.negatives_from_km = negatives_from_km
+        self.queue = PastPairs(queue_size, embedding_dim) if queue_size else None
+        self.inputs = (*(("identity",) if queue_size else ()), *(("place",) if negatives_from_km else ()))
 
     @property
     def temperature(self) -> Tensor:
         """The temperature, scalar: its logarithm is a sigmoid between the bounds, where it is never stuck."""
         return (_LEAST + (_GREATEST - _LEAST) * torch.sigmoid(self.raw_temperature)).exp()
 
-    def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
-        """The loss of a batch; see `contrastive_loss`."""
-        return contrastive_loss(image_embeddings, sound_embeddings, self.temperature, "both")
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        sound_embeddings: Tensor,
+        identity: Tensor | None = None,
+        place: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch, which is then queued.
+
+        Args:
+            image_embeddings: (n, d), see `contrastive_loss`.
+            sound_embeddings: (n, d).
+            identity: (n,) int64, the same for the same pair; asked for with a queue.
+            place: (n, 3) points of the unit sphere; asked for with `negatives_from_km`.
+        """
+        queue = self.queue
+        if queue is None:
+            excluded = None if place is None else NoNegatives(None, place, self.negatives_from_km, None)
+            return contrastive_loss(image_embeddings, sound_embeddings, self.temperature, "both", excluded=excluded)
+        assert identity is not None
+        excluded = NoNegatives(
+            torch.cat([identity, queue.identities]),
+            None if place is None else torch.cat([place, queue.places]),
+            self.negatives_from_km,
+            torch.cat([torch.ones_like(identity, dtype=torch.bool), queue.is_filled]),
+        )
+        past = (queue.images, queue.sounds)
+        loss = contrastive_loss(
+            image_embeddings, sound_embeddings, self.temperature, "both", past=past, excluded=excluded
+        )
+        queue.add(image_embeddings, sound_embeddings, identity, place)
+        return loss
 
 
 class SigmoidLoss(nn.Module):

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.losses.batch_triplet import check_pairs
-
-_ODD_MULTIPLIERS = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
-"""Of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), as signed 64-bit integers."""
+from pretrain.losses.hashed_numbers import hashed_numbers
 
 
 def random_others(n: int, draw: Tensor) -> Tensor:
@@ -23,13 +21,7 @@ def random_others(n: int, draw: Tensor) -> Tensor:
     Returns:
         (n,) int64 in [0, n); entry i is not i.
     """
-    numbers = torch.arange(n, device=draw.device)
-    mixed = draw * n + numbers + 1
-    for shift, multiplier in zip((30, 27, 31), _ODD_MULTIPLIERS, strict=True):
-        mixed = mixed * multiplier
-        # A logical shift: an arithmetic one would copy the sign.
-        mixed = mixed ^ ((mixed >> shift) & ((1 << (64 - shift)) - 1))
-    return (numbers + 1 + mixed.remainder(n - 1)) % n
+    return (torch.arange(1, n + 1, device=draw.device) + hashed_numbers(n, draw).remainder(n - 1)) % n
 
 
 def naive_triplet_loss(

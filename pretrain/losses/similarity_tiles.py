@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,13 +12,27 @@ from torch.nn import functional as F
 TILE = 1024
 """Rows and columns of a tile."""
 
+PastEmbeddings = tuple[Tensor, Tensor]
+"""Embeddings of images and sounds of past batches, (k, d) each."""
+Excluded = Callable[[slice, slice], Tensor]
+"""From pairs of the batch, as a range of [0, n), and pairs of the batch and the past, as a range of [0, n + k), to
+(rows, columns) bool: which of the latter are no mismatches of which of the former. Never a pair of itself."""
+
 
 def cross_entropy_of_similarities(
-    images: Tensor, sounds: Tensor, scale: Tensor, *, image_to_sound: float, sound_to_image: float
+    images: Tensor,
+    sounds: Tensor,
+    scale: Tensor,
+    *,
+    image_to_sound: float,
+    sound_to_image: float,
+    past: PastEmbeddings | None = None,
+    excluded: Excluded | None = None,
 ) -> Tensor:
     """Cross-entropy of each pair among the mismatches of its row and of its column.
 
-    With S_ij = scale · x_i·y_j it is a · mean_i(log Σ_j exp S_ij − S_ii) + b · mean_j(log Σ_i exp S_ij − S_jj).
+    With S_ij = scale · x_i·y_j it is a · mean_i(log Σ_j exp S_ij − S_ii) + b · mean_j(log Σ_i exp S_ij − S_jj), where
+    the sums are over the batch and over past pairs, without the excluded.
 
     Args:
         images: (n, d), the x.
@@ -26,11 +40,17 @@ def cross_entropy_of_similarities(
         scale: scalar.
         image_to_sound: a, the weight of the rows.
         sound_to_image: b, the weight of the columns.
+        past: images and sounds, (k, d) each, that are mismatches of all; they are constants.
+        excluded: says which pairs are no mismatches of which.
 
     Returns:
-        A scalar. It can be differentiated once, in all three tensors.
+        A scalar. It can be differentiated once, in images, sounds and scale.
     """
-    result: Tensor = _CrossEntropy.apply(images, sounds, scale, image_to_sound, sound_to_image)
+    nothing = images.new_empty((0, images.shape[1]))
+    past_images, past_sounds = past if past is not None else (nothing, nothing)
+    result: Tensor = _CrossEntropy.apply(
+        images, sounds, scale, past_images.detach(), past_sounds.detach(), excluded, image_to_sound, sound_to_image
+    )
     return result
 
 
@@ -52,10 +72,10 @@ def sigmoid_cross_entropy_of_similarities(images: Tensor, sounds: Tensor, scale:
     return result
 
 
-def _tiles(n: int) -> Iterator[tuple[slice, slice]]:
-    for row in range(0, n, TILE):
-        for column in range(0, n, TILE):
-            yield slice(row, row + TILE), slice(column, column + TILE)
+def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    for row in range(0, rows, TILE):
+        for column in range(0, columns, TILE):
+            yield slice(row, min(row + TILE, rows)), slice(column, min(column + TILE, columns))
 
 
 def _once(ctx: Any) -> tuple[Tensor, ...]:
@@ -70,25 +90,54 @@ class _CrossEntropy(torch.autograd.Function):
     """One pass for the sums of exponentials, one for the gradients, which are kept: 2 · n · d numbers."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, sounds: Tensor, scale: Tensor, by_row: float, by_column: float) -> Tensor:
-        n = len(images)
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        sounds: Tensor,
+        scale: Tensor,
+        past_images: Tensor,
+        past_sounds: Tensor,
+        excluded: Excluded | None,
+        by_row: float,
+        by_column: float,
+    ) -> Tensor:
+        n, k = len(images), len(past_images)
+
+        def similarities(products: Tensor, r: slice, c: slice) -> Tensor:
+            scaled = scale * products
+            return scaled if excluded is None else scaled.masked_fill_(excluded(r, c), -torch.inf)
+
         rows, columns = images.new_full((n,), -torch.inf), images.new_full((n,), -torch.inf)
-        for r, c in _tiles(n):
-            similarities = scale * images[r] @ sounds[c].T
-            rows[r] = torch.logaddexp(rows[r], similarities.logsumexp(1))
-            columns[c] = torch.logaddexp(columns[c], similarities.logsumexp(0))
+        for r, c in _tiles(n, n):
+            tile = similarities(images[r] @ sounds[c].T, r, c)
+            rows[r] = torch.logaddexp(rows[r], tile.logsumexp(1))
+            columns[c] = torch.logaddexp(columns[c], tile.logsumexp(0))
+        for r, c in _tiles(n, k):
+            after = slice(n + c.start, n + c.stop)
+            rows[r] = torch.logaddexp(rows[r], similarities(images[r] @ past_sounds[c].T, r, after).logsumexp(1))
+            columns[r] = torch.logaddexp(columns[r], similarities(sounds[r] @ past_images[c].T, r, after).logsumexp(1))
         true = (images * sounds).sum(1)
         total = by_row * (rows - scale * true).mean() + by_column * (columns - scale * true).mean()
 
         image_gradients, sound_gradients = torch.zeros_like(images), torch.zeros_like(sounds)
         scale_gradient = torch.zeros_like(scale)
-        for r, c in _tiles(n):
+        for r, c in _tiles(n, n):
             products = images[r] @ sounds[c].T
-            weights = by_row * (scale * products - rows[r, None]).exp()
-            weights += by_column * (scale * products - columns[None, c]).exp()
+            tile = similarities(products, r, c)
+            weights = by_row * (tile - rows[r, None]).exp() + by_column * (tile - columns[None, c]).exp()
             image_gradients[r] += weights @ sounds[c]
             sound_gradients[c] += weights.T @ images[r]
             scale_gradient += (weights * products).sum()
+        for r, c in _tiles(n, k):
+            after = slice(n + c.start, n + c.stop)
+            for queries, gradients, others, sums, weight in (
+                (images, image_gradients, past_sounds, rows, by_row),
+                (sounds, sound_gradients, past_images, columns, by_column),
+            ):
+                products = queries[r] @ others[c].T
+                weights = weight * (similarities(products, r, after) - sums[r, None]).exp()
+                gradients[r] += weights @ others[c]
+                scale_gradient += (weights * products).sum()
         both = by_row + by_column
         image_gradients, sound_gradients = image_gradients - both * sounds, sound_gradients - both * images
         scale_gradient = (scale_gradient - both * true.sum()) / n
@@ -97,8 +146,8 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        image_gradients, sound_gradients, scale_gradient = _once(ctx)
-        return outer * image_gradients, outer * sound_gradients, outer * scale_gradient, None, None
+        gradients = (outer * gradient for gradient in _once(ctx))
+        return (*gradients, None, None, None, None, None)
 
 
 class _SigmoidCrossEntropy(torch.autograd.Function):
@@ -109,7 +158,7 @@ class _SigmoidCrossEntropy(torch.autograd.Function):
         n = len(images)
         total, scale_gradient, bias_gradient = (images.new_zeros(()) for _ in range(3))
         image_gradients, sound_gradients = torch.zeros_like(images), torch.zeros_like(sounds)
-        for r, c in _tiles(n):
+        for r, c in _tiles(n, n):
             products = images[r] @ sounds[c].T
             signs = -torch.ones_like(products)
             if r == c:

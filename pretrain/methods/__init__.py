@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from pretrain.config import Config
 from pretrain.methods.audiovisual import Audiovisual
+from pretrain.methods.image_contrastive import ImageContrastive
 from pretrain.methods.interface import Method
+from pretrain.methods.moco import Moco
+from pretrain.methods.simclr import Simclr
+from pretrain.methods.tile2vec import Tile2vec
 from shards.manifest import Manifest
 
-METHODS: dict[str, Callable[[Config, Manifest], Method]] = {"audiovisual": Audiovisual.from_config}
+METHODS: dict[str, Callable[[Config, Manifest], Method]] = {
+    "audiovisual": Audiovisual.from_config,
+    "image-contrastive": ImageContrastive.from_config,
+    "moco": Moco.from_config,
+    "simclr": Simclr.from_config,
+    "tile2vec": Tile2vec.from_config,
+}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
+from typing_extensions import override
 
 from pretrain.config import Config
 from pretrain.losses import LOSSES
 from pretrain.methods.interface import Method
-from pretrain.model import TwoTower, TwoTowerConfig
+from pretrain.model import TwoTower
+from pretrain.task import Evaluation
+from pretrain.towers import build_towers
+from pretrain.validation import validate_retrieval
+from pretrain.views import ADDITIONS, ImageAndSound, Views
 from shards.manifest import Manifest
+from shards.reading import ShardSet
 
 
 class Audiovisual(Method):
@@ -16,42 +24,50 @@ class Audiovisual(Method):
 
     Args:
         towers: the two towers.
-        pair_loss: a module from (n, d) image and (n, d) sound embeddings to a scalar.
+        pair_loss: a module from (n, d) image and (n, d) sound embeddings to a scalar; the entries of the batch that
+            its `inputs` names come after them.
+        views: what is taken of a pair.
     """
 
-    def __init__(self, towers: TwoTower, pair_loss: nn.Module) -> None:
+    def __init__(self, towers: TwoTower, pair_loss: nn.Module, views: Views) -> None:
         super().__init__()
         self.towers = towers
         self.pair_loss = pair_loss
+        self.views = views
+        self.loss_inputs = getattr(pair_loss, "inputs", ())
 
     @classmethod
     def from_config(cls, config: Config, manifest: Manifest) -> Audiovisual:
         """The method as set, with towers for the spectrograms of the shard set."""
-        pair_loss = LOSSES[config.loss.name](config.loss)
-        towers = TwoTower(
-            TwoTowerConfig(
-                image_encoder=config.model.image_encoder,
-                sound_encoder=config.model.sound_encoder,
-                embedding_dim=config.model.embedding_dim,
-                norm=config.model.norm,
-                on_sphere=bool(pair_loss.on_sphere),
-                image_size=config.data.image_size,
-                num_frames=config.data.num_frames,
-                sound_pooling=config.model.sound_pooling,
-                spectrogram_mean=manifest.statistics["spectrogram_mean"],
-                spectrogram_std=manifest.statistics["spectrogram_std"],
-                spectrogram=manifest.spectrogram,
-            )
-        )
-        return cls(towers, pair_loss)
+        pair_loss = LOSSES[config.loss.name](config.loss, config.model.embedding_dim)
+        towers = build_towers(config, manifest, on_sphere=bool(pair_loss.on_sphere))
+        views: Views = ImageAndSound(config.data)
+        for name in getattr(pair_loss, "inputs", ()):
+            views = ADDITIONS[name](views)
+        return cls(towers, pair_loss, views)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    @override
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Embeds a batch's "image" (n, 3, s, s) uint8 and "sound" (n, 1, 128, t) uint8."""
         return {
             "image": self.towers.encode_image(batch["image"]),
             "sound": self.towers.encode_sound(batch["sound"]),
         }
 
-    def loss(self, embeddings: dict[str, Tensor]) -> Tensor:
+    @override
+    def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
         """The pair loss of the global batch."""
-        return self.pair_loss(embeddings["image"], embeddings["sound"])
+        loss: Tensor = self.pair_loss(embeddings["image"], embeddings["sound"], **inputs)
+        return loss
+
+    @override
+    def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
+        """Ranks the validation split; the model with the smallest mean rank is kept."""
+        crops = config.validation.crops
+        scores = validate_retrieval(self.towers, shard_set, precision=config.precision, crops=crops)
+        there, back, chance = scores["image_to_sound"], scores["sound_to_image"], scores["chance"]
+        sentence = (
+            f"median rank {there['median_rank']:.1f} image→sound, {back['median_rank']:.1f} sound→image "
+            f"(chance {chance['median_rank']:.1f} of {scores['gallery_size']})"
+        )
+        return Evaluation("val", scores, scores["mean_rank"], sentence)

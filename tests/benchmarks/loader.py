@@ -24,10 +24,11 @@ from benchmarks.measuring import alone, fastest
 from benchmarks.results import Figure, Row, Target
 
 from pretrain.audio_transforms import random_crop_start
-from pretrain.batches import BatchLayout, TrainingBatches, sample_seed, training_loader
+from pretrain.batches import BatchLayout, TrainingBatches, training_loader
 from pretrain.config import Config
 from pretrain.image_transforms import RandomImageView
 from pretrain.presets import PRESETS
+from pretrain.seeds import sample_seed
 from shards.jpeg_parts import decode_part, image_shape
 from shards.reading import ShardSet
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from pretrain.distributed import gather_objects, gather_with_gradient, num_processes, rank
+from pretrain.distributed import gather_objects, gather_with_gradient, num_processes, own_rows, rank
 from pretrain.losses.batch_triplet import batch_triplet_loss
 
 PAIRS, DIM, FEATURES = 12, 5, 7
@@ -39,6 +39,10 @@ def one_of_two(process: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=process, world_size=2)
     assert (num_processes(), rank()) == (2, process)
     assert gather_objects(f"from {process}") == ["from 0", "from 1"]
+    pixels = torch.full((2, 3), 7 + process, dtype=torch.uint8)
+    gathered = gather_with_gradient(pixels)
+    assert gathered.tolist() == [[7] * 3] * 2 + [[8] * 3] * 2
+    assert torch.equal(own_rows(gathered), pixels)
     half = PAIRS // 2
     loss, by_weights, by_images = loss_and_gradients(process * half, (process + 1) * half)
     dist.all_reduce(by_weights)  # data-parallel training averages gradients
@@ -59,4 +63,5 @@ def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path: Path) -> None
 def test_one_process_gathers_itself() -> None:
     rows = torch.randn(3, 2, requires_grad=True)
     assert gather_with_gradient(rows) is rows
+    assert torch.equal(own_rows(rows), rows)
     assert gather_objects(7) == [7]

@@ -95,10 +95,17 @@ def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shard
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"batch-triplet"}))
-def test_every_loss_sees_the_global_batch(loss: str, tiny_shards: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *([name] for name in sorted(set(LOSSES) - {"batch-triplet"})),
+        ["symmetric-contrastive", "--loss.queue-size", "20", "--loss.negatives-from-km", "300"],
+    ],
+    ids=" ".join,
+)
+def test_every_loss_sees_the_global_batch(loss: list[str], tiny_shards: Path, tmp_path: Path) -> None:
     # 2 processes in chunks of 3 of their 8 pairs; some of these losses have weights of their own.
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--loss.name", loss]
+    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--loss.name", *loss]
     one, two = tmp_path / "one", tmp_path / "two"
     for command in (
         torchrun(1, *words, "--epochs", "1", "--out", one),

@@ -153,7 +153,7 @@ import torch
 from downstream.benchmarks.deepglobe import DEEPGLOBE
 from downstream.deeplab import DeepLab
 from downstream.landcover_maps import map_tiles
-from downstream.weights import load_trunk
+from pretrain.trunk_weights import load_trunk
 
 torch.set_num_threads(1)
 module = DeepLab(load_trunk("random", backbone="resnet50"), 6).eval()

@@ -10,9 +10,9 @@ from commands import python, run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from downstream.weights import load_trunk
 from pretrain.authors_checkpoint import convert_authors_checkpoint
 from pretrain.model import TwoTower, find_model_folder
+from pretrain.trunk_weights import load_trunk
 from shards.errors import UserError
 from shards.sources.soundingearth import SoundingEarthSource
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.audio_transforms import random_crop_start
-from pretrain.batches import BatchLayout, TrainingBatches, sample_seed, training_loader
+from pretrain.batches import BatchLayout, TrainingBatches, training_loader
 from pretrain.config import Config, DataSettings
 from pretrain.image_transforms import RandomImageView
+from pretrain.seeds import sample_seed
 from shards.errors import UserError
 from shards.jpeg_parts import Box
 from shards.reading import ShardSet, StoredSample

@@ -15,8 +15,8 @@ from downstream.class_activation import chosen_items, class_activations, overlay
 from downstream.heads import SceneClassifier
 from downstream.pictures import worst_mistakes, write_pictures
 from downstream.scene_images import WholeImage
-from downstream.weights import Trunk
 from pretrain.encoders import ENCODERS
+from pretrain.trunk_weights import Trunk
 
 CLASSES = ["beach", "forest", "town"]
 

@@ -48,7 +48,11 @@ def test_a_file_with_a_fault_is_refused_by_name(text: str, message: str, tmp_pat
     ("config", "message"),
     [
         (Config(loss=LossSettings(margin=-1.0)), r"loss\.margin must be > 0, got -1\.0"),
-        (Config(epochs=0), "epochs must be >= 1, got 0"),
+        (
+            replace(Config(), model=replace(Config().model, image_init="nowhere")),
+            r"model\.image_init must be random, imagenet, or a run folder, .* that is there, got nowhere",
+        ),
+        (Config(epochs=-1), "epochs must be >= 0, got -1"),
         (Config(batch_size=1), "batch_size must be >= 2"),
         (replace(Config(), data=replace(Config().data, crop_min=0.9)), r"data\.crop_min must be in \(0, data.crop_max"),
         (replace(Config(), data=replace(Config().data, num_frames=200)), r"data\.num_frames must be in \[32, 128\]"),

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from downstream.deeplab import DeepLab
 from downstream.landcover_tiles import UNKNOWN
 from downstream.tasks.segmentation import LandCoverMapping, check_patches_at_once, pixel_cross_entropy
-from downstream.weights import Trunk, load_trunk
 from pretrain.encoders import ENCODERS
 from pretrain.task import Evaluation
+from pretrain.trunk_weights import Trunk, load_trunk
 from shards.errors import UserError
 
 

@@ -53,3 +53,17 @@ def test_learning_rates_are_scaled_by_name() -> None:
     assert [rate[id(p)] for p in model.parameters()] == pytest.approx([0.1, 0.1, 0.4, 0.4])
     assert optimizer.param_groups[0]["lr"] == 0.4
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0, 0.1, 0.0]
+
+
+def test_the_cosine_follows_the_time_where_that_is_farther_on() -> None:
+    settings = OptimizerSettings(learning_rate=1.0, warmup_epochs=1)
+
+    def rate(step: int, share_of_time: float) -> float:
+        return learning_rate_at(
+            step, total_steps=100, steps_per_epoch=10, settings=settings, share_of_time=share_of_time
+        )
+
+    assert rate(5, 0.9) == rate(5, 0)  # the warm-up is one of steps
+    assert rate(10, 0.5) == pytest.approx(0.5)
+    assert rate(55, 0.25) == pytest.approx(0.5)
+    assert rate(20, 1.0) == 0

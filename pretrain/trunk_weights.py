@@ -24,7 +24,11 @@ FIRST_BLOCK = "layer1.0.conv1.weight"
 PREFERRED_PREFIXES = ("image_tower.trunk.", "encoder_q.", "module.encoder_q.", "student.backbone.", "teacher.backbone.")
 """Of several ResNets in a file the first of these counts: our image tower, MoCo's query, DINO's student."""
 
-BLOCKS_TO_BACKBONE = {"layer3.5.conv3.weight": "resnet50", "layer4.1.conv2.weight": "resnet18"}
+BLOCKS_TO_BACKBONE = {
+    "layer3.22.conv3.weight": "resnet101",
+    "layer3.5.conv3.weight": "resnet50",
+    "layer4.1.conv2.weight": "resnet18",
+}
 """A key that only this backbone, of those we have, holds; looked for in this order."""
 
 NAMES_IN_MESSAGE = 3
@@ -58,15 +62,23 @@ class Trunk:
     unused: list[str] = field(default_factory=list)
 
 
-def load_trunk(weights: str, *, backbone: str = "auto", imagenet_file: Path | None = None, seed: int = 0) -> Trunk:
-    """The trunk that `--weights` names.
+def load_trunk(
+    weights: str,
+    *,
+    backbone: str = "auto",
+    imagenet_file: Path | None = None,
+    seed: int = 0,
+    setting: str = "weights",
+) -> Trunk:
+    """The image trunk that a setting names.
 
     Args:
         weights: "random", "imagenet", a run folder, a model folder, or a .safetensors or .pth file: of torchvision's
-            or timm's ResNet-18 or -50, whatever stands before its names, or of SoundingEarth's authors.
+            or timm's ResNet-18, -50 or -101, whatever stands before its names, or of SoundingEarth's authors.
         backbone: of random and imagenet weights; "auto" is resnet18. For others it must be "auto" or theirs.
         imagenet_file: torchvision's ImageNet weights of that backbone, where they can't be fetched.
         seed: of random weights.
+        setting: that `weights` comes from, for messages.
 
     Raises:
         UserError: nothing there, nothing in it fits, or it is of another architecture.
@@ -78,7 +90,7 @@ def load_trunk(weights: str, *, backbone: str = "auto", imagenet_file: Path | No
     path = Path(weights)
     if not path.exists():
         raise UserError(
-            f"weights must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
+            f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
         )
     trunk = _file(path) if path.is_file() and not _is_of_model_folder(path) else _run(path)
     if backbone not in ("auto", trunk.backbone):

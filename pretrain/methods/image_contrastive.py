@@ -1,0 +1,45 @@
+"""Learning from which two views show the same image, without a projection head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from typing_extensions import override
+
+from pretrain.config import Config
+from pretrain.image_transforms import RandomImageView
+from pretrain.losses.contrastive import contrastive_loss
+from pretrain.methods.image_only import ImageOnly
+from pretrain.model import TwoTower
+from pretrain.towers import build_towers
+from pretrain.views import TwoImageViews, Views
+from shards.manifest import Manifest
+
+
+class ImageContrastive(ImageOnly):
+    """`contrastive_loss` in both directions between two views with the pairs' own augmentation.
+
+    The image-only counterpart of the audiovisual `contrastive`: the same views of an image, embedding and temperature
+    (`loss.temperature`), with a second view of the image in the place of the sound.
+    """
+
+    def __init__(self, towers: TwoTower, views: Views, temperature: float) -> None:
+        super().__init__(towers, views)
+        self.temperature = temperature
+
+    @classmethod
+    def from_config(cls, config: Config, manifest: Manifest) -> ImageContrastive:
+        """The method as set."""
+        views = TwoImageViews(RandomImageView(config.data), config.data.image_size)
+        return cls(build_towers(config, manifest, on_sphere=True), views, config.loss.temperature)
+
+    @override
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Embeds a batch's "image" and "other_image", (n, 3, s, s) uint8."""
+        return {name: self.towers.encode_image(batch[name]) for name in ("image", "other_image")}
+
+    @override
+    def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
+        """The contrastive loss of the global batch."""
+        return contrastive_loss(embeddings["image"], embeddings["other_image"], self.temperature, "both")

@@ -1,0 +1,41 @@
+"""What methods that learn from images alone have in common."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from pretrain.config import Config
+from pretrain.image_transforms import RandomImageView
+from pretrain.methods.interface import Method
+from pretrain.model import TwoTower
+from pretrain.task import Evaluation
+from pretrain.validation import validate_views
+from pretrain.views import Views
+from shards.reading import ShardSet
+
+
+class ImageOnly(Method):
+    """A method that trains the image tower; the sound tower stays as it was initialised.
+
+    Args:
+        towers: the two towers.
+        views: what is taken of a pair.
+    """
+
+    def __init__(self, towers: TwoTower, views: Views) -> None:
+        super().__init__()
+        self.towers = towers
+        self.views = views
+        towers.sound_tower.requires_grad_(False)
+
+    @override
+    def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
+        """Finds each validation image again by another view of it; the last model is kept, for this is no measure of
+        what the weights are good for."""
+        view = RandomImageView(config.data)
+        scores = validate_views(self.towers, shard_set, view, precision=config.precision)
+        sentence = (
+            f"median rank {scores['view_to_view']['median_rank']:.1f} of an image's other view "
+            f"(chance {scores['chance']['median_rank']:.1f} of {scores['gallery_size']})"
+        )
+        return Evaluation("val", scores, None, sentence)

@@ -1,0 +1,153 @@
+"""Learning to tell an image's other view from many past images, by a slowly following copy of the encoder (MoCo v2)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from pretrain import distributed
+from pretrain.batches import TRAIN_SPLIT, BatchLayout
+from pretrain.config import Config
+from pretrain.losses.hashed_numbers import hashed_numbers
+from pretrain.losses.momentum_contrast import MomentumContrastLoss
+from pretrain.method_settings import MocoSettings
+from pretrain.methods.image_only import ImageOnly
+from pretrain.model import TwoTower
+from pretrain.strong_views import StrongImageView
+from pretrain.task import WholeWeights
+from pretrain.towers import build_towers
+from pretrain.views import TwoImageViews, Views
+from shards.errors import UserError
+from shards.manifest import Manifest
+
+MOST_USUAL_KEYS = 65_536
+"""MoCo's queue (He et al., section 4.1)."""
+
+
+class Moco(ImageOnly):
+    """Momentum contrast, version 2 (He et al., CVPR 2020; Chen et al., arXiv 2003.04297).
+
+    The trained encoder makes a query of one view, the momentum encoder a key of the other; a query has to find its
+    key among those of past batches (`pretrain.losses.momentum_contrast`). So MoCo needs no large batch, and hardly
+    the embedding cache, which works but makes every key twice.
+
+    MoCo v2's head of two layers is the tower's linear layer, which is released in `model/`, a ReLU, and a second
+    linear layer, which stays behind.
+
+    Args:
+        towers: the two towers, whose embeddings are not on the sphere.
+        views: "image" and "other_image".
+        settings: temperature, momentum, queue and groups.
+    """
+
+    # The queue is the same on all processes; DistributedDataParallel would send it around at each forward pass.
+    _ddp_params_and_buffers_to_ignore = ("contrast.queue",)
+
+    def __init__(self, towers: TwoTower, views: Views, settings: MocoSettings) -> None:
+        super().__init__(towers, views)
+        self.settings = settings
+        dim = towers.config.embedding_dim
+        self.rest_of_head = nn.Sequential(nn.ReLU(), nn.Linear(dim, dim))
+        self.momentum_towers = copy.deepcopy(towers).requires_grad_(False)
+        del self.momentum_towers.sound_tower
+        self.momentum_rest_of_head = copy.deepcopy(self.rest_of_head).requires_grad_(False)
+        self.contrast = MomentumContrastLoss(settings.queue_size, dim, settings.temperature)
+        self.draws: Tensor
+        # A buffer: it is saved with the weights, so that a resumed run shuffles as it would have.
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def from_config(cls, config: Config, manifest: Manifest) -> Moco:
+        """The method as set.
+
+        Raises:
+            UserError: the queue is larger than the training split, or a group of keys would hold a single image.
+        """
+        num_images = manifest.num_samples(TRAIN_SPLIT)
+        usual = max(1, min(num_images // 2, MOST_USUAL_KEYS))
+        queue_size = config.moco.queue_size or usual
+        if queue_size > num_images:
+            raise UserError(
+                f"moco.queue_size must be at most the {num_images} pairs of the training split, or every image would "
+                f"be told from its own past keys, got {queue_size}; 0 takes {usual}"
+            )
+        least = _least_images_at_once(config)
+        if least < 2 * config.moco.key_groups:
+            raise UserError(
+                f"moco.key_groups must be at most half of the {least} images that a process embeds at once, for batch "
+                f"statistics need 2, got {config.moco.key_groups}; choose fewer, or another batch_size or "
+                "optimizer.chunk_size"
+            )
+        size = config.data.image_size
+        views = TwoImageViews(StrongImageView(config.strong_views, size), size)
+        settings = replace(config.moco, queue_size=queue_size)
+        return cls(build_towers(config, manifest, on_sphere=False), views, settings)
+
+    @override
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Queries of "image" and keys of "other_image", (n, 3, s, s) uint8 → (n, d) of length 1, keys detached."""
+        queries = F.normalize(self.rest_of_head(self.towers.encode_image(batch["image"])).float(), dim=1)
+        return {"query": queries, "key": self._keys(batch["other_image"])}
+
+    @torch.no_grad()
+    def _keys(self, images: Tensor) -> Tensor:
+        """Keys of this process's images, made in groups of images that the queries' batch statistics don't join.
+
+        The shuffling of He et al., section 3.3: with the same images in the statistics of query and key, a network
+        may find the key by them. Here a process's part is cut into groups too, so that one process is enough; with
+        group norm, or one process and one group, it changes nothing.
+        """
+        every_image = distributed.gather_with_gradient(images)
+        order = random_order(len(every_image), self.draws)
+        self.draws += 1  # in place, for the embedding cache sets it back between its passes
+        groups = every_image[distributed.own_rows(order)].tensor_split(self.settings.key_groups)
+        keys = torch.cat([self.momentum_rest_of_head(self.momentum_towers.encode_image(group)) for group in groups])
+        shuffled = distributed.gather_with_gradient(F.normalize(keys.float(), dim=1))
+        return distributed.own_rows(shuffled[order.argsort()])
+
+    @override
+    def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
+        """The loss of the global batch, whose keys join the queue: it is to be called once for each part of a step."""
+        loss: Tensor = self.contrast(embeddings["query"], embeddings["key"])
+        return loss
+
+    @override
+    def after_step(self, whole_weights: WholeWeights) -> None:
+        """Moves the momentum encoder's weights towards the trained ones (He et al., Eq. 2).
+
+        Batch norm's running statistics are not moved: each encoder has those of what it saw.
+        """
+        with whole_weights(), torch.no_grad():
+            following = (*self.momentum_towers.parameters(), *self.momentum_rest_of_head.parameters())
+            trained = (*self.towers.image_tower.parameters(), *self.rest_of_head.parameters())
+            for weight, target in zip(following, trained, strict=True):
+                weight.lerp_(target, 1 - self.settings.momentum)
+
+
+def _least_images_at_once(config: Config) -> int:
+    """Images in the smallest chunk of a process's part of a batch."""
+    settings = config.optimizer
+    part = BatchLayout(config.batch_size, distributed.num_processes(), settings.accumulation).per_process
+    chunk = settings.chunk_size if 0 < settings.chunk_size < part else part
+    return part % chunk or chunk
+
+
+def random_order(n: int, draw: Tensor) -> Tensor:
+    """A random order of n items: a function of n and of the draw's number alone.
+
+    The same on every process and device, without a state to save and without waiting for a device.
+
+    Args:
+        n: at least 1.
+        draw: scalar int64, the number of the draw.
+
+    Returns:
+        (n,) int64, a permutation of [0, n).
+    """
+    return hashed_numbers(n, draw).argsort(stable=True)
