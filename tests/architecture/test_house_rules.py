@@ -89,9 +89,11 @@ def test_nothing_is_unpickled() -> None:
                 assert options.get("allow_pickle", "False") == "False", f"{path.name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("package", [name for name in PACKAGES if (REPOSITORY / name / "run.py").is_file()])
-def test_commands_read_like_a_table_of_contents(package: str) -> None:
-    assert len((REPOSITORY / package / "run.py").read_text().splitlines()) <= 110
+@pytest.mark.parametrize(
+    "command", ["shards/run.py", "pretrain/run.py", "downstream/run.py", "retrieval/run.py", "launch/compare.py"]
+)
+def test_commands_read_like_a_table_of_contents(command: str) -> None:
+    assert len((REPOSITORY / command).read_text().splitlines()) <= 110
 
 
 def test_readme_has_a_line_for_every_file() -> None:

@@ -1,0 +1,55 @@
+"""Compares pre-training methods by a plan, in one command: `python launch/compare.py --help`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from shards.errors import run_command
+
+
+def main() -> None:
+    """Plan, rows, checks; then the rows here, one of them, all as Slurm jobs, or only the tables."""
+    from launch.comparison.command_line import parse
+
+    options = parse(sys.argv[1:])
+
+    from launch.comparison.checks import check_rows
+    from launch.comparison.parent_run import ParentRun
+    from launch.comparison.plan import load_plan
+    from launch.comparison.report import write_report
+    from launch.comparison.rows import Row, choose_row, rows_of
+    from launch.comparison.running import is_done, lock_folder, run_rows
+    from launch.comparison.slurm import submit_rows
+    from pretrain.preparation import build_missing_demo_shards
+    from shards.errors import end_on_sigterm
+
+    plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
+    rows = rows_of(plan, options.out)
+    parent = ParentRun(plan, rows, options.out, options.plan)
+    report = partial(write_report, plan, rows, options.out)
+    failed: list[Row] = []
+    if not options.report_only:
+        end_on_sigterm()
+        build_missing_demo_shards(rows[0].config)
+        check_rows(plan, rows)
+    if options.report_only:
+        parent.end()
+        print(f"report: {report()}")
+    elif options.slurm:
+        with lock_folder(options.out):
+            print(submit_rows(options, plan.name, [row.number for row in rows if not is_done(row)], parent.begin))
+    elif options.row:
+        # One of many that run at the same time: it locks its row alone, and leaves the tables to --report-only.
+        failed = run_rows(plan, [choose_row(rows, options.row)], parent.begin(), after_row=lambda: None)
+    else:
+        with lock_folder(options.out), parent.watching() as environment:
+            failed = run_rows(plan, rows, environment, after_row=report)
+            print(f"report: {report()}")
+    if failed:
+        print(f"{len(failed)} of {len(rows)} rows failed; started again, the same command tries them anew")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_command(main)

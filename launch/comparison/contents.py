@@ -1,0 +1,182 @@
+"""Outcomes of rows → what the report shows: Table VII for the data at hand, the paper's own, and notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from launch.comparison.outcomes import DOWNSTREAM_SCORES, RETRIEVAL, RETRIEVAL_SCORES, RowOutcome, State
+from launch.comparison.published import SCORES, SOURCE, TABLE_VII
+from launch.comparison.table import ARROWS, COSTS, DAGGER, HEADINGS, Column, Line, Statistic, Table
+from retrieval.protocols import DIRECTIONS
+
+STATES: dict[State, str] = {
+    "failed": "failed",
+    "training": "in training",
+    "trained": "trained but not scored on everything",
+    "missing": "not begun",
+}
+
+DAGGER_NOTE = (
+    f"{DAGGER} learns from images alone and leaves the sound tower as it was initialised: its retrieval is at chance "
+    "by construction."
+)
+RECALL_NOTE = (
+    "{label}: recall@100 doesn't exist where the gallery holds fewer than 100 pairs ({size}); recall@10 stands in its "
+    "place."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that the report shows.
+
+    Attributes:
+        name: of the plan.
+        lines: by backbone and method, in the plan's order.
+        tables: of measured figures, then of published ones.
+        notes: how much of the plan is done, what failed and what marks mean.
+        outcomes: of the rows.
+    """
+
+    name: str
+    lines: list[Line]
+    tables: list[Table]
+    notes: list[str]
+    outcomes: list[RowOutcome]
+
+    @property
+    def columns(self) -> list[Column]:
+        """All measured columns."""
+        return [column for table in self.tables if not table.is_published for column in table.columns]
+
+
+def compare(name: str, outcomes: Sequence[RowOutcome], benchmarks: dict[str, str]) -> Comparison:
+    """Sets methods side by side.
+
+    Args:
+        name: of the plan.
+        outcomes: of its rows, in order.
+        benchmarks: label → benchmark, in the plan's order.
+    """
+    lines = _lines(outcomes)
+    found = {key for line in lines for key in line.figures}
+    retrieval = [label for label, benchmark in benchmarks.items() if benchmark == RETRIEVAL]
+    tables = [_retrieval_table(label, lines, outcomes, found) for label in retrieval]
+    downstream = [
+        Column(f"{label}/{score}", label, *HEADINGS[score])
+        for label, benchmark in benchmarks.items()
+        if benchmark != RETRIEVAL
+        for score in DOWNSTREAM_SCORES
+    ]
+    caption = "Scores on the test part after the last epoch, or their mean over draws of the split, in percent."
+    tables.append(Table("Downstream benchmarks", caption, [c for c in downstream if c.key in found], lines))
+    costs = [Column(key, heading, "", unit, is_cost=True) for key, (heading, unit) in COSTS.items() if key in found]
+    tables.append(Table("What pre-training took", _training_time(outcomes), costs, lines))
+    tables.append(_published_table(lines, set(benchmarks.values())))
+    tables = [table for table in tables if table.columns and table.lines]
+    return Comparison(name, lines, tables, _notes(outcomes, tables), list(outcomes))
+
+
+def _lines(outcomes: Sequence[RowOutcome]) -> list[Line]:
+    groups: dict[tuple[str, str], list[RowOutcome]] = {}
+    for backbone in dict.fromkeys(outcome.backbone for outcome in outcomes):
+        for outcome in outcomes:
+            if outcome.backbone == backbone:
+                groups.setdefault((outcome.method, backbone), []).append(outcome)
+    return [
+        Line(method, backbone, _figures(group), all(outcome.image_only for outcome in group), len(group))
+        for (method, backbone), group in groups.items()
+    ]
+
+
+def _figures(group: Sequence[RowOutcome]) -> dict[str, Statistic]:
+    values: dict[str, list[float]] = {}
+    for outcome in group:
+        for key, value in (outcome.scores | costs_of(outcome)).items():
+            values.setdefault(key, []).append(value)
+    return {key: Statistic.of(known) for key, known in values.items()}
+
+
+def costs_of(outcome: RowOutcome) -> dict[str, float]:
+    """What a row took, by the names of `COSTS`, as far as it is known."""
+    values = {name: getattr(outcome, name) for name in COSTS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _retrieval_table(label: str, lines: list[Line], outcomes: Sequence[RowOutcome], found: set[str]) -> Table:
+    has_100 = any(f"{label}/{direction}/recall_at_100" in found for direction in DIRECTIONS)
+    names = [name for name in RETRIEVAL_SCORES if name != ("recall_at_10" if has_100 else "recall_at_100")]
+    columns = [
+        Column(key, HEADINGS[name][0], ARROWS[direction], HEADINGS[name][1])
+        for direction in DIRECTIONS
+        for name in names
+        if (key := f"{label}/{direction}/{name}") in found
+    ]
+    sizes = sorted({outcome.gallery_sizes[label] for outcome in outcomes if label in outcome.gallery_sizes})
+    caption = f"{' or '.join(f'{size:,}' for size in sizes)} pairs are ranked; recalls are in percent, rank 1 is best."
+    if len(sizes) > 1:
+        caption += " Galleries of several sizes: these rows can't be compared."
+    # Chance depends on the gallery's size.
+    scored = [outcome for outcome in outcomes if label in outcome.gallery_sizes] if len(sizes) == 1 else []
+    chance = {key: value for outcome in scored for key, value in outcome.chance.items()}
+    title = "Cross-modal retrieval" if label == RETRIEVAL else f"Cross-modal retrieval: {label}"
+    return Table(title, caption, columns, lines, chance, is_retrieval=True)
+
+
+def _training_time(outcomes: Sequence[RowOutcome]) -> str:
+    limits = {outcome.max_seconds for outcome in outcomes if outcome.max_seconds is not None}
+    if limits == {0}:
+        return "Training time had no limit."
+    if len(limits) == 1:
+        return f"Every run had the same {limits.pop():,g} s to train in, validations and checkpoints not counted."
+    return "Limits of training time differ between the rows." if limits else "Nothing is trained."
+
+
+def _published_table(lines: Iterable[Line], benchmarks: set[str]) -> Table:
+    columns = {}
+    for i, (benchmark, score) in enumerate(SCORES):
+        heading, unit = HEADINGS[score.removeprefix("image_to_sound/")]
+        names = (heading, ARROWS["image_to_sound"]) if benchmark == RETRIEVAL else (benchmark, heading)
+        if benchmark in benchmarks:
+            # Published medians are whole ranks.
+            columns[i] = Column(f"{benchmark}/{score}", *names, "count" if unit == "rank" else unit)
+    published = []
+    for line in lines:
+        values = TABLE_VII.get(line.method, {}).get(line.backbone)
+        if values is not None:
+            shares = {c.key: values[i] / (100 if c.unit == "percent" else 1) for i, c in columns.items()}
+            figures = {key: Statistic(share, None, 1) for key, share in shares.items()}
+            published.append(Line(line.method, line.backbone, figures, line.image_only))
+    caption = f"{SOURCE}."
+    if RETRIEVAL in benchmarks:
+        caption += (
+            " Its retrieval is among about 10,000 test pairs of SoundingEarth: not comparable to ranks and recalls "
+            "among other pairs or another number of them."
+        )
+    return Table("Published for these methods", caption, list(columns.values()), published)
+
+
+def _notes(outcomes: Sequence[RowOutcome], tables: Sequence[Table]) -> list[str]:
+    states = Counter(outcome.state for outcome in outcomes)
+    counts = [f"{states['done']} of {len(outcomes)} runs are done"]
+    counts += [f"{states[state]} {words}" for state, words in STATES.items() if states[state]]
+    notes = ["; ".join(counts) + "."]
+    notes += [
+        f"Run {outcome.number} ({outcome.method}, {outcome.backbone}, seed {outcome.seed}) failed: {outcome.reason}"
+        for outcome in outcomes
+        if outcome.state == "failed"
+    ]
+    if any(not table.is_published for table in tables):
+        notes.append("± is the sample standard deviation over seeds; the best mean on each backbone is bold.")
+    if any(table.is_partial(line, column) for table in tables for line in table.lines for column in table.columns):
+        notes.append("(n = …): so many seeds have this figure so far, fewer than the plan's.")
+    if any(table.mark(line) for table in tables for line in table.lines):
+        notes.append(DAGGER_NOTE)
+    sizes: dict[str, int] = {}
+    for outcome in outcomes:
+        for label, size in outcome.gallery_sizes.items():
+            sizes[label] = max(size, sizes.get(label, 0))
+    notes += [RECALL_NOTE.format(label=label, size=size) for label, size in sizes.items() if size < 100]
+    return notes

@@ -1,0 +1,139 @@
+"""The comparison as a figure: of every score a panel, with each seed as a circle and mean ± standard deviation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from downstream.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, shortened
+from downstream.report_rows import BACKBONES
+from launch.comparison.contents import Comparison
+from launch.comparison.table import DAGGER, Column, Statistic, Table
+
+COLOURS = (RIGHT_COLOUR, WRONG_COLOUR, "#7b5ea7", SOFT)
+"""Of the backbones; teal and orange are told apart by every kind of colour vision, and offsets tell the rest apart."""
+PANELS_PER_ROW = 3
+LABEL_CHARACTERS = 26
+INCHES_PER_LINE = 0.27
+MARKS_OF_A_DECADE = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+"""Of a logarithmic axis, from coarse to fine; where none of them gives three, marks are spaced evenly."""
+
+
+def draw(comparison: Comparison) -> Figure | None:
+    """Draws all scores; None where there are none yet."""
+    tables = [table for table in comparison.tables if not table.is_published]
+    # A direction of retrieval fills a row of its own; what pre-training took is no score.
+    rows = [row for table in tables for row in _rows_of_panels([c for c in table.columns if not c.is_cost], table)]
+    if not rows:
+        return None
+    methods = list(dict.fromkeys(line.method for line in comparison.lines))
+    backbones = list(dict.fromkeys(line.backbone for line in comparison.lines))
+    height = 1.05 + INCHES_PER_LINE * len(methods) * max(1.0, 0.7 * len(backbones))
+    figure = Figure(
+        figsize=(12.5, 0.45 + height * len(rows)),
+        layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09),
+        facecolor="white",
+    )
+    grid = figure.subplots(len(rows), PANELS_PER_ROW, squeeze=False)
+    for axes_of_row, row in zip(grid, rows, strict=True):
+        for place, axes in enumerate(axes_of_row):
+            if place >= len(row):
+                axes.set_axis_off()
+                continue
+            table, column = row[place]
+            _draw_panel(axes, comparison, table, column, methods, backbones)
+            if place:
+                axes.tick_params(labelleft=False)
+    _draw_legend(figure, tables, backbones)
+    return figure
+
+
+def _rows_of_panels(columns: Sequence[Column], table: Table) -> Iterator[list[tuple[Table, Column]]]:
+    for start in range(0, len(columns), PANELS_PER_ROW):
+        yield [(table, column) for column in columns[start : start + PANELS_PER_ROW]]
+
+
+def _draw_panel(
+    axes: Axes, comparison: Comparison, table: Table, column: Column, methods: list[str], backbones: list[str]
+) -> None:
+    scale = 100 if column.unit == "percent" else 1
+    spread = 0.22 if len(backbones) > 1 else 0.0
+    for line in table.lines:
+        figure = line.figures.get(column.key)
+        if figure is not None:
+            turn = backbones.index(line.backbone)
+            offset = spread * (2 * turn / max(1, len(backbones) - 1) - 1)
+            seeds = [
+                scale * outcome.scores[column.key]
+                for outcome in comparison.outcomes
+                if (outcome.method, outcome.backbone) == (line.method, line.backbone) and column.key in outcome.scores
+            ]
+            _draw_line(axes, methods.index(line.method) + offset, seeds, figure, scale, COLOURS[turn % len(COLOURS)])
+    marks = {line.method: table.mark(line) for line in table.lines}
+    labels = [shortened(method, LABEL_CHARACTERS) + marks[method] for method in methods]
+    # A label may hold a dollar sign, which is no formula.
+    axes.set_yticks(range(len(methods)), labels, parse_math=False, fontsize=9, color=INK)
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    subtitle = f"{'lower' if column.lower_is_better else 'higher'} is better" + (", %" if scale == 100 else "")
+    if column.key in table.chance:
+        chance = table.chance[column.key]
+        axes.axvline(scale * chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
+        subtitle += f"; dashed: chance, {column.show(chance)}"
+    axes.text(
+        0, 1.09, column.title, transform=axes.transAxes, parse_math=False, fontsize=10.5, weight="bold", color=INK
+    )
+    axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=8.5, color=SOFT)
+    if column.lower_is_better:
+        _make_logarithmic(axes)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
+    axes.grid(axis="x", color="#e2ddd3", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=8.5, colors=SOFT)
+    axes.tick_params(axis="y", labelsize=9, labelcolor=INK)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_line(axes: Axes, y: float, seeds: list[float], figure: Statistic, scale: int, colour: str) -> None:
+    mean, sd = scale * figure.mean, scale * (figure.sd or 0)
+    # However large the deviation, no rank is below 1, where a logarithm needs a bound, and no share outside 0 to 100 %.
+    least, most = (0.0, 100.0) if scale == 100 else (1.0, math.inf)
+    ends = [max(mean - sd, least), min(mean + sd, most)]
+    axes.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=0.55)
+    axes.plot([mean, mean], [y - 0.2, y + 0.2], color=colour, linewidth=3, solid_capstyle="butt")
+    axes.plot(seeds, [y] * len(seeds), "o", color="white", markeredgecolor=colour, markersize=4.5, markeredgewidth=1.1)
+
+
+def _make_logarithmic(axes: Axes) -> None:
+    """Ranks on a logarithmic axis with plain numbers as its marks, however narrow their range."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    ladders = [[start * mark for start in decades for mark in marks] for marks in MARKS_OF_A_DECADE]
+    ladders.append(list(MaxNLocator(4).tick_values(low, high)))
+    shown = [[mark for mark in ladder if low <= mark <= high] for ladder in ladders]
+    axes.xaxis.set_major_locator(FixedLocator(next((ladder for ladder in shown if len(ladder) >= 3), shown[-1])))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+
+
+def _draw_legend(figure: Figure, tables: Sequence[Table], backbones: list[str]) -> None:
+    entries = [
+        Line2D([], [], color=colour, linewidth=3, label=BACKBONES.get(backbone, backbone))
+        for backbone, colour in zip(backbones, COLOURS, strict=False)
+    ]
+    words = "circle: a run; bar: mean; line: ± 1 standard deviation over seeds"
+    if any(table.mark(line) for table in tables for line in table.lines):
+        words += f"; {DAGGER} sound tower not trained"
+    entries.append(Line2D([], [], linestyle="none", label=words))
+    legend = figure.legend(
+        handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, fontsize=9, handlelength=1.4
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,165 @@
+"""`OUT/report/`: the comparison as Markdown, CSV, one self-contained HTML page, and a figure."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import jinja2
+from markupsafe import Markup
+
+from downstream.pictures import save_figure
+from launch.comparison.contents import Comparison, compare
+from launch.comparison.figure import draw
+from launch.comparison.outcomes import PlannedRow, read_outcome
+from launch.comparison.table import Column, Line, Table
+from shards.errors import UserError
+from shards.writing import write_text_atomically
+
+FOLDER_NAME = "report"
+MARKDOWN_NAME, CSV_NAME, RUNS_NAME = "comparison.md", "comparison.csv", "runs.csv"
+PAGE_NAME, FIGURE_NAME = "comparison.html", "comparison.png"
+
+RUN_COLUMNS = ("number", "method", "backbone", "seed", "state", "reason")
+COST_COLUMNS = ("training_seconds", "steps", "pairs_seen", "peak_memory_bytes")
+
+
+class Plan(Protocol):
+    """What the report asks of a plan."""
+
+    @property
+    def name(self) -> str:
+        """Shown as title."""
+
+
+def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
+    """Writes `<out>/report/` from what the rows' files hold by now; rows that aren't done are counted and named.
+
+    Args:
+        plan: gives the title.
+        rows: of the plan, in order.
+        out: folder of the comparison.
+
+    Returns:
+        The page `comparison.html`.
+
+    Raises:
+        UserError: a row's file can't be understood, or the folder can't be written.
+    """
+    benchmarks = {job.label: job.benchmark for row in rows for job in row.benchmarks}
+    comparison = compare(plan.name, [read_outcome(row) for row in rows], benchmarks)
+    folder = out / FOLDER_NAME
+    picture = draw(comparison)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if picture is None:
+            (folder / FIGURE_NAME).unlink(missing_ok=True)
+        else:
+            save_figure(picture, folder / FIGURE_NAME)
+        png = None if picture is None else (folder / FIGURE_NAME).read_bytes()
+        write_text_atomically(folder / MARKDOWN_NAME, markdown(comparison, has_figure=png is not None))
+        write_text_atomically(folder / CSV_NAME, comma_separated(comparison))
+        write_text_atomically(folder / RUNS_NAME, runs_comma_separated(comparison))
+        write_text_atomically(folder / PAGE_NAME, page(comparison, png))
+    except OSError as error:
+        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
+    return folder / PAGE_NAME
+
+
+def markdown(comparison: Comparison, *, has_figure: bool = False) -> str:
+    """The tables as GitHub's Markdown."""
+    parts = [f"# {_cell(comparison.name)}\n", f"{_cell(comparison.notes[0])}\n"]
+    for table in comparison.tables:
+        rows = [["Method", "Backbone", *(column.title for column in table.columns)]]
+        rows += [[line.method + table.mark(line), line.backbone_title] for line in table.lines]
+        cells = [[_cell(text) for text in row] for row in rows]
+        for row, line in zip(cells[1:], table.lines, strict=True):
+            row += [_figure(table, line, column) for column in table.columns]
+        if table.chance:
+            shown = (column.show(table.chance[column.key]) for column in table.columns)
+            cells.append(["*chance*", "", *shown])
+        cells.insert(1, ["---", "---", *["---:"] * len(table.columns)])
+        lines = "\n".join("| " + " | ".join(row) + " |" for row in cells)
+        parts.append(f"## {_cell(table.title)}\n\n{_cell(table.caption)}\n\n{lines}\n")
+    if has_figure:
+        parts.append(f"![Every seed, and mean ± standard deviation, by method]({FIGURE_NAME})\n")
+    parts += [f"- {_cell(note)}" for note in comparison.notes[1:]]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _figure(table: Table, line: Line, column: Column) -> str:
+    figure = line.figures.get(column.key)
+    if figure is None:
+        return "–"
+    mean = column.show(figure.mean)
+    text = f"**{mean}**" if table.is_best(line, column) else mean
+    text += "" if figure.sd is None else f" ± {column.show(figure.sd)}"
+    return f"{text} (n = {figure.n})" if table.is_partial(line, column) else text
+
+
+def _cell(text: str) -> str:
+    for character in "\\|*`[":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def comma_separated(comparison: Comparison) -> str:
+    """A line a method on a backbone; of each figure its mean, deviation and number of seeds, in the files' units."""
+    tables = [table for table in comparison.tables if not table.is_published]
+    header = ["method", "backbone", "image_only", "num_planned"]
+    for table in tables:
+        for column in table.columns:
+            header += [f"{column.key}{end}" for end in ("_mean", "_sd", "_n")]
+            header += [f"{column.key}_chance"] if column.key in table.chance else []
+    rows: list[list[object]] = []
+    for line in comparison.lines:
+        row: list[object] = [line.method, line.backbone, line.image_only, line.num_planned]
+        for table in tables:
+            for column in table.columns:
+                figure = line.figures.get(column.key)
+                row += ["", "", 0] if figure is None else [figure.mean, figure.sd, figure.n]
+                row += [table.chance[column.key]] if column.key in table.chance else []
+        rows.append(row)
+    return _csv(header, rows)
+
+
+def runs_comma_separated(comparison: Comparison) -> str:
+    """A line a run, with all its scores, in the files' units."""
+    keys = list(dict.fromkeys(key for outcome in comparison.outcomes for key in outcome.scores))
+    names = (*RUN_COLUMNS, *COST_COLUMNS)
+    rows = (
+        [*(getattr(outcome, name) for name in names), *(outcome.scores.get(key) for key in keys)]
+        for outcome in comparison.outcomes
+    )
+    return _csv([*names, *keys], rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def page(comparison: Comparison, png: bytes | None) -> str:
+    """The comparison as one self-contained HTML page.
+
+    Args:
+        comparison: what to show.
+        png: the figure, where there is one.
+    """
+    # The look of the downstream report: these tables stand beside each other.
+    style = resources.files("downstream").joinpath("templates/report.css").read_text(encoding="utf-8")
+    template = resources.files("launch.comparison").joinpath("templates/comparison.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(template).render(
+        style=Markup(style), comparison=comparison, png=None if png is None else base64.b64encode(png).decode("ascii")
+    )

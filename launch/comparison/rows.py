@@ -1,0 +1,148 @@
+"""The rows of a plan: one pre-training run each, with the benchmarks that its model is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from downstream.benchmarks import BENCHMARKS
+from downstream.protocols import PROTOCOLS
+from downstream.settings import DownstreamSettings
+from launch.comparison.outcomes import RETRIEVAL
+from launch.comparison.plan import Plan
+from pretrain.config import Config
+from pretrain.presets import PRESETS, choose
+from pretrain.settings_file import with_settings
+from retrieval.evaluation import EvaluateOptions
+from shards.errors import UserError
+from shards.streaming import is_url
+
+ROWS_FOLDER = "rows"
+SET_BY_THE_ROW = ("weights", "out")
+INHERITED = ("tracker", "threads")
+"""What a benchmark takes over from the row's run, unless the plan says otherwise for it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A benchmark on the model of a row.
+
+    Attributes:
+        label: as in the plan.
+        benchmark: "retrieval", or a name in downstream's BENCHMARKS.
+        folder: where its results go.
+        settings: all of them, resolved.
+    """
+
+    label: str
+    benchmark: str
+    folder: Path
+    settings: DownstreamSettings | EvaluateOptions
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pre-training run and its benchmarks.
+
+    Attributes:
+        number: from 1.
+        total: rows of the plan.
+        method: its label in the plan.
+        backbone: trunk of the image tower.
+        seed: of the run.
+        folder: that holds all of it.
+        config: settings of the run, resolved.
+        benchmarks: in the plan's order.
+    """
+
+    number: int
+    total: int
+    method: str
+    backbone: str
+    seed: int
+    folder: Path
+    config: Config
+    benchmarks: list[Job]
+
+    @property
+    def run_folder(self) -> Path:
+        """The run folder of its pre-training."""
+        return self.folder / "run"
+
+    @property
+    def name(self) -> str:
+        """Such as "row 7 of 20 (moco, resnet18, seed 0)"."""
+        return _name(self.number, self.total, self.method, self.backbone, self.seed)
+
+
+def rows_of(plan: Plan, out: Path) -> list[Row]:
+    """All rows of a plan: methods × backbones × seeds, the seeds running fastest.
+
+    Raises:
+        UserError: a setting that is unknown or of a wrong type, beginning with the row or benchmark it is in.
+    """
+    for label, settings in plan.benchmarks.items():
+        _check_names(label, settings)
+    places = [(method, backbone, seed) for method in plan.methods for backbone in plan.backbones for seed in plan.seeds]
+    rows = []
+    for number, (method, backbone, seed) in enumerate(places, 1):
+        folder = out / ROWS_FOLDER / method / backbone / f"seed-{seed}"
+        try:
+            own = {"model.image_encoder": backbone, "seed": seed}
+            config = with_settings(PRESETS[plan.preset], plan.settings | plan.methods[method] | own)
+        except UserError as error:
+            raise UserError(f"{_name(number, len(places), method, backbone, seed)}: {error}") from error
+        # As it was given: the demo's own folder is known by its relative path.
+        config = replace(config, shards=plan.shards, out=folder / "run")
+        jobs = [_job(label, settings, config, folder) for label, settings in plan.benchmarks.items()]
+        rows.append(Row(number, len(places), method, backbone, seed, folder, config, jobs))
+    return rows
+
+
+def choose_row(rows: list[Row], number: int) -> Row:
+    """The row of a number.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not 1 <= number <= len(rows):
+        raise UserError(f"row must be in 1 to {len(rows)}, the rows of the plan, got {number}")
+    return rows[number - 1]
+
+
+def _name(number: int, total: int, method: str, backbone: str, seed: int) -> str:
+    return f"row {number} of {total} ({method}, {backbone}, seed {seed})"
+
+
+def _check_names(label: str, settings: Mapping[str, Any]) -> None:
+    benchmark = str(settings.get("benchmark", label))
+    choose(benchmark, [*BENCHMARKS, RETRIEVAL], f"benchmark of benchmarks.{label}:")
+    taken = (*SET_BY_THE_ROW, "shards") if benchmark == RETRIEVAL else (*SET_BY_THE_ROW, "seed")
+    for name in settings:
+        if name in taken:
+            raise UserError(f"benchmarks.{label} may not set {name}, which every row does; take it out")
+    if benchmark != RETRIEVAL and "root" not in settings:
+        raise UserError(
+            f"benchmarks.{label}: root must be given, the folder that holds the data of {benchmark}; add it to the "
+            f"plan, or say --root {label}=DIR"
+        )
+
+
+def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) -> Job:
+    benchmark = str(settings.get("benchmark", label))
+    own = {name: value for name, value in settings.items() if name not in ("benchmark", "protocol")}
+    try:
+        if benchmark == RETRIEVAL:
+            if is_url(config.shards):
+                raise UserError(f"retrieval reads shards from a folder, got {config.shards}; copy them to one")
+            options = EvaluateOptions(config.out, Path(config.shards), folder / label)
+            changes = {name: value for name, value in settings.items() if name != "benchmark"}
+            return Job(label, benchmark, folder / label, with_settings(options, changes))
+        protocol = choose(str(settings.get("protocol", "paper")), PROTOCOLS, "protocol")
+        base = replace(PROTOCOLS[protocol], benchmark=benchmark, weights=str(config.out), out=folder / label)
+        inherited = {name: getattr(config, name) for name in INHERITED}
+        return Job(label, benchmark, folder / label, with_settings(base, {**inherited, "seed": config.seed, **own}))
+    except UserError as error:
+        raise UserError(f"benchmarks.{label}: {error}") from error

@@ -1,0 +1,190 @@
+"""Rows run one after another: each step a command of its own, its output in the row's log, its failure noted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from launch.comparison.outcomes import FAILED_NAME
+from launch.comparison.plan import Plan
+from launch.comparison.rows import Row
+from launch.comparison.steps import Step, steps_of, write_row_settings
+from shards.errors import UserError
+from shards.writing import write_text_atomically
+
+LOG_NAME = "log.txt"
+ERROR_PREFIX = "error: "
+"""With which a command of ours ends on a mistake."""
+ASK_AGAIN_SECONDS = 2.0
+"""A trainer that is still starting does not hear the first time that it is asked to save and end."""
+
+
+def is_done(row: Row) -> bool:
+    """Whether a row has its run and all its scores."""
+    return all(step.is_done() for step in steps_of(row))
+
+
+def run_rows(
+    plan: Plan, rows: Sequence[Row], environment: Mapping[str, str], after_row: Callable[[], object]
+) -> list[Row]:
+    """Runs what is missing of the rows, one after another.
+
+    Args:
+        plan: the rows' plan.
+        rows: in the order to run them in.
+        environment: more environment variables for the commands.
+        after_row: called after each row that was run.
+
+    Returns:
+        The rows that failed.
+    """
+    missing = [row for row in rows if not is_done(row)]
+    if len(missing) < len(rows):
+        print(f"{len(rows) - len(missing)} of {len(rows)} rows are done already", flush=True)
+    failed: list[Row] = []
+    started = time.monotonic()
+    for number, row in enumerate(missing, 1):
+        try:
+            failures = run_row(row, plan.launch_file, environment)
+        except BaseException:
+            print(flush=True)  # the row's line was not ended
+            raise
+        if failures:
+            failed.append(row)
+        left = (len(missing) - number) * (time.monotonic() - started) / number
+        print(f"; about {_duration(left)} to go" if number < len(missing) else "", flush=True)
+        for failure in failures:
+            print(f"  failed: {failure}; see {row.folder / LOG_NAME}", flush=True)
+        after_row()
+    return failed
+
+
+def run_row(row: Row, launch_file: Path, environment: Mapping[str, str]) -> list[str]:
+    """Runs the steps of a row that are not done, and says so on one line that it does not end.
+
+    Returns:
+        A sentence for each step that failed; without a trained model no benchmark is begun.
+    """
+    failures = []
+    print(f"{row.name}:", end="", flush=True)
+    row.folder.mkdir(parents=True, exist_ok=True)
+    with _open_log(row) as log:
+        write_row_settings(row)
+        (row.folder / FAILED_NAME).unlink(missing_ok=True)
+        for step in steps_of(row):
+            if step.is_done():
+                continue
+            print(f" {step.label}…", end="", flush=True)
+            started = time.monotonic()
+            failure = _run_step(step, launch_file, environment, log)
+            print(f" {time.monotonic() - started:.0f} s", end="", flush=True)
+            if failure is None:
+                continue
+            failures.append(f"{step.label}: {failure}")
+            write_text_atomically(row.folder / FAILED_NAME, "\n".join(failures) + "\n")
+            if step.label == "training":
+                break
+    return failures
+
+
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Makes the plan's folder and keeps a second start of the plan out of it.
+
+    Raises:
+        UserError: it can't be written, or a plan is run in it now.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(out, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"out {out} is in use: a plan is run in it now; wait for it or stop it") from error
+    except OSError as error:
+        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _open_log(row: Row) -> Iterator[BinaryIO]:
+    """The row's log, locked for as long as this process or any of the row's commands writes to it.
+
+    The commands inherit it with its lock, so that a start that was killed, whose command lives on, or another machine
+    that runs this row is waited for.
+    """
+    with (row.folder / LOG_NAME).open("ab", buffering=0) as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(" waiting for a command of another start…", end="", flush=True)
+            fcntl.flock(log, fcntl.LOCK_EX)
+        yield log
+
+
+def _run_step(step: Step, launch_file: Path, environment: Mapping[str, str], log: BinaryIO) -> str | None:
+    """Runs a step to its end; what it failed with, None where it did not."""
+    command = step.command(launch_file)
+    log.write(f"$ {' '.join(command)}\n".encode())
+    begins = log.seek(0, os.SEEK_END)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+        # Away from Ctrl-C, which would end a trainer before it has saved.
+        start_new_session=True,
+        preexec_fn=_ignore_requests,
+    )
+    try:
+        status = process.wait()
+    except BaseException:
+        _stop(process, step)
+        raise
+    if status == 0 and step.is_done():
+        return None
+    return _last_error(Path(log.name), begins) or f"ended with status {status} and without a word"
+
+
+def _ignore_requests() -> None:
+    """The launcher would die of what is for its trainers, who listen to it in their own way."""
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(process: subprocess.Popen[bytes], step: Step) -> None:
+    """Ends a command and all that it started; one that can is asked to save first. A second Ctrl-C is the last word."""
+    try:
+        while step.saves and process.poll() is None:
+            os.killpg(process.pid, signal.SIGUSR1)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ASK_AGAIN_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_error(log: Path, begins: int) -> str:
+    """The last sentence of a command that failed, in what its log holds from a byte on."""
+    with log.open("rb") as file:
+        file.seek(begins)
+        lines = [line.strip() for line in file.read().decode("utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line.removeprefix(ERROR_PREFIX) for line in lines if line.startswith(ERROR_PREFIX)]
+    return (errors or lines or [""])[-1]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,131 @@
+"""The missing rows of a plan as an array of Slurm jobs, and a last job that writes the tables."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from launch.comparison.command_line import Options
+from launch.comparison.steps import REPOSITORY
+from shards.errors import UserError
+from shards.writing import write_text_atomically
+
+JOBS_NAME, REPORT_NAME, PLAN_NAME = "jobs.sbatch", "report.sbatch", "jobs.plan.yaml"
+
+JOBS = """#!/usr/bin/env bash
+# One row of a plan a task; saved and requeued when Slurm wants the node back or the time runs out.
+#SBATCH --job-name={name}
+#SBATCH --array={array}%{at_once}
+#SBATCH --output={logs}/row-%a.txt
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@180
+{more}
+set -u
+cd "${{SLURM_SUBMIT_DIR:-.}}"
+{command} --row "$SLURM_ARRAY_TASK_ID" &
+rows=$!
+
+# The row's command saves, and what runs it ends with status 143.
+make_room() {{
+  interrupted=1
+  kill -TERM "$rows" 2>/dev/null
+}}
+trap make_room USR1 TERM
+
+# A signal interrupts `wait`, whose status is then its own: wait again for the row's.
+interrupted=1
+while [ "$interrupted" = 1 ]; do
+  interrupted=0
+  wait "$rows"
+  status=$?
+done
+
+if [ "$status" = 143 ]; then
+  # By its number in the array: the job id of one task is that of the whole array.
+  task="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+  case $(scontrol show job "$task") in
+    *JobState=CANCELLED*) ;;  # by its user, with scancel: saved, and not to come back
+    *) exec scontrol requeue "$task" ;;
+  esac
+fi
+exit "$status"
+"""
+
+REPORT = """#!/usr/bin/env bash
+# The tables, when all rows have ended, well or not.
+#SBATCH --job-name={name}-report
+#SBATCH --output={logs}/report.txt
+{more}
+cd "${{SLURM_SUBMIT_DIR:-.}}"
+exec {command} --report-only
+"""
+
+
+def submit_rows(options: Options, name: str, missing: Sequence[int], before: Callable[[], object]) -> str:
+    """Writes DIR/jobs.sbatch, an array over the missing rows, and DIR/report.sbatch, and submits both.
+
+    The jobs read a copy of the plan, so that editing it does not change what waits in the queue.
+
+    Args:
+        options: of the command line.
+        name: of the plan.
+        missing: numbers of the rows, ascending.
+        before: called before the first job is submitted.
+
+    Returns:
+        What was submitted, if anything, in a sentence.
+
+    Raises:
+        UserError: there is no sbatch here, or it refuses.
+    """
+    if not missing:
+        return "nothing to submit: all rows are done"
+    if shutil.which("sbatch") is None:
+        raise UserError("--slurm needs Slurm's command sbatch, which is not on the PATH; submit from a login node")
+    out = options.out.resolve()
+    logs = out / "slurm"
+    logs.mkdir(exist_ok=True)
+    plan = out / PLAN_NAME
+    write_text_atomically(plan, options.plan.read_text(encoding="utf-8"))
+    values = {
+        "name": f"earshot-{name}".replace(" ", "-"),
+        "array": _ranges(missing),
+        "at_once": options.jobs_at_once,
+        "logs": logs,
+        "more": "".join(f"#SBATCH {line}\n" for line in options.sbatch),
+        "command": shlex.join(_command(options, plan, out)),
+    }
+    write_text_atomically(out / JOBS_NAME, JOBS.format(**values))
+    write_text_atomically(out / REPORT_NAME, REPORT.format(**values))
+    before()
+    job = _sbatch(str(out / JOBS_NAME))
+    last = _sbatch(f"--dependency=afterany:{job}", str(out / REPORT_NAME))
+    return f"submitted rows {values['array']} as job {job}, {options.jobs_at_once} at once, and the tables as {last}"
+
+
+def _command(options: Options, plan: Path, out: Path) -> list[str]:
+    return [
+        *(sys.executable, str(REPOSITORY / "launch" / "compare.py"), str(plan), "--out", str(out)),
+        *([] if options.shards is None else ["--shards", options.shards]),
+        *(word for root in options.root for word in ("--root", root)),
+    ]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """As an array is written: 1-3,7."""
+    runs = [[n for _, n in run] for _, run in groupby(enumerate(numbers), key=lambda entry: entry[1] - entry[0])]
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _sbatch(*words: str) -> str:
+    """Submits a script and gives its job's number."""
+    done = subprocess.run(["sbatch", "--parsable", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"sbatch refused: {' '.join(done.stderr.split()) or f'status {done.returncode}'}")
+    return done.stdout.strip().split(";")[0]

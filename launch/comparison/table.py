@@ -1,0 +1,166 @@
+"""A table of means ± standard deviations over seeds: its columns and their units, its lines, and which mean is best."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from downstream.report_rows import BACKBONES
+
+Unit = Literal["percent", "rank", "seconds", "count", "bytes"]
+
+HEADINGS: dict[str, tuple[str, Unit]] = {
+    "recall_at_100": ("Recall@100", "percent"),
+    "recall_at_10": ("Recall@10", "percent"),
+    "recall_at_10_percent": ("Recall@10 %", "percent"),
+    "median_rank": ("Median rank", "rank"),
+    "accuracy": ("accuracy", "percent"),
+    "overall_accuracy": ("accuracy", "percent"),
+    "mean_iou": ("mIoU", "percent"),
+    "sound/f1": ("F1, sound", "percent"),
+    "image/f1": ("F1, image", "percent"),
+    "mean/f1": ("F1, mean of both", "percent"),
+    "concatenation/f1": ("F1, both joined", "percent"),
+    "both/f1": ("F1, image + sound", "percent"),
+}
+COSTS: dict[str, tuple[str, Unit]] = {
+    "training_seconds": ("Training (s)", "seconds"),
+    "steps": ("Steps", "count"),
+    "pairs_seen": ("Pairs seen", "count"),
+    "peak_memory_bytes": ("Peak memory (GB)", "bytes"),
+}
+ARROWS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
+DAGGER = "†"
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A score over seeds.
+
+    Attributes:
+        mean: over the seeds that have it.
+        sd: sample standard deviation over them; None for a single one.
+        n: how many they are.
+    """
+
+    mean: float
+    sd: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Statistic:
+        """Of one value or more."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: of its scores.
+        heading: first line, such as the benchmark.
+        detail: second line, such as the score.
+        unit: in which it is shown.
+        is_cost: whether neither more nor less of it is better.
+    """
+
+    key: str
+    heading: str
+    detail: str
+    unit: Unit
+    is_cost: bool = False
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the best is the least."""
+        return self.unit == "rank"
+
+    @property
+    def title(self) -> str:
+        """Both lines in one."""
+        return f"{self.heading}, {self.detail}" if self.detail else self.heading
+
+    def show(self, value: float) -> str:
+        """A value in the column's unit."""
+        match self.unit:
+            case "percent":
+                return f"{100 * value:.2f}"
+            case "bytes":
+                return f"{value / 1e9:.2f}"
+            case "count":
+                return f"{value:,.0f}"
+            case "rank" | "seconds":
+                return f"{value:,.1f}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method on one backbone.
+
+    Attributes:
+        method: its label.
+        backbone: its name in `pretrain.encoders.ENCODERS`.
+        figures: by column.
+        image_only: whether its sound tower is not trained.
+        num_planned: seeds in the plan; None for published figures.
+    """
+
+    method: str
+    backbone: str
+    figures: dict[str, Statistic]
+    image_only: bool = False
+    num_planned: int | None = None
+
+    @property
+    def backbone_title(self) -> str:
+        """The backbone as papers write it."""
+        return BACKBONES.get(self.backbone, self.backbone)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some columns of all lines.
+
+    Attributes:
+        title: what they are about.
+        caption: what readers have to know.
+        columns: from left to right.
+        lines: by backbone and method, in the plan's order.
+        chance: of a random order, by column, where it is known.
+        is_retrieval: whether image-only methods are at chance in it.
+    """
+
+    title: str
+    caption: str
+    columns: list[Column]
+    lines: list[Line]
+    chance: dict[str, float] = field(default_factory=dict)
+    is_retrieval: bool = False
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the figures are the paper's."""
+        return any(line.num_planned is None for line in self.lines)
+
+    def mark(self, line: Line) -> str:
+        """What stands behind the name of a method."""
+        return f" {DAGGER}" if self.is_retrieval and line.image_only else ""
+
+    def is_best(self, line: Line, column: Column) -> bool:
+        """Whether no mean of the column beats this one on its backbone, and there is another to compare it with."""
+        rivals = [
+            other.figures[column.key].mean
+            for other in self.lines
+            if other.backbone == line.backbone and column.key in other.figures
+        ]
+        if self.is_published or column.is_cost or column.key not in line.figures or len(rivals) < 2:
+            return False
+        return line.figures[column.key].mean == (min if column.lower_is_better else max)(rivals)
+
+    def is_partial(self, line: Line, column: Column) -> bool:
+        """Whether seeds of the plan are missing from a figure that others of them have."""
+        figure = line.figures.get(column.key)
+        return figure is not None and line.num_planned is not None and figure.n < line.num_planned
