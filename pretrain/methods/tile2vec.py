@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from collections.abc import Mapping
 
@@ -16,6 +15,7 @@ from typing_extensions import override
 from pretrain.config import Config, DataSettings
 from pretrain.image_transforms import RandomImageView
 from pretrain.losses.naive_triplet import random_others
+from pretrain.losses.no_negatives import chord
 from pretrain.losses.tile2vec import random_far_tiles, tile2vec_loss
 from pretrain.method_settings import Tile2vecSettings
 from pretrain.methods.image_only import ImageOnly
@@ -28,7 +28,6 @@ from shards.errors import UserError
 from shards.jpeg_parts import Box
 from shards.manifest import Manifest
 from shards.reading import ShardSet, StoredSample
-from shards.splitting import EARTH_RADIUS_KM
 
 
 class NearView(RandomImageView):
@@ -99,8 +98,7 @@ class Tile2vec(ImageOnly):
         super().__init__(towers, views)
         self.settings = settings
         self.loss_inputs = ("place",) if settings.far_km else ()
-        # An arc of 180 degrees and more is beyond every place.
-        self.least_chord = 2 * math.sin(min(settings.far_km / (2 * EARTH_RADIUS_KM), math.pi / 2))
+        self.least_chord = chord(settings.far_km)
         self.draws: Tensor
         self.without_far: Tensor
         # Buffers: they are saved with the weights, so that a resumed run draws what it would have drawn.

@@ -15,12 +15,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
-from commands import BIN, environment, python, run
+from commands import BIN, REPOSITORY, environment, python, run
 from scene_folders import write_scenes
 
 from pretrain.checkpoints import list_checkpoints
+from shards.building import build
+from shards.demo_world.corpus import generate_demo_corpus
+from shards.planning import BuildOptions
 
 SETTINGS = {
     **{"batch_size": 16, "data.image_size": 32, "model.sound_pooling": 4, "data.workers": 0, "precision": "fp32"},
@@ -127,6 +131,33 @@ def test_a_plan_killed_after_a_training_goes_on_and_ends_in_tables(tiny_shards: 
     refused = subprocess.run(command, cwd=tmp_path, env=own_environment(), capture_output=True, text=True)
     assert refused.returncode == 2
     assert "row 2 of 2 (contrastive, resnet18, seed 0): loss.name was contrastive when it was begun" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_plan_in_its_smallest_form(tmp_path: Path) -> None:
+    # The plan as it stands in launch/plans, on a demo world of 80 places and for an epoch in place of a minute.
+    world, shards, out = tmp_path / "world", tmp_path / "shards", tmp_path / "out"
+    generate_demo_corpus(world, num_places=80, image_size=64, clip_seconds=3.5, num_workers=0, show_progress=False)
+    build(BuildOptions("recordings", shards, world, workers=1))
+    record = yaml.safe_load((REPOSITORY / "launch" / "plans" / "demo.yaml").read_text())
+    small = {"settings": SETTINGS | {"tracker": "none"}, "shards": str(shards)}
+    (tmp_path / "demo.yaml").write_text(yaml.safe_dump(record | small, sort_keys=False))
+    words = ["--out", out, "--root", f"demo-scenes={world}"]
+    result = run(compare(tmp_path / "demo.yaml", *words), cwd=tmp_path, timeout_seconds=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    table = pd.read_csv(out / "report" / "comparison.csv").set_index("method")
+    assert list(table.index) == ["random", "batch-triplet", "symmetric-contrastive", "simclr"]
+    runs = pd.read_csv(out / "report" / "runs.csv").set_index("method")
+    assert set(runs["state"]) == {"done"}
+    assert runs["steps"].tolist() == [0, 3, 3, 3]
+    for name in ("retrieval/image_to_sound/median_rank", "demo-scenes/accuracy"):
+        assert runs[name].notna().all()
+    assert (out / "report" / "comparison.html").stat().st_size > 10_000
+    assert (out / "report" / "comparison.png").stat().st_size > 10_000
+    markdown = (out / "report" / "comparison.md").read_text()
+    assert "simclr †" in markdown
+    assert "its retrieval is at chance by construction" in markdown
 
 
 @pytest.mark.slow
