@@ -110,8 +110,8 @@ def test_the_embedding_cache_trains_as_the_whole_batch_does(tiny_shards: Path, t
 
 
 def test_a_queue_larger_than_the_training_split_is_refused(tiny_shards: Path, tmp_path: Path) -> None:
-    words = ["demo", "--method", "moco", *SMALL, "--shards", tiny_shards, "--out", tmp_path / "run"]
-    result = run(python("pretrain/run.py", *words), cwd=tmp_path)
+    words = ["demo", "--method", "moco", "--moco.queue-size", "49", *SMALL, "--shards", tiny_shards]
+    result = run(python("pretrain/run.py", *words, "--out", tmp_path / "run"), cwd=tmp_path)
     assert result.returncode == 2
     assert "moco.queue_size must be at most the 48 pairs of the training split" in result.stderr
     assert not (tmp_path / "run").exists()
