@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def chosen_items(num_items: int, n: int) -> list[int]:
 
 def write_activation_maps(
     folder: Path,
-    module: SceneClassifier,
+    module: SceneClassifier | Callable[[SceneItem], SceneClassifier],
     items: Sequence[SceneItem],
     view: ImageView,
     classes: Sequence[str],
@@ -112,7 +112,7 @@ def write_activation_maps(
 
     Args:
         folder: the run's; sheets go to `explain/sheet_001.png` and on, of `IMAGES_OF_SHEET` images each.
-        module: the classifier.
+        module: the classifier; or, from an item, the one for it.
         items: of the test part; evenly spaced ones are drawn.
         view: how the classifier sees an image.
         classes: names.
@@ -125,7 +125,10 @@ def write_activation_maps(
     chosen = [items[i] for i in chosen_items(len(items), n)] if n and items else []
     written = []
     for start in range(0, len(chosen), IMAGES_OF_SHEET):
-        cards = [_card(module, item, view, device) for item in chosen[start : start + IMAGES_OF_SHEET]]
+        cards = [
+            _card(module if isinstance(module, SceneClassifier) else module(item), item, view, device)
+            for item in chosen[start : start + IMAGES_OF_SHEET]
+        ]
         target = folder / EXPLAIN_FOLDER
         target.mkdir(parents=True, exist_ok=True)
         sheet = _draw_sheet([card for card in cards if card is not None], classes)

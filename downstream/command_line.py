@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from downstream.benchmarks import BENCHMARKS
-from downstream.protocols import PROTOCOLS
+from downstream.protocols import PROTOCOLS, defaults_of
 from downstream.settings import CHANGEABLE_ON_RESUME, DownstreamSettings, check_settings
 from pretrain.loop import CONFIG_NAME
 from pretrain.options import take_option
@@ -54,7 +54,7 @@ def parse(words: list[str]) -> Request:
         raise UserError(f"name a benchmark first; choose one of: {', '.join(sorted(BENCHMARKS))}")
     benchmark = choose(words.pop(0), BENCHMARKS, "benchmark")
     protocol = take_option(words, "--protocol") or "paper"
-    default = PROTOCOLS[choose(protocol, PROTOCOLS, "protocol")]
+    default = defaults_of(benchmark, choose(protocol, PROTOCOLS, "protocol"))
     settings = _with_options(dataclasses.replace(default, benchmark=benchmark), words)
     if settings.benchmark != benchmark:
         raise UserError(f"the benchmark is the first word, {benchmark}; leave out --benchmark {settings.benchmark}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,17 @@ from pretrain import distributed
 from pretrain.batches import next_batch, to_device, training_loader
 from pretrain.precision import autocast
 from shards.progress import ProgressLine
+
+
+class OwnShare(Protocol):
+    """This process's share of items, in batches, as often as it is asked."""
+
+    num_items: int
+    num_own: int
+
+    def one_pass(self) -> Iterator[dict[str, Any]]:
+        """The batches of one pass; it has to be gone through to its end."""
+        ...
 
 
 class ImageReader:
@@ -48,7 +59,7 @@ class ImageReader:
 
 def outputs_in_order(
     compute: Callable[[Mapping[str, Tensor]], Tensor],
-    reader: ImageReader,
+    reader: OwnShare,
     *,
     width: int,
     device: torch.device,

@@ -21,13 +21,15 @@ class Published:
         benchmark: our name of it.
         weights: as the paper calls them; its own are called SoundingEarth here.
         backbone: our name of it; the image tower's where there are two; empty where the paper's is none of ours.
-        scores: in percent, by column: `accuracy_1` (after 1 epoch) … , `overall_accuracy`, `mean_iou`, `precision`,
-            `recall`, `f1`.
+        scores: in percent (`log_loss` in nats), by column: `accuracy_1` (after 1 epoch) … , `overall_accuracy`,
+            `mean_iou`, `precision`, `recall`, `f1`, `accuracy`.
         source: paper and table.
         train_fraction: share of the items that trained; None where it was not published.
         sds: standard deviations, in percent, where the paper gives them.
         modality: "image", "sound" or "both", for benchmarks that have both.
         remark: what tells it apart from the row of ours that stands beside it.
+        approach: the losses, or the strategy, by the paper's names, where it compares them.
+        joined: what else its input is, such as the acoustic features.
     """
 
     benchmark: str
@@ -39,6 +41,8 @@ class Published:
     sds: dict[str, float] = field(default_factory=dict)
     modality: str = ""
     remark: str = ""
+    approach: str = ""
+    joined: str = ""
 
 
 SCENES: dict[str, tuple[str, dict[str, dict[str, tuple[float, float, float]]]]] = {

@@ -16,33 +16,56 @@ from markupsafe import Markup
 
 from downstream.benchmarks import BENCHMARKS
 from downstream.published import EPOCHS, PUBLISHED
+from downstream.published_tau import ABLATION, PUBLISHED_TAU
+from downstream.published_tau import APPROACHES as TAU_APPROACHES
+from downstream.published_transfer import PUBLISHED_TRANSFER
 from downstream.report_rows import MEASURED, Row, find_runs, row_of_published, rows_of_runs
+from downstream.transfer_settings import APPROACHES
 from shards.errors import UserError
 from shards.writing import write_text_atomically
 
 NAMES = ("report.md", "report.csv", "report.html")
 
 CSV_COLUMNS = (
-    *("benchmark", "origin", "weights", "weights_in_full", "backbone", "input", "protocol", "score"),
+    *("benchmark", "origin", "weights", "weights_in_full", "backbone", "input", "approach", "protocol", "score"),
     *("mean_percent", "sd_percent", "train_fraction", "seeds", "conditions", "notes", "source"),
+    *("mean_nats", "sd_nats"),
 )
 
 FIXED_COLUMNS = {
+    "log_loss": "Log loss",
     "accuracy": "Accuracy",
     "overall_accuracy": "OA",
     "mean_iou": "mIoU",
     "precision": "Precision",
     "recall": "Recall",
     "f1": "F1",
+    "mean_average_precision": "mAP",
 }
+TAU_CAPTION = "Log loss in nats and accuracy in percent over 1-s segments, means over classes, as Chen et al. (2022)"
 CAPTIONS = {
     "paper": "Accuracy on the test part after so many epochs of fine-tuning, in percent (protocol paper).",
     "others": "Accuracy on the test part under the other protocols, in percent; mean ± standard deviation over draws.",
     "landcover": "Overall accuracy (OA, the mean of the tiles' accuracies) and mean intersection over union over the "
     "classes (mIoU) after the last epoch, in percent.",
     "audiovisual": "Logistic regression on frozen embeddings: means over classes weighted by their size, in percent.",
+    "transfer": "Whole networks trained on the scenes' labels, on sound events, or on both: means over classes "
+    "weighted by their size, in percent.",
+    "tau-single": f"{TAU_CAPTION}; one modality, as in its Table 2.",
+    "tau-both": f"{TAU_CAPTION}; both modalities, as in its Table 3.",
+    "tau-ablation": f"{TAU_CAPTION}; what is seen, and the acoustic encoder, as in its Table 4.",
+    "events": "Sound events: the mean over events of their average precision (mAP), and how often the most probable "
+    "event is right, on the test part, in percent.",
+}
+TITLES = {
+    "others": ", other protocols",
+    "tau-single": ", one modality",
+    "tau-both": ", both modalities",
+    "tau-ablation": ", ablation",
 }
 MODALITIES = {"sound": "sound", "image": "image", "both": "image + sound"}
+TAU_KINDS = ("tau-single", "tau-both", "tau-ablation")
+ALL_PUBLISHED = (*PUBLISHED, *PUBLISHED_TRANSFER, *PUBLISHED_TAU)
 ORDER_OF_WEIGHTS = ("Random", "ImageNet")
 
 
@@ -53,7 +76,7 @@ class Table:
     Attributes:
         benchmark: its name.
         title: of the benchmark.
-        kind: "paper", "others", "landcover" or "audiovisual".
+        kind: one of `CAPTIONS`.
         columns: of figures, by name, and their headings.
         rows: in the order shown.
     """
@@ -68,6 +91,16 @@ class Table:
     def caption(self) -> str:
         """What the figures are."""
         return CAPTIONS[self.kind]
+
+    @property
+    def shows_input(self) -> bool:
+        """Whether its rows differ in what is seen and heard."""
+        return any(row.modality for row in self.rows)
+
+    @property
+    def shows_approach(self) -> bool:
+        """Whether its rows differ in their losses."""
+        return any(row.approach for row in self.rows)
 
     @property
     def sources(self) -> list[str]:
@@ -115,15 +148,25 @@ def build_tables(measured: Sequence[Row]) -> list[Table]:
     tables = []
     order = [(benchmark, kind) for benchmark in BENCHMARKS for kind in CAPTIONS]
     for (benchmark, kind), rows in sorted(kinds.items(), key=lambda entry: _place(entry[0], order)):
-        known = [row_of_published(row) for row in PUBLISHED if row.benchmark == benchmark] if kind != "others" else []
+        known = (
+            [row_of_published(row) for row in ALL_PUBLISHED if row.benchmark == benchmark] if kind != "others" else []
+        )
+        if kind in TAU_KINDS:
+            known = [row for row in known if _kind(row) == kind]
         together = sorted([*known, *rows], key=lambda row: _sort_key(row, kind))
         title = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
-        title = title[:1].upper() + title[1:] + (", other protocols" if kind == "others" else "")
+        title = title[:1].upper() + title[1:] + TITLES.get(kind, "")
         tables.append(Table(benchmark, title, kind, _columns(kind, together), together))
     return tables
 
 
 def _kind(row: Row) -> str:
+    if "log_loss" in row.figures:
+        return TAU_KINDS[(row.approach != "") + (row.approach in ABLATION.values())]
+    if row.approach:
+        return "transfer"
+    if "mean_average_precision" in row.figures:
+        return "events"
     if row.modality:
         return "audiovisual"
     if "overall_accuracy" in row.figures:
@@ -140,6 +183,10 @@ def _sort_key(row: Row, kind: str) -> tuple[object, ...]:
     ours = row.origin == MEASURED
     weights = _place(row.weights, ORDER_OF_WEIGHTS) + (ours and row.weights not in ORDER_OF_WEIGHTS)
     modality = list(MODALITIES).index(row.modality) if row.modality else 0
+    if kind in TAU_KINDS:
+        return (modality, _place(row.approach, TAU_APPROACHES), row.joined, row.backbone, ours, row.weights)
+    if kind == "transfer":
+        return (modality, _place(row.approach, APPROACHES), ours, row.backbone, row.weights)
     # A row without a backbone of ours, such as two networks at once, comes before those that have one.
     return (modality, row.backbone, row.protocol if kind == "others" else "", weights, ours)
 
@@ -166,23 +213,25 @@ def markdown(tables: Sequence[Table]) -> str:
     """The tables as GitHub's Markdown."""
     parts = ["# Downstream results\n"]
     for table in tables:
-        shows_input, shows_protocol = table.kind == "audiovisual", table.kind == "others"
+        shows_protocol = table.kind == "others"
         headings = [
             *("Weights", "Backbone"),
-            *(["Input"] if shows_input else []),
+            *(["Input"] if table.shows_input else []),
+            *(["Approach"] if table.shows_approach else []),
             *(["Protocol"] if shows_protocol else []),
             *table.columns.values(),
             *("Training data", "Seeds", "Origin"),
         ]
         letters = dict(zip(table.sources, ascii_lowercase, strict=False))
-        lines = [headings, ["---"] * 2 + ["---"] * (shows_input + shows_protocol) + ["---:"] * len(table.columns)]
-        lines[1] += ["---:", "---", "---"]
+        lines = [headings, ["---:" if name in table.columns.values() else "---" for name in headings]]
+        lines[1][-3] = "---:"
         for row in table.rows:
             marks = "".join(f" [{table.notes.index(note) + 1}]" for note in row.all_notes)
             lines.append(
                 [
                     *(row.weights + marks, row.backbone or "–"),
-                    *([_input(row)] if shows_input else []),
+                    *([_input(row)] if table.shows_input else []),
+                    *([row.approach] if table.shows_approach else []),
                     *([row.protocol] if shows_protocol else []),
                     *(str(row.figures.get(name, "–")) for name in table.columns),
                     *(_share(row), row.seeds or "–"),
@@ -202,20 +251,22 @@ def _cell(text: str) -> str:
 
 
 def comma_separated(tables: Sequence[Table]) -> str:
-    """Every figure on a line of its own, in percent."""
+    """Every figure on a line of its own, in percent, losses in nats."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for table in tables:
         for row in table.rows:
             for name, figure in row.figures.items():
-                sd = "" if figure.sd is None else f"{figure.sd:.4f}"
+                values = [f"{figure.mean:.4f}", "" if figure.sd is None else f"{figure.sd:.4f}"]
+                percent, nats = (["", ""], values) if figure.in_nats else (values, ["", ""])
                 fraction = "" if row.train_fraction is None else f"{row.train_fraction:.4f}"
                 writer.writerow(
                     [
                         *(row.benchmark, row.origin, row.weights, row.weights_in_full, row.backbone),
-                        *(row.joined or row.modality, row.protocol, name, f"{figure.mean:.4f}", sd),
+                        *(row.joined or row.modality, row.approach, row.protocol, name, *percent),
                         *(fraction, row.seeds, "; ".join(row.conditions), "; ".join(row.notes), row.source),
+                        *nats,
                     ]
                 )
     return text.getvalue()

@@ -9,34 +9,55 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from downstream.published import Published
+from downstream.published_tau import ABLATION, FEATURES, FUSIONS
 from downstream.results import RESULTS_NAME, Results
 from shards.errors import UserError
 
 PUBLISHED, MEASURED = "published", "measured"
 
-BACKBONES = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
+BACKBONES = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "resnet101": "ResNet-101"}
+BACKBONES |= {"efficientnet-v2-s": "EfficientNetV2-S"}
 WEIGHTS = {"random": "Random", "imagenet": "ImageNet"}
 MODALITY_OF_INPUT = {"sound": "sound", "image": "image", "mean": "both", "concatenation": "both"}
 """What the inputs of a benchmark of pairs take in."""
 
 LANDCOVER_SCORES = ("overall_accuracy", "mean_iou")
 AUDIOVISUAL_SCORES = ("precision", "recall", "f1")
+TAU_SCORES = ("log_loss", "accuracy")
+SOUND_EVENT_SCORES = ("mean_average_precision", "accuracy")
+
+TRANSFER_DETAILS = ("approach", "modality", "sound_weights", "alpha", "beta", "over_events", "num_frames")
+"""What tells runs of advance-transfer apart."""
+
+TAU_DETAILS = ("strategy", "features", "train_frames")
+"""What tells runs of tau-scenes apart."""
+
+IN_NATS = frozenset({"log_loss"})
+"""Scores that are no shares."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A score in percent.
+    """A score in percent, or in nats.
 
     Attributes:
         mean: over the runs.
         sd: sample standard deviation over them; None for a single one.
+        in_nats: whether it is a loss, no share.
     """
 
     mean: float
     sd: float | None = None
+    in_nats: bool = False
+
+    @property
+    def digits(self) -> int:
+        """Behind the point."""
+        return 4 if self.in_nats else 2
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f}" if self.sd is None else f"{self.mean:.2f} ± {self.sd:.2f}"
+        mean = f"{self.mean:.{self.digits}f}"
+        return mean if self.sd is None else f"{mean} ± {self.sd:.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,7 @@ class Row:
         notes: what readers have to know.
         modality: "image", "sound", "both", or empty.
         joined: how image and sound were joined, or empty.
+        approach: the losses, or the strategy, by their paper's names, where it compares them.
     """
 
     benchmark: str
@@ -74,6 +96,7 @@ class Row:
     notes: tuple[str, ...] = ()
     modality: str = ""
     joined: str = ""
+    approach: str = ""
 
     @property
     def all_notes(self) -> tuple[str, ...]:
@@ -119,7 +142,7 @@ def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
 
 def row_of_published(published: Published) -> Row:
     """A published row as it stands beside ours."""
-    figures = {name: Figure(mean, published.sds.get(name)) for name, mean in published.scores.items()}
+    figures = {name: Figure(mean, published.sds.get(name), name in IN_NATS) for name, mean in published.scores.items()}
     return Row(
         benchmark=published.benchmark,
         origin=PUBLISHED,
@@ -132,6 +155,8 @@ def row_of_published(published: Published) -> Row:
         source=published.source,
         seeds="5 runs" if published.sds else "",
         modality=published.modality,
+        approach=published.approach,
+        joined=published.joined,
     )
 
 
@@ -155,6 +180,7 @@ def _settings_of(results: Results) -> tuple[object, ...]:
     return (
         *(results.benchmark, results.weights, results.backbone, results.protocol, results.head_on, results.split),
         *(results.num_train, results.num_test, tuple(results.notes), results.epochs[-1].get("epoch")),
+        *(details.get(name) for name in (*TRANSFER_DETAILS, *TAU_DETAILS)),
         *(details.get(name) for name in ("image_size", "patch_stride", "batch_size", "num_seeds", "num_val")),
     )
 
@@ -180,11 +206,25 @@ def _rows_of_group(group: Sequence[Results], names: dict[str, str]) -> list[Row]
             )
             for name, modality in MODALITY_OF_INPUT.items()
         ]
-    if LANDCOVER_SCORES[0] in first.epochs[-1]:
-        return [Row(**common, figures=_last(group, LANDCOVER_SCORES))]
+    if "approach" in first.details:
+        said = {name: first.details[name] for name in ("approach", "modality")}
+        return [Row(**common, **said, figures=_last(group, AUDIOVISUAL_SCORES))]
+    if TAU_SCORES[0] in first.epochs[-1]:
+        return [Row(**common, **said, figures=_last(group, TAU_SCORES)) for said in _said_of_strategy(first)]
+    for scores in (LANDCOVER_SCORES, SOUND_EVENT_SCORES):
+        if scores[0] in first.epochs[-1]:
+            return [Row(**common, figures=_last(group, scores))]
     if first.protocol == "paper":
         return [Row(**common, figures=_by_epoch(group))]
     return [Row(**common, figures=_last(group, ("accuracy",)))]
+
+
+def _said_of_strategy(results: Results) -> list[dict[str, Any]]:
+    """What the rows of one strategy on TAU say of it: one of Table 2, or one of Table 3 and one of Table 4."""
+    strategy, features = results.details["strategy"], FEATURES.get(results.details["features"], "")
+    modality = {"audio": "sound", "video": "image"}.get(strategy, "both")
+    approaches = [names[strategy] for names in (FUSIONS, ABLATION) if strategy in names] or [""]
+    return [{"modality": modality, "joined": features, "approach": approach} for approach in approaches]
 
 
 def _joined(name: str) -> str:
@@ -226,7 +266,8 @@ def _merged(entries: Sequence[dict[str, Any]], name: str, runs: Sequence[int]) -
     total = sum(n for _, _, n in known)
     mean = sum(n * value for value, _, n in known) / total
     squares = sum((n - 1) * sd**2 + n * (value - mean) ** 2 for value, sd, n in known)
-    return Figure(100 * mean, 100 * math.sqrt(squares / (total - 1)) if total > 1 else None)
+    scale = 1 if name in IN_NATS else 100
+    return Figure(scale * mean, scale * math.sqrt(squares / (total - 1)) if total > 1 else None, name in IN_NATS)
 
 
 def _seeds(group: Sequence[Results]) -> str:
@@ -244,5 +285,7 @@ def _conditions(results: Results) -> tuple[str, ...]:
         found.append(results.split)
     if results.details.get("image_size"):
         found.append(f"{results.details['image_size']} px")
+    if results.details.get("sound_weights"):
+        found.append(f"sound trunk {results.details['sound_weights']}")
     found.append(f"{results.num_train:,} training, {results.num_test:,} test items")
     return tuple(found)

@@ -10,12 +10,18 @@ from accelerate import Accelerator
 from downstream.benchmarks import BENCHMARKS
 from downstream.benchmarks.audiovisual_benchmark import AudiovisualBenchmark
 from downstream.benchmarks.demo_scenes import TableOfScenes
+from downstream.benchmarks.demo_tau import DemoTau
 from downstream.benchmarks.landcover_benchmark import LandCoverBenchmark
 from downstream.benchmarks.scene_benchmark import SceneBenchmark
+from downstream.benchmarks.tau_scenes import TauBenchmark
+from downstream.benchmarks.transfer import SoundEventsBenchmark, TransferBenchmark
 from downstream.settings import DownstreamSettings
 from downstream.tasks.audiovisual import run_audiovisual
 from downstream.tasks.landcover import run_landcover
 from downstream.tasks.scenes import run_scenes
+from downstream.tasks.sound_events import run_sound_events
+from downstream.tasks.tau_scenes import run_tau
+from downstream.tasks.transfer import run_transfer
 from pretrain.preemption import PreemptionWatch
 
 Runner = Callable[..., bool]
@@ -26,6 +32,10 @@ RUNNERS: dict[type[Any], Runner] = {
     TableOfScenes: run_scenes,
     AudiovisualBenchmark: run_audiovisual,
     LandCoverBenchmark: run_landcover,
+    TransferBenchmark: run_transfer,
+    SoundEventsBenchmark: run_sound_events,
+    TauBenchmark: run_tau,
+    DemoTau: run_tau,
 }
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from downstream.tau_settings import TauSettings
+from downstream.transfer_settings import TransferSettings
 from pretrain import run_settings
 from pretrain.run_settings import OptimizerSettings, RunSettings, check_run_settings
 from pretrain.settings_file import require
@@ -27,8 +29,9 @@ class DownstreamSettings(RunSettings):
     """The folder to write results to; it must not hold any yet."""
     weights: str = "random"
     """random, imagenet, a run folder, a model folder, or a file of ResNet weights (.safetensors, .pth)."""
-    backbone: Literal["auto", "resnet18", "resnet50"] = "auto"
-    """The trunk of random and imagenet weights (auto: resnet18); other weights bring their own."""
+    backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
+    """The trunk of random and imagenet weights (auto: resnet18, under advance-transfer resnet101, under sound-events
+    resnet50); other weights bring their own."""
     imagenet_file: Path | None = None
     """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be fetched."""
     protocol: Protocol = "paper"
@@ -58,6 +61,8 @@ class DownstreamSettings(RunSettings):
     """Give a sound tower spectrograms of another kind than it was trained on."""
     explain: int = 0
     """Draw class activation maps for so many test images of a scene benchmark."""
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    tau: TauSettings = field(default_factory=TauSettings)
     epochs: int = 5
     """Times that the training part is gone through."""
     batch_size: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from pretrain.run_settings import OptimizerSettings
 def build_optimizer(
     model: nn.Module, settings: OptimizerSettings, lr_scale: Callable[[str], float] = lambda name: 1.0
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW; vectors and scalars (biases, norms, temperatures) have no weight decay.
+    """Adam, AdamW or SGD; vectors and scalars (biases, norms, temperatures) have no weight decay.
 
     Args:
         model: its parameters that require gradients are moved.
@@ -33,8 +34,12 @@ def build_optimizer(
         for scale in scales
         for decays in (True, False)
     ]
-    build = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    return build([group for group in groups if group["params"]], lr=settings.learning_rate)
+    builders: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "sgd": partial(torch.optim.SGD, momentum=settings.momentum),
+    }
+    return builders[settings.name]([group for group in groups if group["params"]], lr=settings.learning_rate)
 
 
 def learning_rate_at(
@@ -42,7 +47,9 @@ def learning_rate_at(
 ) -> float:
     """The learning rate of step `step`, from 0: a linear warm-up, then a cosine to `final_fraction`.
 
-    It is a function of its arguments alone, so a resumed run needs no schedule state.
+    With `settings.restart_epochs` the cosine starts anew after so many epochs, and each lasts `restart_growth` times
+    as long as the one before (SGDR, Loshchilov and Hutter, ICLR 2017: their T_0 and T_mult). It is a function
+    of its arguments alone, so a resumed run needs no schedule state.
 
     Args:
         step: the step to be taken.
@@ -54,9 +61,20 @@ def learning_rate_at(
     warmup_steps = min(round(settings.warmup_epochs * steps_per_epoch), total_steps - 1)
     if step < warmup_steps:
         return settings.learning_rate * (step + 1) / (warmup_steps + 1)
-    progress = max((step - warmup_steps) / max(1, total_steps - warmup_steps), share_of_time)
+    begin, length = 0.0, float(total_steps - warmup_steps)
+    if settings.restart_epochs:
+        begin, length = _current_cosine(step - warmup_steps, settings.restart_epochs * steps_per_epoch, settings)
+    progress = max((step - warmup_steps - begin) / max(1.0, length), share_of_time)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return settings.learning_rate * (settings.final_fraction + (1 - settings.final_fraction) * cosine)
+
+
+def _current_cosine(step: int, first: float, settings: OptimizerSettings) -> tuple[float, float]:
+    """Where the cosine that a step lies in begins, and how many steps it lasts."""
+    begin, length = 0.0, first
+    while step >= begin + length:
+        begin, length = begin + length, length * settings.restart_growth
+    return begin, length
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from pretrain.settings_file import require
+from shards.errors import UserError
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -19,16 +20,22 @@ class OptimizerSettings:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    name: Literal["adam", "adamw"] = "adam"
-    """Adam, or Adam with decoupled weight decay."""
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """Adam, Adam with decoupled weight decay, or stochastic gradient descent."""
     learning_rate: float = 1e-3
     """The learning rate after warm-up."""
     weight_decay: float = 0.0
     """Weight decay of matrices and kernels; norms and biases have none."""
+    momentum: float = 0.9
+    """Of sgd; the others have none."""
     warmup_epochs: float = 1.0
     """Epochs over which the learning rate rises linearly from 0."""
     final_fraction: float = 0.0
     """Where the cosine ends, as a fraction of the learning rate; 1 keeps it constant."""
+    restart_epochs: float = 0.0
+    """After so many epochs the cosine starts anew (SGDR); 0: one cosine over the run."""
+    restart_growth: float = 1.0
+    """Each cosine lasts so many times as long as the one before."""
     max_gradient_norm: float = 0.0
     """Gradients are scaled down to this global norm; 0 leaves them as they are."""
     accumulation: int = 1
@@ -131,9 +138,17 @@ def check_run_settings(settings: RunSettings, least_epochs: int = 1) -> None:
             "checkpoint.every_minutes",
         ),
         *("optimizer.weight_decay", "optimizer.warmup_epochs", "optimizer.max_gradient_norm", "optimizer.chunk_size"),
+        "optimizer.restart_epochs",
     ):
         require(settings, name, lambda value: value >= 0, ">= 0")
     require(settings, "optimizer.final_fraction", lambda value: 0 <= value <= 1, "in [0, 1]")
+    require(settings, "optimizer.momentum", lambda value: 0 <= value < 1, "in [0, 1)")
+    require(settings, "optimizer.restart_growth", lambda value: value >= 1, ">= 1")
+    if settings.optimizer.restart_epochs and settings.max_seconds:
+        raise UserError(
+            f"optimizer.restart_epochs must be 0 with max_seconds, under which one cosine ends with the time, got "
+            f"{settings.optimizer.restart_epochs:g}"
+        )
     require(settings, "optimizer.learning_rate", lambda value: value > 0, "> 0")
     require(settings, "timeout_minutes", lambda value: value > 0, "> 0")
     require(settings, "seed", lambda value: value < 2**32, "< 2**32")

@@ -9,10 +9,13 @@ from downstream.benchmarks.deepglobe import DEEPGLOBE
 from downstream.benchmarks.demo_audiovisual import DEMO_AUDIOVISUAL
 from downstream.benchmarks.demo_landcover import DEMO_LANDCOVER
 from downstream.benchmarks.demo_scenes import DEMO_SCENES
+from downstream.benchmarks.demo_tau import DEMO_TAU
 from downstream.benchmarks.folder import FOLDER
 from downstream.benchmarks.landcover_benchmark import LandCoverBenchmark
 from downstream.benchmarks.resisc45 import RESISC45
 from downstream.benchmarks.scene_benchmark import SceneBenchmark
+from downstream.benchmarks.tau_scenes import TAU_SCENES, TauBenchmark
+from downstream.benchmarks.transfer import ADVANCE_TRANSFER, SOUND_EVENTS, SoundEventsBenchmark, TransferBenchmark
 from downstream.benchmarks.ucmerced import UCMERCED
 
 SCENE_BENCHMARKS: dict[str, SceneBenchmark] = {
@@ -30,9 +33,27 @@ LANDCOVER_BENCHMARKS: dict[str, LandCoverBenchmark] = {
 }
 """Land-cover mapping by DeepLabv3+."""
 
-BENCHMARKS: dict[str, SceneBenchmark | AudiovisualBenchmark | LandCoverBenchmark] = {
+TRANSFER_BENCHMARKS: dict[str, TransferBenchmark | SoundEventsBenchmark] = {
+    benchmark.name: benchmark for benchmark in (ADVANCE_TRANSFER, SOUND_EVENTS)
+}
+"""Scene recognition by whole networks that know sound events, and the networks that tell these."""
+
+TAU_BENCHMARKS: dict[str, TauBenchmark] = {benchmark.name: benchmark for benchmark in (TAU_SCENES, DEMO_TAU)}
+"""Scenes of audiovisual clips, by joint optimisation or one of its rivals."""
+
+BENCHMARKS: dict[
+    str,
+    SceneBenchmark
+    | AudiovisualBenchmark
+    | LandCoverBenchmark
+    | TransferBenchmark
+    | SoundEventsBenchmark
+    | TauBenchmark,
+] = {
     **SCENE_BENCHMARKS,
     **AUDIOVISUAL_BENCHMARKS,
     **LANDCOVER_BENCHMARKS,
+    **TRANSFER_BENCHMARKS,
+    **TAU_BENCHMARKS,
 }
 """All of them."""

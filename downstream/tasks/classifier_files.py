@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from downstream.heads import SceneClassifier
 from downstream.settings import DownstreamSettings
@@ -18,6 +20,8 @@ from pretrain.loop import SUMMARY_NAME
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.release import MODEL_FOLDER
 from shards.errors import UserError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def write_classifier(
@@ -28,8 +32,6 @@ def write_classifier(
     Raises:
         UserError: it can't be written; the former ones stay.
     """
-    folder = run_folder / MODEL_FOLDER
-    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     record = {
         "benchmark": settings.benchmark,
         "classes": classes,
@@ -40,6 +42,17 @@ def write_classifier(
         "image_std": module.std.flatten().tolist(),
         "on_sphere": module.on_sphere,
     }
+    write_network(run_folder, module.state_dict(), record)
+
+
+def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Writes `model/` of any network: `model.safetensors` and `config.json`.
+
+    Raises:
+        UserError: it can't be written; the former ones stay.
+    """
+    folder = run_folder / MODEL_FOLDER
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     contents = {
         WEIGHTS_NAME: safetensors.torch.save(tensors),
         CONFIG_NAME: (json.dumps(record, indent=1) + "\n").encode(),
@@ -52,12 +65,12 @@ def write_classifier(
             os.replace(partial, folder / name)
     except OSError as error:
         raise UserError(
-            f"the classifier can't be written to {folder}: {error.strerror or error}; free some space, then go on with "
+            f"the network can't be written to {folder}: {error.strerror or error}; free some space, then go on with "
             "--resume"
         ) from error
 
 
-def read_classifier(run_folder: Path, module: SceneClassifier) -> SceneClassifier:
+def read_classifier(run_folder: Path, module: Network) -> Network:
     """Gives `module` the weights that a run kept.
 
     Raises:

@@ -11,6 +11,7 @@ import yaml
 
 from downstream import settings as downstream_settings
 from downstream.benchmarks import BENCHMARKS, SCENE_BENCHMARKS
+from downstream.benchmarks.transfer import SoundEventsBenchmark, TransferBenchmark
 from downstream.settings import check_settings
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
@@ -83,7 +84,11 @@ def _check_job(job: Job) -> None:
     check_settings(settings)
     if settings.protocol != "paper" and job.benchmark not in SCENE_BENCHMARKS:
         raise UserError(f"protocol must be paper for {job.benchmark}, got {settings.protocol}")
-    BENCHMARKS[job.benchmark].load(settings.root, allow_partial=settings.allow_partial)
+    benchmark = BENCHMARKS[job.benchmark]
+    if isinstance(benchmark, TransferBenchmark | SoundEventsBenchmark):
+        benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
+    else:
+        benchmark.load(settings.root, allow_partial=settings.allow_partial)
 
 
 def _refuse_changes(row: Row) -> None:

@@ -15,6 +15,7 @@ from pretrain import distributed
 from pretrain.engines.engine import Engine, TrainingState
 from pretrain.optimization import set_learning_rate
 from pretrain.run_settings import RunSettings
+from shards.errors import UserError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What Adam and AdamW keep of each weight; beside them they count steps."""
@@ -37,6 +38,11 @@ class ZeroEngine(Engine):
         *,
         per_process: int,
     ) -> None:
+        if settings.optimizer.name == "sgd":
+            raise UserError(
+                "optimizer.name must be adam or adamw under DeepSpeed, whose checkpoints hold their moments, got sgd; "
+                "launch without DeepSpeed"
+            )
         self.accelerator = accelerator
         self.settings = settings
         # Stage 3 takes the module's weights apart; validation and release need it whole.

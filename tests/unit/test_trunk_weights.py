@@ -108,8 +108,9 @@ def test_other_architectures_are_refused(state: dict[str, Tensor], tmp_path: Pat
     assert "holds no ResNet" in sentence
     assert "nothing in it matched" in sentence
     deeper = saved(models.resnet34(weights=None).state_dict(), tmp_path / "deeper.pth")
-    assert "another architecture than resnet101 or resnet18 or resnet50: it holds 96 tensors that resnet18 has not" in refusal(
-        deeper
+    assert (
+        "another architecture than resnet101 or resnet18 or resnet50: it holds 96 tensors that resnet18 has not"
+        in refusal(deeper)
     )
     wider = saved(models.wide_resnet50_2(weights=None).state_dict(), tmp_path / "wider.pth")
     assert "layer1.0.conv1.weight has the shape (128, 64, 1, 1), in resnet50 (64, 64, 1, 1)" in refusal(wider)

@@ -1,0 +1,280 @@
+"""Audiovisual scene classification on TAU's clips, from their folder to results, under any strategy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+
+from downstream.acoustic_features import CLIP_SECONDS
+from downstream.benchmarks.tau_scenes import CLASSES, Clip, TauBenchmark
+from downstream.clip_batches import ClipReader
+from downstream.clip_files import ClipFiles, acoustic_statistics, prepare_clips
+from downstream.clip_splits import ClipSplit, split_clips
+from downstream.frame_views import CentralSquare, RandomStreetView
+from downstream.image_embeddings import embed_pictures
+from downstream.joint_network import AcousticEncoder, JointNetwork
+from downstream.results import RESULTS_NAME, Results, write_predictions
+from downstream.scores import confusion
+from downstream.settings import DownstreamSettings
+from downstream.tasks.classifier_files import finished_summary
+from downstream.tasks.joint_scenes import JointScenes, segment_labels
+from downstream.tasks.network_files import read_acoustic_encoder, read_network
+from downstream.tau_settings import check_tau_settings
+from downstream.visual_encoder import EFFICIENTNET, VisualEncoder, load_visual_trunk
+from pretrain import distributed
+from pretrain.loop import CONFIG_NAME, Loop
+from pretrain.metrics_file import METRICS_NAME
+from pretrain.preemption import PreemptionWatch
+from pretrain.seeds import derived_seed
+from pretrain.settings_file import save_settings
+from pretrain.tracking import Tracking
+from shards.errors import UserError
+
+BATCH_SIZE = 256
+EFFICIENTNET_SIZE, TRUNK_SIZE = 288, 224
+"""Sides of the images that EfficientNetV2-S and ResNet-50 see (Chen et al., 2022, Table 1)."""
+
+ACOUSTIC_FOLDER = "acoustic"
+FRAMES_FOLDER = "frames"
+EMBEDDINGS_NAME = "image_embeddings.npy"
+
+NO_WEIGHTS = "–"
+"""Of strategy audio, as tables show it."""
+
+OWN_BANK = "scalogram by our constant-Q Morlet bank, 290 filters from 20 Hz to 8 kHz: the paper does not define its own"
+
+
+@dataclass(frozen=True)
+class TauJob:
+    """A run that is about to train, one network or two in turn.
+
+    Attributes:
+        accelerator: the processes that work together.
+        preemption: whether a scheduler asked to make room.
+        files: the clips' frames.
+        split: the clips.
+        notes: what readers of the results have to know.
+    """
+
+    accelerator: Accelerator
+    preemption: PreemptionWatch
+    files: ClipFiles
+    split: ClipSplit
+    notes: list[str]
+
+
+def run_tau(
+    benchmark: TauBenchmark,
+    settings: DownstreamSettings,
+    accelerator: Accelerator,
+    preemption: PreemptionWatch,
+    *,
+    resume: bool,
+) -> bool:
+    """Runs a strategy of Chen et al. (2022) and writes `results.json`, `predictions.csv` and `model/`.
+
+    A strategy with a pre-trained acoustic encoder trains that first, in `OUT/acoustic`, unless it is given one.
+
+    Returns:
+        Whether it came to its end.
+
+    Raises:
+        UserError: data, weights and settings don't fit together.
+    """
+    if resume and (settings.out / RESULTS_NAME).is_file():
+        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
+    settings = resolved(settings)
+    tau = settings.tau
+    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
+    data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
+    notes = [*data.missing, *(f"not used: {fault}" for fault in data.faults)]
+    for sentence in notes:
+        distributed.print_once(sentence)
+    split = split_clips(data.train, data.test, val_fraction=tau.val_fraction, val_by=tau.val_by, seed=settings.seed)
+    job = TauJob(accelerator, preemption, files, split, notes)
+    if distributed.is_first():
+        save_settings(settings, settings.out / CONFIG_NAME)
+    acoustic_run = tau.acoustic_run
+    if tau.acoustic_is_pretrained and acoustic_run is None:
+        # Runs within this one find its tracker by it.
+        Tracking(accelerator, settings, settings.out).finish()
+        acoustic_run = settings.out / ACOUSTIC_FOLDER
+        audio = dataclasses.replace(settings, out=acoustic_run, tau=dataclasses.replace(tau, strategy="audio"))
+        if not _train_and_score(job, audio, None):
+            return False
+    return _train_and_score(job, settings, acoustic_run)
+
+
+def resolved(settings: DownstreamSettings) -> DownstreamSettings:
+    """The settings, checked, with the paper's values where none are given.
+
+    Raises:
+        UserError: one of them has no meaning here.
+    """
+    check_tau_settings(settings.tau)
+    name = settings.benchmark
+    if settings.protocol != "paper":
+        raise UserError(f"protocol must be paper for {name}, which has tau.strategy instead, got {settings.protocol}")
+    if settings.head_on == "embedding":
+        raise UserError(f"head_on must be auto or trunk for {name}, got embedding")
+    if settings.train_fraction:
+        raise UserError(f"train_fraction must be 0 for {name}, whose folds are fixed, got {settings.train_fraction:g}")
+    if settings.explain:
+        distributed.print_once(f"explain {settings.explain} has no effect on {name}: it is for scene benchmarks")
+    size = EFFICIENTNET_SIZE if settings.tau.visual == EFFICIENTNET else TRUNK_SIZE
+    return dataclasses.replace(
+        settings,
+        batch_size=settings.batch_size or BATCH_SIZE,
+        image_size=settings.image_size or size,
+        head_on="trunk",
+    )
+
+
+def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> bool:
+    """Trains a network, goes on with it, or finds its results; False where a scheduler asked to make room."""
+    if distributed.from_first((settings.out / RESULTS_NAME).is_file()):
+        return True
+    if distributed.is_first():
+        settings.out.mkdir(exist_ok=True)
+    distributed.barrier()
+    task, _ = _build(job, settings, acoustic_run)
+    total_steps = settings.epochs * task.steps_per_epoch
+    started = distributed.from_first((settings.out / METRICS_NAME).is_file())
+    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
+    if summary is None:
+        summary = Loop(task, job.accelerator, job.preemption, resume=started).run()
+        job.accelerator.free_memory()
+        if summary["preempted"]:
+            return False
+    # Built anew: an engine may have taken the trained module apart.
+    task, backbone = _build(job, settings, acoustic_run)
+    probabilities, scores = task.score(read_network(settings.out, task.module), "test")
+    if distributed.is_first():
+        best_epoch = summary["best_step"] // task.steps_per_epoch
+        details = {"best_epoch": best_epoch, "seconds": summary["seconds"], "backbone": backbone}
+        _write(job, settings, probabilities, scores, details)
+    distributed.barrier()
+    tracking = Tracking(job.accelerator, settings, settings.out)
+    tracking.log({f"test/{name}": value for name, value in scores.items()}, step=summary["step"])
+    tracking.log_file(settings.out / RESULTS_NAME)
+    tracking.finish()
+    return True
+
+
+def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> tuple[JointScenes, str]:
+    """The task of a strategy, and the name of what sees in it."""
+    tau, device = settings.tau, job.accelerator.device
+    acoustic = _acoustic_encoder(job, settings, acoustic_run) if tau.hears else None
+    visual = embeddings = None
+    width, backbone = 0, ""
+    whole_view = CentralSquare(settings.image_size)
+    if tau.sees:
+        trunk = load_visual_trunk(settings)
+        distributed.print_once(f"weights: {trunk.report}")
+        visual, backbone = VisualEncoder(trunk).to(device), trunk.backbone
+    if visual is not None and tau.sees_embeddings:
+        embeddings = embed_pictures(
+            visual,
+            [*job.split.train, *job.split.val, *job.split.test],
+            ClipReader(job.files, hears=False, whole_view=whole_view),
+            settings.out / EMBEDDINGS_NAME,
+            workers=settings.workers,
+            device=device,
+            precision=settings.precision,
+        )
+        width, visual = visual.num_features, None
+    view = RandomStreetView(settings.image_size) if visual is not None else None
+    whole = whole_view if visual is not None else None
+    reader = ClipReader(job.files, tau.hears, view=view, whole_view=whole, embeddings=embeddings)
+    # Whatever was drawn for the encoders, the classifier begins alike.
+    set_seed(derived_seed(settings.seed, "classifier") % 2**32)
+    network = JointNetwork(
+        len(CLASSES),
+        acoustic=acoustic,
+        visual=visual,
+        embedding_width=width,
+        freeze_acoustic=tau.acoustic_is_pretrained,
+    )
+    return JointScenes(settings, job.accelerator, network, reader, job.split), backbone
+
+
+def _acoustic_encoder(job: TauJob, settings: DownstreamSettings, run: Path | None) -> AcousticEncoder:
+    """A run's, or a new one with the training clips' statistics."""
+    if settings.tau.acoustic_is_pretrained:
+        assert run is not None
+        return read_acoustic_encoder(run, settings.tau.features)
+    statistics = acoustic_statistics(job.files, job.split.train)
+    set_seed(settings.seed)
+    return AcousticEncoder(statistics)
+
+
+def _write(
+    job: TauJob,
+    settings: DownstreamSettings,
+    probabilities: NDArray[np.float32],
+    scores: dict[str, float],
+    details: dict[str, Any],
+) -> None:
+    """Writes `results.json` and `predictions.csv`, and tells the scores."""
+    split, tau, out = job.split, settings.tau, settings.out
+    _write_predictions(out, split.test, probabilities)
+    num_labelled = len(split.train) + len(split.val)
+    results = Results(
+        benchmark=settings.benchmark,
+        weights=settings.weights if tau.sees else NO_WEIGHTS,
+        backbone=details["backbone"],
+        protocol=settings.protocol,
+        num_train=num_labelled,
+        num_test=len(split.test),
+        epochs=[{"epoch": settings.epochs, **scores}],
+        seconds=round(details["seconds"], 1),
+        head_on=settings.head_on,
+        seed=settings.seed,
+        split=split.name,
+        train_fraction=num_labelled / (num_labelled + len(split.test)),
+        notes=[*job.notes, *([OWN_BANK] if tau.hears and tau.features == "scalogram" else [])],
+        details=_details(job, settings, probabilities, details["best_epoch"]),
+    )
+    results.write(out)
+    distributed.print_once(
+        f"{tau.strategy}: log loss {scores['log_loss']:.4f}, accuracy {scores['accuracy']:.3f} over "
+        f"{CLIP_SECONDS * len(split.test)} test segments; results: {out / RESULTS_NAME}"
+    )
+
+
+def _details(
+    job: TauJob, settings: DownstreamSettings, probabilities: NDArray[np.float32], best_epoch: int
+) -> dict[str, Any]:
+    """What `results.json` says beyond what all benchmarks say."""
+    split, tau = job.split, settings.tau
+    truth, predicted = segment_labels(split.test), probabilities.argmax(2).ravel()
+    return {
+        "classes": CLASSES,
+        "strategy": tau.strategy,
+        "features": tau.features if tau.hears else "",
+        "image_size": settings.image_size if tau.sees else 0,
+        "batch_size": settings.batch_size,
+        "num_val": len(split.val),
+        "num_segments": len(truth),
+        "train_frames": tau.train_frames,
+        "best_epoch": best_epoch,
+        "confusion_matrix": confusion(truth, predicted, len(CLASSES)).tolist(),
+    }
+
+
+def _write_predictions(folder: Path, clips: Sequence[Clip], probabilities: NDArray[np.float32]) -> None:
+    """`predictions.csv`: of each second of each test clip its class, the predicted one, and the class's probability."""
+    rows: list[list[object]] = []
+    for clip, of_seconds in zip(clips, probabilities, strict=True):
+        for second, row in enumerate(of_seconds):
+            rows.append([clip.key, second, CLASSES[clip.label], CLASSES[row.argmax()], f"{row[clip.label]:.6f}"])
+    write_predictions(folder, ["clip", "second", "class", "predicted", "probability_of_class"], rows)
