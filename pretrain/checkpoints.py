@@ -38,6 +38,7 @@ class RunState:
         seconds: time since the start, validations and checkpoints included, over all starts.
         training_seconds: time in training steps alone.
         first_loss: the first loss that was logged.
+        peak_memory_bytes: the most that a training process has held, over all starts.
     """
 
     step: int = 0
@@ -47,6 +48,7 @@ class RunState:
     seconds: float = 0.0
     training_seconds: float = 0.0
     first_loss: float | None = None
+    peak_memory_bytes: int = 0
 
 
 def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *, keep: int) -> Path:

@@ -161,9 +161,9 @@ def check_config(config: Config) -> None:
     require(config, "data.num_frames", lambda value: 32 <= value <= 128, "in [32, 128], the shortest stored recording")
     require(config, "data.crop_min", lambda value: 0 < value <= config.data.crop_max, "in (0, data.crop_max]")
     require(config, "data.cache_gb", lambda value: value > 0, "> 0")
-    for name in ("model.image_init", "model.sound_init"):
-        known = "random, imagenet, or a run folder, model folder or file of ResNet weights that is there"
-        require(config, name, lambda value: value in ("random", "imagenet") or Path(value).exists(), known)
+    if config.method != "audiovisual":
+        rule = f"0 with method {config.method}, whose validation is no measure of what the weights are good for"
+        require(config, "validation.patience_epochs", lambda value: value == 0, rule)
     require(config, "data.crop_max", lambda value: value <= 1, "<= 1, the whole image")
     require(config, "data.rotation_degrees", lambda value: 0 <= value <= 180, "in [0, 180]")
     require(config, "data.hue_degrees", lambda value: 0 <= value <= 180, "in [0, 180]")

@@ -292,10 +292,15 @@ class Loop:
 
     def _save(self) -> None:
         self.finite.check()
+        self._see_memory()
         state = self.engine.state()
         if distributed.is_first():
             save_checkpoint(self.folder, state, self.state, keep=self.settings.checkpoint.keep)
         self._saved_at = time.monotonic()
+
+    def _see_memory(self) -> None:
+        now = distributed.gather_objects(peak_memory_bytes(self.accelerator.device))
+        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, *now)
 
     def _finish(self, stopped_early: bool, preempted: bool) -> dict[str, Any]:
         summary = {
@@ -304,7 +309,6 @@ class Loop:
             "stopped_early": stopped_early,
             "preempted": preempted,
             "device": str(self.accelerator.device),
-            "peak_memory_bytes": max(distributed.gather_objects(peak_memory_bytes(self.accelerator.device))),
             **self._world(),
             **self.task.summary(),
         }

@@ -95,17 +95,13 @@ IMAGE_CONTRASTIVE = _compared(
     accelerate launch pretrain/run.py image-contrastive --shards SHARDS --out RUN
 """
 
-SIMCLR = _compared("simclr", method="simclr", optimizer=OptimizerSettings(learning_rate=5e-4, warmup_epochs=10.0))
+SIMCLR = _compared("simclr", method="simclr")
 """SimCLR on the images; the larger --batch-size is, the better (with --optimizer.chunk-size where memory is short).
 
     accelerate launch pretrain/run.py simclr --shards SHARDS --out RUN
 """
 
-MOCO = _compared(
-    "moco",
-    method="moco",
-    optimizer=OptimizerSettings(learning_rate=5e-4, warmup_epochs=10.0),
-)
+MOCO = _compared("moco", method="moco")
 """MoCo v2 on the images, with a queue of half as many keys as there are training tiles.
 
     accelerate launch pretrain/run.py moco --shards SHARDS --out RUN
@@ -122,7 +118,7 @@ BEST_RETRIEVAL = _compared(
     batch_size=1024,
     model=ModelSettings(image_init="imagenet"),
     loss=LossSettings(name="symmetric-contrastive", queue_size=4096, negatives_from_km=1.0),
-    optimizer=OptimizerSettings(learning_rate=1e-3, weight_decay=1e-4, warmup_epochs=10.0, chunk_size=128),
+    optimizer=replace(SOUNDINGEARTH_RESNET18.optimizer, chunk_size=128),
     validation=ValidationSettings(crops=5),
 )
 """What brings retrieval forward, together; `launch/plans/best-retrieval.yaml` takes it apart, an ingredient a row.

@@ -27,7 +27,7 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
         UserError: other processes joined than were launched, a kind of distribution that there is no
             engine for, or a tracker whose package is not installed.
     """
-    _check_requirements(settings)
+    check_requirements(settings)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         raise UserError(
@@ -70,7 +70,12 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     return accelerator
 
 
-def _check_requirements(settings: RunSettings) -> None:
+def check_requirements(settings: RunSettings) -> None:
+    """Checks that the packages which the settings ask for are installed.
+
+    Raises:
+        UserError: the tracker's is not.
+    """
     if settings.tracker != "none" and importlib.util.find_spec(settings.tracker) is None:
         raise UserError(
             f"tracker {settings.tracker} needs the package {settings.tracker}, which is not installed; "

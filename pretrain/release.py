@@ -84,7 +84,7 @@ tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
 # Audiovisual towers for overhead images and sound
 
 An image tower ({model.image_encoder}) and a sound tower ({model.sound_encoder}) that embed overhead images and sounds
-recorded at the same place into one space of {model.embedding_dim} dimensions; trained without labels.
+recorded at the same place into one space of {model.embedding_dim} dimensions; {_how_trained(config)}.
 
 ```python
 from pretrain.model import TwoTower
@@ -111,6 +111,7 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 | method | {_method(config)} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
 {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
+| trunks begin at | image {model.image_init}, sound {model.sound_init} |
 | normalisation layers | {model.norm} |
 
 ## Limits
@@ -119,6 +120,14 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
 the licences of the source's recordings and images before passing the weights on.
 """
+
+
+def _how_trained(config: Config) -> str:
+    if config.epochs == 0:
+        return "not trained here: the weights are those that training would begin from"
+    if "imagenet" in (config.model.image_init, config.model.sound_init):
+        return "trained without labels, from trunks that learned ImageNet's"
+    return "trained without labels"
 
 
 def _method(config: Config) -> str:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from shards.errors import UserError
+from shards.writing import write_text_atomically
 
 Settings = TypeVar("Settings")
 
@@ -45,9 +46,9 @@ def require(settings: Any, name: str, holds: Callable[[Any], bool], rule: str) -
 
 
 def save_settings(settings: Any, path: Path) -> None:
-    """Writes all settings, resolved, as YAML."""
+    """Writes all settings, resolved, as YAML: the whole file or none of it."""
     record = TypeAdapter(type(settings)).dump_python(settings, mode="json")
-    path.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text_atomically(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
 def load_settings(kind: type[Settings], path: Path) -> Settings:

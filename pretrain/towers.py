@@ -6,9 +6,19 @@ from pathlib import Path
 
 from torch import nn
 
+from pretrain.authors_checkpoint import is_authors_checkpoint
 from pretrain.config import Config
-from pretrain.model import IMAGENET_MEAN, IMAGENET_STD, TwoTower, TwoTowerConfig, find_model_folder
+from pretrain.model import (
+    CONFIG_NAME,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    WEIGHTS_NAME,
+    TwoTower,
+    TwoTowerConfig,
+    find_model_folder,
+)
 from pretrain.trunk_weights import Trunk, load_trunk
+from pretrain.weights_file import read_weights
 from shards.errors import UserError
 from shards.manifest import Manifest
 
@@ -65,13 +75,19 @@ def _image_weights(setting: str, init: str, encoder: str, config: Config) -> Tru
 
 def _sound_weights(config: Config) -> nn.Module | None:
     init, encoder = config.model.sound_init, config.model.sound_encoder
-    if Path(init).is_dir():
-        towers = TwoTower.from_pretrained(find_model_folder(Path(init)))
+    path = Path(init)
+    if path.is_dir() or (path.name == WEIGHTS_NAME and (path.parent / CONFIG_NAME).is_file()):
+        towers = TwoTower.from_pretrained(find_model_folder(path if path.is_dir() else path.parent))
         if towers.config.sound_encoder != encoder:
             raise UserError(
                 f"model.sound_init {init} holds a {towers.config.sound_encoder}, model.sound_encoder is {encoder}"
             )
         return towers.sound_tower.trunk
+    if path.is_file() and is_authors_checkpoint(read_weights(path)):
+        raise UserError(
+            f"model.sound_init {init} holds two towers; turn it into a model folder by `pretrain/run.py convert`, and "
+            "give that"
+        )
     trunk = _image_weights("model.sound_init", init, encoder, config)
     return trunk.module if trunk else None
 

@@ -30,6 +30,16 @@ from pretrain.validation import VALIDATION_SPLIT
 from shards.errors import UserError
 
 
+def check_norm(config: Config, device_type: str) -> None:
+    """Checks that processes on a type of device, such as "cuda", can have the norm that the settings ask for.
+
+    Raises:
+        UserError: they can't.
+    """
+    if config.model.norm == "sync" and device_type != "cuda":
+        raise UserError("model.norm sync needs CUDA devices, this run is on the CPU; choose batch or group")
+
+
 class PreTraining(Task):
     """A pre-training method on a shard set.
 
@@ -58,8 +68,7 @@ class PreTraining(Task):
         self.per_process = self.layout.per_process
         self.steps_per_epoch = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT))
 
-        if config.model.norm == "sync" and self.device.type != "cuda":
-            raise UserError("model.norm sync needs CUDA devices, this run is on the CPU; choose batch or group")
+        check_norm(config, self.device.type)
         set_seed(config.seed)
         method: nn.Module = METHODS[config.method](config, self.shard_set.manifest)
         if config.model.norm == "sync":

@@ -116,7 +116,7 @@ def _imagenet(backbone: str, file: Path | None) -> Trunk:
             except (OSError, RuntimeError) as error:
                 raise UserError(
                     f"torchvision's ImageNet weights of {backbone} are not in {file.parent} and can't be fetched "
-                    f"({' '.join(str(error).split())[:100]}); put {file.name} there, or give it by --imagenet-file"
+                    f"({' '.join(str(error).split())[:100]}); put {file.name} there, or give it as imagenet_file"
                 ) from error
     trunk = _file(file)
     if trunk.backbone != backbone:

@@ -41,6 +41,6 @@ class PastPairs(nn.Module):
         self.sounds[to] = sounds[-kept:].to(self.sounds)
         self.identities[to] = identities[-kept:]
         if places is not None:
-            self.places[to] = places[-kept:]
+            self.places[to] = places[-kept:].to(self.places)
         self.is_filled[to] = True
         self.next.copy_((self.next + kept) % self.size)

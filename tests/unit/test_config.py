@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.config import CHANGEABLE_ON_RESUME, Config, LossSettings, check_config
+from pretrain.config import CHANGEABLE_ON_RESUME, Config, LossSettings, ValidationSettings, check_config
 from pretrain.presets import PRESETS
 from pretrain.settings_file import flatten, load_settings, refuse_changes_on_resume, save_settings
 from shards.errors import UserError
@@ -49,8 +49,8 @@ def test_a_file_with_a_fault_is_refused_by_name(text: str, message: str, tmp_pat
     [
         (Config(loss=LossSettings(margin=-1.0)), r"loss\.margin must be > 0, got -1\.0"),
         (
-            replace(Config(), model=replace(Config().model, image_init="nowhere")),
-            r"model\.image_init must be random, imagenet, or a run folder, .* that is there, got nowhere",
+            Config(method="simclr", validation=ValidationSettings(patience_epochs=3)),
+            r"validation\.patience_epochs must be 0 with method simclr, .*, got 3",
         ),
         (Config(epochs=-1), "epochs must be >= 0, got -1"),
         (Config(batch_size=1), "batch_size must be >= 2"),
