@@ -113,8 +113,10 @@ def prepare_clips(files: ClipFiles, data: TauData, *, max_corrupt: float, thread
         The data without the clips that can't be decoded, whose sentences join its faults.
 
     Raises:
-        UserError: more than a share `max_corrupt` is of no use (names the first), or a file can't be written.
+        UserError: more than a share `max_corrupt` is of no use (names the first; told before decoding where the rows
+            alone are too many), or a file can't be written.
     """
+    _check_faults(data.faults, data.num_rows, max_corrupt)
     clips = [*data.train, *data.test]
     own = range(distributed.rank(), len(clips), distributed.num_processes())
     found: dict[str, str] = {}
@@ -128,11 +130,7 @@ def prepare_clips(files: ClipFiles, data: TauData, *, max_corrupt: float, thread
                 found[clips[i].key] = fault
     undecodable = {key: fault for part in distributed.gather_objects(found) for key, fault in part.items()}
     faults = [*data.faults, *(f"{key}: {undecodable[key]}" for key in sorted(undecodable))]
-    if len(faults) > max_corrupt * data.num_rows:
-        raise UserError(
-            f"{len(faults)} of {data.num_rows} clips can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
-        )
+    _check_faults(faults, data.num_rows, max_corrupt)
     train, test = ([clip for clip in part if clip.key not in undecodable] for part in (data.train, data.test))
     return TauData(train, test, faults, data.missing)
 
@@ -150,6 +148,14 @@ def acoustic_statistics(files: ClipFiles, clips: Sequence[Clip]) -> NDArray[np.f
     mean, square = np.sum(distributed.gather_objects(sums), axis=0) / (FRAMES_OF_CLIP * len(clips))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     return np.stack([mean, np.where(deviation > 1e-6, deviation, 1)]).astype(np.float32)
+
+
+def _check_faults(faults: Sequence[str], num_rows: int, max_corrupt: float) -> None:
+    if len(faults) > max_corrupt * num_rows:
+        raise UserError(
+            f"{len(faults)} of {num_rows} clips can't be used, more than max_corrupt {max_corrupt:g}; the first: "
+            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
+        )
 
 
 def _stamp(source: Path) -> str:

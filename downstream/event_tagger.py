@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from downstream.heard_sounds import MEL_BANDS
 from pretrain.encoders import ENCODERS
-from pretrain.model import WEIGHTS_NAME
+from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.release import MODEL_FOLDER
 from pretrain.trunk_weights import BLOCKS_TO_BACKBONE, FIRST_BLOCK
 from pretrain.weights_file import read_weights
@@ -19,7 +21,7 @@ from shards.errors import UserError
 
 STEM, HEAD = "conv1.weight", "fc.weight"
 HEARD_NAME = "trained_on.txt"
-"""Beside the weights: the sounds that a tagger of ours was trained on, one a line."""
+"""Beside the weights: the sounds that a tagger of ours was trained on, one a line, as `sha256sum` lists files."""
 
 
 class SpectrogramInput(nn.Module):
@@ -77,13 +79,17 @@ class EventTeacher:
         backbone: of the trunk.
         state: of the whole, by torchvision's names, for one channel.
         report: a sentence on what was taken from where.
-        trained_on: the sounds that it was trained on, by their path in their root; empty where that is not known.
+        trained_on: fingerprints of the sounds that it was trained on; empty where that is not known.
+        stride: of the first convolution; 0 where that is not known.
+        bands: mean and standard deviation of each band's bytes, by which it was trained to hear; None: not known.
     """
 
     backbone: str
     state: dict[str, Tensor]
     report: str
     trained_on: frozenset[str]
+    stride: Literal[0, 1, 2]
+    bands: tuple[Tensor, Tensor] | None
 
     @property
     def num_events(self) -> int:
@@ -163,10 +169,36 @@ def read_teacher(path: Path, *, seed: int = 0, num_events: int = 0) -> EventTeac
     outputs = _check_shapes(file, backbone, state)
     if num_events and outputs != num_events:
         raise UserError(f"transfer.num_events is {num_events}, the teacher in {file} has {outputs}; leave it out, or 0")
-    heard = file.parent / HEARD_NAME
-    names = frozenset(heard.read_text(encoding="utf-8").splitlines()) if heard.is_file() else frozenset[str]()
     kept = {name: value for name, value in state.items() if name in _expected(backbone, outputs)}
-    return EventTeacher(backbone, kept, f"{backbone} for {outputs} sound events from {file}", names)
+    report = f"{backbone} for {outputs} sound events from {file}"
+    return EventTeacher(backbone, kept, report, _learned_from(file), *_way_of_hearing(file))
+
+
+def _learned_from(file: Path) -> frozenset[str]:
+    """Fingerprints of the sounds named beside a tagger's weights."""
+    heard = file.parent / HEARD_NAME
+    lines = heard.read_text(encoding="utf-8").splitlines() if heard.is_file() else []
+    found = frozenset(line.partition("  ")[0] for line in lines)
+    if any(len(name) != 64 for name in found):
+        raise UserError(f"{heard} must begin each line with the SHA-256 of a sound; train this teacher again")
+    return found
+
+
+def _way_of_hearing(file: Path) -> tuple[Literal[0, 1, 2], tuple[Tensor, Tensor] | None]:
+    """Stride and band statistics by the `config.json` beside a tagger's weights; 0 and None where it has none."""
+    config = file.parent / CONFIG_NAME
+    try:
+        record = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        stride, bands = record.get("stride", 0), None
+        if "band_mean" in record:
+            bands = torch.tensor(record["band_mean"]), torch.tensor(record["band_std"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{config} can't be read as a tagger's: {error!r}; remove it, or train the teacher again"
+        ) from None
+    if stride not in (0, 1, 2) or (bands and not bands[0].shape == bands[1].shape == (MEL_BANDS,)):
+        raise UserError(f"{config}: stride must be 1 or 2, and band_mean and band_std of {MEL_BANDS} numbers each")
+    return stride, bands
 
 
 def _file_of(path: Path, seed: int) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,16 @@ def _spectrogram(num_frames: int, sound: tuple[str, Path]) -> NDArray[np.uint8] 
     whole = repeat_to_length(recording.spectrogram, num_frames)
     (start,) = spread_crop_starts(whole.shape[1], num_frames, 1)
     return np.ascontiguousarray(whole[:, start : start + num_frames].T)
+
+
+@cache
+def fingerprint(sound: Path) -> str:
+    """SHA-256 of a sound file's bytes, by which it is known under any name; empty where it can't be read."""
+    try:
+        with sound.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def event_answers(

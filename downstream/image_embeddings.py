@@ -1,7 +1,8 @@
-"""Image embeddings of the seconds of clips, computed once into one file that grows clip by clip."""
+"""Image embeddings of the seconds of clips, computed once into one file, which has its name only when it is whole."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ def embed_pictures(
 ) -> FixedEmbeddings:
     """Embeds the ten pictures of each clip; several processes on one file system share the work.
 
+    They fill a file of full size under another name, a batch at a time; one that was interrupted is begun anew.
+
     Args:
         encoder: on the device.
         clips: all that will be asked for, in an order that is the same each time.
@@ -51,21 +54,28 @@ def embed_pictures(
     if distributed.is_first():
         open_memmap(partial, mode="w+", dtype=np.float32, shape=shape).flush()
     distributed.barrier()
-    file = np.load(partial, mmap_mode="r+")
     share = WholeClips(clips, reader, batch_size=CLIPS_AT_ONCE, workers=workers)
-    title = "embedding pictures"
+    _fill(dataclasses.replace(embeddings, path=partial), encoder, share, device, precision)
+    distributed.barrier()
+    if distributed.is_first():
+        os.replace(partial, path)
+    distributed.barrier()
+    return embeddings
+
+
+def _fill(
+    embeddings: FixedEmbeddings, encoder: VisualEncoder, share: WholeClips, device: torch.device, precision: str
+) -> None:
+    """Writes the rows of this process's share into the file."""
+    file = np.load(embeddings.path, mmap_mode="r+")
     encoder.eval()
+    title = "embedding pictures"
     with torch.inference_mode(), ProgressLine(title, share.num_own, enabled=distributed.is_first()) as progress:
         for batch in share.one_pass():
             images = to_device({"image": batch["image"]}, device)["image"]
             with autocast(device, precision):
                 features = encoder(images.flatten(0, 1)).float().cpu().numpy()
             rows = [embeddings.row_of_clip[key] for key in batch["keys"]]
-            file[rows] = features.reshape(len(rows), *shape[1:])
+            file[rows] = features.reshape(len(rows), *file.shape[1:])
             progress.advance(len(rows))
     file.flush()
-    distributed.barrier()
-    if distributed.is_first():
-        os.replace(partial, path)
-    distributed.barrier()
-    return embeddings

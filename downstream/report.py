@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -19,7 +20,7 @@ from downstream.published import EPOCHS, PUBLISHED
 from downstream.published_tau import ABLATION, PUBLISHED_TAU
 from downstream.published_tau import APPROACHES as TAU_APPROACHES
 from downstream.published_transfer import PUBLISHED_TRANSFER
-from downstream.report_rows import MEASURED, Row, find_runs, row_of_published, rows_of_runs
+from downstream.report_rows import MEASURED, Row, Run, find_runs, row_of_published, rows_of_runs
 from downstream.transfer_settings import APPROACHES
 from shards.errors import UserError
 from shards.writing import write_text_atomically
@@ -117,7 +118,7 @@ def report_from(words: list[str]) -> None:
     """Carries out `report OUT... --out DIR`.
 
     Raises:
-        UserError: a folder without results, or `--out` can't be written.
+        UserError: a folder without results, two runs of one seed, or `--out` can't be written.
     """
     parser = argparse.ArgumentParser(
         prog="python downstream/run.py report",
@@ -128,7 +129,7 @@ def report_from(words: list[str]) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help=f"folder for {', '.join(NAMES)}")
     options = parser.parse_args(words)
-    tables = build_tables(rows_of_runs(find_runs(options.results)))
+    tables = build_tables(rows_of_runs(runs_of(options.results)))
     texts = dict(zip(NAMES, (markdown(tables), comma_separated(tables), page(tables)), strict=True))
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -140,6 +141,22 @@ def report_from(words: list[str]) -> None:
     print(f"\nreport: {options.out / 'report.html'}")
 
 
+def runs_of(folders: Sequence[Path]) -> list[Run]:
+    """The runs in folders, without those that another one trained within its own folder, unless they are named.
+
+    Raises:
+        UserError: a folder has no results, or two runs have the same settings and seed.
+    """
+    runs = {run.folder.resolve(): run for run in find_runs(folders)}
+    named = {folder.resolve() for folder in folders}
+    chosen = [run for place, run in runs.items() if place in named or runs.keys().isdisjoint(place.parents)]
+    for one, other in combinations(chosen, 2):
+        # The rows of two runs of one thing are as many as those of one.
+        if one.results.seed == other.results.seed and len(rows_of_runs([one, other])) == len(rows_of_runs([one])):
+            raise UserError(f"{one.folder} and {other.folder} share settings and seed {one.results.seed}; omit one")
+    return chosen
+
+
 def build_tables(measured: Sequence[Row]) -> list[Table]:
     """Tables of measured rows with the published ones of the same benchmark among them."""
     kinds: dict[tuple[str, str], list[Row]] = {}
@@ -148,9 +165,7 @@ def build_tables(measured: Sequence[Row]) -> list[Table]:
     tables = []
     order = [(benchmark, kind) for benchmark in BENCHMARKS for kind in CAPTIONS]
     for (benchmark, kind), rows in sorted(kinds.items(), key=lambda entry: _place(entry[0], order)):
-        known = (
-            [row_of_published(row) for row in ALL_PUBLISHED if row.benchmark == benchmark] if kind != "others" else []
-        )
+        known = [row_of_published(row) for row in ALL_PUBLISHED if row.benchmark == benchmark and kind != "others"]
         if kind in TAU_KINDS:
             known = [row for row in known if _kind(row) == kind]
         together = sorted([*known, *rows], key=lambda row: _sort_key(row, kind))

@@ -26,7 +26,10 @@ AUDIOVISUAL_SCORES = ("precision", "recall", "f1")
 TAU_SCORES = ("log_loss", "accuracy")
 SOUND_EVENT_SCORES = ("mean_average_precision", "accuracy")
 
-TRANSFER_DETAILS = ("approach", "modality", "sound_weights", "alpha", "beta", "over_events", "num_frames")
+TRANSFER_DETAILS = (
+    *("approach", "modality", "sound_weights", "teacher", "sound_stride"),
+    *("alpha", "beta", "over_events", "num_frames"),
+)
 """What tells runs of advance-transfer apart."""
 
 TAU_DETAILS = ("strategy", "features", "train_frames")
@@ -287,5 +290,9 @@ def _conditions(results: Results) -> tuple[str, ...]:
         found.append(f"{results.details['image_size']} px")
     if results.details.get("sound_weights"):
         found.append(f"sound trunk {results.details['sound_weights']}")
+    if results.details.get("teacher"):
+        found.append(f"teacher {results.details['teacher']}")
+    if results.details.get("over_events"):
+        found.append(f"transfer loss as {results.details['over_events']} over events")
     found.append(f"{results.num_train:,} training, {results.num_test:,} test items")
     return tuple(found)

@@ -41,7 +41,8 @@ class DownstreamSettings(RunSettings):
     train_fraction: float = 0.0
     """Share of each class that trains (the rest tests); 0: the protocol's own split."""
     num_seeds: int = 5
-    """tuned, linear, knn and few-shot draw so many splits, by the seeds from `seed` on, and report mean and sd."""
+    """tuned, linear, knn, few-shot, advance-transfer and sound-events draw so many splits, by the seeds from `seed` on,
+    and report mean and sd; all else runs once, but for advance, whose five draws are its authors'."""
     allow_partial: bool = False
     """Go on where classes or images of the official release are missing; the results say so."""
     max_corrupt: float = 0.01
@@ -58,7 +59,8 @@ class DownstreamSettings(RunSettings):
     """How pairs of image and sound are divided: stratified, by clip, as SoundingEarth's authors did; grouped, by
     location, so that no recording is in two parts."""
     force: bool = False
-    """Give a sound tower spectrograms of another kind than it was trained on."""
+    """Give a sound tower spectrograms of another kind than it was trained on; under advance-transfer, take a teacher
+    that learned from test sounds."""
     explain: int = 0
     """Draw class activation maps for so many test images of a scene benchmark."""
     transfer: TransferSettings = field(default_factory=TransferSettings)

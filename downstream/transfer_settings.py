@@ -15,6 +15,9 @@ from shards.errors import UserError
 TransferLoss = Literal["none", "kl-audio", "kl-joint", "sq-audio", "sq-joint", "events"]
 Modality = Literal["both", "image", "sound"]
 
+SOUND_STRIDE: Literal[2] = 2
+"""Of torchvision's first convolution."""
+
 
 @dataclass(frozen=True)
 class TransferSettings:
@@ -41,8 +44,9 @@ class TransferSettings:
     """Outputs that the teacher must have, such as AudioSet's 527; 0: whatever it has."""
     sound_backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
     """The sound trunk where there is no teacher; auto: resnet50."""
-    sound_stride: Literal[1, 2] = 2
-    """Stride of the sound trunk's first convolution: torchvision's 2, or 1 as in the authors' AudioSet weights."""
+    sound_stride: Literal[0, 1, 2] = 0
+    """Stride of the sound trunk's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
+    config.json names it, else torchvision's 2."""
     num_frames: int = 400
     """Frames that are heard, 25 ms each: the middle of a longer sound; a shorter one is repeated."""
     label_column: str = "scene"
@@ -100,14 +104,16 @@ def check_transfer_settings(settings: Any) -> None:
 def approach_of(settings: Any) -> str:
     """A run's losses by the paper's names, such as "L_s + L_E", as tables show them.
 
-    L_s† is L_s from random weights.
+    L_s† is L_s where every trunk that the modality uses begins from random weights.
 
     Args:
         settings: of the whole run, a DownstreamSettings.
     """
     transfer: TransferSettings = settings.transfer
     if transfer.loss == "none":
-        return "L_s†" if settings.weights == "random" and transfer.teacher is None else "L_s"
+        random_trunks = {"image": settings.weights == "random", "sound": transfer.teacher is None}
+        used = random_trunks.values() if transfer.modality == "both" else [random_trunks[transfer.modality]]
+        return "L_s†" if all(used) else "L_s"
     name = TRANSFER_NAMES[transfer.loss] if transfer.loss != "events" or transfer.beta else "L_E1"
     return f"L_s + {name}" if transfer.with_scene_loss else f"{name} alone"
 

@@ -26,22 +26,24 @@ def main() -> None:
 
     plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
     rows = rows_of(plan, options.out)
+    chosen = [choose_row(rows, options.row)] if options.row else rows
     parent = ParentRun(plan, rows, options.out, options.plan)
     report = partial(write_report, plan, rows, options.out)
     failed: list[Row] = []
     if not options.report_only:
         end_on_sigterm()
         build_missing_demo_shards(rows[0].config)
-        check_rows(plan, rows)
+        check_rows(plan, chosen, here=not options.slurm)
     if options.report_only:
-        parent.end()
+        if options.plan_is_over or all(map(is_done, rows)):
+            parent.end()
         print(f"report: {report()}")
     elif options.slurm:
         with lock_folder(options.out):
             print(submit_rows(options, plan.name, [row.number for row in rows if not is_done(row)], parent.begin))
     elif options.row:
         # One of many that run at the same time: it locks its row alone, and leaves the tables to --report-only.
-        failed = run_rows(plan, [choose_row(rows, options.row)], parent.begin(), after_row=lambda: None)
+        failed = run_rows(plan, chosen, parent.begin(), after_row=lambda: None)
     else:
         with lock_folder(options.out), parent.watching() as environment:
             failed = run_rows(plan, rows, environment, after_row=report)

@@ -148,6 +148,7 @@ class Loop:
                 if stopped_early or preempted or self._is_checkpoint_due():
                     self._save()
         self.finite.check()
+        self.state.seconds = before + time.monotonic() - started
         return self._finish(stopped_early, preempted)
 
     def _load(self) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from downstream.event_tagger import HEARD_NAME, EventTagger, tagger_record, torchvision_state
-from downstream.heard_sounds import HeardSounds, event_answers
+from downstream.heard_sounds import HeardSounds, event_answers, fingerprint
 from downstream.scores import classification_scores
 from downstream.settings import DownstreamSettings
 from downstream.splits import Split
@@ -156,5 +156,5 @@ class SoundEventTagging(Task):
         """Writes `model/`: a ResNet by torchvision's names, what its outputs are, and which sounds it has heard."""
         assert isinstance(module, EventTagger)
         write_network(folder, torchvision_state(module), tagger_record(module, self.settings.backbone, self.classes))
-        heard = "".join(f"{item.key}\n" for item in (*self.split.train, *self.split.val))
+        heard = "".join(f"{fingerprint(item.path)}  {item.key}\n" for item in (*self.split.train, *self.split.val))
         write_text_atomically(folder / MODEL_FOLDER / HEARD_NAME, heard)

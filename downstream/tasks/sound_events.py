@@ -27,7 +27,7 @@ from downstream.tasks.seeded_runs import (
     track,
     train,
 )
-from downstream.transfer_settings import check_hearing
+from downstream.transfer_settings import SOUND_STRIDE, check_hearing
 from pretrain import distributed
 from pretrain.loop import CONFIG_NAME
 from pretrain.preemption import PreemptionWatch
@@ -65,7 +65,8 @@ def run_sound_events(
         )
     data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
     backbone = BACKBONE if settings.backbone == "auto" else settings.backbone
-    settings = dataclasses.replace(settings, backbone=backbone, head_on="trunk")
+    transfer = dataclasses.replace(settings.transfer, sound_stride=settings.transfer.sound_stride or SOUND_STRIDE)
+    settings = dataclasses.replace(settings, backbone=backbone, head_on="trunk", transfer=transfer)
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
     sounds, faults = hear(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from downstream.acoustic_features import CLIP_SECONDS
 from downstream.benchmarks.tau_scenes import CLASSES, Clip, TauBenchmark
-from downstream.clip_batches import ClipReader
+from downstream.clip_batches import ClipReader, FixedEmbeddings
 from downstream.clip_files import ClipFiles, acoustic_statistics, prepare_clips
 from downstream.clip_splits import ClipSplit, split_clips
 from downstream.frame_views import CentralSquare, RandomStreetView
@@ -36,6 +37,7 @@ from pretrain.preemption import PreemptionWatch
 from pretrain.seeds import derived_seed
 from pretrain.settings_file import save_settings
 from pretrain.tracking import Tracking
+from pretrain.trunk_weights import Trunk
 from shards.errors import UserError
 
 BATCH_SIZE = 256
@@ -61,6 +63,7 @@ class TauJob:
         preemption: whether a scheduler asked to make room.
         files: the clips' frames.
         split: the clips.
+        trunk: what sees, as it was loaded; None: nothing sees.
         notes: what readers of the results have to know.
     """
 
@@ -68,6 +71,7 @@ class TauJob:
     preemption: PreemptionWatch
     files: ClipFiles
     split: ClipSplit
+    trunk: Trunk | None
     notes: list[str]
 
 
@@ -92,24 +96,16 @@ def run_tau(
     if resume and (settings.out / RESULTS_NAME).is_file():
         raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
     settings = resolved(settings)
-    tau = settings.tau
-    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
-    files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
-    data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
-    notes = [*data.missing, *(f"not used: {fault}" for fault in data.faults)]
-    for sentence in notes:
-        distributed.print_once(sentence)
-    split = split_clips(data.train, data.test, val_fraction=tau.val_fraction, val_by=tau.val_by, seed=settings.seed)
-    job = TauJob(accelerator, preemption, files, split, notes)
+    job = _prepared(benchmark, settings, accelerator, preemption)
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
-    acoustic_run = tau.acoustic_run
-    if tau.acoustic_is_pretrained and acoustic_run is None:
+    acoustic_run = settings.tau.acoustic_run
+    if settings.tau.acoustic_is_pretrained and acoustic_run is None:
         # Runs within this one find its tracker by it.
         Tracking(accelerator, settings, settings.out).finish()
         acoustic_run = settings.out / ACOUSTIC_FOLDER
-        audio = dataclasses.replace(settings, out=acoustic_run, tau=dataclasses.replace(tau, strategy="audio"))
-        if not _train_and_score(job, audio, None):
+        audio = dataclasses.replace(settings, out=acoustic_run, tau=dataclasses.replace(settings.tau, strategy="audio"))
+        if not _train_and_score(dataclasses.replace(job, trunk=None), audio, None):
             return False
     return _train_and_score(job, settings, acoustic_run)
 
@@ -128,6 +124,8 @@ def resolved(settings: DownstreamSettings) -> DownstreamSettings:
         raise UserError(f"head_on must be auto or trunk for {name}, got embedding")
     if settings.train_fraction:
         raise UserError(f"train_fraction must be 0 for {name}, whose folds are fixed, got {settings.train_fraction:g}")
+    if settings.num_seeds > 1:
+        distributed.print_once(f"num_seeds {settings.num_seeds} has no effect on {name}: it trains once, by its --seed")
     if settings.explain:
         distributed.print_once(f"explain {settings.explain} has no effect on {name}: it is for scene benchmarks")
     size = EFFICIENTNET_SIZE if settings.tau.visual == EFFICIENTNET else TRUNK_SIZE
@@ -139,6 +137,27 @@ def resolved(settings: DownstreamSettings) -> DownstreamSettings:
     )
 
 
+def _prepared(
+    benchmark: TauBenchmark, settings: DownstreamSettings, accelerator: Accelerator, preemption: PreemptionWatch
+) -> TauJob:
+    """What is trained before, read; and the clips, decoded and divided."""
+    tau = settings.tau
+    # First, for decoding takes hours: a mistyped path is told at once.
+    trunk = load_visual_trunk(settings) if tau.sees else None
+    if trunk is not None:
+        distributed.print_once(f"weights: {trunk.report}")
+    if tau.acoustic_run is not None:
+        read_acoustic_encoder(tau.acoustic_run, tau.features)
+    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
+    data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
+    notes = [*data.missing, *(f"not used: {fault}" for fault in data.faults)]
+    for sentence in notes:
+        distributed.print_once(sentence)
+    split = split_clips(data.train, data.test, val_fraction=tau.val_fraction, val_by=tau.val_by, seed=settings.seed)
+    return TauJob(accelerator, preemption, files, split, trunk, notes)
+
+
 def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> bool:
     """Trains a network, goes on with it, or finds its results; False where a scheduler asked to make room."""
     if distributed.from_first((settings.out / RESULTS_NAME).is_file()):
@@ -146,7 +165,7 @@ def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Pa
     if distributed.is_first():
         settings.out.mkdir(exist_ok=True)
     distributed.barrier()
-    task, _ = _build(job, settings, acoustic_run)
+    task = _build(job, settings, acoustic_run)
     total_steps = settings.epochs * task.steps_per_epoch
     started = distributed.from_first((settings.out / METRICS_NAME).is_file())
     summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
@@ -156,12 +175,11 @@ def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Pa
         if summary["preempted"]:
             return False
     # Built anew: an engine may have taken the trained module apart.
-    task, backbone = _build(job, settings, acoustic_run)
+    task = _build(job, settings, acoustic_run)
     probabilities, scores = task.score(read_network(settings.out, task.module), "test")
     if distributed.is_first():
         best_epoch = summary["best_step"] // task.steps_per_epoch
-        details = {"best_epoch": best_epoch, "seconds": summary["seconds"], "backbone": backbone}
-        _write(job, settings, probabilities, scores, details)
+        _write(job, settings, probabilities, scores, best_epoch=best_epoch, seconds=summary["seconds"])
     distributed.barrier()
     tracking = Tracking(job.accelerator, settings, settings.out)
     tracking.log({f"test/{name}": value for name, value in scores.items()}, step=summary["step"])
@@ -170,41 +188,40 @@ def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Pa
     return True
 
 
-def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> tuple[JointScenes, str]:
-    """The task of a strategy, and the name of what sees in it."""
-    tau, device = settings.tau, job.accelerator.device
+def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> JointScenes:
+    """The task of a strategy."""
+    tau, frozen = settings.tau, settings.tau.acoustic_is_pretrained
     acoustic = _acoustic_encoder(job, settings, acoustic_run) if tau.hears else None
-    visual = embeddings = None
-    width, backbone = 0, ""
-    whole_view = CentralSquare(settings.image_size)
-    if tau.sees:
-        trunk = load_visual_trunk(settings)
-        distributed.print_once(f"weights: {trunk.report}")
-        visual, backbone = VisualEncoder(trunk).to(device), trunk.backbone
-    if visual is not None and tau.sees_embeddings:
-        embeddings = embed_pictures(
-            visual,
-            [*job.split.train, *job.split.val, *job.split.test],
-            ClipReader(job.files, hears=False, whole_view=whole_view),
-            settings.out / EMBEDDINGS_NAME,
-            workers=settings.workers,
-            device=device,
-            precision=settings.precision,
-        )
-        width, visual = visual.num_features, None
-    view = RandomStreetView(settings.image_size) if visual is not None else None
-    whole = whole_view if visual is not None else None
-    reader = ClipReader(job.files, tau.hears, view=view, whole_view=whole, embeddings=embeddings)
+    visual = embeddings = view = whole_view = None
+    width = 0
+    if job.trunk is not None:
+        # A copy: engines change modules in place, and the next network needs the trunk as it was loaded.
+        visual = VisualEncoder(copy.deepcopy(job.trunk)).to(job.accelerator.device)
+        if tau.sees_embeddings:
+            embeddings = _image_embeddings(job, settings, visual)
+            width, visual = visual.num_features, None
+        else:
+            view, whole_view = RandomStreetView(settings.image_size), CentralSquare(settings.image_size)
+    reader = ClipReader(job.files, tau.hears, view=view, whole_view=whole_view, embeddings=embeddings)
     # Whatever was drawn for the encoders, the classifier begins alike.
     set_seed(derived_seed(settings.seed, "classifier") % 2**32)
     network = JointNetwork(
-        len(CLASSES),
-        acoustic=acoustic,
-        visual=visual,
-        embedding_width=width,
-        freeze_acoustic=tau.acoustic_is_pretrained,
+        len(CLASSES), acoustic=acoustic, visual=visual, embedding_width=width, freeze_acoustic=frozen
     )
-    return JointScenes(settings, job.accelerator, network, reader, job.split), backbone
+    return JointScenes(settings, job.accelerator, network, reader, job.split)
+
+
+def _image_embeddings(job: TauJob, settings: DownstreamSettings, visual: VisualEncoder) -> FixedEmbeddings:
+    """Of all clips' pictures, seen as in evaluation."""
+    return embed_pictures(
+        visual,
+        [*job.split.train, *job.split.val, *job.split.test],
+        ClipReader(job.files, hears=False, whole_view=CentralSquare(settings.image_size)),
+        settings.out / EMBEDDINGS_NAME,
+        workers=settings.workers,
+        device=job.accelerator.device,
+        precision=settings.precision,
+    )
 
 
 def _acoustic_encoder(job: TauJob, settings: DownstreamSettings, run: Path | None) -> AcousticEncoder:
@@ -222,7 +239,9 @@ def _write(
     settings: DownstreamSettings,
     probabilities: NDArray[np.float32],
     scores: dict[str, float],
-    details: dict[str, Any],
+    *,
+    best_epoch: int,
+    seconds: float,
 ) -> None:
     """Writes `results.json` and `predictions.csv`, and tells the scores."""
     split, tau, out = job.split, settings.tau, settings.out
@@ -231,18 +250,18 @@ def _write(
     results = Results(
         benchmark=settings.benchmark,
         weights=settings.weights if tau.sees else NO_WEIGHTS,
-        backbone=details["backbone"],
+        backbone=job.trunk.backbone if job.trunk is not None else "",
         protocol=settings.protocol,
         num_train=num_labelled,
         num_test=len(split.test),
         epochs=[{"epoch": settings.epochs, **scores}],
-        seconds=round(details["seconds"], 1),
+        seconds=round(seconds, 1),
         head_on=settings.head_on,
         seed=settings.seed,
         split=split.name,
         train_fraction=num_labelled / (num_labelled + len(split.test)),
         notes=[*job.notes, *([OWN_BANK] if tau.hears and tau.features == "scalogram" else [])],
-        details=_details(job, settings, probabilities, details["best_epoch"]),
+        details=_details(job, settings, probabilities, best_epoch),
     )
     results.write(out)
     distributed.print_once(

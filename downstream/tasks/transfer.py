@@ -6,7 +6,7 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from downstream.audiovisual_splits import SPLITS, PairSplit
+from downstream.audiovisual_splits import PairSplit
 from downstream.benchmarks.transfer import TransferBenchmark
 from downstream.event_tagger import EventTeacher
 from downstream.heard_sounds import event_answers
@@ -17,6 +17,8 @@ from downstream.tasks.classifier_files import read_classifier
 from downstream.tasks.seeded_runs import Outcome, check_protocol, refuse_finished, seed_settings, track, train
 from downstream.tasks.transfer_job import (
     TransferJob,
+    band_statistics,
+    check_seeds,
     image_trunk,
     open_job,
     resolved,
@@ -56,20 +58,19 @@ def run_transfer(
     check_transfer_settings(settings)
     settings = resolved(settings)
     data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
-    # Before anything is heard: weights that don't fit are refused now, and pairs that can't be split.
-    for own in seed_settings(settings):
-        teacher = teacher_of(own)
-        SPLITS[settings.split](data.pairs, own.seed)
+    known = check_seeds(settings, data.pairs)
+    teacher = teacher_of(settings)
     image = image_trunk(settings)
     distributed.print_once(f"image trunk: {image.report}")
     distributed.print_once(f"sound trunk: {sound_weights(settings, teacher)}")
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
-    job = open_job(settings, accelerator, preemption, data)
+    job = open_job(settings, accelerator, preemption, data, known)
+    splits = [job.split(own.seed) for own in seed_settings(settings)]
     outcomes: list[Outcome[PairSplit]] = []
     events: NDArray[np.float32] | None = None
-    for own in seed_settings(settings):
-        scored = _run_seed(job, own)
+    for own, split in zip(seed_settings(settings), splits, strict=True):
+        scored = _run_seed(job, own, split)
         if scored is None:
             return False
         outcome, its_events = scored
@@ -98,10 +99,10 @@ def _finish(
 
 
 def _run_seed(
-    job: TransferJob, settings: DownstreamSettings
+    job: TransferJob, settings: DownstreamSettings, split: PairSplit
 ) -> tuple[Outcome[PairSplit], NDArray[np.float32] | None] | None:
     """What a seed's network gives for its test part, and the events that it predicts there; None: make room."""
-    split, teacher = job.split(settings.seed), teacher_of(settings)
+    teacher = teacher_of(settings)
     heard = Heard(job.sounds, _answers(job, settings, teacher, split) if teacher is not None else None)
 
     def task() -> TransferRecognition:
@@ -123,8 +124,7 @@ def _answers(
 ) -> NDArray[np.float32]:
     """The frozen teacher's pre-activations for every sound, in the order of the spectrograms."""
     device, sounds = job.accelerator.device, job.sounds
-    statistics = sounds.statistics([pair.key for pair in split.train])
-    network = teacher.tagger(*statistics, stride=settings.transfer.sound_stride).to(device)
+    network = teacher.tagger(*band_statistics(teacher, sounds, split), stride=settings.transfer.sound_stride).to(device)
     # In float32: they are the truth that training holds itself to.
     return event_answers(
         network, sounds, list(sounds.row), batch_size=settings.batch_size, device=device, precision="fp32"

@@ -20,7 +20,14 @@ from downstream.scene_images import WholeImage
 from downstream.seen_and_heard import SeenAndHeard
 from downstream.tasks.classifier_files import read_classifier
 from downstream.tasks.seeded_runs import Outcome, scores_of, seed_settings
-from downstream.tasks.transfer_job import TransferJob, image_trunk, sound_backbone, sound_weights, teacher_of
+from downstream.tasks.transfer_job import (
+    TransferJob,
+    band_statistics,
+    image_trunk,
+    sound_backbone,
+    sound_weights,
+    teacher_of,
+)
 from downstream.transfer_settings import approach_of
 from pretrain import distributed
 from pretrain.trunk_weights import Trunk
@@ -45,7 +52,7 @@ def transfer_results(
         seed=settings.seed,
         split=SPLIT_NAMES[settings.split],
         train_fraction=len(first.train) / num_pairs,
-        notes=[*job.notes, *_heard_before(job, outcomes)],
+        notes=job.notes,
         details=_details(job, outcomes, image, teacher),
     )
 
@@ -58,10 +65,12 @@ def _details(
         "approach": approach_of(settings),
         "modality": transfer.modality,
         "sound_weights": sound_weights(settings, teacher),
-        "teacher": teacher.report if teacher is not None else None,
+        "sound_stride": transfer.sound_stride,
+        "teacher": str(transfer.teacher) if transfer.teacher is not None else None,
+        "teacher_report": teacher.report if teacher is not None else None,
         "alpha": transfer.alpha,
         "beta": transfer.beta,
-        "over_events": transfer.over_events,
+        "over_events": transfer.over_events if transfer.loss != "none" else None,
         "num_frames": transfer.num_frames,
         "classes": job.classes,
         "image_size": settings.image_size,
@@ -72,19 +81,6 @@ def _details(
         "num_locations": len({pair.location for pair in job.pairs if pair.key in job.usable}),
         "seeds": [outcome.record() for outcome in outcomes],
     }
-
-
-def _heard_before(job: TransferJob, outcomes: Sequence[Outcome[PairSplit]]) -> list[str]:
-    """A sentence where teachers were trained on sounds by the names of test sounds."""
-    num_known = num_test = 0
-    for settings, outcome in zip(seed_settings(job.settings), outcomes, strict=True):
-        teacher = teacher_of(settings)
-        trained_on = teacher.trained_on if teacher is not None else frozenset[str]()
-        num_test += len(outcome.split.test)
-        num_known += sum(str(pair.sound.relative_to(settings.root)) in trained_on for pair in outcome.split.test)
-    if not num_known:
-        return []
-    return [f"{num_known} of {num_test} test sounds have the name of one that the teacher learned from"]
 
 
 def write_pair_predictions(job: TransferJob, outcomes: Sequence[Outcome[PairSplit]]) -> None:
@@ -117,7 +113,7 @@ def _explain(job: TransferJob, items: list[SceneItem], outcome: Outcome[PairSpli
     """Class activation maps, as Fig. 7 of the paper, each beside the sound of its pair."""
     settings, device = seed_settings(job.settings)[0], job.accelerator.device
     teacher = teacher_of(settings)
-    statistics = job.sounds.statistics([pair.key for pair in outcome.split.train])
+    statistics = band_statistics(teacher, job.sounds, outcome.split)
     trunks = (image_trunk(settings), sound_backbone(settings, teacher), teacher)
     network = SeenAndHeard(*trunks, statistics, len(job.classes), settings.transfer)
     read_classifier(settings.out, network.to(device)).eval()

@@ -34,6 +34,7 @@ from downstream.scores import classification_scores
 from downstream.seen_and_heard import SeenAndHeard
 from downstream.settings import DownstreamSettings
 from downstream.tasks.classifier_files import write_network
+from downstream.tasks.transfer_job import band_statistics
 from pretrain import distributed
 from pretrain.batches import BatchLayout, training_loader
 from pretrain.task import Evaluation, Task
@@ -78,7 +79,7 @@ class TransferRecognition(Task):
         self.per_process = self.layout.per_process
         self.steps_per_epoch = self.layout.steps_per_epoch(len(split.train))
         set_seed(settings.seed)
-        statistics = heard.sounds.statistics([pair.key for pair in split.train])
+        statistics = band_statistics(teacher, heard.sounds, split)
         module: nn.Module = SeenAndHeard(image, sound_backbone, teacher, statistics, len(classes), self.transfer)
         if self.device.type == "cuda" and distributed.num_processes() > 1:
             # Each process alone would normalise over too few pairs.

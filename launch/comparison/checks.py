@@ -4,55 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from downstream import settings as downstream_settings
-from downstream.benchmarks import BENCHMARKS, SCENE_BENCHMARKS
+from downstream.benchmarks import AUDIOVISUAL_BENCHMARKS, BENCHMARKS, SCENE_BENCHMARKS
 from downstream.benchmarks.transfer import SoundEventsBenchmark, TransferBenchmark
 from downstream.settings import check_settings
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
-from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME
+from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
 from pretrain import config as pretrain_config
 from pretrain.batches import TRAIN_SPLIT, BatchLayout, open_training_shards
 from pretrain.command_line import check_choices_and_rules
 from pretrain.config import Config, DataSettings
+from pretrain.methods import METHODS
+from pretrain.model import refuse_other_spectrograms
+from pretrain.processes import check_requirements
 from pretrain.settings_file import flatten, load_settings, require
+from pretrain.trainer import check_norm
 from pretrain.validation import VALIDATION_SPLIT
 from retrieval.embedding import open_split
 from retrieval.evaluation import EvaluateOptions
 from shards.errors import UserError
+from shards.reading import ShardSet
+from shards.schema import SpectrogramSettings
 
 LENGTHS = {"epochs", "max_seconds"}
 """May change when a run is resumed, but not between rows that are compared."""
 CHANGEABLE = (pretrain_config.CHANGEABLE_ON_RESUME - LENGTHS) | {"out"}
+PACE = {"threads", "data.workers"}
+"""With max_seconds, what decides how much a row learns in them: may not change either."""
 CHANGEABLE_OF_BENCHMARKS = (downstream_settings.CHANGEABLE_ON_RESUME - LENGTHS) | {"root", "out", "weights", "device"}
 
 
-def check_rows(plan: Plan, rows: Sequence[Row]) -> None:
-    """Checks every row by the rules that its commands will check it by, and against what was run before.
+def check_rows(plan: Plan, rows: Sequence[Row], *, here: bool = True) -> None:
+    """Checks what is missing of the rows by the rules that its commands will check it by, and all by what was run.
+
+    Args:
+        plan: the rows' plan.
+        rows: that are to be run.
+        here: whether on this machine; what depends on its devices is else left to the machine that runs them.
 
     Raises:
         UserError: begins with the row or the benchmark and names the setting, its value and its rule.
     """
-    num_processes = _num_processes(plan.launch_file)
-    pairs: dict[DataSettings, int] = {}
-    for row in rows:
-        with _saying(row.name):
-            check_choices_and_rules(row.config)
-            if row.config.data not in pairs:
-                pairs[row.config.data] = _count_training_pairs(row.config)
-            layout = BatchLayout(row.config.batch_size, num_processes, row.config.optimizer.accumulation)
-            layout.steps_per_epoch(pairs[row.config.data])
-    for job in rows[0].benchmarks:
-        with _saying(f"benchmarks.{job.label}"):
-            _check_job(job)
     for row in rows:
         with _saying(row.name):
             _refuse_changes(row)
+    timed = [row for row in rows if row.config.max_seconds and row.config.epochs]
+    for row in timed:
+        with _saying(row.name):
+            _refuse_another_pace(row, timed[0])
+    _check_trainings([row for row in rows if not Training(row).is_done()], _num_processes(plan.launch_file), here=here)
+    missing = {step.label for row in rows for step in steps_of(row) if not step.is_done()}
+    for job in rows[0].benchmarks:
+        if job.label in missing:
+            with _saying(f"benchmarks.{job.label}"):
+                _check_job(job)
+
+
+def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> None:
+    shard_sets: dict[DataSettings, ShardSet] = {}
+    built: set[Config] = set()
+    for row in rows:
+        config = row.config
+        with _saying(row.name):
+            check_choices_and_rules(config)
+            check_requirements(config)
+            if here:
+                check_norm(config, "cuda" if torch.cuda.is_available() else "cpu")
+            if config.data not in shard_sets:
+                shard_sets[config.data] = _open_shards(config)
+            shard_set = shard_sets[config.data]
+            layout = BatchLayout(config.batch_size, num_processes, config.optimizer.accumulation)
+            layout.steps_per_epoch(shard_set.num_samples(TRAIN_SPLIT))
+            # As one of the processes sees it, for this one is alone.
+            part = replace(config, batch_size=config.batch_size // num_processes, seed=0, out=Path())
+            if part not in built:
+                METHODS[config.method](part, shard_set.manifest)
+                built.add(part)
+            for job in row.benchmarks:
+                if job.benchmark in AUDIOVISUAL_BENCHMARKS and not job.settings.force:
+                    where = f"the clips of benchmarks.{job.label}"
+                    refuse_other_spectrograms(shard_set.manifest.spectrogram, SpectrogramSettings(), where)
 
 
 @contextmanager
@@ -63,14 +102,14 @@ def _saying(where: str) -> Iterator[None]:
         raise UserError(f"{where}: {error}") from error
 
 
-def _count_training_pairs(config: Config) -> int:
+def _open_shards(config: Config) -> ShardSet:
     shard_set = open_training_shards(config)
     if shard_set.num_samples(VALIDATION_SPLIT) < 2:
         raise UserError(
             f"{config.shards} has {shard_set.num_samples(VALIDATION_SPLIT)} validation pairs, ranking needs at least "
             "2; build the shards with another --split-by"
         )
-    return shard_set.num_samples(TRAIN_SPLIT)
+    return shard_set
 
 
 def _check_job(job: Job) -> None:
@@ -82,6 +121,7 @@ def _check_job(job: Job) -> None:
         open_split(settings.shards, settings.split)
         return
     check_settings(settings)
+    check_requirements(settings)
     if settings.protocol != "paper" and job.benchmark not in SCENE_BENCHMARKS:
         raise UserError(f"protocol must be paper for {job.benchmark}, got {settings.protocol}")
     benchmark = BENCHMARKS[job.benchmark]
@@ -93,16 +133,30 @@ def _check_job(job: Job) -> None:
 
 def _refuse_changes(row: Row) -> None:
     """Rows that were begun under other settings can't stand beside those that are run now."""
-    if not (row.folder / SETTINGS_NAME).is_file():
-        return
-    before = flatten(load_settings(Config, row.folder / SETTINGS_NAME))
-    _compare(before, flatten(row.config), CHANGEABLE, row.folder)
-    path = row.folder / BENCHMARKS_NAME
-    record = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if (row.folder / SETTINGS_NAME).is_file():
+        before = flatten(load_settings(Config, row.folder / SETTINGS_NAME))
+        changeable = CHANGEABLE - PACE if row.config.max_seconds else CHANGEABLE
+        _compare(before, flatten(row.config), changeable, row.folder)
+    record = settings_of_benchmarks(row)
     for job in row.benchmarks:
-        if job.label in record and job.folder.exists():
+        if job.folder.exists():
             with _saying(job.label):
+                if job.label not in record:
+                    raise UserError(
+                        f"{job.folder} was begun, and {row.folder / BENCHMARKS_NAME} does not say under which "
+                        "settings; remove it to run the benchmark anew, or choose another label"
+                    )
                 _compare(record[job.label], flatten(job.settings), CHANGEABLE_OF_BENCHMARKS, job.folder)
+
+
+def _refuse_another_pace(row: Row, first: Row) -> None:
+    ours, theirs = flatten(row.config), flatten(first.config)
+    for name in sorted(PACE):
+        if ours[name] != theirs[name]:
+            raise UserError(
+                f"{name} must be the same in all rows with max_seconds, for it decides how much a row learns in them, "
+                f"got {ours[name]}, and {theirs[name]} in {first.name}"
+            )
 
 
 def _compare(before: dict[str, Any], now: dict[str, Any], changeable: frozenset[str] | set[str], folder: Path) -> None:

@@ -31,6 +31,9 @@ class Options:
     """Only the row of this number, from 1; 0 runs all that are missing."""
     report_only: bool = False
     """Only write the tables of what is there."""
+    plan_is_over: bool = False
+    """With --report-only, as the last of the Slurm jobs says it: nothing of the plan runs any more, so its run in
+    MLflow ends too."""
     slurm: bool = False
     """Submit what is missing as an array of Slurm jobs, and a last job that writes the tables."""
     jobs_at_once: int = 8
@@ -66,6 +69,8 @@ def parse(words: list[str]) -> Options:
     ]
     if len(chosen) > 1:
         raise UserError(f"give one of --row, --report-only and --slurm, got {' and '.join(chosen)}")
+    if options.plan_is_over and not options.report_only:
+        raise UserError("plan_is_over goes with --report-only, got it alone; leave it out")
     if options.jobs_at_once < 1:
         raise UserError(f"jobs_at_once must be >= 1, got {options.jobs_at_once}")
     if any("\n" in line for line in options.sbatch):

@@ -127,11 +127,19 @@ def _retrieval_table(label: str, lines: list[Line], outcomes: Sequence[RowOutcom
 
 def _training_time(outcomes: Sequence[RowOutcome]) -> str:
     limits = {outcome.max_seconds for outcome in outcomes if outcome.max_seconds is not None}
+    if not limits:
+        return "Nothing is trained."
     if limits == {0}:
         return "Training time had no limit."
-    if len(limits) == 1:
-        return f"Every run had the same {limits.pop():,g} s to train in, validations and checkpoints not counted."
-    return "Limits of training time differ between the rows." if limits else "Nothing is trained."
+    known = [outcome.training_seconds for outcome in outcomes if outcome.max_seconds is not None]
+    times = [seconds for seconds in known if seconds is not None]
+    had = f" Runs trained for {min(times):,.1f} to {max(times):,.1f} s." if times else ""
+    if len(limits) > 1:
+        return f"Limits of training time differ between the rows.{had}"
+    limit = limits.pop()
+    if times and min(times) >= limit:
+        return f"Every run had the same {limit:,g} s to train in, validations and checkpoints not counted."
+    return f"Training time was limited to {limit:,g} s, validations and checkpoints not counted.{had}"
 
 
 def _published_table(lines: Iterable[Line], benchmarks: set[str]) -> Table:

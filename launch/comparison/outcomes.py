@@ -101,7 +101,8 @@ class RowOutcome:
         scores: by `<label>/<score>`, for retrieval `<label>/<direction>/<score>`; fractions, and ranks from 1.
         chance: what a random order reaches, by the same keys, where it is known.
         gallery_sizes: pairs that were ranked, by label.
-        training_seconds: None where not known, as are the following.
+        training_seconds: in training steps alone; None where not known, as are the following.
+        wall_seconds: since the start, validations and checkpoints included.
         steps: of the optimiser.
         pairs_seen: pairs (of image-only methods, images) that went into these steps, repetitions counted.
         peak_memory_bytes: the largest of a process.
@@ -119,6 +120,7 @@ class RowOutcome:
     chance: dict[str, float] = field(default_factory=dict)
     gallery_sizes: dict[str, int] = field(default_factory=dict)
     training_seconds: float | None = None
+    wall_seconds: float | None = None
     steps: int | None = None
     pairs_seen: int | None = None
     peak_memory_bytes: int | None = None
@@ -154,6 +156,7 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
         chance=chance,
         gallery_sizes={label: metrics["gallery_size"] for label, metrics in rankings.items()},
         training_seconds=summary.get("training_seconds"),
+        wall_seconds=summary.get("seconds"),
         steps=steps,
         pairs_seen=None if steps is None else steps * row.config.batch_size,
         peak_memory_bytes=summary.get("peak_memory_bytes"),

@@ -17,7 +17,7 @@ from downstream.pictures import save_figure
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.figure import draw
 from launch.comparison.outcomes import PlannedRow, read_outcome
-from launch.comparison.table import Column, Line, Table
+from launch.comparison.table import COSTS, Column, Line, Table
 from shards.errors import UserError
 from shards.writing import write_text_atomically
 
@@ -26,7 +26,6 @@ MARKDOWN_NAME, CSV_NAME, RUNS_NAME = "comparison.md", "comparison.csv", "runs.cs
 PAGE_NAME, FIGURE_NAME = "comparison.html", "comparison.png"
 
 RUN_COLUMNS = ("number", "method", "backbone", "seed", "state", "reason")
-COST_COLUMNS = ("training_seconds", "steps", "pairs_seen", "peak_memory_bytes")
 
 
 class Plan(Protocol):
@@ -131,7 +130,7 @@ def comma_separated(comparison: Comparison) -> str:
 def runs_comma_separated(comparison: Comparison) -> str:
     """A line a run, with all its scores, in the files' units."""
     keys = list(dict.fromkeys(key for outcome in comparison.outcomes for key in outcome.scores))
-    names = (*RUN_COLUMNS, *COST_COLUMNS)
+    names = (*RUN_COLUMNS, *COSTS)
     rows = (
         [*(getattr(outcome, name) for name in names), *(outcome.scores.get(key) for key in keys)]
         for outcome in comparison.outcomes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from downstream.benchmarks import BENCHMARKS
-from downstream.protocols import PROTOCOLS
+from downstream.protocols import PROTOCOLS, defaults_of
 from downstream.settings import DownstreamSettings
 from launch.comparison.outcomes import RETRIEVAL
 from launch.comparison.plan import Plan
@@ -141,7 +141,8 @@ def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) 
             changes = {name: value for name, value in settings.items() if name != "benchmark"}
             return Job(label, benchmark, folder / label, with_settings(options, changes))
         protocol = choose(str(settings.get("protocol", "paper")), PROTOCOLS, "protocol")
-        base = replace(PROTOCOLS[protocol], benchmark=benchmark, weights=str(config.out), out=folder / label)
+        default = defaults_of(benchmark, protocol)
+        base = replace(default, benchmark=benchmark, weights=str(config.out), out=folder / label)
         inherited = {name: getattr(config, name) for name in INHERITED}
         return Job(label, benchmark, folder / label, with_settings(base, {**inherited, "seed": config.seed, **own}))
     except UserError as error:

@@ -133,7 +133,10 @@ def _open_log(row: Row) -> Iterator[BinaryIO]:
 
 def _run_step(step: Step, launch_file: Path, environment: Mapping[str, str], log: BinaryIO) -> str | None:
     """Runs a step to its end; what it failed with, None where it did not."""
-    command = step.command(launch_file)
+    try:
+        command = step.command(launch_file)
+    except UserError as error:
+        return str(error)
     log.write(f"$ {' '.join(command)}\n".encode())
     begins = log.seek(0, os.SEEK_END)
     process = subprocess.Popen(

@@ -63,7 +63,7 @@ REPORT = """#!/usr/bin/env bash
 #SBATCH --output={logs}/report.txt
 {more}
 cd "${{SLURM_SUBMIT_DIR:-.}}"
-exec {command} --report-only
+exec {command} --report-only --plan-is-over
 """
 
 

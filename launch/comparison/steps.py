@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import abc
 import json
-import os
 import shutil
 import sys
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from typing_extensions import override
 
-from downstream.protocols import PROTOCOLS
+from downstream import settings as downstream_settings
+from downstream.protocols import FROZEN_PROTOCOLS, defaults_of
 from downstream.results import RESULTS_NAME
 from downstream.settings import DownstreamSettings
 from launch.comparison.rows import Job, Row
-from pretrain.config import Config
+from pretrain.checkpoints import CHECKPOINTS_FOLDER, list_checkpoints
+from pretrain.config import CHANGEABLE_ON_RESUME, Config
 from pretrain.loop import CONFIG_NAME, SUMMARY_NAME
 from pretrain.settings_file import flatten, load_settings, save_settings
 from retrieval.evaluation import METRICS_NAME, REPORT_NAME, EvaluateOptions
@@ -27,9 +29,11 @@ from shards.writing import write_text_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_NAME = "settings.yaml"
-"""In a row's folder: what its run is started with."""
+"""In a row's folder: what its run was last started with."""
 BENCHMARKS_NAME = "benchmarks.yaml"
-"""In a row's folder: the settings of its benchmarks, by label and dotted name."""
+"""In a row's folder: the settings of all benchmarks that it ever had, by label and dotted name."""
+
+Settings = TypeVar("Settings")
 
 
 class Step(abc.ABC):
@@ -49,7 +53,11 @@ class Step(abc.ABC):
 
     @abc.abstractmethod
     def command(self, launch_file: Path) -> list[str]:
-        """The words that start it, or go on with what a former start left; what can't be gone on with is removed."""
+        """The words that start it, or go on with what a former start left; a start that came to nothing is removed.
+
+        Raises:
+            UserError: there is something to go on with, but nothing says under which settings.
+        """
 
 
 class Training(Step):
@@ -66,10 +74,14 @@ class Training(Step):
 
     @override
     def command(self, launch_file: Path) -> list[str]:
-        run = self._row.run_folder
-        words = _launched(launch_file, "pretrain/run.py")
-        if _can_go_on(Config, run):
-            return [*words, "--resume", str(run)]
+        run, config = self._row.run_folder, self._row.config
+        words, saved = _launched(launch_file, "pretrain/run.py"), _saved_settings(Config, run)
+        if saved is None and list_checkpoints(run):
+            save_settings(config, run / CONFIG_NAME)
+            saved = config
+        if saved is not None:
+            return [*words, "--resume", str(run), *_changes(saved, config, CHANGEABLE_ON_RESUME)]
+        shutil.rmtree(run, ignore_errors=True)
         return [*words, "--config", str(self._row.folder / SETTINGS_NAME), "--out", str(run)]
 
 
@@ -95,10 +107,10 @@ class Ranking(Step):
 class Downstream(Step):
     """A benchmark of `downstream/`."""
 
-    saves = True
-
     def __init__(self, job: Job, settings: DownstreamSettings) -> None:
         self.label = job.label
+        # On frozen features nothing is trained that could be saved.
+        self.saves = settings.protocol not in FROZEN_PROTOCOLS
         self._settings = settings
 
     @override
@@ -108,11 +120,19 @@ class Downstream(Step):
     @override
     def command(self, launch_file: Path) -> list[str]:
         settings, words = self._settings, _launched(launch_file, "downstream/run.py")
+        out, saved = settings.out, _saved_settings(DownstreamSettings, settings.out)
+        if saved is None and any(list_checkpoints(path.parent) for path in out.rglob(CHECKPOINTS_FOLDER)):
+            raise UserError(
+                f"{out} holds checkpoints, but no {CONFIG_NAME} that can be read and says how they were made; restore "
+                f"it, or remove {out} to run the benchmark anew"
+            )
         # After training, not every benchmark can be gone on with.
-        if _can_go_on(DownstreamSettings, settings.out) and not (settings.out / SUMMARY_NAME).exists():
-            return [*words, "--resume", str(settings.out)]
-        shutil.rmtree(settings.out, ignore_errors=True)
-        given = flatten(PROTOCOLS[settings.protocol]) | {"benchmark": settings.benchmark}
+        if saved is not None and not (out / SUMMARY_NAME).exists():
+            # Data and weights may have been moved.
+            save_settings(replace(saved, root=settings.root, weights=settings.weights), out / CONFIG_NAME)
+            return [*words, "--resume", str(out), *_changes(saved, settings, downstream_settings.CHANGEABLE_ON_RESUME)]
+        shutil.rmtree(out, ignore_errors=True)
+        given = flatten(defaults_of(settings.benchmark, settings.protocol)) | {"benchmark": settings.benchmark}
         return [
             *(*words, settings.benchmark, "--protocol", settings.protocol),
             *words_of(settings, {name: value for name, value in given.items() if name != "root"}),
@@ -133,13 +153,17 @@ def steps_of(row: Row) -> list[Step]:
 def write_row_settings(row: Row) -> None:
     """Keeps what a row is run with, for its commands and so that changes in the plan are noticed."""
     row.folder.mkdir(parents=True, exist_ok=True)
-    path = row.folder / SETTINGS_NAME
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        save_settings(row.config, partial)
-        os.replace(partial, path)
-    record = {job.label: flatten(job.settings) for job in row.benchmarks}
+    save_settings(row.config, row.folder / SETTINGS_NAME)
+    # One that was taken out of the plan may come back.
+    record = settings_of_benchmarks(row) | {job.label: flatten(job.settings) for job in row.benchmarks}
     write_text_atomically(row.folder / BENCHMARKS_NAME, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+
+
+def settings_of_benchmarks(row: Row) -> dict[str, dict[str, Any]]:
+    """What the benchmarks of a row were last run with: by label and dotted name."""
+    path = row.folder / BENCHMARKS_NAME
+    record: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return record
 
 
 def words_of(settings: Any, defaults: dict[str, Any]) -> list[str]:
@@ -173,15 +197,18 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
 
 
-def _can_go_on(kind: type, folder: Path) -> bool:
-    """Whether a run folder has settings to go on by; one that was killed before it had written them is removed."""
-    if (folder / CONFIG_NAME).is_file():
-        try:
-            load_settings(kind, folder / CONFIG_NAME)
-            return True
-        except UserError:
-            shutil.rmtree(folder)
-    return False
+def _saved_settings(kind: type[Settings], folder: Path) -> Settings | None:
+    """Those that a run folder can be gone on with by; None where there are none that can be read."""
+    try:
+        return load_settings(kind, folder / CONFIG_NAME)
+    except UserError:
+        return None
+
+
+def _changes(saved: Any, settings: Any, changeable: Iterable[str]) -> list[str]:
+    """The words for what has changed since settings were saved, of what may change."""
+    before = flatten(saved)
+    return words_of(settings, flatten(settings) | {name: before[name] for name in sorted(changeable)})
 
 
 def _is_json(path: Path) -> bool:

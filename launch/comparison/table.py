@@ -27,6 +27,7 @@ HEADINGS: dict[str, tuple[str, Unit]] = {
 }
 COSTS: dict[str, tuple[str, Unit]] = {
     "training_seconds": ("Training (s)", "seconds"),
+    "wall_seconds": ("Wall time (s)", "seconds"),
     "steps": ("Steps", "count"),
     "pairs_seen": ("Pairs seen", "count"),
     "peak_memory_bytes": ("Peak memory (GB)", "bytes"),

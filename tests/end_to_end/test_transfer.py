@@ -48,7 +48,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The --out of a tagger of low, middle and high tones."""
     folder = tmp_path_factory.mktemp("teacher")
     root = write_events(folder / "events")
-    done = run(python("downstream/run.py", "sound-events", "--root", root, "--out", folder / "out", *TINY), cwd=folder)
+    words = ("sound-events", "--root", root, "--out", folder / "out", *TINY, "--num-seeds", "1")
+    done = run(python("downstream/run.py", *words), cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "out"
 
@@ -177,8 +178,13 @@ def test_pairs_of_a_table_with_a_teacher_of_each_seed(tmp_path: Path) -> None:
     assert results(taught)["num_test"] == record["num_test"]
     shutil.copytree(taught / "seed-0" / "model", tmp_path / "first" / "model")
     other = tmp_path / "other"
-    leaked = finish(words(root, other, "--transfer.teacher", tmp_path / "first"), other)
-    assert any("test sounds have the name of one that the teacher learned from" in note for note in leaked["notes"])
+    command = words(root, other, "--transfer.teacher", tmp_path / "first")
+    refused = run(python("downstream/run.py", *command), cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "test sounds of seed 1, such as" in refused.stderr
+    assert "hearing" not in refused.stderr
+    leaked = finish([*command, "--force"], other)
+    assert ["seed 1" in note and "learned from" in note for note in leaked["notes"]] == [True]
 
 
 @pytest.mark.slow

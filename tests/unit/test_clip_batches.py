@@ -79,6 +79,16 @@ def test_views_of_a_street() -> None:
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+    # Brighter to the right; and of one colour, which no crop and no mirror changes.
+    ramp = np.broadcast_to(np.linspace(60, 180, 96).astype(np.uint8)[None, :, None], (64, 96, 3))
+    views = np.stack([view(np.ascontiguousarray(ramp), seed) for seed in range(50)]).astype(float)
+    mirrored = views[..., :16].mean((1, 2, 3)) > views[..., 16:].mean((1, 2, 3))
+    assert 15 <= mirrored.sum() <= 35
+    plain = np.full((64, 96, 3), (150, 100, 60), np.uint8)
+    colours = np.stack([view(plain, seed).mean((1, 2)) for seed in range(50)])
+    changed = np.abs(colours - (150, 100, 60)).max(1) > 2
+    assert 30 <= changed.sum() < 50
+    assert (colours.std(0) > 5).all()
     square = CentralSquare(64)(picture, 0)
     np.testing.assert_array_equal(square, picture[:, 16:80].transpose(2, 0, 1))
 

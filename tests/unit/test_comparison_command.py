@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import python, run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.comparison.command_line import parse
+from launch.comparison.parent_run import ParentRun
+from launch.comparison.plan import load_plan
+from launch.comparison.rows import rows_of
 from launch.comparison.running import _last_error
 from launch.comparison.slurm import _ranges
 from shards.errors import UserError
@@ -44,6 +50,7 @@ def test_the_last_sentence_of_a_failure_is_found(lines: Sequence[str], sentence:
     [
         (["--root", "aid"], "root must be LABEL=DIR"),
         (["--slurm", "--row", "3"], "give one of --row, --report-only and --slurm, got --row and --slurm"),
+        (["--plan-is-over"], "plan_is_over goes with --report-only"),
         (["--slurm", "--jobs-at-once", "0"], "jobs_at_once must be >= 1, got 0"),
     ],
 )
@@ -58,3 +65,23 @@ def test_words_become_options() -> None:
     assert (options.plan, options.out, options.slurm) == (Path("plan.yaml"), Path("x"), True)
     assert options.roots == {"a": Path("b=c"), "d": Path("e")}
     assert options.sbatch == ("--partition=gpu -n 1", "--time=1:00")
+
+
+def test_tables_of_a_plan_at_work_leave_its_run_in_mlflow_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path, out = tmp_path / "plan.yaml", tmp_path / "out"
+    path.write_text("name: n\nmethods: {a: {}}\n")
+    plan = load_plan(path)
+    ParentRun(plan, rows_of(plan, out), out, path).begin()
+
+    def status_after(*words: str) -> str:
+        result = run(python("launch/compare.py", path, "--out", out, "--report-only", *words), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        with closing(sqlite3.connect(out / "mlflow.db")) as store:
+            ((status,),) = store.execute("select status from runs").fetchall()
+        return str(status)
+
+    assert status_after() == "RUNNING"
+    assert status_after("--plan-is-over") == "FAILED"

@@ -1,29 +1,22 @@
-"""Plans of a comparison: read, refused by name where something is wrong, and laid out as rows and commands."""
+"""Plans of a comparison: read, refused by name where something is wrong, and laid out as rows."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tyro
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downstream.command_line import parse
-from downstream.protocols import PROTOCOLS
-from launch.comparison.checks import check_rows
 from launch.comparison.plan import Plan, load_plan
 from launch.comparison.rows import choose_row, rows_of
-from launch.comparison.steps import Downstream, Ranking, Training, steps_of, write_row_settings
 from pretrain.command_line import check_choices_and_rules
 from pretrain.config import Config
 from pretrain.presets import PRESETS
-from pretrain.settings_file import flatten, load_settings, with_settings
-from retrieval.evaluation import EvaluateOptions
+from pretrain.settings_file import flatten, with_settings
 from shards.errors import UserError
 
 PLANS = sorted((Path(__file__).resolve().parents[2] / "launch" / "plans").glob("*.yaml"))
@@ -149,120 +142,6 @@ def test_a_method_s_settings_come_on_top_of_the_plan_s() -> None:
     assert rows[0].config.data == PRESETS["demo"].data
     with pytest.raises(UserError, match="row must be in 1 to 2, the rows of the plan, got 3"):
         choose_row(rows, 3)
-
-
-def downstream_rows(tmp_path: Path, **settings: Any) -> Any:
-    benchmarks = {"mine": {"benchmark": "folder", "root": str(tmp_path), **settings}}
-    plan = Plan("n", methods={"a": {"threads": 1, "tracker": "none"}}, seeds=[3], benchmarks=benchmarks)
-    return rows_of(plan, tmp_path / "out")[0]
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"protocol": "tuned", "epochs": 7, "optimizer.learning_rate": 0.01, "allow_partial": True},
-        {"protocol": "few-shot", "num_seeds": 2, "imagenet_file": "weights.pth", "tracker": "tensorboard"},
-        {"root": "data"},
-    ],
-)
-def test_a_benchmark_s_command_says_all_its_settings(settings: dict[str, Any], tmp_path: Path) -> None:
-    row = downstream_rows(tmp_path, **settings)
-    step = steps_of(row)[1]
-    assert isinstance(step, Downstream)
-    words = step.command(Path("launch.yaml"))
-    script = next(i for i, word in enumerate(words) if word.endswith("downstream/run.py"))
-    assert parse(words[script + 1 :]).settings == row.benchmarks[0].settings
-    assert row.benchmarks[0].settings.seed == 3
-    assert row.benchmarks[0].settings.threads == 1
-    assert row.benchmarks[0].settings.tracker == settings.get("tracker", "none")
-    defaults = PROTOCOLS[settings.get("protocol", "paper")]
-    assert row.benchmarks[0].settings.epochs == settings.get("epochs", defaults.epochs)
-
-
-def test_the_ranking_s_command_says_all_its_settings(tmp_path: Path) -> None:
-    plan = Plan("n", methods={"a": {}}, benchmarks={"retrieval": {"crops": 4, "force": True, "split": "val"}})
-    row = rows_of(plan, tmp_path)[0]
-    step = steps_of(row)[1]
-    assert isinstance(step, Ranking)
-    words = step.command(Path("launch.yaml"))
-    assert tyro.cli(EvaluateOptions, args=words[words.index("evaluate") + 1 :]) == row.benchmarks[0].settings
-    assert row.benchmarks[0].settings.weights == row.run_folder
-
-
-def test_training_goes_on_with_what_is_there_and_a_torn_start_is_thrown_away(tmp_path: Path) -> None:
-    row = downstream_rows(tmp_path)
-    write_row_settings(row)
-    assert load_settings(Config, row.folder / "settings.yaml") == row.config
-    step = Training(row)
-    assert step.command(Path("x"))[-4:] == ["--config", f"{row.folder}/settings.yaml", "--out", str(row.run_folder)]
-    row.run_folder.mkdir()
-    (row.run_folder / "config.yaml").write_text("")
-    assert "--config" in step.command(Path("x"))
-    assert not row.run_folder.exists()
-    row.run_folder.mkdir()
-    (row.run_folder / "config.yaml").write_text("epochs: 3\n")
-    assert step.command(Path("x"))[-2:] == ["--resume", str(row.run_folder)]
-    (row.run_folder / "summary.json").write_text('{"step": ')
-    assert not step.is_done()
-    (row.run_folder / "summary.json").write_text('{"step": 3}')
-    assert step.is_done()
-
-
-def with_fault_in_row_7(tiny_shards: Path, **fault: Any) -> Plan:
-    methods = {f"method-{i}": {} for i in range(20)} | {"method-6": fault}
-    return Plan("n", shards=tiny_shards, settings={"batch_size": 16}, methods=methods)
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ({"loss.margin": -1}, r"loss\.margin must be > 0, got -1"),
-        ({"loss.name": "batch-triple"}, "unknown loss.name 'batch-triple'; did you mean 'batch-triplet'"),
-        ({"method": "audiovisua"}, "unknown method 'audiovisua'; did you mean 'audiovisual'"),
-        ({"batch_size": 49}, "batch_size must be at most the 48 pairs of the training split, got 49"),
-        ({"optimizer.accumulation": 3}, "batch_size must be divisible by"),
-    ],
-)
-def test_a_fault_in_row_7_is_found_before_row_1(fault: dict[str, Any], message: str, tiny_shards: Path) -> None:
-    plan = with_fault_in_row_7(tiny_shards, **fault)
-    with pytest.raises(UserError, match=rf"^row 7 of 20 \(method-6, resnet18, seed 0\): {message}"):
-        check_rows(plan, rows_of(plan, Path("out")))
-    right = with_fault_in_row_7(tiny_shards)
-    check_rows(right, rows_of(right, Path("out")))
-
-
-@pytest.mark.parametrize(
-    ("benchmarks", "message"),
-    [
-        ({"folder": {"root": "/nowhere"}}, r"benchmarks\.folder: root /nowhere is no folder"),
-        ({"folder": {"root": "/tmp", "epochs": 0}}, r"benchmarks\.folder: epochs must be >= 1, got 0"),
-        ({"advance": {"root": "/tmp", "protocol": "knn"}}, r"benchmarks\.advance: protocol must be paper .*got knn"),
-        ({"retrieval": {"crops": 0}}, r"benchmarks\.retrieval: crops must be >= 1, got 0"),
-    ],
-)
-def test_a_benchmark_s_fault_is_found_before_row_1(benchmarks: dict[str, Any], message: str, tiny_shards: Path) -> None:
-    plan = replace(with_fault_in_row_7(tiny_shards), benchmarks=benchmarks)
-    with pytest.raises(UserError, match=message):
-        check_rows(plan, rows_of(plan, Path("out")))
-
-
-def test_rows_that_were_begun_under_other_settings_are_refused(tiny_shards: Path, tmp_path: Path) -> None:
-    def plan_of(batch: int = 16, crops: int = 2, threads: int = 1) -> Plan:
-        settings = {"batch_size": batch, "threads": threads}
-        return Plan("n", tiny_shards, settings=settings, methods={"a": {}}, benchmarks={"retrieval": {"crops": crops}})
-
-    begun = rows_of(plan_of(), tmp_path)[0]
-    write_row_settings(begun)
-    begun.benchmarks[0].folder.mkdir()
-    check_rows(plan_of(), rows_of(plan_of(), tmp_path))
-    check_rows(plan_of(threads=2), rows_of(plan_of(threads=2), tmp_path))
-    with pytest.raises(UserError, match=r"row 1 of 1 .*: batch_size was 16 when it was begun and is 8 in the plan"):
-        check_rows(plan_of(batch=8), rows_of(plan_of(batch=8), tmp_path))
-    with pytest.raises(UserError, match=r"row 1 of 1 .*: retrieval: crops was 2 when it was begun and is 3"):
-        check_rows(plan_of(crops=3), rows_of(plan_of(crops=3), tmp_path))
-    begun.benchmarks[0].folder.rmdir()
-    check_rows(plan_of(crops=3), rows_of(plan_of(crops=3), tmp_path))
 
 
 @pytest.mark.parametrize("path", PLANS, ids=[path.stem for path in PLANS])

@@ -37,6 +37,7 @@ def test_a_failed_row_is_counted_and_named_with_its_reason(tmp_path: Path) -> No
     assert list(runs.state) == ["done", "failed", "missing"]
     assert list(runs[f"{THERE}/median_rank"].fillna(-1)) == [5, -1, -1]
     assert list(runs.training_seconds.fillna(-1)) == [7.5, -1, -1]
+    assert list(runs.wall_seconds.fillna(-1)) == [9, -1, -1]
 
 
 def test_the_report_of_a_plan_with_nothing_done(tmp_path: Path) -> None:

@@ -146,23 +146,31 @@ def test_states_follow_from_the_files(tmp_path: Path) -> None:
 
 
 def test_what_a_run_took_and_the_limit_it_had(tmp_path: Path) -> None:
-    rows = [done_row(tmp_path, "a", seed, 5, max_seconds=90.0) for seed in (0, 1)]
+    rows = [done_row(tmp_path, "a", seed, 5, max_seconds=7.0) for seed in (0, 1)]
     untrained = make_row(tmp_path, "random", epochs=0)
-    write_summary(untrained, step=0, training_seconds=0.0, peak_memory_bytes=None)
+    write_summary(untrained, step=0, seconds=0.5, training_seconds=0.0, peak_memory_bytes=None)
     comparison = comparison_of([*rows, untrained])
     text = markdown(comparison)
-    assert "| a | ResNet-18 | 7.5 ± 0.0 | 10 ± 0 | 640 ± 0 | 2.00 ± 0.00 |" in text
-    assert "| random | ResNet-18 | 0.0 | 0 | 0 | – |" in text
-    assert "Every run had the same 90 s to train in" in text
-    other = make_row(tmp_path, "b", max_seconds=100.0)
-    assert "Limits of training time differ" in markdown(comparison_of([*rows, other]))
+    assert "| a | ResNet-18 | 7.5 ± 0.0 | 9.0 ± 0.0 | 10 ± 0 | 640 ± 0 | 2.00 ± 0.00 |" in text
+    assert "| random | ResNet-18 | 0.0 | 0.5 | 0 | 0 | – |" in text
+    assert "Every run had the same 7 s to train in" in text
+    short = make_row(tmp_path, "short", max_seconds=7.0)
+    write_summary(short, training_seconds=6.9)
+    text = markdown(comparison_of([*rows, untrained, short]))
+    assert "the same" not in text
+    assert (
+        "Training time was limited to 7 s, validations and checkpoints not counted. Runs trained for 6.9 to 7.5" in text
+    )
+    assert "the same" not in markdown(comparison_of([untrained, make_row(tmp_path, "b", max_seconds=7.0)]))
+    other = make_row(tmp_path, "c", max_seconds=100.0)
+    assert "Limits of training time differ between the rows. Runs" in markdown(comparison_of([*rows, other]))
 
 
-def test_a_summary_without_time_and_memory_leaves_their_columns_out(tmp_path: Path) -> None:
+def test_a_summary_without_training_time_and_memory_leaves_their_columns_out(tmp_path: Path) -> None:
     row = make_row(tmp_path, "a")
     row.run_folder.mkdir()
     (row.run_folder / "summary.json").write_text('{"step": 3, "seconds": 9.0}')
-    assert [column.key for column in comparison_of([row]).columns] == ["steps", "pairs_seen"]
+    assert [column.key for column in comparison_of([row]).columns] == ["wall_seconds", "steps", "pairs_seen"]
 
 
 def test_methods_of_images_alone_are_marked_in_retrieval_only(tmp_path: Path) -> None:

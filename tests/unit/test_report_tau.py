@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from downstream.published_tau import PUBLISHED_TAU
-from downstream.report import Table, build_tables, comma_separated, markdown, page
+from downstream.report import Table, build_tables, comma_separated, markdown, page, report_from, runs_of
 from downstream.report_rows import find_runs, rows_of_runs
 from downstream.results import Results
 from downstream.tasks.tau_scenes import OWN_BANK
+from shards.errors import UserError
 
 
 def write(folder: Path, strategy: str, seed: int, log_loss: float, *, features: str = "scalogram") -> None:
@@ -100,3 +101,26 @@ def test_losses_are_in_nats_everywhere(tables: list[Table]) -> None:
     assert "<b>0.1600</b>" in html
     assert "width: 0.2%" not in html
     assert "width: 94.6%" in html
+
+
+def test_an_encoder_trained_on_the_way_is_no_second_seed(tmp_path: Path) -> None:
+    for folder, strategy, seed in (("audio", "audio", 0), ("audio-1", "audio", 1), ("pipeline", "pipeline", 0)):
+        write(tmp_path / folder, strategy, seed, 0.5)
+    nested = tmp_path / "pipeline" / "acoustic"
+    write(nested, "audio", 0, 0.9)
+    assert [run.folder.name for run in runs_of([tmp_path])] == ["audio", "audio-1", "pipeline"]
+    # Whoever names it wants it; but one seed is one seed.
+    assert [run.folder.name for run in runs_of([nested, tmp_path / "pipeline"])] == ["acoustic", "pipeline"]
+    with pytest.raises(UserError, match=r"audio and .*pipeline/acoustic share settings and seed 0; omit one"):
+        runs_of([tmp_path, nested])
+
+
+def test_the_report_over_a_parent_folder_counts_no_encoder_twice(tmp_path: Path) -> None:
+    write(tmp_path / "runs" / "audio", "audio", 0, 0.5)
+    write(tmp_path / "runs" / "pipeline", "pipeline", 0, 0.2)
+    write(tmp_path / "runs" / "pipeline" / "acoustic", "audio", 0, 0.9)
+    report_from([str(tmp_path / "runs"), "--out", str(tmp_path / "report")])
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if "| sound (scalogram) |" in line and "**measured**" in line]
+    assert "| 0.5000 | 90.00 |" in line
+    assert "| seed 0 |" in line

@@ -108,6 +108,8 @@ def test_rows_of_no_use_are_named(copy: Path) -> None:
     data = TauData(data.train[:1], data.test[:1], data.faults)
     with pytest.raises(UserError, match=r"5 of 7 clips can't be used, more than max_corrupt 0\.5; the first: eval"):
         prepare_clips(files, data, max_corrupt=0.5)
+    # That was known before the first clip was decoded.
+    assert not files.folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,15 @@ from downstream.benchmarks.audiovisual_benchmark import ScenePair
 from downstream.benchmarks.transfer import ADVANCE_TRANSFER
 from downstream.class_activation import class_activations
 from downstream.command_line import parse
+from downstream.event_losses import SceneEvents, events_loss, events_of_scenes, kl_loss, squared_loss
 from downstream.event_pictures import write_event_map
 from downstream.event_tagger import EventTagger, EventTeacher, read_teacher, torchvision_state
 from downstream.heard_sounds import MEL_BANDS, HeardSounds, event_answers, hear
 from downstream.pair_batches import FlippedView, Heard
 from downstream.protocols import defaults_of
-from downstream.report import build_tables
-from downstream.report_rows import find_runs, rows_of_runs
-from downstream.results import Results
 from downstream.settings import DownstreamSettings
 from downstream.tasks.transfer_task import TransferRecognition
-from downstream.transfer_settings import APPROACHES, TransferSettings, approach_of, check_transfer_settings
+from downstream.transfer_settings import TransferSettings, check_transfer_settings
 from pretrain.batches import next_batch, to_device
 from pretrain.trunk_weights import load_trunk
 from shards.errors import UserError
@@ -72,7 +71,7 @@ def settings_of(**transfer: Any) -> DownstreamSettings:
         image_size=32,
         workers=0,
         precision="fp32",
-        transfer=TransferSettings(num_frames=FRAMES, teacher=Path("teacher"), **transfer),
+        transfer=TransferSettings(num_frames=FRAMES, teacher=Path("teacher"), sound_stride=2, **transfer),
     )
 
 
@@ -135,6 +134,54 @@ def test_the_whole_loss_is_the_scene_loss_and_alpha_times_the_other(
     assert 0 <= scores["f1"] <= 1
 
 
+@pytest.mark.parametrize("over", ["sum", "mean"])
+@pytest.mark.parametrize("loss", LOSSES[1:])
+def test_the_transfer_loss_is_the_one_that_the_setting_names(
+    loss: str, over: str, pairs: list[ScenePair], sounds: HeardSounds, teacher: EventTeacher
+) -> None:
+    task = task_of(pairs, sounds, teacher, loss=loss, over_events=over, beta=0.5)
+    batch = a_batch(task)
+    outputs = task.module(batch)
+    task.loss(outputs, batch)
+    answers = batch["answers"]
+    expected = {
+        "kl": lambda: kl_loss(answers, outputs["events"], over),
+        "sq": lambda: squared_loss(answers, outputs["events"], over),
+        "events": lambda: events_loss(
+            outputs["logits"], answers, batch["label"], known_of(task, task.split.train), beta=0.5, over_events=over
+        ),
+    }[loss.partition("-")[0]]()
+    found = task.step_metrics(1, 0.0, {}, first_loss=None)[0]["transfer_loss"]
+    assert found == pytest.approx(expected.mean().item(), rel=1e-5)
+
+
+def known_of(task: TransferRecognition, part: list[ScenePair]) -> SceneEvents:
+    assert task.heard.answers is not None
+    rows = [task.heard.sounds.row[pair.key] for pair in part]
+    labels = torch.tensor([pair.label for pair in part])
+    return events_of_scenes(torch.from_numpy(task.heard.answers[rows]), labels, len(SCENES))
+
+
+def test_what_sounds_in_scenes_and_how_loud_bands_are_is_known_from_the_training_part(
+    pairs: list[ScenePair], sounds: HeardSounds, teacher: EventTeacher
+) -> None:
+    task = task_of(pairs, sounds, teacher, loss="events")
+    assert task.known is not None
+    of_training, of_all = known_of(task, task.split.train), known_of(task, pairs)
+    for name in ("log_present", "log_absent", "directions"):
+        torch.testing.assert_close(getattr(task.known, name), getattr(of_training, name))
+        assert not torch.equal(getattr(task.known, name), getattr(of_all, name))
+    own = sounds.tensor([pair.key for pair in task.split.train]).double()
+    torch.testing.assert_close(task.module.input.mean, own.mean((0, 1)).float())
+    torch.testing.assert_close(task.module.input.std, own.std((0, 1), correction=0).clamp_min(1).float())
+    everything = sounds.tensor([pair.key for pair in pairs]).double()
+    assert not torch.allclose(task.module.input.mean, everything.mean((0, 1)).float())
+    # A teacher that knows how it was trained to hear goes on hearing so.
+    bands = (torch.full((MEL_BANDS,), 90.0), torch.full((MEL_BANDS,), 20.0))
+    taught = task_of(pairs, sounds, replace(teacher, bands=bands), loss="events")
+    torch.testing.assert_close((taught.module.input.mean, taught.module.input.std), bands)
+
+
 def test_the_network_that_hears_begins_as_its_teacher(
     pairs: list[ScenePair], sounds: HeardSounds, teacher: EventTeacher
 ) -> None:
@@ -184,7 +231,18 @@ def test_views_are_whole_images_by_their_seed() -> None:
     view = pickle.loads(pickle.dumps(FlippedView(32)))
     assert view(image, 1).shape == (3, 32, 32)
     np.testing.assert_array_equal(view(image, 1), FlippedView(32)(image, 1))
-    assert any((view(image, 1) != view(image, seed)).any() for seed in range(2, 6))
+    marked = np.full((48, 48, 3), 60, np.uint8)
+    marked[:, 24:] = 180
+    views = np.stack([view(marked, seed) for seed in range(50)]).astype(float)
+    mirrored = views[..., :16].mean((1, 2, 3)) > views[..., 16:].mean((1, 2, 3))
+    assert 15 <= mirrored.sum() <= 35
+    assert views.mean((1, 2, 3)).std() > 3
+    coloured = np.stack([view(np.full((48, 48, 3), (200, 100, 50), np.uint8), seed) for seed in range(50)]).astype(
+        float
+    )
+    red, green, blue = coloured.mean((2, 3)).T
+    assert (red / green).std() > 0.02
+    assert (blue / green).std() > 0.02
 
 
 @pytest.mark.parametrize(
@@ -211,20 +269,11 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     assert (settings.split, settings.num_seeds) == ("grouped", 5)
     transfer = settings.transfer
     assert (transfer.alpha, transfer.beta, transfer.num_frames, transfer.loss) == (0.1, 0.001, 400, "kl-joint")
+    # A teacher for each pupil's seed.
+    assert defaults_of("sound-events", "paper").num_seeds == settings.num_seeds
     # Other benchmarks and protocols keep theirs.
     assert defaults_of("ucmerced", "paper").optimizer.learning_rate == 1e-3
     assert defaults_of("advance-transfer", "tuned").protocol == "tuned"
-
-
-def test_every_approach_has_its_place_in_tables() -> None:
-    for loss in LOSSES:
-        for with_scene_loss in (True, False):
-            if loss != "none" or with_scene_loss:
-                for beta in (0.0, 0.001):
-                    transfer = TransferSettings(loss=loss, with_scene_loss=with_scene_loss, beta=beta)  # type: ignore[arg-type]
-                    assert approach_of(DownstreamSettings(transfer=transfer)) in APPROACHES
-    assert approach_of(DownstreamSettings(transfer=TransferSettings(loss="none"))) == "L_s†"
-    assert approach_of(DownstreamSettings(weights="imagenet", transfer=TransferSettings(loss="none"))) == "L_s"
 
 
 def test_events_are_drawn_as_a_map(tmp_path: Path) -> None:
@@ -234,26 +283,3 @@ def test_events_are_drawn_as_a_map(tmp_path: Path) -> None:
     assert path is not None
     assert path.read_bytes().startswith(b"\x89PNG")
     assert write_event_map(tmp_path, distributions[:3], labels[:3], sorted(SCENES), seed=0) is None
-
-
-def test_the_report_sets_approaches_beside_those_of_the_paper(tmp_path: Path) -> None:
-    for name, approach, modality in (("a", "L_s + L_E", "both"), ("b", "L_s", "sound"), ("c", "L_E alone", "both")):
-        entry = {f"{score}{end}": 0.5 for score in ("precision", "recall", "f1") for end in ("", "_sd")}
-        Results(
-            **{"benchmark": "advance-transfer", "weights": "random", "backbone": "resnet18", "protocol": "paper"},
-            **{"num_train": 8, "num_test": 2, "seconds": 1.0, "head_on": "trunk", "seed": 0, "split": "grouped"},
-            train_fraction=0.8,
-            epochs=[{"epoch": 3, **entry}],
-            details={"approach": approach, "modality": modality, "sound_weights": "random resnet18", "num_seeds": 3},
-        ).write(tmp_path / name)
-    (table,) = build_tables(rows_of_runs(find_runs([tmp_path])))
-    assert table.kind == "transfer"
-    measured = [(row.modality, row.approach) for row in table.rows if row.origin == "measured"]
-    assert measured == [("sound", "L_s"), ("both", "L_s + L_E"), ("both", "L_E alone")]
-    places = [(row.modality, APPROACHES.index(row.approach)) for row in table.rows]
-    assert places == sorted(places, key=lambda place: (["sound", "image", "both"].index(place[0]), place[1]))
-    published = {(row.modality, row.approach): row.figures for row in table.rows if row.origin == "published"}
-    assert published["image", "L_s + L_E"]["f1"].mean == 73.44
-    assert published["both", "L_E alone"]["precision"].sd == 1.14
-    assert published["sound", "L_s + L_SQ (N_v+a)"]["recall"].mean == 34.68
-    assert list(published["both", "L_s"]) == ["f1"]
