@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -55,6 +55,7 @@ def assert_close_with_gradients(
 
 
 @settings(max_examples=60, deadline=None)
+@example(n=15, d=1, seed=208, margin=1.0, coincide=False)
 @given(
     n=st.integers(2, 17),
     d=st.integers(1, 8),
@@ -69,7 +70,8 @@ def test_equals_algorithm_1_in_value_and_gradient(n: int, d: int, seed: int, mar
         pair[1].data[n // 2] = pair[0].data[n // 2]
     literal = literal_total(*pair, margin)
     gradients = torch.autograd.grad(literal, pair)
-    assert_close_with_gradients(tiled_total(*pair, margin), literal, pair, gradients, rtol=1e-9, atol=1e-9)
+    # Distances by matrix product lose up to half of float64's digits where two embeddings nearly coincide.
+    assert_close_with_gradients(tiled_total(*pair, margin), literal, pair, gradients, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
