@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import override
 
 from downstream.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP, second_of_frame
 from downstream.benchmarks.tau_scenes import Clip
 from downstream.clip_files import ClipFiles
+from downstream.passes import OwnShare, Passes
 from downstream.scene_images import ImageView
-from pretrain import distributed
-from pretrain.batches import BatchLayout, DealtBatches, next_batch, training_loader
+from pretrain.batches import BatchLayout, DealtBatches
 from pretrain.seeds import derived_seed, sample_seed
 from shards.errors import UserError
 
@@ -148,34 +145,20 @@ def stacked(items: Sequence[tuple[str, Mapping[str, NDArray[Any]]]]) -> dict[str
     return {"keys": [key for key, _ in items], **tensors}
 
 
-class PassesOverClips(IterableDataset[dict[str, Any]]):
-    """Whole clips in their order, in batches, pass after pass without end; worker w of W makes every W-th of them."""
+class PassesOverClips(Passes[Clip]):
+    """Whole clips in their order."""
 
     def __init__(self, clips: Sequence[Clip], reader: ClipReader, *, batch_size: int) -> None:
-        super().__init__()
-        self.clips = clips
+        super().__init__(clips, batch_size=batch_size)
         self.reader = reader
-        self.batch_size = batch_size
-
-    @property
-    def batches_per_pass(self) -> int:
-        """The last one holds what is left."""
-        return math.ceil(len(self.clips) / self.batch_size)
 
     @override
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        for number in itertools.count(first, stride):
-            start = number % self.batches_per_pass * self.batch_size
-            clips = self.clips[start : start + self.batch_size]
-            yield stacked([(clip.key, self.reader.whole(clip)) for clip in clips])
+    def make(self, items: Sequence[Clip]) -> dict[str, Any]:
+        return stacked([(clip.key, self.reader.whole(clip)) for clip in items])
 
 
-class WholeClips:
-    """This process's share of whole clips, in batches, as often as it is asked.
-
-    The loader's processes stay between two passes: to start them takes seconds.
+class WholeClips(OwnShare[Clip]):
+    """This process's share of whole clips.
 
     Args:
         clips: of all processes.
@@ -185,16 +168,4 @@ class WholeClips:
     """
 
     def __init__(self, clips: Sequence[Clip], reader: ClipReader, *, batch_size: int, workers: int) -> None:
-        self.num_items = len(clips)
-        own = clips[distributed.rank() :: distributed.num_processes()]
-        self.num_own = len(own)
-        self._batches = PassesOverClips(own, reader, batch_size=batch_size)
-        self._workers = workers
-        self._stream: Iterator[dict[str, Any]] | None = None
-
-    def one_pass(self) -> Iterator[dict[str, Any]]:
-        """The batches of one pass; it has to be gone through to its end."""
-        if self._stream is None:
-            self._stream = iter(training_loader(self._batches, workers=self._workers, pin_memory=False))
-        for _ in range(self._batches.batches_per_pass):
-            yield next_batch(self._stream)
+        super().__init__(clips, lambda own: PassesOverClips(own, reader, batch_size=batch_size), workers=workers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +14,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 
+from downstream.scene_augmentation import SeededView
+
 AREA, ASPECT_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 """Of a random crop: torchvision's defaults, as the paper names its transform and no numbers."""
 
@@ -23,7 +24,7 @@ HUE = 0.05
 JITTERED_SHARE = 0.8
 
 
-class RandomStreetView:
+class RandomStreetView(SeededView):
     """RandomResizedCrop, RandomHorizontalFlip and ColorJitter (Chen et al., 2022, section 3.2), by albumentations.
 
     The same seed gives the same view in any process.
@@ -33,22 +34,17 @@ class RandomStreetView:
     """
 
     def __init__(self, image_size: int) -> None:
-        self._transform = A.Compose(
-            [
-                A.RandomResizedCrop(
-                    (image_size, image_size), scale=AREA, ratio=ASPECT_RATIO, area_for_downscale="image"
-                ),
-                A.HorizontalFlip(p=0.5),
-                A.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE, p=JITTERED_SHARE),
-            ]
+        super().__init__(
+            A.Compose(
+                [
+                    A.RandomResizedCrop(
+                        (image_size, image_size), scale=AREA, ratio=ASPECT_RATIO, area_for_downscale="image"
+                    ),
+                    A.HorizontalFlip(p=0.5),
+                    A.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE, p=JITTERED_SHARE),
+                ]
+            )
         )
-
-    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
-        self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        view = self._transform(image=image)["image"]
-        return np.ascontiguousarray(view.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,28 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from downstream.benchmarks.scene_benchmark import SceneItem
+from downstream.passes import OwnShare
 from downstream.scene_images import ImageView, PassesOverImages
 from pretrain import distributed
-from pretrain.batches import next_batch, to_device, training_loader
+from pretrain.batches import to_device
 from pretrain.precision import autocast
 from shards.progress import ProgressLine
 
 
-class OwnShare(Protocol):
-    """This process's share of items, in batches, as often as it is asked."""
-
-    num_items: int
-    num_own: int
-
-    def one_pass(self) -> Iterator[dict[str, Any]]:
-        """The batches of one pass; it has to be gone through to its end."""
-        ...
-
-
-class ImageReader:
-    """This process's share of labelled images, in batches, as often as it is asked.
-
-    The loader's processes stay between two passes: to start them takes seconds, longer than a small test part.
+class ImageReader(OwnShare[SceneItem]):
+    """This process's share of labelled images.
 
     Args:
         items: of all processes.
@@ -42,24 +30,12 @@ class ImageReader:
     """
 
     def __init__(self, items: Sequence[SceneItem], view: ImageView, *, batch_size: int, workers: int) -> None:
-        self.num_items = len(items)
-        own = items[distributed.rank() :: distributed.num_processes()]
-        self.num_own = len(own)
-        self._batches = PassesOverImages(own, view, batch_size=batch_size)
-        self._workers = workers
-        self._stream: Iterator[dict[str, Any]] | None = None
-
-    def one_pass(self) -> Iterator[dict[str, Any]]:
-        """The batches of one pass; it has to be gone through to its end."""
-        if self._stream is None:
-            self._stream = iter(training_loader(self._batches, workers=self._workers, pin_memory=False))
-        for _ in range(self._batches.batches_per_pass):
-            yield next_batch(self._stream)
+        super().__init__(items, lambda own: PassesOverImages(own, view, batch_size=batch_size), workers=workers)
 
 
 def outputs_in_order(
     compute: Callable[[Mapping[str, Tensor]], Tensor],
-    reader: OwnShare,
+    reader: OwnShare[Any],
     *,
     width: int,
     device: torch.device,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing_extensions import override
 from downstream.benchmarks.scene_benchmark import SceneItem
 from downstream.heard_sounds import HeardSounds
 from downstream.inference import ImageReader
-from downstream.scene_augmentation import BRIGHTNESS, HUE, SATURATION
+from downstream.scene_augmentation import BRIGHTNESS, HUE, SATURATION, SeededView
 from downstream.scene_images import ImageView
 
 # albumentations asks the network for its newest version on import unless told not to.
@@ -25,7 +24,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 
 
-class FlippedView:
+class FlippedView(SeededView):
     """The whole image as a square, mirrored or not, with jittered brightness and colour (Hu et al., section 5.1).
 
     The paper names the three and gives no amounts: half are mirrored, the jitter is that of `scene_augmentation`.
@@ -35,20 +34,15 @@ class FlippedView:
     """
 
     def __init__(self, image_size: int) -> None:
-        self._transform = A.Compose(
-            [
-                A.Resize(image_size, image_size, area_for_downscale="image"),
-                A.HorizontalFlip(p=0.5),
-                A.ColorJitter(BRIGHTNESS, 0.0, SATURATION, HUE, p=1.0),
-            ]
+        super().__init__(
+            A.Compose(
+                [
+                    A.Resize(image_size, image_size, area_for_downscale="image"),
+                    A.HorizontalFlip(p=0.5),
+                    A.ColorJitter(BRIGHTNESS, 0.0, SATURATION, HUE, p=1.0),
+                ]
+            )
         )
-
-    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
-        self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        view = self._transform(image=image)["image"]
-        return np.ascontiguousarray(view.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True)

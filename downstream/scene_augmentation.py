@@ -22,7 +22,25 @@ HUE = 0.02
 JITTERED_SHARE = 0.8
 
 
-class RandomSceneView:
+class SeededView:
+    """What albumentations makes of an image; the same seed gives the same view in any process.
+
+    Args:
+        transform: to a square of `image_size`.
+    """
+
+    def __init__(self, transform: A.Compose) -> None:
+        self._transform = transform
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
+        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
+        self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        view = self._transform(image=image)["image"]
+        return np.ascontiguousarray(view.transpose(2, 0, 1))
+
+
+class RandomSceneView(SeededView):
     """A random part of an image, brought to a square, mirrored and turned by right angles, with jittered colours.
 
     Nothing tells up from down in an overhead image, so all eight symmetries of the square are equally likely. The
@@ -33,19 +51,14 @@ class RandomSceneView:
     """
 
     def __init__(self, image_size: int) -> None:
-        self._transform = A.Compose(
-            [
-                A.RandomResizedCrop(
-                    (image_size, image_size), scale=AREA, ratio=ASPECT_RATIO, area_for_downscale="image"
-                ),
-                A.D4(p=1.0),
-                A.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE, p=JITTERED_SHARE),
-            ]
+        super().__init__(
+            A.Compose(
+                [
+                    A.RandomResizedCrop(
+                        (image_size, image_size), scale=AREA, ratio=ASPECT_RATIO, area_for_downscale="image"
+                    ),
+                    A.D4(p=1.0),
+                    A.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE, p=JITTERED_SHARE),
+                ]
+            )
         )
-
-    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
-        self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        view = self._transform(image=image)["image"]
-        return np.ascontiguousarray(view.transpose(2, 0, 1))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +11,10 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import override
 
 from downstream.benchmarks.scene_benchmark import SceneItem
+from downstream.passes import Passes
 from pretrain import distributed
 from pretrain.batches import BatchLayout, DealtBatches
 from pretrain.seeds import sample_seed
@@ -142,23 +140,13 @@ def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, ep
     }
 
 
-class PassesOverImages(IterableDataset[dict[str, Any]]):
-    """Items in their order, in batches, pass after pass without end; worker w of W makes every W-th of the batches."""
+class PassesOverImages(Passes[SceneItem]):
+    """Labelled images in their order, under one view."""
 
     def __init__(self, items: Sequence[SceneItem], view: ImageView, *, batch_size: int) -> None:
-        super().__init__()
-        self.items = items
+        super().__init__(items, batch_size=batch_size)
         self.view = view
-        self.batch_size = batch_size
 
-    @property
-    def batches_per_pass(self) -> int:
-        """The last one holds what is left."""
-        return math.ceil(len(self.items) / self.batch_size)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        for number in itertools.count(first, stride):
-            start = number % self.batches_per_pass * self.batch_size
-            yield read_batch(self.items[start : start + self.batch_size], self.view)
+    @override
+    def make(self, items: Sequence[SceneItem]) -> dict[str, Any]:
+        return read_batch(items, self.view)

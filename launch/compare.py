@@ -19,9 +19,9 @@ def main() -> None:
     from launch.comparison.plan import load_plan
     from launch.comparison.report import write_report
     from launch.comparison.rows import Row, choose_row, rows_of
-    from launch.comparison.running import is_done, lock_folder, run_rows
+    from launch.comparison.running import is_done, run_rows
     from launch.comparison.slurm import submit_rows
-    from pretrain.preparation import build_missing_demo_shards
+    from pretrain.preparation import build_missing_demo_shards, lock_folder
     from shards.errors import end_on_sigterm
 
     plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
@@ -39,13 +39,13 @@ def main() -> None:
             parent.end()
         print(f"report: {report()}")
     elif options.slurm:
-        with lock_folder(options.out):
+        with lock_folder(options.out, "a plan is run in it now"):
             print(submit_rows(options, plan.name, [row.number for row in rows if not is_done(row)], parent.begin))
     elif options.row:
         # One of many that run at the same time: it locks its row alone, and leaves the tables to --report-only.
         failed = run_rows(plan, chosen, parent.begin(), after_row=lambda: None)
     else:
-        with lock_folder(options.out), parent.watching() as environment:
+        with lock_folder(options.out, "a plan is run in it now"), parent.watching() as environment:
             failed = run_rows(plan, rows, environment, after_row=report)
             print(f"report: {report()}")
     if failed:

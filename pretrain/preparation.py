@@ -45,17 +45,30 @@ def open_run_folder(settings: RunSettings) -> Iterator[None]:
         distributed.barrier()
         yield
         return
+    with lock_folder(settings.out, "another process trains in it"):
+        distributed.barrier()
+        yield
+
+
+@contextmanager
+def lock_folder(out: Path, at_work: str) -> Iterator[None]:
+    """Makes a folder to write to and keeps other commands out of it.
+
+    Args:
+        out: the folder.
+        at_work: what goes on there if it is locked, such as "a plan is run in it now".
+
+    Raises:
+        UserError: it can't be written, or it is locked.
+    """
     try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(settings.out, os.O_RDONLY)
+        out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(out, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(
-            f"out {settings.out} is in use: another process trains in it; wait for it or stop it"
-        ) from error
+        raise UserError(f"out {out} is in use: {at_work}; wait for it or stop it") from error
     except OSError as error:
-        raise UserError(f"out {settings.out} can't be written: {error.strerror}; name another --out") from error
-    distributed.barrier()
+        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
     try:
         yield
     finally:

@@ -95,27 +95,6 @@ def run_row(row: Row, launch_file: Path, environment: Mapping[str, str]) -> list
 
 
 @contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
-    """Makes the plan's folder and keeps a second start of the plan out of it.
-
-    Raises:
-        UserError: it can't be written, or a plan is run in it now.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"out {out} is in use: a plan is run in it now; wait for it or stop it") from error
-    except OSError as error:
-        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
-@contextmanager
 def _open_log(row: Row) -> Iterator[BinaryIO]:
     """The row's log, locked for as long as this process or any of the row's commands writes to it.
 

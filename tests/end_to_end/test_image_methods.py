@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.utils import set_seed
-from commands import SMALL, accelerate_launch, environment, python, run
-from scene_folders import write_scenes
+from commands import SMALL, accelerate_launch, environment, run
+from model_takers import assert_retrieval_and_downstream_take
 
 from pretrain.checkpoints import list_checkpoints
 from pretrain.config import Config
@@ -103,16 +102,7 @@ def test_the_sound_tower_is_as_it_was_initialised_and_the_card_says_so(finished:
 def test_retrieval_and_downstream_take_the_model_as_any_other(
     finished: Path, tiny_shards: Path, tmp_path: Path
 ) -> None:
-    words = ["--weights", finished, "--shards", tiny_shards, "--out", tmp_path / "evaluated", "--crops", "1"]
-    evaluated = run(python("retrieval/run.py", "evaluate", *words), cwd=tmp_path)
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert json.loads((tmp_path / "evaluated" / "metrics.json").read_text())["gallery_size"] == 24
-    root = write_scenes(tmp_path / "scenes")
-    words = ["folder", "--root", root, "--weights", finished, "--out", tmp_path / "scenes_out", "--protocol", "linear"]
-    words += ["--num-seeds", "1", "--image-size", "32", "--batch-size", "8", "--workers", "0", "--threads", "1"]
-    classified = run(python("downstream/run.py", *words, "--tracker", "none"), cwd=tmp_path)
-    assert classified.returncode == 0, classified.stderr
-    assert json.loads((tmp_path / "scenes_out" / "results.json").read_text())["backbone"] == "resnet18"
+    assert_retrieval_and_downstream_take(finished, tiny_shards, tmp_path)
 
 
 def simclr(shards: Path, folder: Path, *more: str) -> str:
