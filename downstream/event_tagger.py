@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from downstream.heard_sounds import MEL_BANDS
 from pretrain.encoders import ENCODERS
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
-from pretrain.release import MODEL_FOLDER
+from pretrain.model_folder import MODEL_FOLDER
 from pretrain.trunk_weights import BLOCKS_TO_BACKBONE, FIRST_BLOCK
 from pretrain.weights_file import read_weights
 from shards.errors import UserError

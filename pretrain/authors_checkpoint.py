@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower, TwoTowerConfig
-from pretrain.release import MODEL_FOLDER, write_model_folder
+from pretrain.model_folder import MODEL_FOLDER, write_model_folder
 from pretrain.weights_file import read_weights
 from shards.errors import UserError
 from shards.sources.soundingearth import SoundingEarthSource

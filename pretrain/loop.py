@@ -23,10 +23,10 @@ from pretrain.engines import ENGINES
 from pretrain.finite import FiniteCheck
 from pretrain.memory import peak_memory_bytes
 from pretrain.metrics_file import MetricsFile
+from pretrain.model_folder import restore_model_folder
 from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
 from pretrain.rate import Rate
-from pretrain.release import restore_model_folder
 from pretrain.settings_file import save_settings
 from pretrain.task import Evaluation, Task
 from pretrain.tracking import Tracking

@@ -18,7 +18,7 @@ from downstream.settings import DownstreamSettings
 from pretrain.checkpoints import STATE_FILE, list_checkpoints
 from pretrain.loop import SUMMARY_NAME
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
-from pretrain.release import MODEL_FOLDER
+from pretrain.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 
 Network = TypeVar("Network", bound=nn.Module)

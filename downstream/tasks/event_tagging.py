@@ -24,7 +24,7 @@ from downstream.splits import Split
 from downstream.tasks.classifier_files import write_network
 from pretrain import distributed
 from pretrain.batches import BatchLayout, DealtBatches
-from pretrain.release import MODEL_FOLDER
+from pretrain.model_folder import MODEL_FOLDER
 from pretrain.task import Evaluation, Task
 from shards.writing import write_text_atomically
 

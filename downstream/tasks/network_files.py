@@ -15,7 +15,7 @@ from downstream.joint_network import AcousticEncoder, JointNetwork
 from downstream.settings import DownstreamSettings
 from downstream.tasks.classifier_files import write_network
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
-from pretrain.release import MODEL_FOLDER
+from pretrain.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 
 ACOUSTIC = "acoustic."

@@ -10,7 +10,7 @@ import torch
 from commands import python_with_small_files
 
 from pretrain.model import TwoTower, TwoTowerConfig, find_model_folder, refuse_other_spectrograms
-from pretrain.release import restore_model_folder, write_model_folder
+from pretrain.model_folder import restore_model_folder, write_model_folder
 from shards.errors import UserError
 from shards.schema import SpectrogramScale, SpectrogramSettings
 
@@ -18,7 +18,7 @@ WRITE_A_SECOND_ONE = """
 import sys
 from pathlib import Path
 from pretrain.model import TwoTower, TwoTowerConfig
-from pretrain.release import write_model_folder
+from pretrain.model_folder import write_model_folder
 from shards.errors import UserError
 try:
     write_model_folder(Path(sys.argv[1]), TwoTower(TwoTowerConfig()), "# the second")

@@ -1,0 +1,48 @@
+"""`model/`: what a run gives to others: weights, config and a model card, swapped into place as a whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pretrain.model import TwoTower
+from shards.errors import UserError
+
+MODEL_FOLDER = "model"
+FORMER_FOLDER = f".{MODEL_FOLDER}.former"
+CARD_NAME = "README.md"
+
+
+def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
+    """Writes `RUN/model/` anew: `config.json`, `model.safetensors`, `README.md`.
+
+    Raises:
+        UserError: it can't be written; the former one stays.
+    """
+    final = run_folder / MODEL_FOLDER
+    partial = run_folder / f".{MODEL_FOLDER}.partial"
+    former = run_folder / FORMER_FOLDER
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        towers.save_pretrained(partial)
+        (partial / CARD_NAME).write_text(card, encoding="utf-8")
+        shutil.rmtree(former, ignore_errors=True)
+        if final.exists():
+            os.replace(final, former)
+        os.replace(partial, final)
+        shutil.rmtree(former, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"the model can't be written to {final}: {error.strerror or error}; free some space, then go on with "
+            f"--resume {run_folder}"
+        ) from error
+    return final
+
+
+def restore_model_folder(run_folder: Path) -> None:
+    """Puts the former `RUN/model/` back where a run was killed in the moment between taking it away and the new one."""
+    final, former = run_folder / MODEL_FOLDER, run_folder / FORMER_FOLDER
+    if former.exists() and not final.exists():
+        os.replace(former, final)
