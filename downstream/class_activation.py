@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from downstream.benchmarks.scene_benchmark import SceneItem
 from downstream.heads import SceneClassifier
 from downstream.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, save_figure, shortened
 from downstream.scene_images import ImageView
+from pretrain.activation_maps import feature_maps_of, overlay
 from shards.errors import RejectedPair
 from shards.imagery import load_image
 
@@ -25,8 +25,6 @@ EXPLAIN_FOLDER = "explain"
 IMAGES_OF_SHEET = 12
 CARD_COLUMNS = 2
 VIEW_PIXELS = 256
-STRONGEST_OVERLAY = 0.72
-"""Opacity of the map's colour where it is at its maximum; where it is 0 or below, the image shows as it is."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +78,11 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
 
 def _features_and_logits(module: SceneClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """The feature map before the pooling, (n, channels, height, width), and the logits, both float32."""
-    pooling = getattr(module.trunk, "avgpool", None)
-    if not isinstance(pooling, nn.AdaptiveAvgPool2d):
-        raise ValueError(f"class activation maps need a trunk that ends in avgpool, got {type(module.trunk).__name__}")
-    seen: list[Tensor] = []
-    handle = pooling.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     was_training = module.training
     try:
-        logits = module.eval()({"image": images})["logits"]
+        with feature_maps_of(module.trunk) as seen:
+            logits = module.eval()({"image": images})["logits"]
     finally:
-        handle.remove()
         module.train(was_training)
     return seen[-1].float(), logits.float()
 
@@ -162,28 +155,6 @@ def _card(module: SceneClassifier, item: SceneItem, view: ImageView, device: tor
     odds = np.exp(activations.logits[0] - activations.logits[0].max())
     seen = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     return _Card(item, seen, activations.maps[0], odds / odds.sum())
-
-
-def overlay(image: NDArray[np.uint8], activation: NDArray[np.float32], strongest: float) -> NDArray[np.uint8]:
-    """An image with a map over it: the more a place speaks for the class, the more it glows.
-
-    Args:
-        image: (height, width, 3).
-        activation: (h, w), of any size; it is enlarged smoothly.
-        strongest: the value that glows fully; what is at or below 0 does not.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
-    height, width = image.shape[:2]
-    enlarged = cv2.resize(activation, (width, height), interpolation=cv2.INTER_CUBIC)
-    share = np.clip(enlarged / max(strongest, 1e-12), 0, 1)
-    colour = colormaps["inferno"](0.25 + 0.75 * share)[..., :3]
-    opacity = (STRONGEST_OVERLAY * share**0.7)[..., None]
-    grey = image.mean(2, keepdims=True) / 255
-    # Colours of the ground would mix with those of the map: under it the image loses its own.
-    ground = 0.35 * image / 255 + 0.65 * grey
-    return np.rint(255 * ((1 - opacity) * ground + opacity * colour)).astype(np.uint8)
 
 
 def _draw_sheet(cards: Sequence[_Card], classes: Sequence[str]) -> Figure:

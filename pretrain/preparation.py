@@ -66,9 +66,9 @@ def lock_folder(out: Path, at_work: str) -> Iterator[None]:
         lock = os.open(out, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"out {out} is in use: {at_work}; wait for it or stop it") from error
+        raise UserError(f"the folder {out} is in use: {at_work}; wait for it or stop it") from error
     except OSError as error:
-        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
+        raise UserError(f"the folder {out} can't be written: {error.strerror}; name another") from error
     try:
         yield
     finally:

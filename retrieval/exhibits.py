@@ -87,19 +87,8 @@ class Exhibition:
         """The exhibit of a pair, its picture `pixels` wide."""
         if (key, pixels) not in self._made:
             sample = self.shard_set.sample(self.split, self.numbers[key])
-            licence = _text(metadata, "licence")
-            title, label = _text(metadata, "title") or f"Pair {key}", _text(metadata, "label")
-            self._made[key, pixels] = Exhibit(
-                key=key,
-                title=title,
-                label="" if title.casefold().startswith(label.casefold()) else label.replace("_", " "),
-                credit=_text(metadata, "creator"),
-                licence=licence_name(licence),
-                licence_url=licence if licence.startswith(("https://", "http://")) else "",
-                picture=_data_uri("image/jpeg", picture(sample, pixels)),
-                spectrogram=_data_uri("image/jpeg", spectrogram_picture(sample, self.shard_set.manifest.spectrogram)),
-                clip=self._clip(sample),
-            )
+            settings = self.shard_set.manifest.spectrogram
+            self._made[key, pixels] = exhibit_of(sample, metadata, settings, pixels, clip=self._clip(sample))
         return self._made[key, pixels]
 
     def _clip(self, sample: StoredSample) -> str:
@@ -111,13 +100,39 @@ class Exhibition:
             elif sound is not None:
                 self._clips_bytes += len(sound)
                 self._clip_of_key[sample.key] = f"clip-{len(self.clips)}"
-                self.clips[f"clip-{len(self.clips)}"] = _data_uri("audio/mpeg", sound)
+                self.clips[f"clip-{len(self.clips)}"] = data_uri("audio/mpeg", sound)
         return self._clip_of_key[sample.key]
 
 
-def picture(sample: StoredSample, pixels: int) -> bytes:
-    """The central square of a pair's image as a JPEG of `pixels` × `pixels`."""
-    image = sample.image()
+def exhibit_of(
+    sample: StoredSample, metadata: dict[str, Any], settings: SpectrogramSettings, pixels: int, *, clip: str
+) -> Exhibit:
+    """What is shown of a pair.
+
+    Args:
+        sample: the pair.
+        metadata: of the pair, as strangers wrote it.
+        settings: of its spectrogram.
+        pixels: side of the picture.
+        clip: the page's way to its listening clip, "" without one.
+    """
+    licence = _text(metadata, "licence")
+    title, label = _text(metadata, "title") or f"Pair {sample.key}", _text(metadata, "label")
+    return Exhibit(
+        key=sample.key,
+        title=title,
+        label="" if title.casefold().startswith(label.casefold()) else label.replace("_", " "),
+        credit=_text(metadata, "creator"),
+        licence=licence_name(licence),
+        licence_url=licence if licence.startswith(("https://", "http://")) else "",
+        picture=data_uri("image/jpeg", picture(sample.image(), pixels)),
+        spectrogram=data_uri("image/jpeg", spectrogram_picture(sample, settings)),
+        clip=clip,
+    )
+
+
+def picture(image: NDArray[np.uint8], pixels: int) -> bytes:
+    """The central square of an image, (height, width, 3) uint8, as a JPEG of `pixels` × `pixels`."""
     side = min(image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])
     square = image[top : top + side, left : left + side]
@@ -160,5 +175,6 @@ def _text(metadata: dict[str, Any], name: str) -> str:
     return "" if value is None else " ".join(str(value).split())
 
 
-def _data_uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """Bytes as the address of what they hold, for a page that asks nobody for anything."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

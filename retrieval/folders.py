@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pretrain.audio_transforms import spread_crop_starts
-from pretrain.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from retrieval.embedding import load_model, make_folder, save_npz
+from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
 from shards.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
-from shards.imagery import load_image, stored_image
 from shards.progress import ProgressLine
 from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
@@ -124,32 +121,16 @@ def embed_files(
 
 
 def _image_embedder(model: TwoTower) -> Callable[[Path], NDArray[np.float32]]:
-    device = next(model.parameters()).device
-
-    @torch.inference_mode()
-    def embed_file(path: Path) -> NDArray[np.float32]:
-        # The same way that a tile takes through the shards: its central part first, then the view of evaluation.
-        pixels = evaluation_image(stored_image(load_image(path).rgb), model.config.image_size)
-        return model.encode_image(torch.from_numpy(pixels[None]).to(device))[0].float().cpu().numpy()
-
-    return embed_file
+    return lambda path: embed_image(model, image_of_file(path))
 
 
 def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:
-    config = model.config
-    if config.spectrogram.sample_rate_hz is None:
-        raise UserError(
-            f"the model in {options.weights} was trained on spectrograms whose settings are not published, so none "
-            "can be computed from sounds; use a model that was trained on --source recordings"
-        )
-    device = next(model.parameters()).device
+    check_hears_files(model, options.weights)
 
-    @torch.inference_mode()
     def embed_file(path: Path) -> NDArray[np.float32]:
-        sound = decode_recording(path, config.spectrogram, max_seconds=options.max_seconds, with_preview=False)
-        starts = spread_crop_starts(sound.spectrogram.shape[1], config.num_frames, options.crops)
-        crops = np.stack([sound.spectrogram[:, start : start + config.num_frames] for start in starts])[:, None]
-        return model.encode_sound(torch.from_numpy(crops).to(device)).float().mean(dim=0).cpu().numpy()
+        settings = model.config.spectrogram
+        sound = decode_recording(path, settings, max_seconds=options.max_seconds, with_preview=False)
+        return embed_spectrogram(model, sound.spectrogram, options.crops)
 
     return embed_file
 

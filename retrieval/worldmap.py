@@ -57,6 +57,11 @@ class View:
     south: float
     north: float
 
+    def place_at(self, x: float, y: float) -> tuple[float, float]:
+        """Longitude and latitude at a point of the drawing."""
+        longitude = self.west + x / WIDTH * (self.east - self.west)
+        return longitude, self.north - y / self.height * (self.north - self.south)
+
     @property
     def degrees_shrink(self) -> float:
         """Length of a degree of longitude at the middle latitude over one of latitude."""
@@ -81,18 +86,22 @@ def rank_class(ranks: NDArray[np.float64], gallery_size: int) -> NDArray[np.int6
     return np.searchsorted([upper for _, upper in RANK_CLASSES[:-1]], shares, side="left")
 
 
-def choose_view(places: list[Place]) -> View:
-    """The smallest good view of all places: at least 40 degrees wide, the whole world where they are far apart."""
-    longitudes = np.array([place.longitude for place in places])
-    latitudes = np.array([place.latitude for place in places])
-    west, east, south, north = longitudes.min(), longitudes.max(), latitudes.min(), latitudes.max()
-    middle, centre = float(south + north) / 2, float(west + east) / 2
-    height = float(north - south) * (1 + 2 * MARGIN)
+def choose_view(longitudes: NDArray[np.floating], latitudes: NDArray[np.floating]) -> View:
+    """The smallest good view of all places: at least 40 degrees wide, the whole world where they are far apart.
+
+    Args:
+        longitudes: (n,) degrees east, n > 0.
+        latitudes: (n,) degrees north.
+    """
+    west, east = float(longitudes.min()), float(longitudes.max())
+    south, north = float(latitudes.min()), float(latitudes.max())
+    middle, centre = (south + north) / 2, (west + east) / 2
+    height = (north - south) * (1 + 2 * MARGIN)
     width = max(
-        MIN_VIEW_DEGREES, float(east - west) * (1 + 2 * MARGIN), height / (_shrink(middle) * MAX_HEIGHT_TO_WIDTH)
+        MIN_VIEW_DEGREES, (east - west) * (1 + 2 * MARGIN), height / (_shrink(middle) * MAX_HEIGHT_TO_WIDTH)
     )
     if width > MAX_VIEW_DEGREES:
-        return View(-180.0, 180.0, min(SOUTH, float(south) - 2), max(NORTH, float(north)))
+        return View(-180.0, 180.0, min(SOUTH, south - 2), max(NORTH, north))
     height = max(height, width * _shrink(middle) * MIN_HEIGHT_TO_WIDTH)
     return View(centre - width / 2, centre + width / 2, max(-90.0, middle - height / 2), min(90.0, middle + height / 2))
 
@@ -110,11 +119,11 @@ def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], descrip
         classes: of each direction, a number of `RANK_CLASSES` a place.
         description: what a reader who can't see it should know.
     """
-    view = choose_view(places)
-    points = view.project(
-        np.array([place.longitude for place in places]), np.array([place.latitude for place in places])
-    )
-    radius = float(np.clip(60 / np.sqrt(len(places)), 2.2, 6.0))
+    longitudes = np.array([place.longitude for place in places])
+    latitudes = np.array([place.latitude for place in places])
+    view = choose_view(longitudes, latitudes)
+    points = view.project(longitudes, latitudes)
+    radius = dot_radius(len(places))
     dots = []
     for number, (place, (x, y)) in enumerate(zip(places, points, strict=True)):
         names = " ".join(f"{direction}-{numbers[number]}" for direction, numbers in classes.items())
@@ -122,9 +131,20 @@ def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], descrip
         dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>')
         dots.append(dot.format(names, x, y, radius, title))
     return Markup(
-        '<svg class="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">'
-        '<path class="graticule" d="{}"/><path class="land" fill-rule="evenodd" d="{}"/><g class="dots">{}</g></svg>'
-    ).format(WIDTH, view.height, description, _graticule(view), _land(view), Markup("").join(dots))
+        '<svg class="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}<g class="dots">{}</g></svg>'
+    ).format(WIDTH, view.height, description, draw_ground(view), Markup("").join(dots))
+
+
+def dot_radius(num_places: int) -> float:
+    """Radius of a place's dot in the drawing: the more there are, the smaller."""
+    return float(np.clip(60 / np.sqrt(num_places), 2.2, 6.0))
+
+
+def draw_ground(view: View) -> Markup:
+    """Meridians, parallels and land, as paths of an SVG `WIDTH` wide."""
+    return Markup('<path class="graticule" d="{}"/><path class="land" fill-rule="evenodd" d="{}"/>').format(
+        _graticule(view), _land(view)
+    )
 
 
 @cache

@@ -51,7 +51,11 @@ class ImageWithPlace:
 
 
 def load_image(
-    path: Path, *, bands: tuple[int, int, int] = (1, 2, 3), scale_range: tuple[float, float] | None = None
+    path: Path,
+    *,
+    bands: tuple[int, int, int] = (1, 2, 3),
+    scale_range: tuple[float, float] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageWithPlace:
     """Reads a JPEG, PNG, TIFF or GeoTIFF (or another format that Pillow knows) as 8-bit RGB.
 
@@ -66,9 +70,10 @@ def load_image(
         path: the file.
         bands: bands of a raster for red, green and blue, counted from 1.
         scale_range: (low, high), the values of a raster that become 0 and 255.
+        max_pixels: a larger image is refused before any pixel of it is decoded.
 
     Raises:
-        RejectedPair: "missing image", "truncated image", "undecodable image" (also one of more than `MAX_PIXELS`),
+        RejectedPair: "missing image", "truncated image", "undecodable image" (also one of more than `max_pixels`),
             "image too small" or "missing image band".
         ValueError: an empty `scale_range`, or bands that are not counted from 1.
     """
@@ -78,9 +83,9 @@ def load_image(
         raise ValueError(f"bands are counted from 1, got {bands}")
     driver = _raster_driver(path)
     if driver is None:
-        return ImageWithPlace(_load_picture(path))
+        return ImageWithPlace(_load_picture(path, max_pixels))
     with _opened_raster(path, driver) as raster:
-        _check_size(path, raster.width, raster.height)
+        _check_size(path, raster.width, raster.height, max_pixels)
         longitude, latitude = _centre(raster)
         return ImageWithPlace(_raster_rgb(path, raster, bands, scale_range), longitude, latitude)
 
@@ -155,13 +160,13 @@ def decode_jpeg(encoded: bytes) -> npt.NDArray[np.uint8]:
     return decode_whole(encoded)
 
 
-def _load_picture(path: Path) -> npt.NDArray[np.uint8]:
+def _load_picture(path: Path, max_pixels: int) -> npt.NDArray[np.uint8]:
     """JPEG, 8-bit PNG and the like through Pillow."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                _check_size(path, *picture.size)
+                _check_size(path, *picture.size, max_pixels)
                 picture.load()
                 upright = ImageOps.exif_transpose(picture)
                 if upright.has_transparency_data:
@@ -264,9 +269,9 @@ def _centre(raster: DatasetReader) -> tuple[float, float] | tuple[None, None]:
     return longitudes[0], latitudes[0]
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise RejectedPair("undecodable image", f"{path.name}: {width} × {height} pixels, limit {MAX_PIXELS}")
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise RejectedPair("undecodable image", f"{path.name}: {width} × {height} pixels, limit {max_pixels}")
     if min(width, height) < MIN_SIDE_PIXELS:
         raise RejectedPair("image too small", f"{path.name}: {width} × {height} pixels, under {MIN_SIDE_PIXELS}")
 

@@ -11,10 +11,11 @@ from PIL import Image
 from torch import nn
 
 from downstream.benchmarks.scene_benchmark import SceneItem
-from downstream.class_activation import chosen_items, class_activations, overlay, write_activation_maps
+from downstream.class_activation import chosen_items, class_activations, write_activation_maps
 from downstream.heads import SceneClassifier
 from downstream.pictures import worst_mistakes, write_pictures
 from downstream.scene_images import WholeImage
+from pretrain.activation_maps import overlay
 from pretrain.encoders import ENCODERS
 from pretrain.trunk_weights import Trunk
 

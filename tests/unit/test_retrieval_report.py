@@ -54,7 +54,7 @@ def test_colours_follow_the_share_of_the_gallery() -> None:
 
 def test_view_holds_all_places_and_comes_close_where_they_are_few() -> None:
     def view(*places: tuple[float, float]) -> tuple[float, float, float, float]:
-        found = choose_view([Place(longitude, latitude, "") for longitude, latitude in places])
+        found = choose_view(*np.array(places, dtype=float).T)
         for longitude, latitude in places:
             assert found.west <= longitude <= found.east
             assert found.south <= latitude <= found.north
@@ -141,7 +141,7 @@ def test_spectrogram_is_drawn_with_low_sounds_at_the_bottom() -> None:
 
 def test_pictures_have_their_size(tiny_shards: Path) -> None:
     sample = next(ShardSet.open(tiny_shards).samples("test"))
-    assert Image.open(io.BytesIO(picture(sample, 176))).size == (176, 176)
+    assert Image.open(io.BytesIO(picture(sample.image(), 176))).size == (176, 176)
     assert Image.open(io.BytesIO(spectrogram_picture(sample, SpectrogramSettings()))).size == (264, 72)
     unknown = SpectrogramSettings(sample_rate_hz=None, hop_samples=None)
     assert Image.open(io.BytesIO(spectrogram_picture(sample, unknown))).size == (264, 72)

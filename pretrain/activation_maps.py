@@ -1,0 +1,90 @@
+"""Where in an image an answer comes from: a trunk's feature map before its pooling, and a map drawn over its image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import torch
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pretrain.model import TwoTower
+
+STRONGEST_OVERLAY = 0.72
+"""Opacity of the map's colour where it is at its maximum; where it is 0 or below, the image shows as it is."""
+
+
+@contextmanager
+def feature_maps_of(trunk: nn.Module) -> Iterator[list[Tensor]]:
+    """Within, every pass through the trunk adds what came before its pooling: (n, channels, height, width).
+
+    Raises:
+        ValueError: the trunk has no global average pooling, `avgpool`, at its end.
+    """
+    pooling = getattr(trunk, "avgpool", None)
+    if not isinstance(pooling, nn.AdaptiveAvgPool2d):
+        raise ValueError(f"activation maps need a trunk that ends in avgpool, got {type(trunk).__name__}")
+    seen: list[Tensor] = []
+    handle = pooling.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@torch.inference_mode()
+def similarity_maps(towers: TwoTower, images: Tensor, origin: Tensor, directions: Tensor) -> NDArray[np.float32]:
+    """What in each image speaks for a direction of the embedding space.
+
+    Behind the trunk's last feature map F (channels x places) come the mean over the places and the projection P, p: the
+    embedding e is the mean over the places of P F + p, and (e - origin) . direction that of (P F + p - origin) .
+    direction, which is the map. On the sphere P F + p is divided by the length that e had.
+
+    Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, section 2, with the
+    direction in the place of a class's weights.
+
+    Args:
+        towers: in evaluation mode; the image trunk ends in a mean over the places.
+        images: (n, 3, side, side) uint8, where the towers are.
+        origin: (d,), such as the mean of all images' embeddings: what an image has in common with all doesn't count.
+        directions: (n, d), such as a sound's embedding minus the mean of all sounds: what tells it from others.
+
+    Returns:
+        (n, height, width) of the feature map, in units of the inner product.
+    """
+    tower = towers.image_tower
+    with feature_maps_of(tower.trunk) as seen:
+        embeddings = towers.encode_image(images).float()
+    projection = tower.projection.float()
+    places = torch.einsum("dc,nchw->ndhw", projection.weight, seen[-1].float()) + projection.bias[:, None, None]
+    if towers.config.on_sphere:
+        lengths = projection(seen[-1].float().mean((2, 3))).norm(dim=1)
+        places = places / lengths[:, None, None, None]
+    places = places - origin.to(embeddings)[:, None, None]
+    return torch.einsum("nd,ndhw->nhw", directions.to(embeddings), places).cpu().numpy()
+
+
+def overlay(image: NDArray[np.uint8], activation: NDArray[np.float32], strongest: float) -> NDArray[np.uint8]:
+    """An image with a map over it: the more a place speaks for the answer, the more it glows.
+
+    Args:
+        image: (height, width, 3).
+        activation: (h, w), of any size; it is enlarged smoothly.
+        strongest: the value that glows fully; what is at or below 0 does not.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    height, width = image.shape[:2]
+    enlarged = cv2.resize(activation, (width, height), interpolation=cv2.INTER_CUBIC)
+    share = np.clip(enlarged / max(strongest, 1e-12), 0, 1)
+    colour = colormaps["inferno"](0.25 + 0.75 * share)[..., :3]
+    opacity = (STRONGEST_OVERLAY * share**0.7)[..., None]
+    grey = image.mean(2, keepdims=True) / 255
+    # Colours of the ground would mix with those of the map: under it the image loses its own.
+    ground = 0.35 * image / 255 + 0.65 * grey
+    return np.rint(255 * ((1 - opacity) * ground + opacity * colour)).astype(np.uint8)

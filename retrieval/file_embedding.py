@@ -1,0 +1,54 @@
+"""One image file or one sound file, read as the towers were trained to see and hear, → its embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pretrain.audio_transforms import spread_crop_starts
+from pretrain.embedding import embed_images
+from pretrain.image_transforms import evaluation_image
+from pretrain.model import TwoTower
+from shards.errors import UserError
+from shards.imagery import MAX_PIXELS, load_image, stored_image
+
+
+def image_of_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The part of an image file that a shard would store, (side, side, 3) uint8.
+
+    Raises:
+        RejectedPair: as `shards.imagery.load_image` says.
+    """
+    return stored_image(load_image(path, max_pixels=max_pixels).rgb)
+
+
+@torch.inference_mode()
+def embed_image(model: TwoTower, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(side, side, 3) uint8, as `image_of_file` gives it → (d,), by the view of evaluation."""
+    return embed_images(model, evaluation_image(image, model.config.image_size)[None])[0]
+
+
+@torch.inference_mode()
+def embed_spectrogram(model: TwoTower, spectrogram: NDArray[np.uint8], crops: int) -> NDArray[np.float32]:
+    """(mel bands, frames) uint8 → (d,), the mean over up to `crops` evenly spaced crops."""
+    num_frames = model.config.num_frames
+    starts = spread_crop_starts(spectrogram.shape[1], num_frames, crops)
+    parts = np.stack([spectrogram[:, start : start + num_frames] for start in starts])[:, None]
+    embeddings = model.encode_sound(torch.from_numpy(parts).to(model.image_mean.device))
+    return embeddings.float().mean(dim=0).cpu().numpy()
+
+
+def check_hears_files(model: TwoTower, weights: Path) -> None:
+    """Checks that spectrograms of the kind that the model learned from can be computed from sound files.
+
+    Raises:
+        UserError: they can't.
+    """
+    if model.config.spectrogram.sample_rate_hz is None:
+        raise UserError(
+            f"the model in {weights} was trained on spectrograms whose settings are not published, so none can be "
+            "computed from sounds; use a model that was trained on --source recordings"
+        )
