@@ -43,6 +43,24 @@ def spread_crops(num_frames: int, crops: int) -> CropStarts:
 
 
 @torch.inference_mode()
+def embed_pairs_of(model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts) -> Embeddings:
+    """Embeds pairs, all at once.
+
+    Args:
+        model: the towers, in evaluation mode.
+        samples: the n > 0 pairs.
+        crop_starts: which crops of a sound are embedded and averaged.
+
+    Returns:
+        Image and sound embeddings, (n, d) float32 each, row i of both from pair i.
+
+    Raises:
+        UserError: the image of a pair can't be decoded, or its shard is damaged.
+    """
+    pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
+    return embed_images(model, pixels), _mean_over_crops(model, samples, crop_starts)
+
+
 def embed_split(
     model: TwoTower,
     shard_set: ShardSet,
@@ -64,10 +82,9 @@ def embed_split(
     """
 
     def embed(samples: list[StoredSample]) -> Embeddings:
-        pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
-        images = embed_images(model, pixels)
+        embeddings = embed_pairs_of(model, samples, crop_starts)
         on_batch(len(samples))
-        return images, _mean_over_crops(model, samples, crop_starts)
+        return embeddings
 
     return PairEmbeddings(*_embed_in_turn(model, shard_set, split, embed, batch_size))
 

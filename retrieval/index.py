@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ from numpy.typing import NDArray
 
 FLOAT32_SLACK = 1e-5
 """Relative error that a squared distance from faiss, computed in float32, is allowed."""
+DIFFERENCES_SLACK = 1e-4
+"""The same of a sum of squared differences, in up to some thousand dimensions."""
+TRAINING_ROWS_PER_LIST = 64
+TRAINING_ROUNDS = 10
+ROWS_AT_ONCE = 65_536
+"""Rows of a gallery that are read into memory at once."""
 
 
 class NearestNeighbours:
@@ -66,3 +73,95 @@ class NearestNeighbours:
             if len(found) == len(self._gallery) or squared[nearest[-1]] < rough[0, -1] - slack:
                 return found[nearest], np.sqrt(squared[nearest])
             num_candidates *= 4
+
+
+class Lists:
+    """A large gallery divided into lists of what lies together (faiss' IVF), of which a query is given the nearest.
+
+    A list holds each vector as a byte a dimension: a quarter of the gallery, and enough to propose candidates.
+
+    Args:
+        index: faiss' own index, an `IndexIVF`.
+    """
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self.num_lists: int = index.nlist
+        self.shape: tuple[int, int] = (index.ntotal, index.d)
+
+    @classmethod
+    def of(cls, gallery: NDArray[np.float32], num_lists: int) -> Lists:
+        """Divides a gallery (n, d), n >= num_lists; it is read in parts, and the lists are held in memory."""
+        import faiss
+
+        num_rows, dimensions = gallery.shape
+        index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatL2(dimensions), dimensions, num_lists, faiss.ScalarQuantizer.QT_8bit
+        )
+        rows = np.linspace(0, num_rows - 1, min(num_rows, TRAINING_ROWS_PER_LIST * num_lists)).astype(np.int64)
+        index.cp.niter, index.cp.min_points_per_centroid = TRAINING_ROUNDS, 1
+        index.train(gallery[rows])
+        for start in range(0, num_rows, ROWS_AT_ONCE):
+            index.add(np.ascontiguousarray(gallery[start : start + ROWS_AT_ONCE]))
+        return cls(index)
+
+    @classmethod
+    def open(cls, path: Path) -> Lists:
+        """The lists in a file, memory-mapped.
+
+        Raises:
+            ValueError: it can't be read, or holds something else.
+        """
+        import faiss
+
+        try:
+            return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY))
+        except (RuntimeError, AttributeError) as error:
+            raise ValueError(f"it holds no lists: {type(error).__name__}") from error
+
+    def save(self, path: Path) -> None:
+        """Writes the lists to a file.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        import faiss
+
+        try:
+            faiss.write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise OSError(f"faiss can't write {path}") from error
+
+    def propose(self, query: NDArray[np.float32], count: int, probes: int) -> NDArray[np.int64]:
+        """Numbers of up to `count` items, about the nearest to a query (d,), from its `probes` nearest lists."""
+        import faiss
+
+        settings = faiss.SearchParametersIVF()
+        settings.nprobe = probes
+        numbers: NDArray[np.int64] = self._index.search(query[None], count, params=settings)[1][0]
+        return numbers[(numbers >= 0) & (numbers < self.shape[0])]
+
+
+def propose_from_all(
+    gallery: NDArray[np.float32], query: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], float]:
+    """Numbers of the `count` items of a gallery (n, d) that are about the nearest to a query (d,), with no copy made.
+
+    Returns:
+        The numbers, and the squared distance that all others have at least, but for a relative `DIFFERENCES_SLACK`.
+    """
+    import faiss
+
+    # For a single query faiss sums squared differences, so that the error is relative to the distance itself.
+    squared, numbers = faiss.knn(query[None], gallery, count)
+    return numbers[0], float(squared[0, -1])
+
+
+def squared_distances(gallery: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The squared Euclidean distance of every item of a gallery (n, d) to a query (d,): (n,)."""
+    import faiss
+
+    squared = np.empty(len(gallery), dtype=np.float32)
+    pointers = [faiss.swig_ptr(np.ascontiguousarray(array)) for array in (squared, query, gallery)]
+    faiss.fvec_L2sqr_ny(*pointers, len(query), len(gallery))  # type: ignore[attr-defined, unused-ignore]
+    return squared

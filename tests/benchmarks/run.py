@@ -16,13 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
 
-from benchmarks import cuda_speed, loader, loss_memory, model_step, ranking_speed, training_loop
+from benchmarks import cuda_speed, loader, loss_memory, model_step, ranking_speed, search_speed, training_loop
 from benchmarks.corpus import Workplace
 from benchmarks.measuring import machine
 from benchmarks.results import Row, as_record, as_table, judge
 from rich.console import Console
 
-SUITES = {suite.SUITE: suite for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, cuda_speed)}
+SUITES = {
+    suite.SUITE: suite
+    for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, search_speed, cuda_speed)
+}
 """In this order: the loop names its bottleneck from what the loader and the model took."""
 
 PAGE_COLUMNS = 150
