@@ -1,0 +1,1 @@
+"""The explorer: a local page that asks a set of pairs by an image or a sound, and shows where the answers lie."""

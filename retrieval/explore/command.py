@@ -1,0 +1,164 @@
+"""The verb `explore`: opens the atlas of weights and shards, and serves the page."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from retrieval.atlas import Atlas, open_atlas
+from retrieval.embedding import load_model, open_split
+from retrieval.layout import Layout, Method, open_layout
+from retrieval.local_server import LOOPBACK, FixedHeaders, listen, serve_pages, shown_address
+from shards.errors import UserError
+from shards.schema import SPLITS
+
+ATLASES_FOLDER = "explore"
+UPLOADS_PREFIX = "earshot-explore-"
+
+HEADERS = {
+    # Nothing from the net, and nothing sent there. Gradio's own scripts are inline and compile templates.
+    "content-security-policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+        "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; "
+        "base-uri 'self'; form-action 'self'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class ExploreOptions:
+    """Opens a local page to ask a shard set by an image or a sound, with maps of the world and of the embedding."""
+
+    weights: Path
+    """A run folder or a model folder."""
+    shards: Path
+    """The shard set."""
+    split: Literal["test", "val", "train", "all"] = "test"
+    """Whose pairs are asked; test pairs were not trained on."""
+    crops: int = 10
+    """Evenly spaced sound crops whose embeddings are averaged."""
+    layout: Method = "umap"
+    """How the embedding is drawn in two dimensions."""
+    cache: Path | None = None
+    """Where embeddings, indexes and layouts are kept; explore/ beside the weights where not given."""
+    host: str = LOOPBACK
+    """Address to serve on; any other than 127.0.0.1 lets others on the network in."""
+    port: int = 7860
+    """Port to serve on; 0 takes a free one."""
+    batch_size: int = 16
+    """Pairs embedded at once, the first time."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+    force: bool = False
+    """Use a model on spectrograms of another kind than it was trained on."""
+
+
+def explore(options: ExploreOptions) -> None:
+    """Carries out `explore`; it serves until it is stopped.
+
+    Raises:
+        UserError: a mistake in the options, the weights or the shards.
+    """
+    if options.crops < 1 or options.batch_size < 1:
+        raise UserError(f"crops and batch_size must be >= 1, got {options.crops} and {options.batch_size}")
+    # Read when gradio is imported, which takes seconds and only this verb needs.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    with listen(options.host, options.port) as listener, tempfile.TemporaryDirectory(prefix=UPLOADS_PREFIX) as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        _serve_page(options, listener)
+
+
+def _serve_page(options: ExploreOptions, listener: socket.socket) -> None:
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from pretrain.model import refuse_other_spectrograms
+    from retrieval.explore.answers import Answerer
+    from retrieval.explore.page import ExplorerPage, build_page
+    from retrieval.explore.plane_view import PlaneView
+    from retrieval.explore.questions import MAX_UPLOAD_BYTES, Questioner
+    from retrieval.explore.world_view import WorldView, located_places
+
+    model = load_model(options.weights, options.device)
+    splits = _splits(options)
+    shard_set = open_split(options.shards, splits[0])
+    if not options.force:
+        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
+    folder = options.cache or options.weights / ATLASES_FOLDER
+    atlas = open_atlas(
+        model,
+        options.weights,
+        shard_set,
+        splits=splits,
+        crops=options.crops,
+        folder=folder,
+        batch_size=options.batch_size,
+    )
+    layout, about_layout = _layout(atlas, options.layout)
+    questioner = Questioner(model, options.weights, atlas, options.crops)
+    page = ExplorerPage(
+        questioner,
+        Answerer(questioner),
+        WorldView(atlas.places) if len(located_places(atlas.places)) else None,
+        PlaneView(layout, atlas.labels, atlas.label_names) if layout else None,
+        _facts(options, atlas, about_layout),
+    )
+    system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
+    css = resources.files("retrieval").joinpath("templates", "explore.css").read_text(encoding="utf-8")
+    blocks = build_page(page)
+    # Only then does Gradio refuse paths that were not uploaded; where it is mounted it doesn't say so by itself.
+    blocks.has_launched = True
+    app = gr.mount_gradio_app(
+        FastAPI(),
+        blocks,
+        path="/",
+        footer_links=[],
+        allowed_paths=[],
+        max_file_size=MAX_UPLOAD_BYTES,
+        ssr_mode=False,
+        theme=gr.themes.Default(font=system_fonts, font_mono=["ui-monospace", "monospace"]),
+        css=css,
+    )
+    print(f"explore {len(atlas):,} pairs at {shown_address(listener)} (Ctrl-C ends it)", flush=True)
+    serve_pages(FixedHeaders(app, HEADERS), listener, options.host)
+
+
+def _layout(atlas: Atlas, method: Method) -> tuple[Layout | None, str]:
+    """The map of the embedding and what is said of it; of some embeddings there is none, and the rest works without."""
+    try:
+        layout = open_layout(atlas, method)
+    except UserError as error:
+        print(f"warning: no map of the embedding: {error}", file=sys.stderr, flush=True)
+        return None, f"none: {error}"
+    return layout, layout.description
+
+
+def _splits(options: ExploreOptions) -> tuple[str, ...]:
+    if options.split != "all":
+        return (options.split,)
+    from shards.reading import ShardSet
+
+    counts = ShardSet.open(options.shards).manifest.splits
+    return tuple(split for split in SPLITS if counts.get(split))
+
+
+def _facts(options: ExploreOptions, atlas: Atlas, layout: str) -> dict[str, str]:
+    manifest = atlas.shard_set.manifest
+    return {
+        "weights": str(options.weights),
+        "set": f"{options.shards}: source {manifest.source}, {options.split} split, {len(atlas):,} pairs",
+        "sound crops": f"{options.crops}, evenly spaced, their embeddings averaged",
+        "search for images": atlas.indexes["image"].description,
+        "search for sounds": atlas.indexes["sound"].description,
+        "map of the embedding": layout,
+    }

@@ -1,0 +1,164 @@
+"""What is asked: a pair of the set, or a visitor's own image or sound, as an embedding and as the page shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretrain.model import TwoTower
+from retrieval.atlas import Atlas, Modality
+from retrieval.exhibits import PICTURE_QUALITY, Exhibit, colour_spectrogram, data_uri, exhibit_of, picture
+from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
+from shards.audio_decoding import decode_recording, encode_preview
+from shards.errors import RejectedPair, UserError, failures_as_rejections
+from shards.imagery import encode_jpeg
+from shards.reading import StoredSample
+
+OTHER: dict[Modality, Modality] = {"image": "sound", "sound": "image"}
+PICTURE_PIXELS = 288
+MAX_UPLOAD_BYTES = 50_000_000
+MAX_UPLOAD_PIXELS = 2**25
+"""33.5 million: a photograph of a 24-megapixel camera is well within."""
+MAX_UPLOAD_SECONDS = 600.0
+"""A longer recording is heard in evenly spread parts of so much in all."""
+MAX_NAME = 80
+FORMATS = {
+    "image": f"a JPEG, PNG or TIFF of at most {MAX_UPLOAD_PIXELS / 1e6:.0f} million pixels",
+    "sound": "an MP3, OGG, FLAC or WAV file of a second or more",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        modality: "image" or "sound"; answers are of the other one.
+        embedding: (d,) float32.
+        exhibit: what the page shows of it.
+        image: the image of an image question, (side, side, 3) uint8; None of a sound.
+        number: of the pair in the atlas; None of a visitor's own.
+    """
+
+    modality: Modality
+    embedding: NDArray[np.float32]
+    exhibit: Exhibit
+    image: NDArray[np.uint8] | None
+    number: int | None
+
+
+class Questioner:
+    """Makes questions for one model and atlas.
+
+    Args:
+        model: the towers, in evaluation mode.
+        weights: where they come from, for messages.
+        atlas: the set's pairs.
+        crops: sound crops whose embeddings are averaged.
+    """
+
+    def __init__(self, model: TwoTower, weights: Path, atlas: Atlas, crops: int) -> None:
+        self.model = model
+        self.weights = weights
+        self.atlas = atlas
+        self.crops = crops
+
+    @property
+    def hears_files(self) -> bool:
+        """Whether sound files can be asked with."""
+        return self.model.config.spectrogram.sample_rate_hz is not None
+
+    def of_pair(self, number: int, modality: Modality) -> Question:
+        """The image or the sound of a pair of the set, by its number in the atlas."""
+        sample = self.atlas.sample(number)
+        image = sample.image() if modality == "image" else None
+        embedding = np.array(self.atlas.embeddings(modality)[number])
+        return Question(modality, embedding, self.exhibit(sample), image, number)
+
+    def of_image_file(self, path: Path) -> Question:
+        """A visitor's own image.
+
+        Raises:
+            UserError: it is too large or can't be decoded.
+        """
+        _check_bytes(path, "image")
+        with _sentences("image"):
+            image = image_of_file(path, max_pixels=MAX_UPLOAD_PIXELS)
+        exhibit = _own(path, "Your image", picture=data_uri("image/jpeg", picture(image, PICTURE_PIXELS)))
+        return Question("image", embed_image(self.model, image), exhibit, image, None)
+
+    def of_sound_file(self, path: Path) -> Question:
+        """A visitor's own sound.
+
+        Raises:
+            UserError: it is too large, can't be decoded, or the model can't be asked with files.
+        """
+        check_hears_files(self.model, self.weights)
+        settings = self.model.config.spectrogram
+        _check_bytes(path, "sound")
+        with _sentences("sound"):
+            sound = decode_recording(path, settings, max_seconds=MAX_UPLOAD_SECONDS)
+            assert sound.preview is not None
+            assert settings.sample_rate_hz is not None
+            clip = encode_preview(sound.preview, settings.sample_rate_hz)
+        exhibit = _own(
+            path,
+            "Your sound",
+            spectrogram=data_uri("image/jpeg", encode_jpeg(colour_spectrogram(sound.spectrogram), PICTURE_QUALITY)),
+            clip=data_uri("audio/mpeg", clip),
+        )
+        return Question("sound", embed_spectrogram(self.model, sound.spectrogram, self.crops), exhibit, None, None)
+
+    def exhibit(self, sample: StoredSample) -> Exhibit:
+        """What the page shows of a pair, its picture and listening clip within it."""
+        clip = sample.preview()
+        return exhibit_of(
+            sample,
+            sample.metadata(),
+            self.atlas.shard_set.manifest.spectrogram,
+            PICTURE_PIXELS,
+            clip="" if clip is None else data_uri("audio/mpeg", clip),
+        )
+
+
+def _check_bytes(path: Path, kind: str) -> None:
+    size = path.stat().st_size
+    if size > MAX_UPLOAD_BYTES:
+        raise UserError(
+            f"the {kind} has {size / 1e6:.0f} MB, more than the {MAX_UPLOAD_BYTES / 1e6:.0f} MB that are taken here; "
+            "give a smaller file"
+        )
+
+
+@contextmanager
+def _sentences(kind: str) -> Iterator[None]:
+    """Whatever a visitor's file makes a decoder do becomes a sentence.
+
+    Raises:
+        UserError: in place of the rejection.
+    """
+    try:
+        with failures_as_rejections():
+            yield
+    except RejectedPair as rejection:
+        remedy = FORMATS[kind]
+        raise UserError(f"the {kind} can't be used: {rejection}; give {remedy}") from rejection
+
+
+def _own(path: Path, title: str, *, picture: str = "", spectrogram: str = "", clip: str = "") -> Exhibit:
+    return Exhibit(
+        key="",
+        title=title,
+        label=path.name[:MAX_NAME],
+        credit="",
+        licence="",
+        licence_url="",
+        picture=picture,
+        spectrogram=spectrogram,
+        clip=clip,
+    )

@@ -1,0 +1,155 @@
+"""The set's places on a map of the world: how alike each is to a question as a heat, and where the answers lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from retrieval.exhibits import data_uri
+from retrieval.worldmap import WIDTH, choose_view, dot_radius, draw_ground
+
+SCALE = 2
+"""Pixels of the raster for a unit of the drawing, so that dots stay sharp on fine screens."""
+
+HEAT_STOPS = ((0.0, (255, 214, 92)), (0.5, (242, 107, 49)), (1.0, (176, 22, 64)))
+"""Share of the strongest heat → red, green, blue."""
+
+FIELD_STEP = 4
+FAINTEST_PEAK = 0.55
+"""A field whose highest mean rank is below this has no heat to speak of; 0.5 is that of places taken at random."""
+
+STRONGEST_HEAT = 0.85
+"""Opacity where it is hottest."""
+
+PLACE_COLOUR = (96, 124, 138)
+WIDEST_SMOOTHING, NARROWEST_SMOOTHING = 34.0, 7.0
+"""Standard deviation of the heat's kernel in units of the drawing: wide where places are few."""
+
+
+def located_places(places: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Numbers of the pairs whose longitude and latitude, (n, 2), are known."""
+    return np.flatnonzero(np.isfinite(places).all(axis=1))
+
+
+class WorldView:
+    """A map of the places of a set; those without coordinates are counted and not drawn.
+
+    Args:
+        places: (n, 2) longitude and latitude in degrees, NaN where not known; at least one is.
+
+    Raises:
+        ValueError: none is.
+    """
+
+    def __init__(self, places: NDArray[np.float32]) -> None:
+        self.located = located_places(places)
+        if len(self.located) == 0:
+            raise ValueError("no place has coordinates")
+        longitudes, latitudes = np.asarray(places[self.located], np.float64).T
+        self.view = choose_view(longitudes, latitudes)
+        self._points = self.view.project(longitudes, latitudes).astype(np.float32)
+        self._shape = (max(1, round(self.view.height * SCALE)), WIDTH * SCALE)
+        columns, rows = (self._points * SCALE).astype(np.int64).T
+        self._cells = np.clip(rows, 0, self._shape[0] - 1) * self._shape[1] + np.clip(columns, 0, self._shape[1] - 1)
+        self._counts = self._binned(None)
+        self._smoothing = float(np.clip(520 / np.sqrt(len(self.located)), NARROWEST_SMOOTHING, WIDEST_SMOOTHING))
+        to_place = cv2.distanceTransform((self._counts == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        self._nearness = np.exp(-0.5 * np.square(to_place / (self._smoothing * SCALE)))
+        self._ground = draw_ground(self.view) + self._layer(self._dots(), "places")
+
+    def draw(
+        self,
+        distances: NDArray[np.float32] | None = None,
+        lit: Sequence[int] = (),
+        asked: int | None = None,
+    ) -> Markup:
+        """The map as inline SVG; what was written by strangers is not in it.
+
+        Args:
+            distances: (n,) from a question to every pair; the nearer, the hotter. None draws no heat.
+            lit: numbers of the answers in their order; those with coordinates light up under their place in it.
+            asked: number of the pair that is asked with.
+        """
+        heat = Markup("") if distances is None else self._layer(self._heat(distances), "heat")
+        # The first answer is drawn last, on top of the others.
+        marks = [self._mark(number, "answer", str(place)) for place, number in reversed(list(enumerate(lit, start=1)))]
+        marks += [] if asked is None else [self._mark(asked, "asked", "")]
+        return Markup(
+            '<svg class="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="Map of {} places{}">{}{}<g>{}</g></svg>'
+        ).format(
+            WIDTH,
+            self.view.height,
+            f"{len(self.located):,}",
+            "" if distances is None else "; the hotter, the more alike; answers are numbered",
+            self._ground,
+            heat,
+            Markup("").join(marks),
+        )
+
+    def nearest(self, x: float, y: float) -> int:
+        """Number of the pair that lies nearest to a point of the drawing."""
+        return int(self.located[np.square(self._points - np.array([x, y], np.float32)).sum(axis=1).argmin()])
+
+    def _mark(self, number: int, kind: str, text: str) -> Markup:
+        found = int(np.searchsorted(self.located, number))
+        if found == len(self.located) or self.located[found] != number:
+            return Markup("")
+        x, y = self._points[found].tolist()
+        return Markup(
+            '<g class="{}" transform="translate({:.1f} {:.1f})"><circle r="{}"/><text dy=".36em">{}</text></g>'
+        ).format(kind, x, y, 13 if kind == "asked" else 9.5, text)
+
+    def _binned(self, weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        size = self._shape[0] * self._shape[1]
+        return np.bincount(self._cells, weights, minlength=size).reshape(self._shape).astype(np.float32)
+
+    def _dots(self) -> NDArray[np.uint8]:
+        """(height, width, 4) blue, green, red, opacity: a dot a place, denser where there are many."""
+        radius = max(1, round(dot_radius(len(self.located)) * SCALE / 2))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        # The logarithm, for a city may hold a thousand times what an island does.
+        share = np.log1p(self._counts) / max(float(np.log1p(self._counts.max())), 1e-9)
+        dots = cv2.dilate(share, disc)
+        picture = np.zeros((*self._shape, 4), np.uint8)
+        picture[..., :3] = PLACE_COLOUR[::-1]
+        picture[..., 3] = np.where(dots > 0, 110 + 110 * dots, 0).astype(np.uint8)
+        return picture
+
+    def _heat(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """(height, width, 4): the kernel-weighted mean of the places' ranks, which no unit of distance distorts."""
+        ranks = np.empty(len(self.located), np.float32)
+        ranks[np.argsort(distances[self.located], kind="stable")] = np.linspace(1, 0, len(self.located))
+        weights = self._blurred(self._counts)
+        field = self._blurred(self._binned(ranks)) / np.maximum(weights, 1e-12)
+        strongest = max(float(np.percentile(field[weights > weights.max() * 1e-3], 99.7)), FAINTEST_PEAK)
+        share = self._whole(np.clip((field - 0.5) / (strongest - 0.5), 0, 1))
+        opacity = self._nearness * share
+        stops, colours = [stop for stop, _ in HEAT_STOPS], [colour for _, colour in HEAT_STOPS]
+        channels = [np.interp(share, stops, channel) for channel in zip(*colours, strict=True)][::-1]
+        return np.stack([*channels, 255 * STRONGEST_HEAT * opacity], axis=-1).round().astype(np.uint8)
+
+    @property
+    def _sigma(self) -> float:
+        """The kernel's standard deviation in cells of the field, `FIELD_STEP` pixels of the raster wide."""
+        return self._smoothing * SCALE / FIELD_STEP
+
+    def _blurred(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sums over the field's cells, smoothed: a wide kernel needs no finer ones."""
+        height, width = self._shape
+        size = (width // FIELD_STEP, max(1, height // FIELD_STEP))
+        sums = cv2.resize(values, size, interpolation=cv2.INTER_AREA) * FIELD_STEP**2
+        return np.asarray(cv2.GaussianBlur(sums, (0, 0), self._sigma), np.float32)
+
+    def _whole(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(field, self._shape[::-1]), np.float32)
+
+    def _layer(self, picture: NDArray[np.uint8], kind: str) -> Markup:
+        done, png = cv2.imencode(".png", picture)
+        assert done
+        return Markup('<image class="{}" href="{}" width="{}" height="{:.0f}" preserveAspectRatio="none"/>').format(
+            kind, data_uri("image/png", png.tobytes()), WIDTH, self.view.height
+        )

@@ -1,0 +1,139 @@
+"""What a program that means no good gets from the explorer: no file of the machine's, no other host's page."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from commands import python, run
+from explorer_server import explorer
+from listening_shards import write_listening_shards, write_tiny_towers
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explore")
+    write_listening_shards(folder / "shards", {"test": 12})
+    write_tiny_towers(folder / "model")
+    (folder / "secret.wav").write_bytes(b"not for you")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with explorer(folder / "model", folder / "shards", "--layout", "tsne") as address:
+        yield address
+
+
+def raw_get(address: str, path: str, host: str | None = None) -> str:
+    """A request whose path reaches the server as it is written."""
+    parts = urlsplit(address)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host or parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(65_536), b"")).decode("utf-8", "replace")
+
+
+def call(address: str, function: str, data: list[object]) -> str:
+    """What the page's own way to Python answers, errors included."""
+    config = json.load(urllib.request.urlopen(f"{address}config", timeout=30))
+    number = next(entry["id"] for entry in config["dependencies"] if entry["api_name"] == function)
+    body = json.dumps({"data": data, "fn_index": number, "session_hash": "stranger"}).encode()
+    request = urllib.request.Request(
+        f"{address}gradio_api/queue/join", data=body, headers={"Content-Type": "application/json"}
+    )
+    try:
+        urllib.request.urlopen(request, timeout=30).read()
+        events = urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=stranger", timeout=60)
+        told = []
+        for line in events:
+            told.append(line.decode())
+            if "process_completed" in told[-1]:
+                break
+        return "".join(told)
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+@pytest.mark.parametrize("path", ["secret.wav", "model/config.json", "shards/manifest.json", "/etc/passwd"])
+def test_no_file_outside_the_uploads_is_given(address: str, folder: Path, path: str) -> None:
+    absolute = path if path.startswith("/") else str(folder / path)
+    for asked in (absolute, f"../../../../../../..{absolute}", f"/tmp/../{absolute}", f"..%2f..%2f..%2f..{absolute}"):
+        answer = raw_get(address, f"/gradio_api/file={asked}")
+        assert answer.split()[1] in ("403", "404"), asked
+    answer = raw_get(address, f"/assets/../../../../../../../..{absolute}")
+    assert answer.split()[1] in ("403", "404")
+
+
+def test_no_file_is_asked_with_that_was_not_uploaded(address: str, folder: Path) -> None:
+    for path in (str(folder / "secret.wav"), "../../../../../../etc/passwd", "/etc/passwd"):
+        told = call(address, "of_sound_file", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
+        assert '"success":false' in told.replace(" ", ""), path
+        assert "not for you" not in told
+        assert "root:" not in told
+
+
+def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) -> None:
+    def upload(name: str, content: bytes) -> tuple[int, str]:
+        edge = "edge-of-the-form"
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        request = urllib.request.Request(
+            f"{address}gradio_api/upload",
+            data=head.encode() + content + f"\r\n--{edge}--\r\n".encode(),
+            headers={"Content-Type": f"multipart/form-data; boundary={edge}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    status, told = upload("../../../../escaped.wav", b"RIFF")
+    assert status == 200
+    kept = Path(json.loads(told)[0])
+    assert kept.name == "escaped.wav"
+    assert kept.parent.parent.name.startswith("earshot-explore-")
+    assert kept.resolve() == kept
+    # The server answers as soon as it has seen too much, and may hang up on what is still being sent.
+    try:
+        status, told = upload("huge.wav", bytes(60_000_000))
+    except urllib.error.URLError as error:
+        assert isinstance(error.reason, ConnectionError)
+    else:
+        assert status == 413
+        assert "50000000" in told
+    assert not [path for path in kept.parent.parent.rglob("*") if path.name == "huge.wav"]
+    assert raw_get(address, "/").startswith("HTTP/1.1 200")
+
+
+def test_a_page_under_another_name_is_not_served(address: str) -> None:
+    assert raw_get(address, "/", host="rebound.example").startswith("HTTP/1.1 400")
+    assert raw_get(address, "/config", host="rebound.example").startswith("HTTP/1.1 400")
+    port = urlsplit(address).port
+    assert raw_get(address, "/", host=f"localhost:{port}").startswith("HTTP/1.1 200")
+
+
+def test_it_is_bound_to_this_machine_alone(address: str) -> None:
+    assert urlsplit(address).hostname == "127.0.0.1"
+    answer = raw_get(address, "/")
+    policy = next(line for line in answer.splitlines() if line.lower().startswith("content-security-policy"))
+    assert "default-src 'self'" in policy
+    assert "http" not in policy.split(":", 1)[1]
+
+
+def test_a_taken_port_is_a_sentence(address: str, folder: Path, tmp_path: Path) -> None:
+    words = ("--weights", folder / "model", "--shards", folder / "shards", "--layout", "tsne")
+    port = str(urlsplit(address).port)
+    result = run(python("retrieval/run.py", "explore", *words, "--port", port), cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"error: 127.0.0.1:{port} can't be listened on" in result.stderr
+    assert "Traceback" not in result.stderr
