@@ -1,16 +1,20 @@
-"""Evaluates and embeds with trained weights: `python retrieval/run.py evaluate|show|embed`."""
+"""Evaluates, embeds and explores with trained weights, and asks people: `retrieval/run.py evaluate|show|embed|…`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from retrieval.evaluation import EvaluateOptions, evaluate, show
+from retrieval.explore.command import ExploreOptions, explore
 from retrieval.folders import EmbedOptions, embed
+from retrieval.study.preparing import PrepareOptions, prepare
+from retrieval.study.reporting import StudyReportOptions, report
+from retrieval.study.serving import ServeOptions, serve
 from shards.errors import run_command
 
 
@@ -22,7 +26,26 @@ class ShowOptions:
     """The folder that evaluate wrote to."""
 
 
-VERBS: dict[str, Callable[..., Any]] = {"evaluate": EvaluateOptions, "show": ShowOptions, "embed": EmbedOptions}
+@dataclass(frozen=True)
+class StudyOptions:
+    """A listening study: do people take the sounds that the model finds for the true ones?"""
+
+    verb: tyro.conf.OmitArgPrefixes[
+        tyro.conf.OmitSubcommandPrefixes[
+            Annotated[PrepareOptions, tyro.conf.subcommand("prepare")]
+            | Annotated[ServeOptions, tyro.conf.subcommand("serve"), tyro.conf.PositionalRequiredArgs]
+            | Annotated[StudyReportOptions, tyro.conf.subcommand("report"), tyro.conf.PositionalRequiredArgs]
+        ]
+    ]
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "evaluate": EvaluateOptions,
+    "show": ShowOptions,
+    "embed": EmbedOptions,
+    "explore": ExploreOptions,
+    "study": StudyOptions,
+}
 
 
 def main() -> None:
@@ -35,6 +58,14 @@ def main() -> None:
             show(options.out)
         case EmbedOptions():
             embed(options)
+        case ExploreOptions():
+            explore(options)
+        case StudyOptions(verb=PrepareOptions() as study):
+            prepare(study)
+        case StudyOptions(verb=ServeOptions() as study):
+            serve(study)
+        case StudyOptions(verb=StudyReportOptions() as study):
+            report(study)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The listening study: people say which pictures and sounds belong together."""

@@ -1,0 +1,101 @@
+"""The pairs of a split that can be heard: where they were recorded, what is shown of them, and who made them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pretrain.embedding import PairEmbeddings
+from retrieval.embedding import EmbeddedSplit
+from retrieval.exhibits import licence_name, picture
+from retrieval.study.folder import Credit
+from shards.reading import ShardSet, StoredSample
+from shards.splitting import EARTH_RADIUS_KM
+from shards.writing import PREVIEWS_FOLDER
+
+PICTURE_PIXELS = 640
+SAME_PLACE_KM = 0.25
+"""Sounds recorded nearer to an image's centre than this may be heard in what it shows."""
+
+
+def audible_numbers(shard_set: ShardSet, split: str) -> list[int]:
+    """Numbers of the pairs of a split that have a listening clip."""
+    return [number for number, sample in enumerate(shard_set.samples(split)) if _has_clip(sample)]
+
+
+@dataclass
+class AudiblePairs:
+    """The pairs that a study draws from, in one order.
+
+    Attributes:
+        samples: the pairs as they are stored, each with a listening clip.
+        embeddings: of these pairs.
+        metadata: of these pairs.
+    """
+
+    samples: list[StoredSample]
+    embeddings: PairEmbeddings
+    metadata: list[dict[str, Any]]
+    _checksums: dict[int, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, shard_set: ShardSet, split: str, numbers: list[int], embedded: EmbeddedSplit) -> AudiblePairs:
+        """The pairs of these numbers in the split."""
+        every = embedded.embeddings
+        return cls(
+            [shard_set.sample(split, number) for number in numbers],
+            PairEmbeddings([every.keys[number] for number in numbers], every.image[numbers], every.sound[numbers]),
+            [embedded.metadata[number] for number in numbers],
+        )
+
+    def is_same_place(self, image: int, sound: int) -> bool:
+        """Whether the sound is a copy of the image's own, or was recorded within 250 m of the image's place."""
+        distance_km = _distance_km(self.metadata[image], self.metadata[sound])
+        return (distance_km is not None and distance_km < SAME_PLACE_KM) or (
+            self._checksum(image) == self._checksum(sound)
+        )
+
+    def picture(self, number: int) -> bytes:
+        """The image's central square, at most 640 pixels wide, as a JPEG that holds nothing else."""
+        image = self.samples[number].image()
+        return picture(image, min(PICTURE_PIXELS, *image.shape[:2]))
+
+    def clip(self, number: int) -> bytes:
+        """The listening clip, an MP3."""
+        sound = self.samples[number].preview()
+        assert sound is not None
+        return sound
+
+    def credit(self, number: int) -> Credit:
+        """Whom the pair comes from."""
+        title, creator, licence = (
+            " ".join(str(self.metadata[number].get(name) or "").split()) for name in ("title", "creator", "licence")
+        )
+        url = licence if licence.startswith(("https://", "http://")) else ""
+        return Credit(self.samples[number].key, title, creator, licence_name(licence), url)
+
+    def _checksum(self, number: int) -> bytes:
+        if number not in self._checksums:
+            self._checksums[number] = hashlib.sha256(self.clip(number)).digest()
+        return self._checksums[number]
+
+
+def _has_clip(sample: StoredSample) -> bool:
+    return sample.key in sample.files.clips(sample.tar_path.parent / PREVIEWS_FOLDER / sample.tar_path.name)
+
+
+def _distance_km(one: dict[str, Any], other: dict[str, Any]) -> float | None:
+    """Great-circle distance of two places; None where one is not known."""
+    degrees = [place.get(name) for place in (one, other) for name in ("latitude", "longitude")]
+    if None in degrees:
+        return None
+    latitude, longitude, other_latitude, other_longitude = np.radians(np.array(degrees, dtype=np.float64))
+    half_chord_squared = (
+        math.sin((other_latitude - latitude) / 2) ** 2
+        + math.cos(latitude) * math.cos(other_latitude) * math.sin((other_longitude - longitude) / 2) ** 2
+    )
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, half_chord_squared)))

@@ -1,0 +1,243 @@
+"""The study's pages: welcome, one pair after another, thanks; each answer is stored before the next page is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import sqlite3
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+import jinja2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from retrieval.study.access import ACCESS_COOKIE, Door, Guard, comes_from_elsewhere
+from retrieval.study.answers import ANSWERS, Answers
+from retrieval.study.folder import MEDIA_FOLDER, Credit, Study, StudyPair
+
+COOKIE_SECONDS = 30 * 24 * 3600
+SECONDS_A_PAIR = 15
+MOST_FORM_BYTES = 4096
+PAUSE_SECONDS = 1.0
+"""After a wrong token."""
+STATIC = {"study.css": "text/css", "study.js": "text/javascript"}
+MEDIA_TYPES = {".jpg": "image/jpeg", ".mp3": "audio/mpeg"}
+SENTENCES = {
+    HTTPStatus.NOT_FOUND: "There is no such page in this study.",
+    HTTPStatus.FORBIDDEN: "This form is not from this study's pages. Open the page again and answer there.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "This is more than an answer can hold.",
+    HTTPStatus.BAD_REQUEST: "This is not an answer to this study.",
+}
+
+
+def rater_order(pairs: Sequence[StudyPair], seed: int, rater: str) -> list[StudyPair]:
+    """The pairs in the order in which a rater sees them, which is always the same for that rater."""
+    return sorted(pairs, key=lambda pair: hashlib.blake2b(f"{seed}/{rater}/{pair.id}".encode()).digest())
+
+
+def study_app(folder: Path, study: Study, answers: Answers, door: Door | None) -> Starlette:
+    """The application that serves a study.
+
+    Args:
+        folder: where the study lies.
+        study: what it shows.
+        answers: where answers go.
+        door: asks for a token, None for nothing.
+    """
+    pages = _Pages(folder, study, answers, door)
+    open_paths = frozenset({"/enter", *(f"/static/{name}" for name in STATIC)})
+    return Starlette(
+        routes=[
+            Route("/", pages.welcome),
+            Route("/begin", pages.begin, methods=["POST"]),
+            Route("/pairs/{place:int}", pages.pair),
+            Route("/answers", pages.answer, methods=["POST"]),
+            Route("/thanks", pages.thanks),
+            Route("/media/{name}", pages.media),
+            Route("/static/{name}", pages.static),
+            Route("/enter", pages.enter, methods=["POST"]),
+        ],
+        middleware=[Middleware(Guard, door=door, open_paths=open_paths, ask=pages.ask)],
+        exception_handlers={HTTPException: pages.refusal, sqlite3.Error: pages.failure},
+    )
+
+
+class _Pages:
+    def __init__(self, folder: Path, study: Study, answers: Answers, door: Door | None) -> None:
+        self._study, self._answers, self._door = study, answers, door
+        self._media = {name: folder / MEDIA_FOLDER / name for pair in study.pairs for name in (pair.picture, pair.clip)}
+        self._ids = {pair.id for pair in study.pairs}
+        # Browsers keep cookies and media of other studies that were served here.
+        self._version = study.identity[:12]
+        self._rater_cookie = f"earshot_rater_{self._version}"
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("retrieval.study"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+
+    def welcome(self, request: Request) -> Response:
+        """What the study is; a rater who has begun goes on from here."""
+        rater = self._rater(request)
+        done = len(self._answers.of_rater(rater)) if rater else 0
+        total = len(self._study.pairs)
+        minutes = max(1, round(total * SECONDS_A_PAIR / 60))
+        return self._page("welcome", done=done, total=total, minutes=minutes)
+
+    async def begin(self, request: Request) -> Response:
+        """The rater agrees."""
+        _refuse_if(comes_from_elsewhere(request), HTTPStatus.FORBIDDEN)
+        rater = await run_in_threadpool(self._rater, request)
+        response = RedirectResponse("/thanks", HTTPStatus.SEE_OTHER)
+        if rater is None:
+            _set_cookie(response, self._rater_cookie, await run_in_threadpool(self._answers.add_rater))
+        return response
+
+    def pair(self, request: Request) -> Response:
+        """One pair and the question; places count from 1, and none is shown before all earlier ones are answered."""
+        place = request.path_params["place"]
+        _refuse_if(not 1 <= place <= len(self._study.pairs), HTTPStatus.NOT_FOUND)
+        if (rater := self._rater(request)) is None:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        given, order = self._answers.of_rater(rater), self._order(rater)
+        if (first := _first_open(order, given)) is not None and place > first:
+            return RedirectResponse(f"/pairs/{first}", HTTPStatus.SEE_OTHER)
+        pair = order[place - 1]
+        return self._page(
+            "pair",
+            pair=pair,
+            version=self._version,
+            question=self._study.question,
+            place=place,
+            total=len(order),
+            form_token=self._form_token(rater),
+            given=given.get(pair.id),
+        )
+
+    async def answer(self, request: Request) -> Response:
+        """Stores an answer, and only then leads on."""
+        form = await _form(request)
+        rater = await run_in_threadpool(self._rater, request)
+        if rater is None:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        is_ours = hmac.compare_digest(form.get("form_token", "").encode(), self._form_token(rater).encode())
+        _refuse_if(comes_from_elsewhere(request) or not is_ours, HTTPStatus.FORBIDDEN)
+        pair, answer = form.get("pair", ""), form.get("answer", "")
+        _refuse_if(pair not in self._ids or answer not in ANSWERS, HTTPStatus.BAD_REQUEST)
+        await run_in_threadpool(self._answers.record, rater, pair, answer)
+        return RedirectResponse("/thanks", HTTPStatus.SEE_OTHER)
+
+    def thanks(self, request: Request) -> Response:
+        """The end, or the first pair that is still to be answered."""
+        if (rater := self._rater(request)) is None:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        place = _first_open(self._order(rater), self._answers.of_rater(rater))
+        if place is not None:
+            return RedirectResponse(f"/pairs/{place}", HTTPStatus.SEE_OTHER)
+        # Sorted, each list for itself, so that nobody learns which belong together before all have answered.
+        pictures = sorted({pair.image for pair in self._study.pairs}, key=_by_title)
+        sounds = sorted({pair.sound for pair in self._study.pairs}, key=_by_title)
+        return self._page("thanks", total=len(self._study.pairs), credits={"Pictures": pictures, "Sounds": sounds})
+
+    def media(self, request: Request) -> Response:
+        """A picture or a clip that the study names; parts of it where a player asks for them."""
+        path = self._media.get(request.path_params["name"])
+        if path is None or not path.is_file():
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return FileResponse(
+            path, media_type=MEDIA_TYPES[path.suffix], headers={"cache-control": "private, max-age=86400"}
+        )
+
+    def static(self, request: Request) -> Response:
+        """The style and the script of the pages."""
+        name = request.path_params["name"]
+        _refuse_if(name not in STATIC, HTTPStatus.NOT_FOUND)
+        text = resources.files("retrieval.study").joinpath("templates", name).read_text(encoding="utf-8")
+        return Response(text, media_type=STATIC[name])
+
+    async def enter(self, request: Request) -> Response:
+        """Takes a token; after a wrong one the answer waits."""
+        address = request.client.host if request.client else ""
+        if self._door is None:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        if self._door.is_shut_for(address):
+            return self._page(
+                "enter", HTTPStatus.TOO_MANY_REQUESTS, complaint="Too many wrong tokens. Wait 10 minutes."
+            )
+        if not self._door.opens((await _form(request)).get("token", ""), address):
+            await asyncio.sleep(PAUSE_SECONDS)
+            return self._page("enter", HTTPStatus.FORBIDDEN, complaint="This is not the token. Try again.")
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        # "lax": who comes back through a link in a message is let in; whatever changes something checks its origin.
+        _set_cookie(response, ACCESS_COOKIE, self._door.cookie, "lax")
+        return response
+
+    def ask(self, request: Request) -> Response:  # noqa: ARG002
+        """The page that asks for the token."""
+        return self._page("enter", HTTPStatus.UNAUTHORIZED, complaint="")
+
+    def refusal(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
+        """A sentence for what can't be answered."""
+        status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
+        return self._page("sentence", status, sentence=SENTENCES.get(status, status.description or status.phrase))
+
+    def failure(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
+        """What a rater sees when an answer could not be stored; whoever runs the server sees why."""
+        print(f"error: an answer could not be stored: {error}", file=sys.stderr, flush=True)
+        sentence = "The last answer could not be stored. Go back and give it once more."
+        return self._page("sentence", HTTPStatus.SERVICE_UNAVAILABLE, sentence=sentence)
+
+    def _rater(self, request: Request) -> str | None:
+        rater = request.cookies.get(self._rater_cookie)
+        return rater if rater and self._answers.has_rater(rater) else None
+
+    def _order(self, rater: str) -> list[StudyPair]:
+        return rater_order(self._study.pairs, self._study.seed, rater)
+
+    def _form_token(self, rater: str) -> str:
+        return hmac.new(self._answers.secret.encode(), rater.encode(), hashlib.sha256).hexdigest()
+
+    def _page(self, name: str, status: HTTPStatus = HTTPStatus.OK, **contents: Any) -> Response:
+        return HTMLResponse(self._environment.get_template(f"{name}.html.j2").render(**contents), status)
+
+
+def _first_open(order: list[StudyPair], given: dict[str, str]) -> int | None:
+    """Place of the first pair without an answer, counted from 1; None where all have one."""
+    return next((place for place, pair in enumerate(order, start=1) if pair.id not in given), None)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form; a body that is larger than any of ours is not read to its end."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        _refuse_if(len(body) > MOST_FORM_BYTES, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return dict(parse_qsl(body.decode("utf-8", errors="replace")))
+
+
+def _refuse_if(condition: bool, status: HTTPStatus) -> None:
+    if condition:
+        raise HTTPException(status)
+
+
+def _set_cookie(response: Response, name: str, value: str, same_site: Literal["strict", "lax"] = "strict") -> None:
+    # Not "secure": the pages are served over plain HTTP.
+    response.set_cookie(name, value, max_age=COOKIE_SECONDS, httponly=True, samesite=same_site)
+
+
+def _by_title(credit: Credit) -> tuple[str, str]:
+    return credit.title.casefold(), credit.key

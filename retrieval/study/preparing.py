@@ -1,0 +1,176 @@
+"""`study prepare`: weights and a split → a folder with a study: its pairs, their pictures and their clips."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pretrain.embedding import spread_crops
+from pretrain.model import refuse_other_spectrograms
+from retrieval.embedding import embed_pairs, load_model, make_folder, open_split
+from retrieval.study.answers import raters_in
+from retrieval.study.audible import SAME_PLACE_KM, AudiblePairs, audible_numbers
+from retrieval.study.folder import (
+    ANSWERS_NAME,
+    MEDIA_FOLDER,
+    STUDY_FORMAT_VERSION,
+    STUDY_NAME,
+    Study,
+    StudyPair,
+    at_work_in,
+)
+from retrieval.study.pairs import DrawnPair, draw_pairs
+from shards.errors import UserError
+from shards.manifest import MANIFEST_NAME
+
+QUESTION = "Was the sound clip recorded somewhere within the image?"
+"""As SoundingEarth's raters were asked (section V-E)."""
+RULE = (
+    "A retrieved pair has the sound nearest to the image by Euclidean distance, of all sounds of the split that have a "
+    f"listening clip but the image's own, its copies, and those recorded within {1000 * SAME_PLACE_KM:.0f} m of it. "
+    "No image comes twice; a sound does only where too few images have a nearest sound of their own."
+)
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Draws the pairs of a listening study, half true and half retrieved, and writes them with pictures and clips."""
+
+    weights: Path
+    """A run folder or a model folder."""
+    shards: Path
+    """The shard set, with listening clips."""
+    out: Path
+    """Folder to write to."""
+    split: Literal["train", "val", "test"] = "test"
+    """The split to draw from."""
+    pairs: int = 70
+    """Pairs to show, an even number; the paper's study had 70."""
+    seed: int = 0
+    """Fixes which pairs are drawn and in which order."""
+    crops: int = 10
+    """Evenly spaced sound crops whose embeddings are averaged."""
+    batch_size: int = 16
+    """Pairs embedded at once."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+    force: bool = False
+    """Use a model on spectrograms of another kind than it was trained on."""
+
+
+def prepare(options: PrepareOptions) -> Study:
+    """Carries out `study prepare` and prints where the study lies.
+
+    Raises:
+        UserError: a mistake in the options, the weights or the shards; too few pairs that can be heard; or a study with
+            raters in the folder.
+    """
+    _check_numbers(options)
+    model = load_model(options.weights, options.device)
+    shard_set = open_split(options.shards, options.split)
+    if not options.force:
+        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
+    numbers = audible_numbers(shard_set, options.split)
+    _check_audible(len(numbers), options)
+    make_folder(options.out)
+    with at_work_in(options.out, alone=True):
+        _clear(options.out)
+        embedded = embed_pairs(
+            model,
+            shard_set,
+            options.split,
+            crop_starts=spread_crops(model.config.num_frames, options.crops),
+            batch_size=options.batch_size,
+            provenance={},
+        )
+        audible = AudiblePairs.of(shard_set, options.split, numbers, embedded)
+        study = _write(options, audible)
+    repeated = len(study.pairs) - len({pair.sound.key for pair in study.pairs})
+    if repeated:
+        print(f"warning: {repeated} sounds come again: the model finds the same ones for many images", file=sys.stderr)
+    print(f"a study of {options.pairs} pairs lies in {options.out}; show it with 'study serve {options.out}'")
+    return study
+
+
+def _check_numbers(options: PrepareOptions) -> None:
+    if options.pairs < 2 or options.pairs % 2:
+        raise UserError(f"pairs must be even and >= 2, got {options.pairs}: half of them are true, half retrieved")
+    for name, least in (("crops", 1), ("batch_size", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise UserError(f"{name} must be >= {least}, got {getattr(options, name)}")
+
+
+def _check_audible(num_audible: int, options: PrepareOptions) -> None:
+    where = f"split {options.split} of {options.shards}"
+    if num_audible == 0:
+        raise UserError(
+            f"{where} has no listening clips, so nothing in it can be heard; build the shards from recordings "
+            "(released spectrograms alone bring no sound)"
+        )
+    if num_audible < options.pairs:
+        raise UserError(
+            f"pairs {options.pairs} takes as many pairs with a listening clip, and {where} has {num_audible}; ask for "
+            "fewer with --pairs, or choose another --split"
+        )
+
+
+def _clear(out: Path) -> None:
+    """Removes an earlier study, if nobody has taken part in it."""
+    answers = out / ANSWERS_NAME
+    if answers.is_file() and (raters := raters_in(answers)):
+        raise UserError(
+            f"{out} holds a study that people took part in (raters: {raters}); name another folder with --out"
+        )
+    for path in (out / STUDY_NAME, *out.glob(f"{ANSWERS_NAME}*")):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(out / MEDIA_FOLDER, ignore_errors=True)
+
+
+def _write(options: PrepareOptions, audible: AudiblePairs) -> Study:
+    try:
+        drawn = draw_pairs(audible.embeddings, options.pairs, options.seed, audible.is_same_place)
+    except ValueError as error:
+        raise UserError(
+            f"pairs {options.pairs} can't be drawn from split {options.split} of {options.shards}: too few of its "
+            f"{len(audible.samples)} pairs lie {1000 * SAME_PLACE_KM:.0f} m apart; ask for fewer with --pairs"
+        ) from error
+    (options.out / MEDIA_FOLDER).mkdir()
+    digits = len(str(len(drawn)))
+    pairs = [_write_pair(options.out, f"{i:0{digits}}", pair, audible) for i, pair in enumerate(drawn, start=1)]
+    study = Study(
+        format_version=STUDY_FORMAT_VERSION,
+        weights=str(options.weights),
+        shards=str(options.shards),
+        manifest_sha256=hashlib.sha256((options.shards / MANIFEST_NAME).read_bytes()).hexdigest(),
+        split=options.split,
+        crops=options.crops,
+        seed=options.seed,
+        gallery_size=len(audible.samples),
+        rule=RULE,
+        question=QUESTION,
+        pairs=tuple(pairs),
+    )
+    # Last: a folder without it holds no study.
+    study.save(options.out)
+    return study
+
+
+def _write_pair(out: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs) -> StudyPair:
+    """Writes a pair's media under names that tell nothing of its kind."""
+    pair = StudyPair(
+        id=pair_id,
+        kind="true" if drawn.is_true else "retrieved",
+        rank=drawn.rank,
+        distance=drawn.distance,
+        picture=f"{pair_id}.jpg",
+        clip=f"{pair_id}.mp3",
+        image=audible.credit(drawn.image),
+        sound=audible.credit(drawn.sound),
+    )
+    (out / MEDIA_FOLDER / pair.picture).write_bytes(audible.picture(drawn.image))
+    (out / MEDIA_FOLDER / pair.clip).write_bytes(audible.clip(drawn.sound))
+    return pair

@@ -1,0 +1,193 @@
+"""`study report`: the answers so far → a table, report.md, report.html, report.json and figures.png."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from rich.console import Console
+from rich.table import Table
+
+from retrieval.exhibits import picture
+from retrieval.study.answers import Answers
+from retrieval.study.figure import LABELS, PublishedRate, draw_figure
+from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, Study, StudyPair, at_work_in
+from retrieval.study.rates import RateSummary
+from retrieval.study.tally import KINDS, PairLine, Tally, tally
+from shards.errors import UserError
+from shards.imagery import decode_jpeg
+from shards.writing import write_text_atomically
+
+PAPER = {"true": PublishedRate(0.716, 0.121), "retrieved": PublishedRate(0.695, 0.131)}
+PAPER_SOURCE = "Heidler et al., arXiv 2108.00688, section V-E: 15 raters, 35 pairs of each kind"
+THUMBNAIL_PIXELS = 200
+JSON_NAME, MARKDOWN_NAME, HTML_NAME, FIGURE_NAME = "report.json", "report.md", "report.html", "figures.png"
+
+
+@dataclass(frozen=True)
+class StudyReportOptions:
+    """Reports a study's answers so far: both rates, their difference, and how far raters agree."""
+
+    folder: Path
+    """The folder that study prepare wrote."""
+    least_share: float = 0.5
+    """A rater counts who said yes or no to at least this share of the pairs of each kind."""
+
+
+def report(options: StudyReportOptions) -> Tally:
+    """Carries out `study report` and prints the table and the path of the report.
+
+    Raises:
+        UserError: no study there, or no answers that count.
+    """
+    if not 0 <= options.least_share <= 1:
+        raise UserError(f"least_share must be from 0 to 1, got {options.least_share}")
+    study = Study.load(options.folder)
+    path = options.folder / ANSWERS_NAME
+    if not path.is_file():
+        raise UserError(f"no answers in {options.folder} yet; gather some with 'study serve {options.folder}'")
+    with at_work_in(options.folder, alone=False):
+        answers = Answers(path, study.identity)
+        num_raters, given = answers.num_raters(), answers.last_ones()
+        if not given:
+            raise UserError(f"no answers in {options.folder} yet; gather some with 'study serve {options.folder}'")
+        counts = tally(study.pairs, given, options.least_share)
+        out = _write(options, study, counts, num_raters)
+    _print(counts)
+    print(f"report: {out / HTML_NAME}")
+    return counts
+
+
+def _write(options: StudyReportOptions, study: Study, counts: Tally, num_raters: int) -> Path:
+    out = options.folder / REPORT_FOLDER
+    out.mkdir(exist_ok=True)
+    figure = draw_figure(counts, PAPER)
+    (out / FIGURE_NAME).write_bytes(figure)
+    record = {
+        "study": study.identity,
+        "weights": study.weights,
+        "shards": study.shards,
+        "split": study.split,
+        "question": study.question,
+        "rule": study.rule,
+        "least_share": options.least_share,
+        "num_agreed": num_raters,
+        **dataclasses.asdict(counts),
+        "published": {kind: dataclasses.asdict(rate) for kind, rate in PAPER.items()} | {"source": PAPER_SOURCE},
+    }
+    write_text_atomically(out / JSON_NAME, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    contents: dict[str, Any] = {
+        "study": study,
+        "counts": counts,
+        "rows": _rows(counts),
+        "sentences": _sentences(counts, options, num_raters),
+        "labels": LABELS,
+        "source": PAPER_SOURCE,
+        "figure": base64.b64encode(figure).decode("ascii"),
+        "shown": {kind: _shown(options.folder, study, counts, kind) for kind in KINDS},
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("retrieval.study"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    for name in (MARKDOWN_NAME, HTML_NAME):
+        write_text_atomically(out / name, environment.get_template(f"{name}.j2").render(contents))
+    return out
+
+
+def _rows(counts: Tally) -> list[tuple[str, str, str, str]]:
+    """What, mean ± standard deviation, 95 % interval, and what the paper found."""
+    rows = [
+        (LABELS[kind], _mean(counts.rates[kind]), _interval(counts.rates[kind]), _published(PAPER[kind]))
+        for kind in KINDS
+    ]
+    published = f"{100 * (PAPER['true'].mean - PAPER['retrieved'].mean):.1f}"
+    return [*rows, ("Difference", _mean(counts.difference), _interval(counts.difference), published)]
+
+
+def _sentences(counts: Tally, options: StudyReportOptions, num_raters: int) -> dict[str, str]:
+    """How the figures came about, a sentence or a few each."""
+    method = counts.rates["true"].method
+    alphas = {name: agreement.krippendorff_alpha for name, agreement in counts.agreement.items()}
+    same = counts.agreement["all"].agreeing_share
+    return {
+        "raters": f"{num_raters} agreed to take part, {counts.num_begun} answered, {counts.num_finished} finished. "
+        f"{len(counts.raters)} count: those who said yes or no to at least {options.least_share:.0%} of the pairs of "
+        f"each kind; {len(counts.left_out)} answered less and are left out.",
+        "answers": f"{counts.num_answers} answers of yes or no; {counts.num_unplayable} times the sound did not play, "
+        "which is no answer. Where a rater changed an answer the last one counts.",
+        "intervals": f"Mean ± standard deviation over raters in percent, each rater weighing the same, and a 95 % "
+        f"interval ({method}). It speaks of other raters on these same pairs, not of other pairs.",
+        "test": f"p = {_p_value(counts.p_value)}, two-sided, by swapping the signs of the raters' differences "
+        f"(randomisation test); {len(counts.raters)} raters can't give less than {_p_value(counts.least_p_value)}.",
+        "agreement": "Krippendorff's alpha (nominal, missing answers allowed; 1 is perfect, 0 is chance): "
+        f"{_number(alphas['all'])} on all pairs, {_number(alphas['true'])} on true and {_number(alphas['retrieved'])} "
+        "on retrieved ones. "
+        + (
+            "No two raters answered the same pair."
+            if same is None
+            else f"Two raters who answered the same pair said the same in {same:.1%} of the cases."
+        ),
+    }
+
+
+def _shown(folder: Path, study: Study, counts: Tally, kind: str) -> list[tuple[StudyPair, PairLine, str]]:
+    """The pairs of a kind with their answers and a small picture, those that most believed first."""
+    lines = {line.id: line for line in counts.pairs}
+    pairs = sorted(
+        (pair for pair in study.pairs if pair.kind == kind),
+        key=lambda pair: -lines[pair.id].yes / max(1, lines[pair.id].yes + lines[pair.id].no),
+    )
+    shown = []
+    for pair in pairs:
+        small = picture(decode_jpeg((folder / MEDIA_FOLDER / pair.picture).read_bytes()), THUMBNAIL_PIXELS)
+        shown.append((pair, lines[pair.id], base64.b64encode(small).decode("ascii")))
+    return shown
+
+
+def _print(counts: Tally) -> None:
+    title = f"{len(counts.raters)} raters, {counts.num_answers} answers; yes in percent"
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "mean ± sd", "95 % interval", "paper"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in _rows(counts):
+        table.add_row(*row)
+    console = Console(width=100)
+    console.print(table)
+    alpha = _number(counts.agreement["all"].krippendorff_alpha)
+    console.print(
+        f"difference: p = {_p_value(counts.p_value)}; agreement: Krippendorff's alpha {alpha}", highlight=False
+    )
+
+
+def _mean(summary: RateSummary) -> str:
+    deviation = summary.standard_deviation
+    mean = f"{100 * summary.mean:.1f}".replace("-", "−")
+    return mean if deviation is None else f"{mean} ± {100 * deviation:.1f}"
+
+
+def _interval(summary: RateSummary) -> str:
+    if summary.low is None or summary.high is None:
+        return "-"
+    return f"{100 * summary.low:.1f} to {100 * summary.high:.1f}".replace("-", "−")
+
+
+def _published(rate: PublishedRate) -> str:
+    return f"{100 * rate.mean:.1f} ± {100 * rate.standard_deviation:.1f}"
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.5f}"
+
+
+def _number(value: float | None) -> str:
+    # Adding 0 makes 0 of −0.
+    return "not defined" if value is None else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")

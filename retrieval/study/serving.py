@@ -1,0 +1,44 @@
+"""`study serve`: opens a study's pages on a port, with a token for all but this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.local_server import LOOPBACK, is_loopback, listen, serve_pages, shown_address
+from retrieval.study.answers import Answers
+from retrieval.study.folder import ANSWERS_NAME, Study, at_work_in
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Serves a study as a web page and keeps each answer at once; Ctrl-C ends it."""
+
+    folder: Path
+    """The folder that study prepare wrote."""
+    host: str = LOOPBACK
+    """Address to listen on; 0.0.0.0 opens the page to the network, and then it asks for a token that is printed."""
+    port: int = 7870
+    """Port to listen on; 0 takes a free one."""
+
+
+def serve(options: ServeOptions) -> None:
+    """Carries out `study serve` until it is interrupted.
+
+    Raises:
+        UserError: no study there, an address that can't be listened on, or answers that can't be kept.
+    """
+    # Not needed, and not waited for, by the other verbs of this command.
+    from retrieval.study.access import Door, make_token
+    from retrieval.study.pages import study_app
+
+    study = Study.load(options.folder)
+    with at_work_in(options.folder, alone=False), listen(options.host, options.port) as listener:
+        answers = Answers(options.folder / ANSWERS_NAME, study.identity)
+        token = None if is_loopback(listener) else make_token()
+        so_far = f"raters so far: {answers.num_raters()}, answers: {len(answers.last_ones())}"
+        print(f"{options.folder}: {len(study.pairs)} pairs; {so_far}")
+        print(f"open {shown_address(listener)}", flush=True)
+        if token:
+            print(f"token {token} (this server's only; raters type it once; sent over plain HTTP)", flush=True)
+        serve_pages(study_app(options.folder, study, answers, Door(token) if token else None), listener, options.host)
