@@ -11,6 +11,7 @@ from torch import Tensor
 from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower, TwoTowerConfig
 from pretrain.model_folder import MODEL_FOLDER, write_model_folder
+from pretrain.same_embeddings import check_towers, fixed_probe
 from pretrain.weights_file import read_weights
 from shards.errors import UserError
 from shards.sources.soundingearth import SoundingEarthSource
@@ -98,7 +99,7 @@ def towers_of_authors(state: dict[str, Tensor], where: str, *, on_sphere: bool |
 
 
 def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None = None) -> str:
-    """Writes `out/model/`, a model folder of ours with the embeddings of an authors' checkpoint.
+    """Writes `out/model/`, a model folder of ours with the embeddings of an authors' checkpoint, checked as a release.
 
     Args:
         file: the checkpoint; nothing but tensors is unpickled.
@@ -127,8 +128,9 @@ def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None 
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
-    folder = write_model_folder(out, towers, card)
-    return f"{report}; the model is in {folder}"
+    probes = [fixed_probe(towers.config)]
+    folder = write_model_folder(out, towers, card, check=lambda written: check_towers(written, towers, probes))
+    return f"{report}; the model is in {folder}, and embeds as the checkpoint does"
 
 
 def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:

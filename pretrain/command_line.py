@@ -14,11 +14,11 @@ from pretrain.losses import LOSSES
 from pretrain.methods import METHODS
 from pretrain.options import take_option
 from pretrain.presets import PRESETS, choose
+from pretrain.releasing.options import ReleaseOptions
 from pretrain.settings_file import load_settings, refuse_changes_on_resume
 from shards.errors import UserError
 
 VERBS = ("train",)
-RESERVED_VERBS = ("release",)
 DEFAULT_PRESET = "demo"
 
 DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
@@ -26,6 +26,7 @@ DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
   accelerate launch pretrain/run.py [PRESET] [--shards SHARDS] [--out RUN] [--any.other-setting value]
   accelerate launch pretrain/run.py --config FILE.yaml --out RUN
   accelerate launch pretrain/run.py --resume RUN
+  python pretrain/run.py release RUN --out DIR      (a folder that others load in two lines, checked)
   python pretrain/run.py convert FILE --out DIR     (a checkpoint of SoundingEarth's authors -> DIR/model/)
 
 Presets: {presets}. Without one, the preset demo is run, on a demo world that is made where it is missing."""
@@ -61,6 +62,22 @@ def parse_conversion(words: list[str]) -> Conversion:
     return tyro.cli(Conversion, args=words, prog="pretrain/run.py convert")
 
 
+@dataclass(frozen=True)
+class Release(ReleaseOptions):
+    """As `ReleaseOptions`, whose first word needs no name."""
+
+    run: tyro.conf.Positional[Path]
+
+
+def parse_release(words: list[str]) -> ReleaseOptions:
+    """Understands what follows `release`: RUN --out DIR [--push-to-hub NAME] [--results DIR…].
+
+    Raises:
+        SystemExit: `--help`, or an option that tyro doesn't know or can't parse.
+    """
+    return tyro.cli(Release, args=words, prog="pretrain/run.py release", description=ReleaseOptions.__doc__)
+
+
 def parse(words: list[str]) -> Request:
     """Understands a command line: [train] [PRESET | --config FILE | --resume RUN] [settings].
 
@@ -72,8 +89,6 @@ def parse(words: list[str]) -> Request:
     words = list(words)
     if words and words[0] in VERBS:
         words.pop(0)
-    elif words and words[0] in RESERVED_VERBS:
-        raise UserError(f"{words[0]} is not a command of this version; RUN/model/ can be passed on as it is")
     preset = words.pop(0) if words and not words[0].startswith("-") else None
     resume = take_option(words, "--resume")
     config_file = take_option(words, "--config")

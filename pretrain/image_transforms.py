@@ -18,11 +18,9 @@ import albumentations as A
 import cv2
 
 from pretrain.config import DataSettings
+from pretrain.preprocessing import CENTRAL_FRACTION
 from shards.jpeg_parts import Box
 from shards.reading import StoredSample
-
-CENTRAL_FRACTION = 0.75
-"""Side of the view that evaluation sees, as a fraction of the stored image's shorter side."""
 
 BLUR_KERNEL_PIXELS = (3, 5)
 MOST_REDUCTION = 2

@@ -21,6 +21,7 @@ from pretrain.checkpoints import RunState, load_newest_checkpoint, save_checkpoi
 from pretrain.embedding_cache import backward_part
 from pretrain.engines import ENGINES
 from pretrain.finite import FiniteCheck
+from pretrain.hardware import hardware
 from pretrain.memory import peak_memory_bytes
 from pretrain.metrics_file import MetricsFile
 from pretrain.model_folder import restore_model_folder
@@ -310,6 +311,7 @@ class Loop:
             "stopped_early": stopped_early,
             "preempted": preempted,
             "device": str(self.accelerator.device),
+            "hardware": hardware(self.accelerator.device),
             **self._world(),
             **self.task.summary(),
         }

@@ -9,19 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from pretrain.encoders import ENCODERS
+from pretrain.hub import Token, fetch_files, is_hub_name
+from pretrain.preprocessing import preprocessing
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
 
 MODEL_FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+
+PREPROCESSING = "preprocessing"
+"""Where `config.json` says to readers without Earshot how to prepare inputs."""
+
+TAGS = ["remote-sensing", "audiovisual", "self-supervised", "cross-modal-retrieval"]
+CARD_OF_BARE_TOWERS = """---
+{{ card_data }}
+---
+# Audiovisual towers for overhead images and sound
+
+Saved by `TwoTower.save_pretrained`, without a word on their training; `config.json` says how to prepare inputs.
+"""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -85,7 +101,13 @@ class Tower(nn.Module):
         return self.projection(self.trunk(inputs))
 
 
-class TwoTower(nn.Module):
+class TwoTower(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="earshot",
+    tags=list(TAGS),
+    model_card_template=CARD_OF_BARE_TOWERS,
+):
     """An image tower and a sound tower with a common embedding space (SoundingEarth, section IV-B)."""
 
     def __init__(self, config: TwoTowerConfig) -> None:
@@ -108,9 +130,7 @@ class TwoTower(nn.Module):
         Returns:
             (n, embedding_dim).
         """
-        if not images.is_floating_point():
-            images = (images.float() / 255 - self.image_mean) / self.image_std
-        return self._finish(self.image_tower(images.contiguous(memory_format=torch.channels_last)))
+        return self._finish(self.image_tower(self.prepare_images(images)))
 
     def encode_sound(self, spectrograms: Tensor) -> Tensor:
         """Embeds crops of spectrograms.
@@ -122,33 +142,67 @@ class TwoTower(nn.Module):
         Returns:
             (n, embedding_dim).
         """
+        return self._finish(self.sound_tower(self.prepare_sounds(spectrograms)))
+
+    def prepare_images(self, images: Tensor) -> Tensor:
+        """What the image trunk sees of the images that `encode_image` takes, (n, 3, height, width)."""
+        if not images.is_floating_point():
+            images = (images.float() / 255 - self.image_mean) / self.image_std
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def prepare_sounds(self, spectrograms: Tensor) -> Tensor:
+        """What the sound trunk sees of the spectrograms that `encode_sound` takes, (n, 1, height, width)."""
         if not spectrograms.is_floating_point():
             spectrograms = (spectrograms.float() - self.config.spectrogram_mean) / self.config.spectrogram_std
         if self.config.sound_pooling > 1:
             spectrograms = F.avg_pool2d(spectrograms, self.config.sound_pooling)
-        return self._finish(self.sound_tower(spectrograms.contiguous(memory_format=torch.channels_last)))
+        return spectrograms.contiguous(memory_format=torch.channels_last)
 
     def _finish(self, embeddings: Tensor) -> Tensor:
         return F.normalize(embeddings.float(), dim=1) if self.config.on_sphere else embeddings
 
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Writes `config.json` and `model.safetensors` (on the CPU) into `folder`, which is made where missing."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"format_version": MODEL_FORMAT_VERSION, **dataclasses.asdict(self.config)}
-        (folder / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    @override
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Writes `config.json` and `model.safetensors` (on the CPU), for `save_pretrained` and `push_to_hub`."""
+        record = {
+            "format_version": MODEL_FORMAT_VERSION,
+            **dataclasses.asdict(self.config),
+            PREPROCESSING: preprocessing(self.config),
+        }
+        (save_directory / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # safetensors' own writer hides which error of the file system it met.
-        (folder / WEIGHTS_NAME).write_bytes(serialize(weights))
+        (save_directory / WEIGHTS_NAME).write_bytes(serialize(weights))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> TwoTower:
-        """The towers of a model folder or a run folder, in evaluation mode, on the CPU.
+    @override
+    def from_pretrained(  # type: ignore[override]  # a keyword that nothing takes is an error here, not ignored
+        cls,
+        pretrained_model_name_or_path: Path | str,
+        *,
+        force_download: bool = False,
+        token: Token = None,
+        cache_dir: Path | str | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+    ) -> TwoTower:
+        """The towers of a model folder, a run folder or a model on the hub, in evaluation mode, on the CPU.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or `owner/name`.
+            force_download, token, cache_dir, local_files_only, revision: of the hub, see `pretrain.hub.fetch_files`.
 
         Raises:
             UserError: no model there, or one that does not fit its config.
         """
-        folder = find_model_folder(Path(folder))
+        folder = find_model_folder(
+            Path(pretrained_model_name_or_path),
+            force_download=force_download,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            revision=revision,
+        )
         try:
             record = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
             version = record.pop("format_version")
@@ -156,24 +210,35 @@ class TwoTower(nn.Module):
                 raise UserError(
                     f"{folder / CONFIG_NAME}: format_version is {version!r}, this Earshot reads {MODEL_FORMAT_VERSION}"
                 )
+            # Says to others in one place what the other fields say.
+            record.pop(PREPROCESSING, None)
             model = cls(TwoTowerConfig.from_dict(record))
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except UserError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             message = " ".join(str(error).split())[:300]
             raise UserError(f"the model in {folder} can't be loaded: {type(error).__name__}: {message}") from error
         return model.eval()
 
 
-def find_model_folder(path: Path) -> Path:
-    """The model folder that `path` is or, as a run folder, holds.
+def find_model_folder(path: Path, **of_the_hub: Any) -> Path:
+    """The model folder that `path` is or, as a run folder, holds, or that a model on the hub is fetched into.
+
+    Args:
+        path: the folder, or `owner/name`.
+        of_the_hub: options of `pretrain.hub.fetch_files`.
 
     Raises:
         UserError: neither.
     """
+    if is_hub_name(path):
+        fetched = fetch_files(str(path), (CONFIG_NAME, WEIGHTS_NAME), **of_the_hub)
+        if not _is_model_folder(fetched):
+            raise UserError(f"{path} on the hub is no model of Earshot's: it lacks {CONFIG_NAME} or {WEIGHTS_NAME}")
+        return fetched
     for folder in (path, path / "model"):
-        if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+        if _is_model_folder(folder):
             return folder
     if not path.exists():
         raise UserError(f"no weights at {path}: no such folder")
@@ -181,6 +246,10 @@ def find_model_folder(path: Path) -> Path:
         f"no weights at {path}: give a run folder (with model/) or a model folder "
         f"(with {CONFIG_NAME} and {WEIGHTS_NAME}); a run writes its model after the first validation"
     )
+
+
+def _is_model_folder(folder: Path) -> bool:
+    return (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file()
 
 
 def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSettings, where: str) -> None:

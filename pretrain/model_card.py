@@ -14,6 +14,14 @@ COLUMNS = {
     "chance": "chance",
 }
 
+FIGURES = {
+    "recall_at_1": "recall@1",
+    "recall_at_10": "recall@10",
+    "recall_at_100": "recall@100",
+    "median_rank": "median rank",
+}
+"""What a card shows of each part."""
+
 
 def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *, step: int, epoch: int) -> str:
     """The model card, in Markdown with the hub's metadata, filled from the run.
@@ -41,7 +49,7 @@ tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
 # Audiovisual towers for overhead images and sound
 
 An image tower ({model.image_encoder}) and a sound tower ({model.sound_encoder}) that embed overhead images and sounds
-recorded at the same place into one space of {model.embedding_dim} dimensions; {_how_trained(config)}.
+recorded at the same place into one space of {model.embedding_dim} dimensions; {how_trained(config)}.
 
 ```python
 from pretrain.model import TwoTower
@@ -54,7 +62,7 @@ results by Euclidean distance.
 
 ## Results on the validation split
 
-{_results_table(validation)}
+{results_table(validation)}
 
 Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 
@@ -65,7 +73,7 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 | data | source `{manifest.source}`: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
 | sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft} |
 | split | by {manifest.build.get("split_by", "unknown")} |
-| method | {_method(config)} |
+| method | {method_words(config)} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
 {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
 | trunks begin at | image {model.image_init}, sound {model.sound_init} |
@@ -79,7 +87,8 @@ the licences of the source's recordings and images before passing the weights on
 """
 
 
-def _how_trained(config: Config) -> str:
+def how_trained(config: Config) -> str:
+    """How the weights came about, in a few words that follow a semicolon."""
     if config.epochs == 0:
         return "not trained here: the weights are those that training would begin from"
     if "imagenet" in (config.model.image_init, config.model.sound_init):
@@ -87,7 +96,8 @@ def _how_trained(config: Config) -> str:
     return "trained without labels"
 
 
-def _method(config: Config) -> str:
+def method_words(config: Config) -> str:
+    """The method, its loss and margin, as a cell of a table."""
     if config.method != "audiovisual":
         return f"{config.method}, on the images alone"
     margin = f", margin {config.loss.margin:g}" if "triplet" in config.loss.name else ""
@@ -100,15 +110,15 @@ def _limits(validation: dict[str, Any]) -> str:
     return "The sound tower was not trained and is as it was initialised: images and sounds can't be compared. "
 
 
-def _results_table(validation: dict[str, Any]) -> str:
+def results_table(validation: dict[str, Any]) -> str:
+    """Recalls and median ranks as a Markdown table.
+
+    Args:
+        validation: one or more of `COLUMNS`, each with figures by name.
+    """
     parts = {part: label for part, label in COLUMNS.items() if part in validation}
     rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
-    for name, label in (
-        ("recall_at_1", "recall@1"),
-        ("recall_at_10", "recall@10"),
-        ("recall_at_100", "recall@100"),
-        ("median_rank", "median rank"),
-    ):
+    for name, label in FIGURES.items():
         values = [validation[part][name] for part in parts]
         cells = ("–" if value is None else f"{value:.3f}" if "recall" in name else f"{value:.1f}" for value in values)
         rows.append(f"| {label} | {' | '.join(cells)} |")

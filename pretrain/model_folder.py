@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pretrain.model import TwoTower
@@ -14,11 +15,19 @@ FORMER_FOLDER = f".{MODEL_FOLDER}.former"
 CARD_NAME = "README.md"
 
 
-def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
+def write_model_folder(
+    run_folder: Path, towers: TwoTower, card: str, *, check: Callable[[Path], None] | None = None
+) -> Path:
     """Writes `RUN/model/` anew: `config.json`, `model.safetensors`, `README.md`.
 
+    Args:
+        run_folder: where.
+        towers: the weights.
+        card: the text of `README.md`.
+        check: looks at the folder before it is put in place, and raises `UserError` where it is not as it should be.
+
     Raises:
-        UserError: it can't be written; the former one stays.
+        UserError: it can't be written, or fails the check; the former one stays.
     """
     final = run_folder / MODEL_FOLDER
     partial = run_folder / f".{MODEL_FOLDER}.partial"
@@ -27,11 +36,16 @@ def write_model_folder(run_folder: Path, towers: TwoTower, card: str) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         towers.save_pretrained(partial)
         (partial / CARD_NAME).write_text(card, encoding="utf-8")
+        if check is not None:
+            check(partial)
         shutil.rmtree(former, ignore_errors=True)
         if final.exists():
             os.replace(final, former)
         os.replace(partial, final)
         shutil.rmtree(former, ignore_errors=True)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(

@@ -8,8 +8,14 @@ from shards.errors import run_command
 
 
 def main() -> None:
-    """A conversion; or settings, processes, run folder, training."""
-    from pretrain.command_line import parse, parse_conversion
+    """A release, or a conversion; or settings, processes, run folder, training."""
+    from pretrain.command_line import parse, parse_conversion, parse_release
+
+    if sys.argv[1:2] == ["release"]:
+        from pretrain.releasing.release import release
+
+        print("\n".join(release(parse_release(sys.argv[2:]))))
+        return
 
     if sys.argv[1:2] == ["convert"]:
         from pretrain.authors_checkpoint import convert_authors_checkpoint

@@ -8,6 +8,7 @@ from torch import nn
 
 from pretrain.authors_checkpoint import is_authors_checkpoint
 from pretrain.config import Config
+from pretrain.hub import is_hub_name
 from pretrain.model import (
     CONFIG_NAME,
     IMAGENET_MEAN,
@@ -76,8 +77,9 @@ def _image_weights(setting: str, init: str, encoder: str, config: Config) -> Tru
 def _sound_weights(config: Config) -> nn.Module | None:
     init, encoder = config.model.sound_init, config.model.sound_encoder
     path = Path(init)
-    if path.is_dir() or (path.name == WEIGHTS_NAME and (path.parent / CONFIG_NAME).is_file()):
-        towers = TwoTower.from_pretrained(find_model_folder(path if path.is_dir() else path.parent))
+    is_weights = path.name == WEIGHTS_NAME and (path.parent / CONFIG_NAME).is_file()
+    if path.is_dir() or is_hub_name(init) or is_weights:
+        towers = TwoTower.from_pretrained(find_model_folder(path.parent if is_weights else path))
         if towers.config.sound_encoder != encoder:
             raise UserError(
                 f"model.sound_init {init} holds a {towers.config.sound_encoder}, model.sound_encoder is {encoder}"

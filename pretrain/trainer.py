@@ -27,6 +27,7 @@ from pretrain.model_card import model_card
 from pretrain.model_folder import CARD_NAME, MODEL_FOLDER, write_model_folder
 from pretrain.skipped_shards import SkippedShards
 from pretrain.task import Evaluation, Task, WholeWeights
+from pretrain.training_data import outline
 from pretrain.validation import VALIDATION_SPLIT
 from shards.errors import UserError
 
@@ -156,8 +157,8 @@ class PreTraining(Task):
 
     @override
     def summary(self) -> dict[str, Any]:
-        """How many pairs stood in for others."""
-        return {"replaced_pairs": self.skipped.replaced_pairs}
+        """How many pairs stood in for others, and what was learned from."""
+        return {"replaced_pairs": self.skipped.replaced_pairs, "data": outline(self.shard_set.manifest)}
 
     @override
     def files_to_keep(self) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from pretrain.authors_checkpoint import is_authors_checkpoint, towers_of_authors
 from pretrain.encoders import ENCODERS
+from pretrain.hub import is_hub_name
 from pretrain.model import CONFIG_NAME, IMAGENET_MEAN, IMAGENET_STD, WEIGHTS_NAME, TwoTower, find_model_folder
 from pretrain.weights_file import read_weights
 from shards.errors import UserError
@@ -73,8 +75,9 @@ def load_trunk(
     """The image trunk that a setting names.
 
     Args:
-        weights: "random", "imagenet", a run folder, a model folder, or a .safetensors or .pth file: of torchvision's
-            or timm's ResNet-18, -50 or -101, whatever stands before its names, or of SoundingEarth's authors.
+        weights: "random", "imagenet", a run folder, a model folder, a model on the hub (`owner/name`), or a
+            .safetensors or .pth file: of torchvision's or timm's ResNet-18, -50 or -101, whatever stands before its
+            names, or of SoundingEarth's authors.
         backbone: of random and imagenet weights; "auto" is resnet18. For others it must be "auto" or theirs.
         imagenet_file: torchvision's ImageNet weights of that backbone, where they can't be fetched.
         seed: of random weights.
@@ -88,7 +91,7 @@ def load_trunk(
     if weights == "imagenet":
         return _imagenet(DEFAULT_BACKBONE if backbone == "auto" else backbone, imagenet_file)
     path = Path(weights)
-    if not path.exists():
+    if not path.exists() and not is_hub_name(weights):
         raise UserError(
             f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
         )
@@ -126,10 +129,24 @@ def _imagenet(backbone: str, file: Path | None) -> Trunk:
 
 def _is_of_model_folder(path: Path) -> bool:
     """Whether a file is the weights of a model folder of ours, which says how to normalise images."""
-    config = path.parent / CONFIG_NAME
-    if path.name != WEIGHTS_NAME or not config.is_file():
-        return False
-    return "image_encoder" in json.loads(config.read_text(encoding="utf-8"))
+    return path.name == WEIGHTS_NAME and "image_encoder" in _config_beside(path)
+
+
+def _config_beside(path: Path) -> dict[str, Any]:
+    """`config.json` of the folder that a file lies in, empty where there is none to be read."""
+    try:
+        record = json.loads((path.parent / CONFIG_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _normalisation(path: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and deviation of images for the weights in a file: as a release says beside it, else ImageNet's."""
+    record = _config_beside(path)
+    if not {"image_encoder", "image_mean", "image_std"} <= record.keys():
+        return IMAGENET_MEAN, IMAGENET_STD
+    return tuple(record["image_mean"]), tuple(record["image_std"])
 
 
 def _run(path: Path) -> Trunk:
@@ -171,7 +188,8 @@ def _file(path: Path) -> Trunk:
     report += f" (named {prefix}…)" if prefix else ""
     report += f", {len(unused)} in it not used{': ' if unused else ''}{', '.join(unused[:NAMES_IN_MESSAGE])}"
     report += ", …" if len(unused) > NAMES_IN_MESSAGE else ""
-    return Trunk(module, num_features, backbone, str(path), report=report, unused=unused)
+    mean, std = _normalisation(path)
+    return Trunk(module, num_features, backbone, str(path), mean=mean, std=std, report=report, unused=unused)
 
 
 def _prefix(state: dict[str, Tensor], path: Path) -> str:

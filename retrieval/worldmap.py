@@ -97,9 +97,7 @@ def choose_view(longitudes: NDArray[np.floating], latitudes: NDArray[np.floating
     south, north = float(latitudes.min()), float(latitudes.max())
     middle, centre = (south + north) / 2, (west + east) / 2
     height = (north - south) * (1 + 2 * MARGIN)
-    width = max(
-        MIN_VIEW_DEGREES, (east - west) * (1 + 2 * MARGIN), height / (_shrink(middle) * MAX_HEIGHT_TO_WIDTH)
-    )
+    width = max(MIN_VIEW_DEGREES, (east - west) * (1 + 2 * MARGIN), height / (_shrink(middle) * MAX_HEIGHT_TO_WIDTH))
     if width > MAX_VIEW_DEGREES:
         return View(-180.0, 180.0, min(SOUTH, south - 2), max(NORTH, north))
     height = max(height, width * _shrink(middle) * MIN_HEIGHT_TO_WIDTH)

@@ -96,6 +96,8 @@ def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) 
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+        except urllib.error.URLError as error:
+            return 0, repr(error.reason)
 
     status, told = upload("../../../../escaped.wav", b"RIFF")
     assert status == 200
@@ -104,13 +106,8 @@ def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) 
     assert kept.parent.parent.name.startswith("earshot-explore-")
     assert kept.resolve() == kept
     # The server answers as soon as it has seen too much, and may hang up on what is still being sent.
-    try:
-        status, told = upload("huge.wav", bytes(60_000_000))
-    except urllib.error.URLError as error:
-        assert isinstance(error.reason, ConnectionError)
-    else:
-        assert status == 413
-        assert "50000000" in told
+    status, told = upload("huge.wav", bytes(60_000_000))
+    assert (status == 413 and "50000000" in told) or (status == 0 and "Connection" in told)
     assert not [path for path in kept.parent.parent.rglob("*") if path.name == "huge.wav"]
     assert raw_get(address, "/").startswith("HTTP/1.1 200")
 

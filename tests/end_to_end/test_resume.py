@@ -17,17 +17,19 @@ from pretrain.metrics_file import MetricsFile
 
 REPEAT_A_SAMPLE = """
 import runpy, sys
-from pretrain.batches import TrainingBatches
-sample, before = TrainingBatches._sample, []
-def repeat_the_second(self, number, *rest):
+from shards.reading import ShardSet
+sample, before = ShardSet.sample, []
+def repeat_the_second(self, split, number):
+    if split != "train":
+        return sample(self, split, number)
     before.append(number)
-    return sample(self, before[0] if len(before) == 2 else number, *rest)
-TrainingBatches._sample = repeat_the_second
+    return sample(self, split, before[0] if len(before) == 2 else number)
+ShardSet.sample = repeat_the_second
 script = sys.argv.pop(1)
 sys.argv[0] = script
 runpy.run_path(script, run_name="__main__")
 """
-"""Runs a script of Earshot's in which the second sample that is read is the first one again."""
+"""Runs a script of Earshot's in which the second training sample that is read is the first one again."""
 
 EPOCHS, STEPS_PER_EPOCH = 5, 3
 OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]

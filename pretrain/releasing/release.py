@@ -1,0 +1,111 @@
+"""The verb `release`: a folder that others load in two lines, checked before it is put in place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from pretrain.hub import check_can_push, push_folder
+from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.model_folder import CARD_NAME
+from pretrain.releasing.card import release_card
+from pretrain.releasing.facts import Facts, gather_facts
+from pretrain.releasing.notice import notice
+from pretrain.releasing.options import ReleaseOptions
+from pretrain.releasing.results import read_results
+from pretrain.releasing.trunk_files import check_trunk, trunk_files, write_trunk
+from pretrain.same_embeddings import Probe, check_towers, fixed_probe, real_probe
+from shards.errors import UserError
+
+NOTICE_NAME = "NOTICE.md"
+CHECKSUMS_NAME = "SHA256SUMS"
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def release(options: ReleaseOptions) -> list[str]:
+    """Writes the release of a run or a model folder, checks that it loads as it was, and puts it in place.
+
+    The folder holds both towers (`config.json`, `model.safetensors`), each trunk alone, the model card, a notice on
+    rights, and checksums.
+
+    Returns:
+        What to tell: how it was checked, what the card lacks, where it is.
+
+    Raises:
+        UserError: a mistake in the options or the run, or a file that does not give the same embeddings back; nothing
+            is left then. Also when the hub refuses; the folder stays then.
+    """
+    _check(options)
+    facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
+    facts.results = read_results(options.results, facts.model_folder)
+    facts.gaps += [f"whether the results in {folder} are of these weights" for folder in facts.results.untraced]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = options.out.parent / f".{options.out.name}.{os.getpid()}.partial"
+    try:
+        partial.mkdir()
+        probes = _probes(facts)
+        _write(partial, facts, options)
+        checked = _check_loading(partial, facts, probes)
+        os.replace(partial, options.out)
+    except OSError as error:
+        raise UserError(f"out {options.out} can't be written: {error.strerror or error}; name another --out") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    told = [checked, *(f"the card can't tell: {gap}" for gap in facts.gaps), f"release: {options.out}"]
+    if options.push_to_hub:
+        files = [CHECKSUMS_NAME, *_names(facts)]
+        told.append(f"on the hub: {push_folder(options.out, options.push_to_hub, files)}")
+    return told
+
+
+def _check(options: ReleaseOptions) -> None:
+    """What can be known before anything is read."""
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise UserError(f"out {options.out} is there already and not an empty folder; name another --out")
+    if options.licence is not None and not LICENCE.fullmatch(options.licence):
+        raise UserError(f"licence must be a name as the hub has it, such as cc-by-4.0, got {options.licence!r}")
+    if options.watts is not None and not options.watts > 0:
+        raise UserError(f"watts must be > 0, got {options.watts:g}")
+    if options.push_to_hub is not None:
+        check_can_push(options.push_to_hub)
+
+
+def _names(facts: Facts) -> list[str]:
+    """Files of a release, but for the checksums."""
+    return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in trunk_files(facts.model)), CARD_NAME, NOTICE_NAME]
+
+
+def _write(folder: Path, facts: Facts, options: ReleaseOptions) -> None:
+    facts.towers.save_pretrained(folder)
+    for file in trunk_files(facts.model):
+        write_trunk(folder, file, facts.towers)
+    card = release_card(facts, name=options.push_to_hub or options.out.name, licence=options.licence)
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    (folder / NOTICE_NAME).write_text(notice(facts, options.imagery), encoding="utf-8")
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(_names(facts))]
+    (folder / CHECKSUMS_NAME).write_text("".join(lines), encoding="utf-8")
+
+
+def _probes(facts: Facts) -> list[Probe]:
+    """What the release is compared on with the weights at hand: fixed inputs, and real pairs where there are any."""
+    probes = [fixed_probe(facts.model)]
+    if facts.shard_set is not None:
+        try:
+            probes.append(real_probe(facts.model, facts.shard_set))
+        except UserError as error:
+            facts.gaps.append(f"whether validation pairs embed the same: {error}")
+    return probes
+
+
+def _check_loading(folder: Path, facts: Facts, probes: list[Probe]) -> str:
+    """Loads the folder by every route, and says which."""
+    check_towers(folder, facts.towers, probes)
+    routes = [f"{WEIGHTS_NAME} by TwoTower"]
+    for file in trunk_files(facts.model):
+        libraries = check_trunk(folder, file, facts.towers, probes)
+        routes.append(f"{file.name} by {', '.join(libraries) or 'its tensors'}")
+    on = " and ".join(probe.name for probe in probes)
+    return f"checked, bit for bit on {on}: {'; '.join(routes)}"

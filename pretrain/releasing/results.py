@@ -1,0 +1,150 @@
+"""Results of retrieval and of downstream tasks, as a model card shows them: read from their files and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretrain.model import WEIGHTS_NAME, find_model_folder
+from pretrain.model_card import FIGURES
+from shards.errors import UserError
+
+RETRIEVAL_NAME = "metrics.json"
+DOWNSTREAM_NAME = "results.json"
+DIRECTIONS = ("image_to_sound", "sound_to_image")
+NOT_A_SCORE = ("epoch", "loss", "seconds")
+
+
+@dataclass
+class ShownResults:
+    """What `--results` gave.
+
+    Attributes:
+        retrieval: contents of `metrics.json` files.
+        downstream: contents of `results.json` files.
+        untraced: folders whose weights are no longer where they were, so that nobody can tell whether they are these.
+    """
+
+    retrieval: list[dict[str, Any]] = field(default_factory=list)
+    downstream: list[dict[str, Any]] = field(default_factory=list)
+    untraced: list[Path] = field(default_factory=list)
+
+
+def read_results(folders: tuple[Path, ...], model_folder: Path) -> ShownResults:
+    """Reads what retrieval and downstream wrote into folders.
+
+    Args:
+        folders: the `--out` of `retrieval/run.py evaluate` or `downstream/run.py`.
+        model_folder: of the weights that they must be results of.
+
+    Raises:
+        UserError: a folder without results, a file of another shape, or results of other weights.
+    """
+    shown = ShownResults()
+    for folder in folders:
+        found = [folder / name for name in (RETRIEVAL_NAME, DOWNSTREAM_NAME) if (folder / name).is_file()]
+        if not found:
+            raise UserError(
+                f"results {folder} holds neither {RETRIEVAL_NAME} nor {DOWNSTREAM_NAME}; give the --out of "
+                "retrieval/run.py evaluate or of downstream/run.py"
+            )
+        for path in found:
+            record = _read(path)
+            if path.name == RETRIEVAL_NAME:
+                _check_retrieval(record, path)
+                shown.retrieval.append(record)
+            else:
+                _check_downstream(record, path)
+                shown.downstream.append(record)
+            if not _is_of(str(record.get("weights", "")), model_folder, path):
+                shown.untraced.append(folder)
+    return shown
+
+
+def scores_of(record: dict[str, Any]) -> dict[str, str]:
+    """The last scores of a `results.json`, by name, as text; means stand with their deviation.
+
+    Scores of parts, such as "image" or "concatenation", are named `<part> <score>`.
+    """
+    flat: dict[str, float] = {}
+    for name, value in record["epochs"][-1].items():
+        parts = {f"{name} {inner}": number for inner, number in value.items()} if isinstance(value, dict) else {}
+        for score, number in (parts or {name: value}).items():
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                flat[score] = float(number)
+    return {
+        score.replace("_", " "): f"{number:.3f}" + (f" ± {flat[f'{score}_sd']:.3f}" if f"{score}_sd" in flat else "")
+        for score, number in flat.items()
+        if not score.endswith("_sd") and not any(word in score for word in NOT_A_SCORE)
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read as results: {error}; make them again") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds a {type(record).__name__}, not results; make them again")
+    return record
+
+
+def _check_retrieval(record: dict[str, Any], path: Path) -> None:
+    if not isinstance(record.get("gallery_size"), int) or not isinstance(record.get("protocol"), str):
+        raise _other_shape(path, "protocol and gallery_size")
+    for part in (*DIRECTIONS, "chance"):
+        figures = record.get(part)
+        for name in FIGURES:
+            # Where k exceeds the gallery there is no recall.
+            value = figures.get(name, "missing") if isinstance(figures, dict) else "missing"
+            if not isinstance(value, int | float) and (value is not None or name == "median_rank"):
+                raise _other_shape(path, f"a number as {part}.{name}")
+
+
+def _check_downstream(record: dict[str, Any], path: Path) -> None:
+    for name in ("benchmark", "protocol", "backbone"):
+        if not isinstance(record.get(name), str):
+            raise _other_shape(path, name)
+    for name in ("num_train", "num_test"):
+        if not isinstance(record.get(name), int):
+            raise _other_shape(path, name)
+    epochs = record.get("epochs")
+    if not isinstance(epochs, list) or not epochs or not isinstance(epochs[-1], dict):
+        raise _other_shape(path, "epochs, a list with scores")
+    if not scores_of(record):
+        raise _other_shape(path, "a score in its last epoch")
+
+
+def _other_shape(path: Path, missing: str) -> UserError:
+    return UserError(
+        f"{path} holds no results of Earshot's: it lacks {missing}; give the --out of retrieval/run.py evaluate or of "
+        "downstream/run.py"
+    )
+
+
+def _is_of(weights: str, model_folder: Path, results: Path) -> bool:
+    """Whether results name these weights; False where theirs are gone.
+
+    Raises:
+        UserError: they name others.
+    """
+    is_other = weights in ("random", "imagenet")
+    if not is_other:
+        path = Path(weights)
+        if not weights or not path.exists():
+            return False
+        # A trunk's file lies in a release beside the weights that it is a part of.
+        beside = (path.parent if path.is_file() else find_model_folder(path)) / WEIGHTS_NAME
+        file = beside if beside.is_file() else path
+        is_other = _sha256(file) != _sha256(model_folder / WEIGHTS_NAME)
+    if is_other:
+        raise UserError(f"{results} holds results of the weights {weights}, not of {model_folder}; leave it out")
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

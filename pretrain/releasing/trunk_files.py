@@ -1,0 +1,199 @@
+"""A trunk alone as a file under torchvision's and timm's names, and by which of their calls it loads."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from pretrain.encoders.resnet import GROUPS
+from pretrain.model import Tower, TwoTower, TwoTowerConfig
+from pretrain.same_embeddings import Probe, require_same
+from pretrain.trunk_weights import load_trunk
+from shards.errors import UserError
+
+NUM_CLASSES = 1000
+"""Of the classifier that torchvision's and timm's ResNets have unless told otherwise."""
+
+CLASSIFIER = "fc."
+TORCHVISION_ENCODERS = ("resnet18", "resnet50", "resnet101")
+
+
+@dataclass(frozen=True)
+class TrunkFile:
+    """One trunk of two towers, and the file that holds it alone.
+
+    Attributes:
+        modality: "image" or "sound".
+        encoder: its name in `ENCODERS`.
+        norm: "batch", "sync" or "group".
+        in_channels: of its input.
+    """
+
+    modality: str
+    encoder: str
+    norm: str
+    in_channels: int
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return f"{self.modality}_trunk.safetensors"
+
+    @property
+    def is_of_torchvision(self) -> bool:
+        """Whether torchvision and timm have this network, so that their strict loading finds all it asks for."""
+        return self.encoder in TORCHVISION_ENCODERS
+
+    @property
+    def has_group_norm(self) -> bool:
+        """Whether the network has group norm where torchvision's and timm's have batch norm unless told otherwise."""
+        return self.norm == "group"
+
+    @property
+    def torchvision_code(self) -> str:
+        """A script that loads the file into torchvision's network."""
+        options = f"norm_layer=lambda channels: nn.GroupNorm({GROUPS}, channels)" if self.has_group_norm else ""
+        lines = [f"trunk = torchvision.models.{self.encoder}({options})"]
+        if self.in_channels == 1:
+            lines.append("trunk.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)")
+        lines.append(f'trunk.load_state_dict(load_file("{self.name}"))')
+        imports = ["import torchvision", "from safetensors.torch import load_file", "from torch import nn", ""]
+        return "\n".join([*imports, *lines, "trunk.fc = nn.Identity()"])
+
+    @property
+    def timm_code(self) -> str:
+        """A script that loads the file into timm's network."""
+        return (
+            f"import timm\n\n"
+            f'trunk = timm.create_model("{self.encoder}", {self._timm_options}checkpoint_path="{self.name}")\n'
+            "trunk.reset_classifier(0)"
+        )
+
+    @property
+    def timm_code_for_other_classes(self) -> str:
+        """A script that loads the file into timm's network with a new classifier, here of ten classes."""
+        return (
+            f"import timm\n\n"
+            f'trunk = timm.create_model("{self.encoder}", {self._timm_options}num_classes=10, pretrained=True,\n'
+            f'                          pretrained_cfg_overlay={{"file": "{self.name}"}})'
+        )
+
+    @property
+    def _timm_options(self) -> str:
+        options = "in_chans=1, " if self.in_channels == 1 else ""
+        return options + ('norm_layer="groupnorm", ' if self.has_group_norm else "")
+
+
+def trunk_files(config: TwoTowerConfig) -> tuple[TrunkFile, TrunkFile]:
+    """The files of the image trunk and of the sound trunk."""
+    return (
+        TrunkFile("image", config.image_encoder, config.norm, 3),
+        TrunkFile("sound", config.sound_encoder, config.norm, 1),
+    )
+
+
+def write_trunk(folder: Path, file: TrunkFile, towers: TwoTower) -> None:
+    """Writes one trunk into a folder.
+
+    Torchvision's and timm's strict loading asks for a classifier of 1,000 classes, which a trunk has not: one of
+    zeros stands in the file for it, so that no key has to be changed, and its metadata says so.
+    """
+    tower = tower_of(towers, file)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.trunk.state_dict().items()}
+    metadata = {"format": "pt", "encoder": file.encoder, "norm": file.norm, "in_channels": str(file.in_channels)}
+    if file.is_of_torchvision:
+        state[f"{CLASSIFIER}weight"] = torch.zeros(NUM_CLASSES, tower.num_features)
+        state[f"{CLASSIFIER}bias"] = torch.zeros(NUM_CLASSES)
+        metadata["fc"] = "zeros that stand for a classifier, which was not trained; replace it by your own"
+    (folder / file.name).write_bytes(serialize(state, metadata))
+
+
+@torch.inference_mode()
+def check_trunk(folder: Path, file: TrunkFile, towers: TwoTower, probes: list[Probe]) -> list[str]:
+    """Loads a trunk's file by every route that there is for it, and compares features with those of its tower.
+
+    Args:
+        folder: where the file is.
+        file: which one.
+        towers: those that it was written from, in evaluation mode, on the CPU.
+        probes: what the trunks see.
+
+    Returns:
+        The libraries by which it was loaded.
+
+    Raises:
+        UserError: a library can't load it, or a feature differs in any bit.
+    """
+    path = folder / file.name
+    own = tower_of(towers, file).trunk
+    loaded: dict[str, nn.Module] = {}
+    try:
+        if not file.is_of_torchvision:
+            _check_tensors(path, own)
+        else:
+            loaded["torchvision"] = _by_torchvision(path, file)
+            if importlib.util.find_spec("timm") is not None:
+                loaded["timm"] = _by_timm(path, file)
+            if file.modality == "image" and not file.has_group_norm:
+                loaded["pretrain.trunk_weights"] = _by_earshot(path, towers.config)
+    except (RuntimeError, OSError, KeyError, TypeError, SafetensorError) as error:
+        message = " ".join(str(error).split())[:300]
+        raise UserError(f"{file.name} can't be loaded again, so nothing is kept: {message}") from error
+    for probe in probes:
+        inputs = (
+            towers.prepare_images(probe.images) if file.modality == "image" else towers.prepare_sounds(probe.sounds)
+        )
+        ours = own(inputs)
+        for library, trunk in loaded.items():
+            require_same(ours, trunk.eval()(inputs), f"{file.modality} features of {probe.name} by {library}")
+    return list(loaded)
+
+
+def tower_of(towers: TwoTower, file: TrunkFile) -> Tower:
+    """The tower that a file holds the trunk of."""
+    return towers.image_tower if file.modality == "image" else towers.sound_tower
+
+
+def _check_tensors(path: Path, own: nn.Module) -> None:
+    """Of a network that only Earshot has: the tensors in the file are the trunk's, by name and bit."""
+    state: dict[str, Tensor] = load_file(path)
+    if state.keys() != own.state_dict().keys():
+        raise KeyError("its tensors have other names")
+    for name, value in own.state_dict().items():
+        require_same(value, state[name], f"tensors {name} of {path.name}")
+
+
+def _by_torchvision(path: Path, file: TrunkFile) -> nn.Module:
+    norm_layer = (lambda channels: nn.GroupNorm(GROUPS, channels)) if file.has_group_norm else nn.BatchNorm2d
+    trunk = torchvision.models.get_model(file.encoder, weights=None, norm_layer=norm_layer)
+    if file.in_channels == 1:
+        trunk.conv1 = nn.Conv2d(1, trunk.conv1.out_channels, 7, stride=2, padding=3, bias=False)
+    trunk.load_state_dict(load_file(path))
+    trunk.fc = nn.Identity()
+    return trunk
+
+
+def _by_timm(path: Path, file: TrunkFile) -> nn.Module:
+    import timm
+
+    options: dict[str, Any] = {"norm_layer": "groupnorm"} if file.has_group_norm else {}
+    trunk: Any = timm.create_model(file.encoder, in_chans=file.in_channels, checkpoint_path=str(path), **options)
+    trunk.reset_classifier(0)
+    assert isinstance(trunk, nn.Module)
+    return trunk
+
+
+def _by_earshot(path: Path, config: TwoTowerConfig) -> nn.Module:
+    trunk = load_trunk(str(path))
+    if (trunk.mean, trunk.std) != (config.image_mean, config.image_std):
+        raise RuntimeError("its images would be normalised otherwise")
+    return trunk.module

@@ -1,0 +1,36 @@
+"""The estimate of energy on a card: by rated power where it is known, and never by a guess."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pretrain import distributed
+from pretrain.hardware import hardware
+from pretrain.releasing.energy import estimate_energy, rated_watts
+
+
+def test_the_energy_of_a_part_of_a_device_is_not_guessed() -> None:
+    assert estimate_energy({"NVIDIA A100-SXM4-40GB": 3}, 10.0).kilowatt_hours == pytest.approx(12.0)
+    assert estimate_energy({"NVIDIA H100 PCIe": 1, "NVIDIA H100 80GB HBM3": 1}, 1.0).kilowatt_hours == pytest.approx(
+        1.05
+    )
+    mixed = estimate_energy({"Tesla T4": 1, "AMD EPYC": 1}, 10.0)
+    assert mixed.kilowatt_hours is None
+    assert "AMD EPYC" in mixed.assumption
+    for name in ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "NVIDIA RTX A4000", "NVIDIA GH200 480GB", "NVIDIA T400 4GB"):
+        assert rated_watts(name) is None
+    assert [rated_watts(f"NVIDIA {name}") for name in ("L4", "L40S", "A40", "GeForce RTX 3090 Ti")] == [
+        72,
+        350,
+        300,
+        450,
+    ]
+    assert estimate_energy({}, 1.0).kilowatt_hours is None
+    assert estimate_energy({"AMD EPYC": 2}, 3.0, watts=150).kilowatt_hours == pytest.approx(0.9)
+
+
+def test_processes_of_one_machine_share_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = [("AMD EPYC", "one"), ("AMD EPYC", "one"), ("AMD EPYC", "two"), ("Intel Xeon", "three")]
+    monkeypatch.setattr(distributed, "gather_objects", lambda own: processes)
+    assert hardware(torch.device("cpu")) == {"AMD EPYC": 2, "Intel Xeon": 1}
