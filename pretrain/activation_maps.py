@@ -37,35 +37,37 @@ def feature_maps_of(trunk: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @torch.inference_mode()
-def similarity_maps(towers: TwoTower, images: Tensor, origin: Tensor, directions: Tensor) -> NDArray[np.float32]:
-    """What in each image speaks for a direction of the embedding space.
+def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tensor) -> NDArray[np.float32]:
+    """What in each image brings it near to a sound in the embedding space.
 
-    Behind the trunk's last feature map F (channels x places) come the mean over the places and the projection P, p: the
-    embedding e is the mean over the places of P F + p, and (e - origin) . direction that of (P F + p - origin) .
-    direction, which is the map. On the sphere P F + p is divided by the length that e had.
+    An image at e is nearer to a sound s than one at o by |o - s|^2 - |e - s|^2 = 2 (e - o) . v, where v is
+    s - (e + o) / 2. Behind the trunk's last feature map F (channels x places) come the mean over the places and the
+    projection P, p, so that e is the mean over the places of P F + p (divided by its length on the sphere) and half of
+    that difference the mean of (P F + p - o) . v: this is the map.
 
-    Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, section 2, with the
-    direction in the place of a class's weights.
+    Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, section 2, for a distance in
+    the place of a class's score.
 
     Args:
         towers: in evaluation mode; the image trunk ends in a mean over the places.
-        images: (n, 3, side, side) uint8, where the towers are.
-        origin: (d,), such as the mean of all images' embeddings: what an image has in common with all doesn't count.
-        directions: (n, d), such as a sound's embedding minus the mean of all sounds: what tells it from others.
+        images: (n, 3, side, side) uint8, where the towers are; a single one is taken for all sounds.
+        sounds: (n, d) embeddings.
+        origin: (d,), such as the mean of all images' embeddings: what an image is compared with.
 
     Returns:
-        (n, height, width) of the feature map, in units of the inner product.
+        (n, height, width) of the feature map, in units of squared distance.
     """
     tower = towers.image_tower
     with feature_maps_of(tower.trunk) as seen:
         embeddings = towers.encode_image(images).float()
-    projection = tower.projection.float()
-    places = torch.einsum("dc,nchw->ndhw", projection.weight, seen[-1].float()) + projection.bias[:, None, None]
+    features, projection = seen[-1].float(), tower.projection.float()
+    places = torch.einsum("dc,nchw->ndhw", projection.weight, features) + projection.bias[:, None, None]
     if towers.config.on_sphere:
-        lengths = projection(seen[-1].float().mean((2, 3))).norm(dim=1)
-        places = places / lengths[:, None, None, None]
-    places = places - origin.to(embeddings)[:, None, None]
-    return torch.einsum("nd,ndhw->nhw", directions.to(embeddings), places).cpu().numpy()
+        places = places / projection(features.mean((2, 3))).norm(dim=1)[:, None, None, None]
+    origin = origin.to(embeddings)
+    directions = sounds.to(embeddings) - (embeddings + origin) / 2
+    places = (places - origin[:, None, None]).expand(len(directions), -1, -1, -1)
+    return torch.einsum("nd,ndhw->nhw", directions, places).cpu().numpy()
 
 
 def overlay(image: NDArray[np.uint8], activation: NDArray[np.float32], strongest: float) -> NDArray[np.uint8]:

@@ -59,6 +59,8 @@ class TwoTowerConfig:
         sound_pooling: factor of average pooling in time and mel before the sound trunk.
         spectrogram_mean, spectrogram_std: of the stored bytes, in [0, 255].
         spectrogram: how the spectrograms were computed and what their bytes mean.
+        sound_trained: whether the method that gave the weights trains the sound tower; if not, images and sounds can't
+            be compared.
     """
 
     image_encoder: str = "resnet18"
@@ -74,6 +76,7 @@ class TwoTowerConfig:
     spectrogram_mean: float = 127.5
     spectrogram_std: float = 50.0
     spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
+    sound_trained: bool = True
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:

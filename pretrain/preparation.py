@@ -51,12 +51,14 @@ def open_run_folder(settings: RunSettings) -> Iterator[None]:
 
 
 @contextmanager
-def lock_folder(out: Path, at_work: str) -> Iterator[None]:
+def lock_folder(out: Path, at_work: str, *, setting: str = "out") -> Iterator[None]:
     """Makes a folder to write to and keeps other commands out of it.
 
     Args:
         out: the folder.
         at_work: what goes on there if it is locked, such as "a plan is run in it now".
+
+        setting: that the folder comes from, for messages.
 
     Raises:
         UserError: it can't be written, or it is locked.
@@ -66,9 +68,9 @@ def lock_folder(out: Path, at_work: str) -> Iterator[None]:
         lock = os.open(out, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"the folder {out} is in use: {at_work}; wait for it or stop it") from error
+        raise UserError(f"{setting} {out} is in use: {at_work}; wait for it or stop it") from error
     except OSError as error:
-        raise UserError(f"the folder {out} can't be written: {error.strerror}; name another") from error
+        raise UserError(f"{setting} {out} can't be written: {error.strerror}; name another --{setting}") from error
     try:
         yield
     finally:

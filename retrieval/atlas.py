@@ -170,7 +170,7 @@ def open_atlas(
     if contents is None:
         for split in numbers.splits:
             shard_set.check_files(split)
-        with lock_folder(place, AT_WORK):
+        with lock_folder(place, AT_WORK, setting="cache"):
             contents = read_atlas(place, shape) or build_atlas(
                 place, model, numbers, crops=crops, batch_size=batch_size, provenance=provenance
             )
@@ -181,7 +181,7 @@ def _index(path: Path, gallery: NDArray[np.float32], queries: NDArray[np.float32
     try:
         return open_index(gallery, path, exact_up_to=exact_up_to)
     except UserError:  # missing or damaged
-        with lock_folder(path.parent, AT_WORK):
+        with lock_folder(path.parent, AT_WORK, setting="cache"):
             return build_index(gallery, queries, path, exact_up_to=exact_up_to)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,12 +107,20 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_model(weights: Path, device: str) -> TwoTower:
-    """The towers of a run folder or a model folder, in evaluation mode.
+    """The towers of a run folder or a model folder, in evaluation mode; warns where the sounds' was never trained.
 
     Raises:
         UserError: no weights there, or no such device.
     """
-    return TwoTower.from_pretrained(find_model_folder(weights)).to(choose_device(device)).eval()
+    model = TwoTower.from_pretrained(find_model_folder(weights)).to(choose_device(device)).eval()
+    if not model.config.sound_trained:
+        print(
+            f"warning: the sound tower of {weights} was never trained, for its method learns from images alone: images "
+            "and sounds can't be compared",
+            file=sys.stderr,
+            flush=True,
+        )
+    return model
 
 
 def open_split(shards: Path, split: str) -> ShardSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +117,8 @@ def exhibit_of(
         pixels: side of the picture.
         clip: the page's way to its listening clip, "" without one.
     """
+    # Whatever stood in the set's table came along, and a table may hold anything.
+    metadata = metadata if isinstance(metadata, dict) else {}
     licence = _text(metadata, "licence")
     title, label = _text(metadata, "title") or f"Pair {sample.key}", _text(metadata, "label")
     return Exhibit(
@@ -172,7 +175,8 @@ def licence_name(licence: str) -> str:
 
 def _text(metadata: dict[str, Any], name: str) -> str:
     value = metadata.get(name)
-    return "" if value is None else " ".join(str(value).split())
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return " ".join(str(value).split()) if isinstance(value, str) or is_number else ""
 
 
 def data_uri(kind: str, data: bytes) -> str:

@@ -16,13 +16,15 @@ from shards.errors import UserError
 from shards.imagery import MAX_PIXELS, load_image, stored_image
 
 
-def image_of_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def image_of_file(
+    path: Path, *, max_pixels: int = MAX_PIXELS, max_raster_bytes: int | None = None
+) -> NDArray[np.uint8]:
     """The part of an image file that a shard would store, (side, side, 3) uint8.
 
     Raises:
         RejectedPair: as `shards.imagery.load_image` says.
     """
-    return stored_image(load_image(path, max_pixels=max_pixels).rgb)
+    return stored_image(load_image(path, max_pixels=max_pixels, max_raster_bytes=max_raster_bytes).rgb)
 
 
 @torch.inference_mode()

@@ -59,8 +59,7 @@ def open_layout(atlas: Atlas, method: Method = "umap", *, most_points: int = MOS
         most_points: of a larger atlas so many pairs are drawn by a fixed seed.
 
     Raises:
-        UserError: another method, fewer than `FEWEST_PAIRS` pairs, embeddings that are all the same, or a folder that
-            can't be written.
+        UserError: another method, fewer than `FEWEST_PAIRS` pairs, or embeddings that are all the same.
     """
     if method not in METHOD_NAMES:
         raise UserError(f"unknown map {method!r}; choose one of: {', '.join(METHOD_NAMES)}")
@@ -79,7 +78,8 @@ def open_layout(atlas: Atlas, method: Method = "umap", *, most_points: int = MOS
         try:
             save_npz(path, numbers=numbers, image_points=points[:num_pairs], sound_points=points[num_pairs:])
         except OSError as error:
-            raise UserError(f"the map {path} can't be written: {error.strerror}; make room there") from error
+            # What was laid out is shown all the same.
+            print(f"warning: the map is not kept: {path}: {error.strerror}", file=sys.stderr, flush=True)
     return Layout(numbers, points[:num_pairs], points[num_pairs:], description)
 
 

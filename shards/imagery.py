@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 2**27
 """Largest image that is opened (11,585 × 11,585; a whole Sentinel-2 tile of 10,980 × 10,980 still is)."""
 
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000")
+"""What Pillow may decode: none that runs a program (PostScript) or decodes before it tells the size (icons)."""
+
 MIN_SIDE_PIXELS = 32
 
 STRETCH_PERCENTILES = (2.0, 98.0)
@@ -56,8 +59,9 @@ def load_image(
     bands: tuple[int, int, int] = (1, 2, 3),
     scale_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_raster_bytes: int | None = None,
 ) -> ImageWithPlace:
-    """Reads a JPEG, PNG, TIFF or GeoTIFF (or another format that Pillow knows) as 8-bit RGB.
+    """Reads a JPEG, PNG, TIFF or GeoTIFF (or another of `PICTURE_FORMATS`) as 8-bit RGB.
 
     The format is told from the content, not from the name. Grey, palette and CMYK images become RGB; transparent
     parts and pixels without data become black; an orientation in the EXIF data is applied, as viewers do.
@@ -71,6 +75,7 @@ def load_image(
         bands: bands of a raster for red, green and blue, counted from 1.
         scale_range: (low, high), the values of a raster that become 0 and 255.
         max_pixels: a larger image is refused before any pixel of it is decoded.
+        max_raster_bytes: so is a raster whose bands, all together, take more than this when they are unpacked.
 
     Raises:
         RejectedPair: "missing image", "truncated image", "undecodable image" (also one of more than `max_pixels`),
@@ -86,6 +91,7 @@ def load_image(
         return ImageWithPlace(_load_picture(path, max_pixels))
     with _opened_raster(path, driver) as raster:
         _check_size(path, raster.width, raster.height, max_pixels)
+        _check_values(path, raster, max_raster_bytes)
         longitude, latitude = _centre(raster)
         return ImageWithPlace(_raster_rgb(path, raster, bands, scale_range), longitude, latitude)
 
@@ -165,7 +171,7 @@ def _load_picture(path: Path, max_pixels: int) -> npt.NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=PICTURE_FORMATS) as picture:
                 _check_size(path, *picture.size, max_pixels)
                 picture.load()
                 upright = ImageOps.exif_transpose(picture)
@@ -174,7 +180,7 @@ def _load_picture(path: Path, max_pixels: int) -> npt.NDArray[np.uint8]:
                     upright = Image.alpha_composite(black, upright.convert("RGBA"))
                 return np.array(upright.convert("RGB"))
     except UnidentifiedImageError as error:
-        raise RejectedPair("undecodable image", f"{path.name}: not an image that Pillow knows") from error
+        raise RejectedPair("undecodable image", f"{path.name}: none of TIFF, {', '.join(PICTURE_FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise _rejection(path, error) from error
 
@@ -274,6 +280,17 @@ def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
         raise RejectedPair("undecodable image", f"{path.name}: {width} × {height} pixels, limit {max_pixels}")
     if min(width, height) < MIN_SIDE_PIXELS:
         raise RejectedPair("image too small", f"{path.name}: {width} × {height} pixels, under {MIN_SIDE_PIXELS}")
+
+
+def _check_values(path: Path, raster: DatasetReader, max_raster_bytes: int | None) -> None:
+    types = [np.dtype(name) for name in raster.dtypes]
+    if any(np.issubdtype(kind, np.complexfloating) for kind in types):
+        raise RejectedPair("undecodable image", f"{path.name}: complex values can't be shown")
+    needed = raster.width * raster.height * sum(kind.itemsize for kind in types)
+    if max_raster_bytes is not None and needed > max_raster_bytes:
+        raise RejectedPair(
+            "undecodable image", f"{path.name}: {needed / 1e6:.0f} MB unpacked, limit {max_raster_bytes / 1e6:.0f} MB"
+        )
 
 
 def _rejection(path: Path, error: BaseException) -> RejectedPair:

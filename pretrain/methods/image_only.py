@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from typing_extensions import override
 
 from pretrain.config import Config
@@ -27,6 +29,7 @@ class ImageOnly(Method):
         self.towers = towers
         self.views = views
         towers.sound_tower.requires_grad_(False)
+        towers.config = replace(towers.config, sound_trained=False)
 
     @override
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:

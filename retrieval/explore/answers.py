@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pretrain.activation_maps import overlay, similarity_maps
+from pretrain.activation_maps import nearness_maps, overlay
 from pretrain.image_transforms import evaluation_image
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, data_uri
 from retrieval.explore.questions import OTHER, PICTURE_PIXELS, Question, Questioner
 from shards.imagery import encode_jpeg
 
 MEAN_OF_ROWS = 10_000
-"""The mean sound and the mean image are taken over at most so many evenly spaced pairs."""
+"""The mean image is taken over at most so many evenly spaced pairs."""
 
 
 @dataclass(frozen=True)
@@ -50,50 +50,36 @@ class Answerer:
         self.questioner = questioner
         self.model, self.atlas = questioner.model, questioner.atlas
         step = -(-len(self.atlas) // MEAN_OF_ROWS)
-        self._mean_sound, self._mean_image = (
-            np.asarray(rows[::step], np.float64).mean(axis=0).astype(np.float32)
-            for rows in (self.atlas.sound_embeddings, self.atlas.image_embeddings)
-        )
+        self._mean_image = np.asarray(self.atlas.image_embeddings[::step], np.float64).mean(axis=0).astype(np.float32)
 
     def answer(self, question: Question, count: int) -> list[Answer]:
         """The nearest pairs of the other modality, nearest first."""
         numbers, distances = self.atlas.nearest(OTHER[question.modality], question.embedding, count)
-        pictures = self._activations(question, numbers)
+        with self.questioner.lock:
+            samples = [self.atlas.sample(int(number)) for number in numbers]
+            exhibits = [self.questioner.exhibit(sample) for sample in samples]
+            images = [sample.image() for sample in samples] if question.image is None else [question.image]
+            pictures = self._activations(question, numbers, images)
         return [
-            Answer(
-                int(number),
-                float(distance),
-                number == question.number,
-                self.questioner.exhibit(self.atlas.sample(int(number))),
-                picture,
-            )
-            for number, distance, picture in zip(numbers, distances, pictures, strict=True)
+            Answer(int(number), float(distance), number == question.number, exhibit, picture)
+            for number, distance, exhibit, picture in zip(numbers, distances, exhibits, pictures, strict=True)
         ]
 
-    def distances(self, question: Question) -> NDArray[np.float32]:
-        """(n,) Euclidean distances from the question to every pair's other modality."""
-        return self.atlas.distances(OTHER[question.modality], question.embedding)
-
-    def _activations(self, question: Question, numbers: NDArray[np.int64]) -> list[str]:
-        """Of each answer its image with what in it, unlike most images, speaks for its sound, unlike most sounds."""
-        if len(numbers) == 0:
-            return []
-        if question.image is None:
-            images = [self.atlas.sample(int(number)).image() for number in numbers]
-            sounds = np.repeat(question.embedding[None], len(numbers), axis=0)
-        else:
-            images = [question.image] * len(numbers)
-            sounds = np.asarray(self.atlas.sound_embeddings[numbers])
+    def _activations(
+        self, question: Question, numbers: NDArray[np.int64], images: list[NDArray[np.uint8]]
+    ) -> list[str]:
+        """Of each answer its image, or the question's, with what in it brings it near to its sound."""
+        sounds = question.embedding[None] if question.modality == "sound" else self.atlas.sound_embeddings[numbers]
         views = np.stack([evaluation_image(image, self.model.config.image_size) for image in images])
-        device = self.model.image_mean.device
-        maps = similarity_maps(
+        maps = nearness_maps(
             self.model,
-            torch.from_numpy(views).to(device),
+            torch.from_numpy(views).to(self.model.image_mean.device),
+            sounds=torch.from_numpy(np.array(sounds)).expand(len(numbers), -1),
             origin=torch.from_numpy(self._mean_image),
-            directions=torch.from_numpy(sounds - self._mean_sound),
         )
         # One scale for all answers, so that what speaks loudly in one is not drowned by what whispers in another.
         strongest = float(np.maximum(maps.max(axis=(1, 2)), 0).max())
+        views = np.broadcast_to(views, (len(numbers), *views.shape[1:]))
         return [_drawn(view, its_map, strongest) for view, its_map in zip(views, maps, strict=True)]
 
 

@@ -11,11 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+from pretrain.model import TwoTower, refuse_other_spectrograms
 from retrieval.atlas import Atlas, open_atlas
 from retrieval.embedding import load_model, open_split
 from retrieval.layout import Layout, Method, open_layout
 from retrieval.local_server import LOOPBACK, FixedHeaders, listen, serve_pages, shown_address
-from shards.errors import UserError
+from shards.errors import UserError, end_on_sigterm
 from shards.schema import SPLITS
 
 ATLASES_FOLDER = "explore"
@@ -72,21 +73,22 @@ def explore(options: ExploreOptions) -> None:
         raise UserError(f"crops and batch_size must be >= 1, got {options.crops} and {options.batch_size}")
     # Read when gradio is imported, which takes seconds and only this verb needs.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    # SIGTERM too deletes what was uploaded.
+    end_on_sigterm()
     with listen(options.host, options.port) as listener, tempfile.TemporaryDirectory(prefix=UPLOADS_PREFIX) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        _serve_page(options, listener)
+        _serve_page(options, listener, Path(uploads))
 
 
-def _serve_page(options: ExploreOptions, listener: socket.socket) -> None:
+def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path) -> None:
     import gradio as gr
     from fastapi import FastAPI
 
-    from pretrain.model import refuse_other_spectrograms
     from retrieval.explore.answers import Answerer
     from retrieval.explore.page import ExplorerPage, build_page
     from retrieval.explore.plane_view import PlaneView
     from retrieval.explore.questions import MAX_UPLOAD_BYTES, Questioner
+    from retrieval.explore.uploads import UploadGuard
     from retrieval.explore.world_view import WorldView, located_places
 
     model = load_model(options.weights, options.device)
@@ -94,14 +96,13 @@ def _serve_page(options: ExploreOptions, listener: socket.socket) -> None:
     shard_set = open_split(options.shards, splits[0])
     if not options.force:
         refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
-    folder = options.cache or options.weights / ATLASES_FOLDER
     atlas = open_atlas(
         model,
         options.weights,
         shard_set,
         splits=splits,
         crops=options.crops,
-        folder=folder,
+        folder=options.cache or _beside(options.weights),
         batch_size=options.batch_size,
     )
     layout, about_layout = _layout(atlas, options.layout)
@@ -111,18 +112,17 @@ def _serve_page(options: ExploreOptions, listener: socket.socket) -> None:
         Answerer(questioner),
         WorldView(atlas.places) if len(located_places(atlas.places)) else None,
         PlaneView(layout, atlas.labels, atlas.label_names) if layout else None,
-        _facts(options, atlas, about_layout),
+        _facts(options, model, atlas, about_layout),
     )
     system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
     css = resources.files("retrieval").joinpath("templates", "explore.css").read_text(encoding="utf-8")
-    blocks = build_page(page)
-    # Only then does Gradio refuse paths that were not uploaded; where it is mounted it doesn't say so by itself.
-    blocks.has_launched = True
     app = gr.mount_gradio_app(
-        FastAPI(),
-        blocks,
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        build_page(page),
         path="/",
         footer_links=[],
+        run_history=False,
+        show_error=False,
         allowed_paths=[],
         max_file_size=MAX_UPLOAD_BYTES,
         ssr_mode=False,
@@ -130,7 +130,7 @@ def _serve_page(options: ExploreOptions, listener: socket.socket) -> None:
         css=css,
     )
     print(f"explore {len(atlas):,} pairs at {shown_address(listener)} (Ctrl-C ends it)", flush=True)
-    serve_pages(FixedHeaders(app, HEADERS), listener, options.host)
+    serve_pages(FixedHeaders(UploadGuard(app, uploads), HEADERS), listener, options.host)
 
 
 def _layout(atlas: Atlas, method: Method) -> tuple[Layout | None, str]:
@@ -149,14 +149,23 @@ def _splits(options: ExploreOptions) -> tuple[str, ...]:
     from shards.reading import ShardSet
 
     counts = ShardSet.open(options.shards).manifest.splits
-    return tuple(split for split in SPLITS if counts.get(split))
+    return tuple(split for split in SPLITS if counts.get(split)) or ("test",)
 
 
-def _facts(options: ExploreOptions, atlas: Atlas, layout: str) -> dict[str, str]:
+def _beside(weights: Path) -> Path:
+    if not weights.is_dir():
+        raise UserError(f"cache must be given for weights that are no folder here, such as {weights}; add --cache DIR")
+    return weights / ATLASES_FOLDER
+
+
+def _facts(options: ExploreOptions, model: TwoTower, atlas: Atlas, layout: str) -> dict[str, str]:
     manifest = atlas.shard_set.manifest
+    counts = {name.replace("_", " "): count for name, count in atlas.counts.items() if count}
     return {
         "weights": str(options.weights),
         "set": f"{options.shards}: source {manifest.source}, {options.split} split, {len(atlas):,} pairs",
+        "pairs that lack something": ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none",
+        "sound tower": "trained" if model.config.sound_trained else "never trained: distances mean nothing",
         "sound crops": f"{options.crops}, evenly spaced, their embeddings averaged",
         "search for images": atlas.indexes["image"].description,
         "search for sounds": atlas.indexes["sound"].description,

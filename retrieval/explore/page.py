@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -12,15 +12,20 @@ from typing import Any
 import gradio as gr
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.atlas import Modality
 from retrieval.explore.answers import Answer, Answerer
 from retrieval.explore.plane_view import Colouring, PlaneView
 from retrieval.explore.questions import OTHER, Question, Questioner
 from retrieval.explore.world_view import WorldView
+from retrieval.gallery import format_rank
 from shards.errors import UserError
 
 NUM_ANSWERS = 8
+STATE_SECONDS = 3600
+MOST_UNITS = 1e6
+"""Of a drawing, beyond which no click can be."""
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip())
 TITLE = "Earshot · what was learned"
 
@@ -39,6 +44,16 @@ element.addEventListener("click", (event) => {
   }
 });
 """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is kept of a visitor's last question: `number` is None for their own image or sound."""
+
+    modality: Modality
+    embedding: NDArray[np.float32]
+    number: int | None
+    answers: list[int]
 
 
 class ExplorerPage:
@@ -62,8 +77,8 @@ class ExplorerPage:
     ) -> None:
         self.questioner, self.answerer = questioner, answerer
         self.world, self.plane, self.facts = world, plane, facts
-        self.num_pairs = len(questioner.atlas)
-        self._reading = threading.Lock()
+        self.atlas = questioner.atlas
+        self.num_pairs = len(self.atlas)
         self._random = np.random.default_rng()
         environment = jinja2.Environment(
             autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
@@ -77,20 +92,18 @@ class ExplorerPage:
         A question that can't be asked leaves the answers as they are and says why in its card's place.
         """
         try:
-            # Shards are read by one thread at a time.
-            with self._reading:
-                question = make()
-                answers = self.answerer.answer(question, NUM_ANSWERS)
+            question = make()
+            answers = self.answerer.answer(question, NUM_ANSWERS)
         except UserError as error:
             return gr.skip(), self._cards.render(refusal=str(error)), gr.skip()
-        kept = (question, [answer.number for answer in answers])
+        kept = Asked(question.modality, question.embedding, question.number, [answer.number for answer in answers])
         return kept, self._cards.render(question=question), self._answers_cards(question, answers)
 
     def _answers_cards(self, question: Question, answers: Sequence[Answer]) -> str:
         own_rank = None
         if question.number is not None:
-            distances = self.answerer.distances(question)
-            own_rank = int((distances < distances[question.number]).sum()) + 1
+            distances = self.atlas.distances(OTHER[question.modality], question.embedding)
+            own_rank = format_rank(average_rank(distances, question.number))
         return self._cards.render(answers=answers, asked=question.modality, own_rank=own_rank, count=self.num_pairs)
 
     def at_random(self, modality: Modality) -> tuple[Any, Any, Any]:
@@ -99,9 +112,17 @@ class ExplorerPage:
 
     def of_pair(self, number: Any, modality: Any) -> tuple[Any, Any, Any]:
         """Asks with a pair of the set; what is not a pair's number or a modality changes nothing."""
-        if not isinstance(number, int) or not 0 <= number < self.num_pairs or modality not in OTHER:
+        # Clicks come from the browser, which may send anything.
+        is_pair = type(number) is int and 0 <= number < self.num_pairs
+        if not is_pair or not isinstance(modality, str) or modality not in OTHER:
             return NOTHING_NEW
         return self.ask(lambda: self.questioner.of_pair(number, modality))
+
+    def of_key(self, key: str, modality: Any) -> tuple[Any, Any, Any]:
+        """Asks with the pair that has a key."""
+        if not key.strip() or modality not in OTHER:
+            return NOTHING_NEW
+        return self.ask(lambda: self.questioner.of_pair(self.questioner.number_of(key.strip()), modality))
 
     def of_image_file(self, path: str | None) -> tuple[Any, Any, Any]:
         """Asks with a visitor's image."""
@@ -113,15 +134,15 @@ class ExplorerPage:
 
     def clicked_card(self, event: gr.EventData) -> tuple[Any, Any, Any]:
         """Asks with the pair whose button was clicked."""
-        data = event._data or {}
+        data = _clicked(event)
         return self.of_pair(data.get("number"), data.get("modality"))
 
     def clicked_world(self, modality: Modality, event: gr.EventData) -> tuple[Any, Any, Any]:
         """Asks with the place that lies nearest to the click."""
         point = _point(event)
-        return (
-            NOTHING_NEW if point is None or self.world is None else self.of_pair(self.world.nearest(*point), modality)
-        )
+        if point is None or self.world is None:
+            return NOTHING_NEW
+        return self.of_pair(self.world.nearest(*point), modality)
 
     def clicked_plane(self, event: gr.EventData) -> tuple[Any, Any, Any]:
         """Asks with the image or the sound whose point lies nearest to the click."""
@@ -130,24 +151,23 @@ class ExplorerPage:
             return NOTHING_NEW
         return self.of_pair(*self.plane.nearest(*point))
 
-    def draw_world(self, kept: tuple[Question, list[int]] | None) -> str:
+    def draw_world(self, kept: Asked | None) -> str:
         """The map with the heat and the answers of the question that was asked last."""
         if self.world is None:
             return ""
         if kept is None:
             return str(self.world.draw())
-        question, numbers = kept
-        return str(self.world.draw(self.answerer.distances(question), numbers, question.number))
+        distances = self.atlas.distances(OTHER[kept.modality], kept.embedding)
+        return str(self.world.draw(distances, kept.answers, kept.number))
 
-    def draw_plane(self, kept: tuple[Question, list[int]] | None, colouring: Colouring) -> str:
+    def draw_plane(self, kept: Asked | None, colouring: Colouring) -> str:
         """The embedding with the question that was asked last, and its answers."""
         if self.plane is None:
             return ""
         marked: list[tuple[int, Modality, str]] = []
         if kept is not None:
-            question, numbers = kept
-            marked = [(number, OTHER[question.modality], "answer") for number in numbers]
-            marked += [] if question.number is None else [(question.number, question.modality, "asked")]
+            marked = [(number, OTHER[kept.modality], "answer") for number in kept.answers]
+            marked += [] if kept.number is None else [(kept.number, kept.modality, "asked")]
         return str(self.plane.draw(colouring, marked))
 
 
@@ -155,11 +175,22 @@ def _template(name: str) -> str:
     return resources.files("retrieval").joinpath("templates", name).read_text(encoding="utf-8")
 
 
+def average_rank(distances: NDArray[np.float32], number: int) -> float:
+    """The place of one pair by its distance, 1 for the nearest; the tied share the mean of their places."""
+    nearer, tied = (int(found.sum()) for found in (distances < distances[number], distances == distances[number]))
+    return nearer + (tied + 1) / 2
+
+
+def _clicked(event: gr.EventData) -> dict[str, Any]:
+    return event._data if isinstance(event._data, dict) else {}
+
+
 def _point(event: gr.EventData) -> tuple[float, float] | None:
-    data = event._data or {}
+    data = _clicked(event)
     x, y = data.get("x"), data.get("y")
-    numbers = (int, float)
-    return (float(x), float(y)) if isinstance(x, numbers) and isinstance(y, numbers) else None
+    if not isinstance(x, int | float) or not isinstance(y, int | float):
+        return None
+    return (float(x), float(y)) if abs(x) < MOST_UNITS and abs(y) < MOST_UNITS else None
 
 
 def build_page(page: ExplorerPage) -> gr.Blocks:
@@ -167,7 +198,7 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
     texts = page.texts
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as blocks:
         _html(texts.heading(page.num_pairs), "heading")
-        kept = gr.State(None)
+        kept = gr.State(None, time_to_live=STATE_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
                 ask = _ask_panel(page)
@@ -190,6 +221,7 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
         asked = [
             _on(ask["random_sound"].click, partial(page.at_random, "sound"), None, results),
             _on(ask["random_image"].click, partial(page.at_random, "image"), None, results),
+            _on(ask["key"].submit, page.of_key, [ask["key"], ask["by"]], results),
             _on(ask["image"].upload, page.of_image_file, ask["image"], results),
             _on(ask["sound"].upload, page.of_sound_file, ask["sound"], results),
             _on(ask["sound"].stop_recording, page.of_sound_file, ask["sound"], results),
@@ -225,6 +257,9 @@ def _ask_panel(page: ExplorerPage) -> dict[str, Any]:
         with gr.Tab("The set"):
             parts["random_sound"] = gr.Button("A random place, by sound", variant="primary", elem_id="random-sound")
             parts["random_image"] = gr.Button("A random place, by image", elem_id="random-image")
+            ways = [("its sound", "sound"), ("its image", "image")]
+            parts["key"] = gr.Textbox(label="or the key of a pair, then Enter", max_lines=1, elem_id="key")
+            parts["by"] = gr.Radio(ways, value="sound", label="asked by", elem_id="by")
         with gr.Tab("An image"):
             label = "Drop an overhead image here"
             parts["image"] = gr.File(label=label, file_types=["image"], elem_id="own-image", height=150)

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from retrieval.atlas import Modality
 from retrieval.exhibits import data_uri
@@ -92,7 +93,7 @@ class PlaneView:
             colours, entries = self._by_label()
         else:
             density = point_density(self._points)
-            ranks = np.argsort(np.argsort(density)) / max(1, len(density) - 1)
+            ranks = (rankdata(density) - 1) / max(1, len(density) - 1)
             ramp = colormaps["viridis"](ranks)
             colours = np.array([_hex(colour) for colour in ramp])
             entries = [(_hex(colormaps["viridis"](value)), name) for value, name in ((0.0, "alone"), (1.0, "crowded"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ PICTURE_PIXELS = 288
 MAX_UPLOAD_BYTES = 50_000_000
 MAX_UPLOAD_PIXELS = 2**25
 """33.5 million: a photograph of a 24-megapixel camera is well within."""
+MAX_UPLOAD_RASTER_BYTES = 200_000_000
+"""Of a TIFF with all its bands, unpacked: a few kilobytes can hold gigabytes."""
 MAX_UPLOAD_SECONDS = 600.0
 """A longer recording is heard in evenly spread parts of so much in all."""
 MAX_NAME = 80
@@ -55,6 +58,8 @@ class Question:
 class Questioner:
     """Makes questions for one model and atlas.
 
+    Threads share it; `lock` is held wherever the model is run or a shard is read, which one thread may do at a time.
+
     Args:
         model: the towers, in evaluation mode.
         weights: where they come from, for messages.
@@ -67,6 +72,7 @@ class Questioner:
         self.weights = weights
         self.atlas = atlas
         self.crops = crops
+        self.lock = threading.RLock()
 
     @property
     def hears_files(self) -> bool:
@@ -75,10 +81,23 @@ class Questioner:
 
     def of_pair(self, number: int, modality: Modality) -> Question:
         """The image or the sound of a pair of the set, by its number in the atlas."""
-        sample = self.atlas.sample(number)
-        image = sample.image() if modality == "image" else None
         embedding = np.array(self.atlas.embeddings(modality)[number])
-        return Question(modality, embedding, self.exhibit(sample), image, number)
+        with self.lock:
+            sample = self.atlas.sample(number)
+            image = sample.image() if modality == "image" else None
+            return Question(modality, embedding, self.exhibit(sample), image, number)
+
+    def number_of(self, key: str) -> int:
+        """The number in the atlas of the pair with a key.
+
+        Raises:
+            UserError: there is none.
+        """
+        with self.lock:
+            for number in range(len(self.atlas)):
+                if self.atlas.sample(number).key == key:
+                    return number
+        raise UserError(f"no pair here has the key {key[:MAX_NAME]!r}; keys are the file names of the set's images")
 
     def of_image_file(self, path: Path) -> Question:
         """A visitor's own image.
@@ -88,9 +107,11 @@ class Questioner:
         """
         _check_bytes(path, "image")
         with _sentences("image"):
-            image = image_of_file(path, max_pixels=MAX_UPLOAD_PIXELS)
+            image = image_of_file(path, max_pixels=MAX_UPLOAD_PIXELS, max_raster_bytes=MAX_UPLOAD_RASTER_BYTES)
         exhibit = _own(path, "Your image", picture=data_uri("image/jpeg", picture(image, PICTURE_PIXELS)))
-        return Question("image", embed_image(self.model, image), exhibit, image, None)
+        with self.lock:
+            embedding = embed_image(self.model, image)
+        return Question("image", embedding, exhibit, image, None)
 
     def of_sound_file(self, path: Path) -> Question:
         """A visitor's own sound.
@@ -112,7 +133,9 @@ class Questioner:
             spectrogram=data_uri("image/jpeg", encode_jpeg(colour_spectrogram(sound.spectrogram), PICTURE_QUALITY)),
             clip=data_uri("audio/mpeg", clip),
         )
-        return Question("sound", embed_spectrogram(self.model, sound.spectrogram, self.crops), exhibit, None, None)
+        with self.lock:
+            embedding = embed_spectrogram(self.model, sound.spectrogram, self.crops)
+        return Question("sound", embedding, exhibit, None, None)
 
     def exhibit(self, sample: StoredSample) -> Exhibit:
         """What the page shows of a pair, its picture and listening clip within it."""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from retrieval.exhibits import data_uri
 from retrieval.worldmap import WIDTH, choose_view, dot_radius, draw_ground
@@ -121,8 +122,8 @@ class WorldView:
 
     def _heat(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(height, width, 4): the kernel-weighted mean of the places' ranks, which no unit of distance distorts."""
-        ranks = np.empty(len(self.located), np.float32)
-        ranks[np.argsort(distances[self.located], kind="stable")] = np.linspace(1, 0, len(self.located))
+        # The tied share the mean of their ranks: collapsed embeddings have no heat.
+        ranks = 1 - (rankdata(distances[self.located]) - 1) / max(1, len(self.located) - 1)
         weights = self._blurred(self._counts)
         field = self._blurred(self._binned(ranks)) / np.maximum(weights, 1e-12)
         strongest = max(float(np.percentile(field[weights > weights.max() * 1e-3], 99.7)), FAINTEST_PEAK)

@@ -103,8 +103,8 @@ def test_a_sound_of_the_set_is_answered_with_images(page: Chrome, folder: Path, 
     assert found == nearest(sounds[number], images)
     shown = [card.text for card in page.find_elements("css selector", "#answers li .title")]
     assert shown == [titles[answer] for answer in found]
-    distances = [card.text.split()[-1] for card in page.find_elements("css selector", "#answers li .place")]
-    assert distances[0] in (f"{np.linalg.norm(images[found[0]] - sounds[number]):.3f}", "place")
+    shown = [card.text.split()[2] for card in page.find_elements("css selector", "#answers li .place")]
+    assert shown == [f"{np.linalg.norm(images[answer].astype(float) - sounds[number]):.3f}" for answer in found]
     # The map: answers light up where they are, and heat lies over the places.
     wait_for(lambda: len(page.find_elements("css selector", "#world g.answer")) == 8)
     assert element(page, "#world image.heat") is not None
@@ -145,6 +145,20 @@ def test_a_sound_of_ones_own_is_answered_with_images(page: Chrome, folder: Path)
     wait_for(lambda: element(page, "#own-sound input[type=file]")).send_keys(str(own))
     assert len(wait_for(lambda: answers(page))) == 8
     assert element(page, "#question audio") is not None
+
+
+def test_a_pair_is_asked_for_by_its_key(page: Chrome, folder: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    sample = ShardSet.open(folder / "shards").sample("test", 17)
+    field = element(page, "#key textarea, #key input")
+    field.send_keys("no such key", Keys.ENTER)
+    wait_for(lambda: "no pair here has the key 'no such key'" in element(page, "#question").text)
+    field.clear()
+    field.send_keys(sample.key, Keys.ENTER)
+    wait_for(lambda: asked_title(page) == sample.metadata()["title"])
+    images, sounds = embeddings(folder)
+    assert answers(page) == nearest(sounds[17], images)
 
 
 def test_a_click_on_the_map_asks_with_the_nearest_place(page: Chrome, folder: Path) -> None:

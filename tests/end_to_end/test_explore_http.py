@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -43,11 +44,11 @@ def raw_get(address: str, path: str, host: str | None = None) -> str:
         return b"".join(iter(lambda: connection.recv(65_536), b"")).decode("utf-8", "replace")
 
 
-def call(address: str, function: str, data: list[object]) -> str:
+def call(address: str, function: str, data: list[object], event_data: object = None) -> str:
     """What the page's own way to Python answers, errors included."""
     config = json.load(urllib.request.urlopen(f"{address}config", timeout=30))
     number = next(entry["id"] for entry in config["dependencies"] if entry["api_name"] == function)
-    body = json.dumps({"data": data, "fn_index": number, "session_hash": "stranger"}).encode()
+    body = json.dumps({"data": data, "fn_index": number, "session_hash": "stranger", "event_data": event_data}).encode()
     request = urllib.request.Request(
         f"{address}gradio_api/queue/join", data=body, headers={"Content-Type": "application/json"}
     )
@@ -75,11 +76,13 @@ def test_no_file_outside_the_uploads_is_given(address: str, folder: Path, path: 
 
 
 def test_no_file_is_asked_with_that_was_not_uploaded(address: str, folder: Path) -> None:
-    for path in (str(folder / "secret.wav"), "../../../../../../etc/passwd", "/etc/passwd"):
+    elsewhere = (str(folder / "secret.wav"), "../../../../../../etc/passwd", "/etc/passwd", "http://example.com/x.wav")
+    for path in elsewhere:
         told = call(address, "of_sound_file", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
-        assert '"success":false' in told.replace(" ", ""), path
-        assert "not for you" not in told
-        assert "root:" not in told
+        assert told == "the file was not uploaded here; drop it onto the page\n", path
+        nested = [[{"deep": {"path": path, "meta": {"_type": "gradio.FileData"}}}]]
+        assert "was not uploaded here" in call(address, "of_image_file", nested), path
+    assert "more than a question can hold" in call(address, "of_sound_file", ["x" * 2_000_000])
 
 
 def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) -> None:
@@ -134,3 +137,44 @@ def test_a_taken_port_is_a_sentence(address: str, folder: Path, tmp_path: Path) 
     assert result.returncode == 2
     assert f"error: 127.0.0.1:{port} can't be listened on" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("path", ["docs", "redoc"])
+def test_nothing_of_the_framework_is_served_beside_the_page(address: str, path: str) -> None:
+    assert raw_get(address, f"/{path}").split()[1] == "404"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"number": True, "modality": "image"},
+        {"number": 10**30, "modality": "image"},
+        {"number": 1, "modality": []},
+        {"x": 1e400, "y": 1},
+        {"x": 10**400, "y": 1},
+        {"x": "1", "y": None},
+        [1, 2],
+        "text",
+        None,
+    ],
+)
+def test_forged_clicks_change_nothing(address: str, data: object) -> None:
+    told = call(address, "clicked_card", [], event_data=data) + call(
+        address, "clicked_world", ["sound"], event_data=data
+    )
+    assert told.replace(" ", "").count('"success":true') == 2
+    assert "card own" not in told
+
+
+def test_sigterm_deletes_what_was_uploaded(folder: Path, tmp_path: Path) -> None:
+    before = uploads_folders()
+    with explorer(folder / "model", folder / "shards", "--layout", "tsne") as address:
+        assert len(uploads_folders() - before) == 1
+        connection = socket.create_connection(("127.0.0.1", urlsplit(address).port or 0))
+        connection.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+        connection.close()
+    assert uploads_folders() == before
+
+
+def uploads_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("earshot-explore-*"))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from retrieval.explore.page import average_rank
 from retrieval.explore.plane_view import IMAGE_COLOUR, PlaneView
 from retrieval.explore.world_view import SCALE, WorldView
 from retrieval.layout import Layout
@@ -53,6 +54,15 @@ def test_the_heat_is_where_distances_are_small() -> None:
     assert heat[:, :middle].max() > 150
     assert heat[:, middle:].max() < 10
     assert "heat" not in view.draw()
+
+
+def test_collapsed_embeddings_have_no_heat_and_no_rank() -> None:
+    places = np.stack([np.linspace(-90, 90, 200), np.linspace(-40, 40, 200)], 1).astype(np.float32)
+    assert layer(WorldView(places).draw(np.ones(200, np.float32)), "heat")[..., 3].max() == 0
+    assert average_rank(np.ones(9, np.float32), 4) == 5
+    assert average_rank(np.array([3, 1, 2, 2], np.float32), 0) == 4
+    assert average_rank(np.array([3, 1, 2, 2], np.float32), 1) == 1
+    assert average_rank(np.array([3, 1, 2, 2], np.float32), 2) == 2.5
 
 
 def test_answers_and_the_asked_place_are_marked_and_those_without_a_place_are_not() -> None:
