@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pretrain.model import TwoTower, refuse_other_spectrograms
 from retrieval.atlas import Atlas, open_atlas
@@ -18,6 +18,9 @@ from retrieval.layout import Layout, Method, open_layout
 from retrieval.local_server import LOOPBACK, FixedHeaders, listen, serve_pages, shown_address
 from shards.errors import UserError, end_on_sigterm
 from shards.schema import SPLITS
+
+if TYPE_CHECKING:
+    from retrieval.explore.page import ExplorerPage
 
 ATLASES_FOLDER = "explore"
 UPLOADS_PREFIX = "earshot-explore-"
@@ -84,11 +87,35 @@ def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path)
     import gradio as gr
     from fastapi import FastAPI
 
-    from retrieval.explore.answers import Answerer
-    from retrieval.explore.page import ExplorerPage, build_page
-    from retrieval.explore.plane_view import PlaneView
-    from retrieval.explore.questions import MAX_UPLOAD_BYTES, Questioner
+    from retrieval.explore.page import build_page
+    from retrieval.explore.questions import MAX_UPLOAD_BYTES
     from retrieval.explore.uploads import UploadGuard
+
+    page = _open_page(options)
+    system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
+    css = resources.files("retrieval").joinpath("templates", "explore.css").read_text(encoding="utf-8")
+    app = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        build_page(page),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        allowed_paths=[],
+        max_file_size=MAX_UPLOAD_BYTES,
+        ssr_mode=False,
+        theme=gr.themes.Default(font=system_fonts, font_mono=["ui-monospace", "monospace"]),
+        css=css,
+    )
+    print(f"explore {page.num_pairs:,} pairs at {shown_address(listener)} (Ctrl-C ends it)", flush=True)
+    serve_pages(FixedHeaders(UploadGuard(app, uploads), HEADERS), listener, options.host)
+
+
+def _open_page(options: ExploreOptions) -> ExplorerPage:
+    from retrieval.explore.answers import Answerer
+    from retrieval.explore.page import ExplorerPage
+    from retrieval.explore.plane_view import PlaneView
+    from retrieval.explore.questions import Questioner
     from retrieval.explore.world_view import WorldView, located_places
 
     model = load_model(options.weights, options.device)
@@ -107,30 +134,13 @@ def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path)
     )
     layout, about_layout = _layout(atlas, options.layout)
     questioner = Questioner(model, options.weights, atlas, options.crops)
-    page = ExplorerPage(
+    return ExplorerPage(
         questioner,
         Answerer(questioner),
         WorldView(atlas.places) if len(located_places(atlas.places)) else None,
         PlaneView(layout, atlas.labels, atlas.label_names) if layout else None,
         _facts(options, model, atlas, about_layout),
     )
-    system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
-    css = resources.files("retrieval").joinpath("templates", "explore.css").read_text(encoding="utf-8")
-    app = gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-        build_page(page),
-        path="/",
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        allowed_paths=[],
-        max_file_size=MAX_UPLOAD_BYTES,
-        ssr_mode=False,
-        theme=gr.themes.Default(font=system_fonts, font_mono=["ui-monospace", "monospace"]),
-        css=css,
-    )
-    print(f"explore {len(atlas):,} pairs at {shown_address(listener)} (Ctrl-C ends it)", flush=True)
-    serve_pages(FixedHeaders(UploadGuard(app, uploads), HEADERS), listener, options.host)
 
 
 def _layout(atlas: Atlas, method: Method) -> tuple[Layout | None, str]:
