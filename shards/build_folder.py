@@ -34,7 +34,9 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
-    if out.is_dir() and not is_finished(out) and not (out / WORK_FOLDER).is_dir() and any(out.iterdir()):
+    # What is there is listed before it is known for what: another process may begin the same set at this moment.
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    if names and not (out / WORK_FOLDER).is_dir() and not is_finished(out):
         raise UserError(f"--out {out} is not empty and is no shard set; give a new folder")
 
 
