@@ -42,7 +42,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest --durations=15 -m "not slow and not browser"
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m "slow or browser"
+	$(BIN)/python -m pytest --durations=25 -m "slow or browser"
