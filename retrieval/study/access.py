@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ACCESS_COOKIE = "earshot_access"
 TOKEN_SYMBOLS = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without those that are mistaken for one another when they are read aloud or typed on a phone."""
 TOKEN_GROUPS, GROUP_LENGTH = 3, 4
@@ -44,10 +43,12 @@ class Door:
 
     Args:
         token: holds for as long as this door does, for any number of raters.
+        version: of the study behind it. Browsers send a host's cookies to all of its ports, where other studies may be.
         clock: seconds that pass.
     """
 
-    def __init__(self, token: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, token: str, version: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.cookie_name = f"earshot_access_{version}"
         self._token = _plain(token)
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
@@ -58,7 +59,7 @@ class Door:
         return hmac.compare_digest((cookie or "").encode(), self.cookie.encode())
 
     def is_shut_for(self, address: str) -> bool:
-        """Whether too many wrong tokens came from an address in the last ten minutes."""
+        """Whether too many wrong tokens came from an address in the last ten minutes; the right one opens even so."""
         times = self._failures.get(address, deque())
         while times and self._clock() - times[0] > FAILURES_SECONDS:
             times.popleft()
@@ -106,7 +107,7 @@ class Guard:
 
         request = Request(scope)
         is_open = self._door is None or scope["path"] in self._open_paths
-        if is_open or (self._door and self._door.admits(request.cookies.get(ACCESS_COOKIE))):
+        if is_open or (self._door and self._door.admits(request.cookies.get(self._door.cookie_name))):
             await self._app(scope, receive, send_with_headers)
         else:
             await self._ask(request)(scope, receive, send_with_headers)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +67,7 @@ class Answers:
     """
 
     def __init__(self, path: Path, study: str) -> None:
-        self._path = path
+        self._path, self._study = path, study
         try:
             with self._connect() as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -75,7 +78,7 @@ class Answers:
         except sqlite3.Error as error:
             raise UserError(f"answers can't be kept in {path} ({error}); check the disk and the file") from error
         if kept["study"] != study:
-            raise UserError(f"{path} holds answers to another study than study.json beside it; put the right one back")
+            raise _other_study(path)
         self.secret: str = kept["secret"]
 
     def add_rater(self) -> str:
@@ -108,11 +111,7 @@ class Answers:
 
     def last_ones(self) -> list[GivenAnswer]:
         """The last answer of every rater to every pair that they answered."""
-        query = """
-            SELECT raters.number, pair, answer FROM answers JOIN raters ON raters.id = rater
-            WHERE answers.number IN (SELECT max(number) FROM answers GROUP BY rater, pair) ORDER BY answers.number"""
-        with self._connect() as connection:
-            return [GivenAnswer(*row) for row in connection.execute(query)]
+        return last_ones_in(self._path, self._study)
 
     def num_raters(self) -> int:
         """Raters who have agreed, whether they answered or not."""
@@ -133,13 +132,52 @@ def raters_in(path: Path) -> int:
     Raises:
         UserError: it can't be read.
     """
+    with _reading(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'raters'").fetchone():
+            return 0
+        return int(connection.execute("SELECT count(*) FROM raters").fetchone()[0])
+
+
+def last_ones_in(path: Path, study: str) -> list[GivenAnswer]:
+    """The last answer of every rater to every pair that they answered, in the database at `path`.
+
+    Args:
+        path: the database; nothing is written to it or beside it where that can't be.
+        study: identity of the study.
+
+    Raises:
+        UserError: it can't be read, or holds answers to another study.
+    """
+    query = """
+        SELECT raters.number, pair, answer FROM answers JOIN raters ON raters.id = rater
+        WHERE answers.number IN (SELECT max(number) FROM answers GROUP BY rater, pair) ORDER BY answers.number"""
+    with _reading(path) as connection:
+        if connection.execute("SELECT value FROM settings WHERE name = 'study'").fetchone() != (study,):
+            raise _other_study(path)
+        return [GivenAnswer(*row) for row in connection.execute(query)]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to read from; SQLite errors within the block become a `UserError`.
+
+    To read a database with a write-ahead log SQLite writes beside it; where it can't, a copy is read.
+    """
     try:
-        with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'raters'").fetchone():
-                return 0
-            return int(connection.execute("SELECT count(*) FROM raters").fetchone()[0])
-    except sqlite3.Error as error:
-        raise UserError(f"{path} can't be read ({error}); name another folder") from error
+        with ExitStack() as stack:
+            place = path
+            if not os.access(path.parent, os.W_OK):
+                place = Path(stack.enter_context(tempfile.TemporaryDirectory())) / path.name
+                for file in (path, path.with_name(f"{path.name}-wal")):
+                    if file.exists():
+                        shutil.copyfile(file, place.with_name(file.name))
+            yield stack.enter_context(closing(sqlite3.connect(place, timeout=WAIT_SECONDS)))
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{path} can't be read ({error}); check the file, or name another folder") from error
+
+
+def _other_study(path: Path) -> UserError:
+    return UserError(f"{path} holds answers to another study than study.json beside it; put the right one back")
 
 
 def _now() -> str:

@@ -22,9 +22,10 @@ MEDIA_FOLDER = "media"
 ANSWERS_NAME = "answers.sqlite"
 REPORT_FOLDER = "report"
 LOCK_NAME = ".lock"
-STUDY_FORMAT_VERSION = 1
+STUDY_FORMAT_VERSION = 2
 
 MediaName = Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.(jpg|mp3)$")]
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StudyPair:
         distance: between the two embeddings.
         picture: file name within `media/`, a JPEG.
         clip: file name within `media/`, an MP3.
+        picture_sha256, clip_sha256: of what these files hold.
         image, sound: whom they come from.
     """
 
@@ -58,6 +60,8 @@ class StudyPair:
     distance: float
     picture: MediaName
     clip: MediaName
+    picture_sha256: Sha256
+    clip_sha256: Sha256
     image: Credit
     sound: Credit
 
@@ -104,7 +108,10 @@ class Study:
             text = path.read_text(encoding="utf-8")
             version = json.loads(text)["format_version"]
             if version != STUDY_FORMAT_VERSION:
-                raise UserError(f"{path}: format_version is {version!r}, this Earshot reads {STUDY_FORMAT_VERSION}")
+                raise UserError(
+                    f"{path}: format_version is {version!r}, this Earshot reads {STUDY_FORMAT_VERSION}; prepare "
+                    "another study"
+                )
             return pydantic.TypeAdapter(cls).validate_json(text)
         except UserError:
             raise
@@ -119,15 +126,52 @@ class Study:
         """A checksum by which answers know the study that they belong to."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def version(self) -> str:
+        """The start of the identity: tells apart what browsers keep of several studies."""
+        return self.identity[:12]
+
+    @property
+    def media(self) -> dict[str, str]:
+        """File name within `media/` → SHA-256 of the file."""
+        pictures = {pair.picture: pair.picture_sha256 for pair in self.pairs}
+        return pictures | {pair.clip: pair.clip_sha256 for pair in self.pairs}
+
+    def check_media(self, folder: Path) -> None:
+        """Makes sure that raters are shown, or were shown, what the study was prepared with.
+
+        Raises:
+            UserError: a picture or a clip is missing or has changed.
+        """
+        for name, sha256 in self.media.items():
+            path = folder / MEDIA_FOLDER / name
+            try:
+                found = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise UserError(f"{path} can't be read ({error.strerror}); put it back as it was prepared") from error
+            if found != sha256:
+                raise UserError(
+                    f"{path} has changed: its SHA-256 must be {sha256[:12]}…, as {STUDY_NAME} says, and is "
+                    f"{found[:12]}…; put it back as it was prepared"
+                )
+
 
 @contextmanager
 def at_work_in(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Lets several servers and reports work in a folder, but nothing beside a command that prepares it anew.
+    """Lets several servers work in a folder, but nothing beside a command that prepares it anew.
+
+    Reports need no lock: what has answers is never prepared anew.
 
     Raises:
-        UserError: others are at work there.
+        UserError: others are at work there, or it can't be written to.
     """
-    with (folder / LOCK_NAME).open("a+") as lock:
+    try:
+        lock = (folder / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise UserError(
+            f"{folder} can't be written to ({error.strerror}), and answers are kept in it; copy it to where it can be"
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from retrieval.study.access import ACCESS_COOKIE, Door, Guard, comes_from_elsewhere
+from retrieval.study.access import Door, Guard, comes_from_elsewhere
 from retrieval.study.answers import ANSWERS, Answers
 from retrieval.study.folder import MEDIA_FOLDER, Credit, Study, StudyPair
 
@@ -62,7 +62,7 @@ def study_app(folder: Path, study: Study, answers: Answers, door: Door | None) -
         routes=[
             Route("/", pages.welcome),
             Route("/begin", pages.begin, methods=["POST"]),
-            Route("/pairs/{place:int}", pages.pair),
+            Route("/pairs/{place}", pages.pair),
             Route("/answers", pages.answer, methods=["POST"]),
             Route("/thanks", pages.thanks),
             Route("/media/{name}", pages.media),
@@ -79,8 +79,9 @@ class _Pages:
         self._study, self._answers, self._door = study, answers, door
         self._media = {name: folder / MEDIA_FOLDER / name for pair in study.pairs for name in (pair.picture, pair.clip)}
         self._ids = {pair.id for pair in study.pairs}
+        self._places = {str(place): place for place in range(1, len(study.pairs) + 1)}
         # Browsers keep cookies and media of other studies that were served here.
-        self._version = study.identity[:12]
+        self._version = study.version
         self._rater_cookie = f"earshot_rater_{self._version}"
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("retrieval.study"),
@@ -109,8 +110,8 @@ class _Pages:
 
     def pair(self, request: Request) -> Response:
         """One pair and the question; places count from 1, and none is shown before all earlier ones are answered."""
-        place = request.path_params["place"]
-        _refuse_if(not 1 <= place <= len(self._study.pairs), HTTPStatus.NOT_FOUND)
+        if (place := self._places.get(request.path_params["place"])) is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         if (rater := self._rater(request)) is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
         given, order = self._answers.of_rater(rater), self._order(rater)
@@ -170,20 +171,20 @@ class _Pages:
         return Response(text, media_type=STATIC[name])
 
     async def enter(self, request: Request) -> Response:
-        """Takes a token; after a wrong one the answer waits."""
+        """Takes a token; after a wrong one the answer waits, and those who share an address with its sender don't."""
         address = request.client.host if request.client else ""
         if self._door is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        if self._door.is_shut_for(address):
-            return self._page(
-                "enter", HTTPStatus.TOO_MANY_REQUESTS, complaint="Too many wrong tokens. Wait 10 minutes."
-            )
-        if not self._door.opens((await _form(request)).get("token", ""), address):
+        token, is_shut = (await _form(request)).get("token", ""), self._door.is_shut_for(address)
+        if not self._door.opens(token, address):
             await asyncio.sleep(PAUSE_SECONDS)
+            if is_shut:
+                complaint = "This is not the token either. Ask whoever runs this study."
+                return self._page("enter", HTTPStatus.TOO_MANY_REQUESTS, complaint=complaint)
             return self._page("enter", HTTPStatus.FORBIDDEN, complaint="This is not the token. Try again.")
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         # "lax": who comes back through a link in a message is let in; whatever changes something checks its origin.
-        _set_cookie(response, ACCESS_COOKIE, self._door.cookie, "lax")
+        _set_cookie(response, self._door.cookie_name, self._door.cookie, "lax")
         return response
 
     def ask(self, request: Request) -> Response:  # noqa: ARG002
@@ -195,10 +196,14 @@ class _Pages:
         status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
         return self._page("sentence", status, sentence=SENTENCES.get(status, status.description or status.phrase))
 
-    def failure(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
-        """What a rater sees when an answer could not be stored; whoever runs the server sees why."""
-        print(f"error: an answer could not be stored: {error}", file=sys.stderr, flush=True)
-        sentence = "The last answer could not be stored. Go back and give it once more."
+    def failure(self, request: Request, error: Exception) -> Response:
+        """What a rater sees when nothing can be stored or read; whoever runs the server sees why."""
+        print(f"error: answers can't be stored or read at {request.url.path}: {error}", file=sys.stderr, flush=True)
+        sentence = (
+            "The last answer could not be stored. Go back and give it once more."
+            if request.url.path == "/answers"
+            else "The study can't go on at the moment. No answer is lost; try again in a few minutes."
+        )
         return self._page("sentence", HTTPStatus.SERVICE_UNAVAILABLE, sentence=sentence)
 
     def _rater(self, request: Request) -> str | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.embedding import PairEmbeddings
+
+NEAREST_FEW = 16
+"""Seldom are more nearest sounds passed over, as recorded at the image's place."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,11 @@ class DrawnPair:
 
 
 def draw_pairs(
-    embeddings: PairEmbeddings, num_pairs: int, seed: int, is_same_place: Callable[[int, int], bool]
+    embeddings: PairEmbeddings,
+    num_pairs: int,
+    seed: int,
+    is_same_place: Callable[[int, int], bool],
+    on_image: Callable[[], object] = lambda: None,
 ) -> list[DrawnPair]:
     """Draws as many true as retrieved pairs, in random order, no image twice.
 
@@ -48,6 +55,7 @@ def draw_pairs(
         seed: fixes the choice, the order, and which of equally near sounds is taken.
         is_same_place: whether the sound of the second pair was recorded where the image of the first one lies; not
             asked of a pair with itself.
+        on_image: called after each image whose nearest sound was looked for; all n are where few sounds are found.
 
     Raises:
         ValueError: there are not pairs enough.
@@ -58,7 +66,8 @@ def draw_pairs(
 
     def retrieve(image: int) -> DrawnPair | None:
         distances = _distances(embeddings, image)
-        for sound in np.lexsort((tie_break, distances)).tolist():
+        on_image()
+        for sound in _nearest_first(distances, tie_break):
             if sound != image and not is_same_place(image, sound):
                 return _pair(distances, image, sound)
         return None
@@ -76,18 +85,29 @@ def _choose(candidates: Iterable[DrawnPair | None], count: int, heard: set[int])
     """The first `count` whose sounds are new, filled up with the first others; looks no further than it must."""
     chosen: list[DrawnPair] = []
     others: list[DrawnPair] = []
+    heard = set(heard)
     for pair in candidates:
         if len(chosen) == count:
             break
         if pair is not None:
             (others if pair.sound in heard else chosen).append(pair)
-            heard = heard | {pair.sound}
+            heard.add(pair.sound)
     return chosen + others[: count - len(chosen)]
 
 
 def _distances(embeddings: PairEmbeddings, image: int) -> NDArray[np.float64]:
     """(n,) from one image to every sound."""
-    return np.linalg.norm(embeddings.sound.astype(np.float64) - embeddings.image[image], axis=1)
+    from scipy.spatial.distance import cdist  # takes a while to load, and only this needs it
+
+    return cdist(embeddings.image[image : image + 1], embeddings.sound)[0]
+
+
+def _nearest_first(distances: NDArray[np.float64], tie_break: NDArray[np.int64]) -> Iterator[int]:
+    """Numbers of sounds, the nearest first; those beyond the nearest few are put in order only when asked for."""
+    few = min(NEAREST_FEW, len(distances)) - 1
+    is_near = distances <= np.partition(distances, few)[few]
+    for numbers in (np.flatnonzero(is_near), np.flatnonzero(~is_near)):
+        yield from numbers[np.lexsort((tie_break[numbers], distances[numbers]))].tolist()
 
 
 def _pair(distances: NDArray[np.float64], image: int, sound: int) -> DrawnPair:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from retrieval.study.folder import (
 from retrieval.study.pairs import DrawnPair, draw_pairs
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
+from shards.progress import ProgressLine
 
 QUESTION = "Was the sound clip recorded somewhere within the image?"
 """As SoundingEarth's raters were asked (section V-E)."""
@@ -67,7 +68,7 @@ def prepare(options: PrepareOptions) -> Study:
 
     Raises:
         UserError: a mistake in the options, the weights or the shards; too few pairs that can be heard; or a study with
-            raters in the folder.
+            raters, or a stranger's files, in the folder.
     """
     _check_numbers(options)
     model = load_model(options.weights, options.device)
@@ -78,7 +79,7 @@ def prepare(options: PrepareOptions) -> Study:
     _check_audible(len(numbers), options)
     make_folder(options.out)
     with at_work_in(options.out, alone=True):
-        _clear(options.out)
+        earlier = _earlier_study(options.out)
         embedded = embed_pairs(
             model,
             shard_set,
@@ -88,7 +89,10 @@ def prepare(options: PrepareOptions) -> Study:
             provenance={},
         )
         audible = AudiblePairs.of(shard_set, options.split, numbers, embedded)
-        study = _write(options, audible)
+        drawn = _draw(options, audible)
+        if earlier:
+            _remove(options.out, earlier)
+        study = _write(options, audible, drawn)
     repeated = len(study.pairs) - len({pair.sound.key for pair in study.pairs})
     if repeated:
         print(f"warning: {repeated} sounds come again: the model finds the same ones for many images", file=sys.stderr)
@@ -118,27 +122,52 @@ def _check_audible(num_audible: int, options: PrepareOptions) -> None:
         )
 
 
-def _clear(out: Path) -> None:
-    """Removes an earlier study, if nobody has taken part in it."""
+def _earlier_study(out: Path) -> Study | None:
+    """The study in the folder, which may be removed; None where there is none.
+
+    Raises:
+        UserError: people took part in it, or there are files that no study names and that it could take the place of.
+    """
     answers = out / ANSWERS_NAME
     if answers.is_file() and (raters := raters_in(answers)):
         raise UserError(
             f"{out} holds a study that people took part in (raters: {raters}); name another folder with --out"
         )
-    for path in (out / STUDY_NAME, *out.glob(f"{ANSWERS_NAME}*")):
+    study = None
+    with contextlib.suppress(UserError):
+        study = Study.load(out)
+    if study:
+        strange = [path for path in (out / MEDIA_FOLDER).glob("*") if path.name not in study.media]
+    else:
+        strange = [path for name in (STUDY_NAME, MEDIA_FOLDER, ANSWERS_NAME) if (path := out / name).exists()]
+    if strange:
+        raise UserError(
+            f"{strange[0]} is not of a study that this command can replace; name another folder with --out, or move "
+            "it away"
+        )
+    return study
+
+
+def _remove(out: Path, study: Study) -> None:
+    """Removes what a study without raters consists of."""
+    answers = [out / f"{ANSWERS_NAME}{suffix}" for suffix in ("", "-wal", "-shm")]
+    for path in (out / STUDY_NAME, *answers, *(out / MEDIA_FOLDER / name for name in study.media)):
         path.unlink(missing_ok=True)
-    shutil.rmtree(out / MEDIA_FOLDER, ignore_errors=True)
 
 
-def _write(options: PrepareOptions, audible: AudiblePairs) -> Study:
+def _draw(options: PrepareOptions, audible: AudiblePairs) -> list[DrawnPair]:
     try:
-        drawn = draw_pairs(audible.embeddings, options.pairs, options.seed, audible.is_same_place)
+        with ProgressLine("looking at images for retrieved pairs", len(audible.samples)) as progress:
+            return draw_pairs(audible.embeddings, options.pairs, options.seed, audible.is_same_place, progress.advance)
     except ValueError as error:
         raise UserError(
             f"pairs {options.pairs} can't be drawn from split {options.split} of {options.shards}: too few of its "
             f"{len(audible.samples)} pairs lie {1000 * SAME_PLACE_KM:.0f} m apart; ask for fewer with --pairs"
         ) from error
-    (options.out / MEDIA_FOLDER).mkdir()
+
+
+def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair]) -> Study:
+    (options.out / MEDIA_FOLDER).mkdir(exist_ok=True)
     digits = len(str(len(drawn)))
     pairs = [_write_pair(options.out, f"{i:0{digits}}", pair, audible) for i, pair in enumerate(drawn, start=1)]
     study = Study(
@@ -161,6 +190,7 @@ def _write(options: PrepareOptions, audible: AudiblePairs) -> Study:
 
 def _write_pair(out: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs) -> StudyPair:
     """Writes a pair's media under names that tell nothing of its kind."""
+    picture, clip = audible.picture(drawn.image), audible.clip(drawn.sound)
     pair = StudyPair(
         id=pair_id,
         kind="true" if drawn.is_true else "retrieved",
@@ -168,9 +198,11 @@ def _write_pair(out: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs
         distance=drawn.distance,
         picture=f"{pair_id}.jpg",
         clip=f"{pair_id}.mp3",
+        picture_sha256=hashlib.sha256(picture).hexdigest(),
+        clip_sha256=hashlib.sha256(clip).hexdigest(),
         image=audible.credit(drawn.image),
         sound=audible.credit(drawn.sound),
     )
-    (out / MEDIA_FOLDER / pair.picture).write_bytes(audible.picture(drawn.image))
-    (out / MEDIA_FOLDER / pair.clip).write_bytes(audible.clip(drawn.sound))
+    (out / MEDIA_FOLDER / pair.picture).write_bytes(picture)
+    (out / MEDIA_FOLDER / pair.clip).write_bytes(clip)
     return pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,11 @@ MOST_EXACT_RATERS = 16
 """2^16 ways of swapping are counted one by one; of more raters, random ones are drawn."""
 NUM_RANDOM_SWAPS = 100_000
 SWAPS_SEED = 0
+BLOCK_SWAPS = 1000
+"""Random swaps held in memory at once; a divisor of their number and a multiple of 4, the draws in one random word, so
+that blocks draw what one piece would."""
+LEAST_SPREAD = 1e-9
+"""Equal figures that were computed in different ways may differ by less."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +43,38 @@ def summarise_rates(rates: NDArray[np.float64], answers_each: NDArray[np.float64
     """Sums up one rate a rater.
 
     The interval is Student's t over raters: what other raters would say of the same pairs. Where raters show no
-    spread, as one alone does, it is Wilson's over the answers of one rater.
+    spread, as one alone does, it is Wilson's over as many answers as one rater gave: what would be said of other pairs.
 
     Args:
         rates: (raters,) in [0, 1].
         answers_each: (raters,) how many answers each rate is of.
     """
     mean = float(rates.mean())
-    if len(rates) > 1 and np.ptp(rates) > 0:
-        summary = summarise_differences(rates)
-        assert summary.low is not None
-        assert summary.high is not None
+    summary = summarise_differences(rates)
+    if summary.low is not None and summary.high is not None:
         low, high = max(0.0, summary.low), min(1.0, summary.high)
         return RateSummary(mean, summary.standard_deviation, low, high, summary.method)
-    low, high = wilson_interval(mean, float(answers_each.mean()))
-    return RateSummary(mean, 0.0 if len(rates) > 1 else None, low, high, "Wilson, over one rater's answers")
+    count = float(answers_each.mean())
+    low, high = wilson_interval(mean, count)
+    why = "there is one rater" if len(rates) == 1 else "there is no spread between raters"
+    method = f"Wilson's over the {round(count, 1):g} answers of a rater, as {why}; it speaks of other pairs"
+    return RateSummary(mean, summary.standard_deviation, low, high, method)
 
 
 def summarise_differences(differences: NDArray[np.float64]) -> RateSummary:
-    """Sums up one difference a rater, with Student's t interval over raters, which takes two of them."""
+    """Sums up one difference a rater, with Student's t interval over raters, which takes two who differ."""
     from scipy import stats  # takes a second to load, and only reports need it
 
     n, mean = len(differences), float(differences.mean())
     if n == 1:
         return RateSummary(mean, None, None, None, "none: it takes two raters")
+    if np.ptp(differences) < LEAST_SPREAD:
+        return RateSummary(mean, 0.0, None, None, "none: no spread between raters")
     deviation = float(differences.std(ddof=1))
     margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / math.sqrt(n)
-    return RateSummary(mean, deviation, mean - margin, mean + margin, "Student's t, over raters")
+    return RateSummary(
+        mean, deviation, mean - margin, mean + margin, "Student's t over raters; it speaks of other raters"
+    )
 
 
 def wilson_interval(rate: float, count: float) -> tuple[float, float]:
@@ -90,18 +101,29 @@ def sign_flip_p_value(differences: NDArray[np.float64]) -> float:
     Args:
         differences: (raters,) one rate minus the other.
     """
-    n = len(differences)
-    if n <= MOST_EXACT_RATERS:
-        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-    else:
-        bits = np.random.default_rng(SWAPS_SEED).integers(0, 2, (NUM_RANDOM_SWAPS, n), dtype=np.int8)
-        bits[0] = 1
-    sums = np.abs((2.0 * bits - 1) @ differences)
     seen = abs(float(differences.sum()))
-    # Sums of the same rates in another order may differ in their last digits.
-    return float(np.mean(sums >= seen - 1e-9))
+    num_as_far, num_swaps = 0, 0
+    for bits in _swaps(len(differences)):
+        sums = np.abs((2.0 * bits - 1) @ differences)
+        # Sums of the same rates in another order may differ in their last digits.
+        num_as_far += int(np.sum(sums >= seen - 1e-9))
+        num_swaps += len(bits)
+    return num_as_far / num_swaps
 
 
 def least_p_value(num_raters: int) -> float:
     """The smallest p-value that `sign_flip_p_value` can give: of 2^n patterns, the one seen and its opposite."""
     return 2.0 ** (1 - num_raters) if num_raters <= MOST_EXACT_RATERS else 1 / NUM_RANDOM_SWAPS
+
+
+def _swaps(n: int) -> Iterator[NDArray[np.integer]]:
+    """Blocks of rows (swaps, n): 1 where a rater's difference keeps its sign, 0 where it is swapped."""
+    if n <= MOST_EXACT_RATERS:
+        yield (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return
+    generator = np.random.default_rng(SWAPS_SEED)
+    for start in range(0, NUM_RANDOM_SWAPS, BLOCK_SWAPS):
+        bits = generator.integers(0, 2, (BLOCK_SWAPS, n), dtype=np.int8)
+        if start == 0:
+            bits[0] = 1  # the one seen
+        yield bits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
+from retrieval.embedding import make_folder
 from retrieval.exhibits import picture
-from retrieval.study.answers import Answers
+from retrieval.study.answers import last_ones_in, raters_in
 from retrieval.study.figure import LABELS, PublishedRate, draw_figure
-from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, Study, StudyPair, at_work_in
+from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, Study, StudyPair
 from retrieval.study.rates import RateSummary
 from retrieval.study.tally import KINDS, PairLine, Tally, tally
 from shards.errors import UserError
 from shards.imagery import decode_jpeg
-from shards.writing import write_text_atomically
+from shards.writing import partial_path
 
 PAPER = {"true": PublishedRate(0.716, 0.121), "retrieved": PublishedRate(0.695, 0.131)}
 PAPER_SOURCE = "Heidler et al., arXiv 2108.00688, section V-E: 15 raters, 35 pairs of each kind"
@@ -37,37 +39,51 @@ class StudyReportOptions:
     """The folder that study prepare wrote."""
     least_share: float = 0.5
     """A rater counts who said yes or no to at least this share of the pairs of each kind."""
+    out: Path | None = None
+    """Folder to write to; "report" within the study's folder by default."""
 
 
 def report(options: StudyReportOptions) -> Tally:
     """Carries out `study report` and prints the table and the path of the report.
 
     Raises:
-        UserError: no study there, or no answers that count.
+        UserError: no study there, media that were changed, no answers that count, or nowhere to write to.
     """
     if not 0 <= options.least_share <= 1:
         raise UserError(f"least_share must be from 0 to 1, got {options.least_share}")
     study = Study.load(options.folder)
     path = options.folder / ANSWERS_NAME
-    if not path.is_file():
+    given = last_ones_in(path, study.identity) if path.is_file() else []
+    if not given:
         raise UserError(f"no answers in {options.folder} yet; gather some with 'study serve {options.folder}'")
-    with at_work_in(options.folder, alone=False):
-        answers = Answers(path, study.identity)
-        num_raters, given = answers.num_raters(), answers.last_ones()
-        if not given:
-            raise UserError(f"no answers in {options.folder} yet; gather some with 'study serve {options.folder}'")
-        counts = tally(study.pairs, given, options.least_share)
-        out = _write(options, study, counts, num_raters)
+    study.check_media(options.folder)
+    counts = tally(study.pairs, given, options.least_share)
+    out = options.out or options.folder / REPORT_FOLDER
+    _write(out, _render(options, study, counts, raters_in(path)))
     _print(counts)
     print(f"report: {out / HTML_NAME}")
     return counts
 
 
-def _write(options: StudyReportOptions, study: Study, counts: Tally, num_raters: int) -> Path:
-    out = options.folder / REPORT_FOLDER
-    out.mkdir(exist_ok=True)
+def _write(out: Path, files: dict[str, bytes]) -> None:
+    """Puts whole files in place of those of an earlier report."""
+    make_folder(out)
+    partial = {name: partial_path(out / name) for name in files}
+    try:
+        for name, content in files.items():
+            partial[name].write_bytes(content)
+        for name, path in partial.items():
+            os.replace(path, out / name)
+    except OSError as error:
+        raise UserError(f"out {out} can't be written: {error.strerror}; name another folder with --out") from error
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+
+
+def _render(options: StudyReportOptions, study: Study, counts: Tally, num_raters: int) -> dict[str, bytes]:
+    """The report's files by name."""
     figure = draw_figure(counts, PAPER)
-    (out / FIGURE_NAME).write_bytes(figure)
     record = {
         "study": study.identity,
         "weights": study.weights,
@@ -80,7 +96,7 @@ def _write(options: StudyReportOptions, study: Study, counts: Tally, num_raters:
         **dataclasses.asdict(counts),
         "published": {kind: dataclasses.asdict(rate) for kind, rate in PAPER.items()} | {"source": PAPER_SOURCE},
     }
-    write_text_atomically(out / JSON_NAME, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    texts = {JSON_NAME: json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"}
     contents: dict[str, Any] = {
         "study": study,
         "counts": counts,
@@ -99,8 +115,8 @@ def _write(options: StudyReportOptions, study: Study, counts: Tally, num_raters:
         undefined=jinja2.StrictUndefined,
     )
     for name in (MARKDOWN_NAME, HTML_NAME):
-        write_text_atomically(out / name, environment.get_template(f"{name}.j2").render(contents))
-    return out
+        texts[name] = environment.get_template(f"{name}.j2").render(contents)
+    return {FIGURE_NAME: figure} | {name: text.encode() for name, text in texts.items()}
 
 
 def _rows(counts: Tally) -> list[tuple[str, str, str, str]]:
@@ -115,7 +131,8 @@ def _rows(counts: Tally) -> list[tuple[str, str, str, str]]:
 
 def _sentences(counts: Tally, options: StudyReportOptions, num_raters: int) -> dict[str, str]:
     """How the figures came about, a sentence or a few each."""
-    method = counts.rates["true"].method
+    summaries = {LABELS[kind]: counts.rates[kind] for kind in KINDS} | {"Difference": counts.difference}
+    methods = "; ".join(f"{label}: {summary.method}" for label, summary in summaries.items())
     alphas = {name: agreement.krippendorff_alpha for name, agreement in counts.agreement.items()}
     same = counts.agreement["all"].agreeing_share
     return {
@@ -125,7 +142,8 @@ def _sentences(counts: Tally, options: StudyReportOptions, num_raters: int) -> d
         "answers": f"{counts.num_answers} answers of yes or no; {counts.num_unplayable} times the sound did not play, "
         "which is no answer. Where a rater changed an answer the last one counts.",
         "intervals": f"Mean ± standard deviation over raters in percent, each rater weighing the same, and a 95 % "
-        f"interval ({method}). It speaks of other raters on these same pairs, not of other pairs.",
+        f"interval. {methods}. What speaks of other raters does so on these same pairs, what speaks of other pairs by "
+        "these same raters.",
         "test": f"p = {_p_value(counts.p_value)}, two-sided, by swapping the signs of the raters' differences "
         f"(randomisation test); {len(counts.raters)} raters can't give less than {_p_value(counts.least_p_value)}.",
         "agreement": "Krippendorff's alpha (nominal, missing answers allowed; 1 is perfect, 0 is chance): "
@@ -176,7 +194,7 @@ def _mean(summary: RateSummary) -> str:
 
 def _interval(summary: RateSummary) -> str:
     if summary.low is None or summary.high is None:
-        return "-"
+        return summary.method
     return f"{100 * summary.low:.1f} to {100 * summary.high:.1f}".replace("-", "−")
 
 

@@ -26,14 +26,17 @@ def serve(options: ServeOptions) -> None:
     """Carries out `study serve` until it is interrupted.
 
     Raises:
-        UserError: no study there, an address that can't be listened on, or answers that can't be kept.
+        UserError: no study there, media that were changed, an address that can't be listened on, or answers that
+            can't be kept.
     """
     # Not needed, and not waited for, by the other verbs of this command.
     from retrieval.study.access import Door, make_token
     from retrieval.study.pages import study_app
 
-    study = Study.load(options.folder)
+    Study.load(options.folder)  # before a lock is put into a folder that holds no study
     with at_work_in(options.folder, alone=False), listen(options.host, options.port) as listener:
+        study = Study.load(options.folder)
+        study.check_media(options.folder)
         answers = Answers(options.folder / ANSWERS_NAME, study.identity)
         token = None if is_loopback(listener) else make_token()
         so_far = f"raters so far: {answers.num_raters()}, answers: {len(answers.last_ones())}"
@@ -41,4 +44,5 @@ def serve(options: ServeOptions) -> None:
         print(f"open {shown_address(listener)}", flush=True)
         if token:
             print(f"token {token} (this server's only; raters type it once; sent over plain HTTP)", flush=True)
-        serve_pages(study_app(options.folder, study, answers, Door(token) if token else None), listener, options.host)
+        door = Door(token, study.version) if token else None
+        serve_pages(study_app(options.folder, study, answers, door), listener, options.host)

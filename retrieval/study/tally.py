@@ -97,7 +97,8 @@ def tally(pairs: Sequence[StudyPair], given: Sequence[GivenAnswer], least_share:
     matrix, unplayable = _matrices(pairs, given, numbers)
     of_kind = {kind: np.array([pair.kind == kind for pair in pairs]) for kind in KINDS}
     answered = {kind: (~np.isnan(matrix[:, of_kind[kind]])).sum(axis=1) for kind in KINDS}
-    counted = np.all([answered[k] >= max(1, least_share * of_kind[k].sum()) for k in KINDS], axis=0)
+    # 0.07 · 100 is a little more than 7.
+    counted = np.all([answered[k] >= max(1, least_share * of_kind[k].sum() - 1e-9) for k in KINDS], axis=0)
     if not counted.any():
         raise UserError(
             f"of {len(numbers)} who answered, none said yes or no to {least_share:.0%} of the pairs of each "

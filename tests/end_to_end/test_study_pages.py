@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import python, run
 from listening_shards import write_listening_shards, write_tiny_towers
 from study_serving import Client, StudyServer, form_fields, serving
 
@@ -87,7 +91,11 @@ def test_places_are_seen_in_order_and_can_be_answered_again(client: Client, answ
     assert answers.of_rater(client.rater) == {fields["pair"]: "no"}
     assert client.get("/thanks").headers["location"] == "/pairs/2"
     assert "Your answer was “no”" in client.get("/pairs/1").text
-    assert client.get("/pairs/7").status == client.get("/pairs/0").status == client.get("/pairs/x").status == 404
+    for place in ("7", "0", "x", "-1", "01", "9" * 5000):
+        reply = client.get(f"/pairs/{place}")
+        assert reply.status == 404
+        assert "There is no such page" in reply.text
+        assert reply.headers["x-content-type-options"] == "nosniff"
 
 
 def test_beginning_twice_is_beginning_once(client: Client) -> None:
@@ -129,8 +137,21 @@ def test_an_answer_that_can_t_be_stored_is_not_passed_over(client: Client, folde
         finally:
             connection.execute("ALTER TABLE gone RENAME TO answers")
     assert reply.status == 503
-    assert "could not be stored" in reply.text
+    assert "The last answer could not be stored" in reply.text
     assert client.post("/answers", fields).status == 303
+
+
+def test_who_can_t_begin_is_told_of_no_answer(client: Client, folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "answers.sqlite", isolation_level=None)) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON raters BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        try:
+            reply = client.post("/begin", {})
+        finally:
+            connection.execute("DROP TRIGGER full")
+    assert (reply.status, client.cookies) == (503, {})
+    assert "The study can't go on at the moment" in html.unescape(reply.text)
+    assert "last answer" not in reply.text
+    assert client.post("/begin", {}).status == 303
 
 
 @pytest.mark.parametrize(
@@ -203,6 +224,21 @@ def test_raters_don_t_wait_for_each_other(server: StudyServer, folder: Path, ans
             assert answers.of_rater(rater) == given
 
 
+def test_studies_on_one_host_don_t_lock_each_other_s_raters_out(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other", ignore=shutil.ignore_patterns("answers*"))
+    dataclasses.replace(Study.load(other), seed=1).save(other)
+    with serving(folder, "--host", "0.0.0.0") as one, serving(other, "--host", "0.0.0.0") as two:
+        client = Client(one.port)
+        assert client.post("/enter", {"token": one.token}).status == 303
+        # A browser sends a host's cookies to all of its ports.
+        client.port = two.port
+        assert client.get("/").status == 401
+        assert client.post("/enter", {"token": two.token}).status == 303
+        for port in (two.port, one.port):
+            client.port = port
+            assert client.get("/").status == 200
+
+
 def test_without_the_token_there_is_only_the_question_for_it(folder: Path) -> None:
     with serving(folder, "--host", "0.0.0.0") as server:
         client = Client(server.port)
@@ -211,7 +247,7 @@ def test_without_the_token_there_is_only_the_question_for_it(folder: Path) -> No
             assert reply.status == 401
             assert "Which token were you given?" in reply.text
         assert client.post("/begin", {}).status == client.post("/answers", {"pair": "1"}).status == 401
-        client.cookies = {"earshot_access": "0" * 64}
+        client.cookies = {f"earshot_access_{Study.load(folder).version}": "0" * 64}
         assert client.get("/media/1.jpg").status == 401
         client.cookies = {}
         assert client.get("/static/study.css").status == 200
@@ -225,10 +261,13 @@ def test_without_the_token_there_is_only_the_question_for_it(folder: Path) -> No
         with ThreadPoolExecutor(MOST_FAILURES) as pool:
             wrong = pool.map(lambda n: Client(server.port).post("/enter", {"token": str(n)}).status, range(20))
         assert set(wrong) == {403, 429}
-        late = Client(server.port).post("/enter", {"token": server.token})
-        assert late.status == 429
-        assert "Wait 10 minutes" in late.text
-        assert client.get("/").status == 200
+        late = Client(server.port)
+        reply = late.post("/enter", {"token": "one more"})
+        assert reply.status == 429
+        assert "not the token either" in reply.text
+        # Others behind the same address have the right one.
+        assert late.post("/enter", {"token": server.token}).status == 303
+        assert late.get("/").status == client.get("/").status == 200
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(60) == 130
 
@@ -236,7 +275,7 @@ def test_without_the_token_there_is_only_the_question_for_it(folder: Path) -> No
 def test_the_door_shuts_after_wrong_tokens() -> None:
     now = [0.0]
     token = make_token()
-    door = Door(token, clock=lambda: now[0])
+    door = Door(token, "version", clock=lambda: now[0])
     for _ in range(MOST_FAILURES):
         assert not door.is_shut_for("10.0.0.1")
         assert not door.opens("wrong", "10.0.0.1")
@@ -253,7 +292,7 @@ def test_a_token_is_made_anew_and_holds_nowhere_else() -> None:
     tokens = {make_token() for _ in range(100)}
     assert len(tokens) == 100
     assert all(re.fullmatch(r"([2-9a-hjkmnp-z]{4}-){2}[2-9a-hjkmnp-z]{4}", token) for token in tokens)
-    one, other = (Door(token) for token in list(tokens)[:2])
+    one, other = (Door(token, "version") for token in list(tokens)[:2])
     assert not one.admits(other.cookie)
 
 
@@ -270,3 +309,12 @@ def test_an_address_that_is_taken_or_unknown_gets_a_sentence(folder: Path, serve
     ]:
         with pytest.raises(UserError, match=re.escape(sentence)):
             serve(options)
+    assert not (folder.parent / ".lock").exists()
+
+
+def test_changed_media_are_not_served(folder: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(folder, tmp_path / "changed", ignore=shutil.ignore_patterns("answers*"))
+    (changed / "media" / "2.mp3").write_bytes((folder / "media" / "1.mp3").read_bytes())
+    served = run(python("retrieval/run.py", "study", "serve", changed, "--port", "0"), cwd=tmp_path, timeout_seconds=60)
+    assert (served.returncode, served.stdout) == (2, "")
+    assert served.stderr.startswith(f"error: {changed}/media/2.mp3 has changed: its SHA-256 must be")

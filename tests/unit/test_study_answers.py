@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY, environment
 
-from retrieval.study.answers import Answers, GivenAnswer, raters_in
+from retrieval.study.answers import Answers, GivenAnswer, last_ones_in, raters_in
 from shards.errors import UserError
 
 WRITE_FOR_EVER = """
@@ -109,6 +109,8 @@ def test_answers_belong_to_one_study(answers: Answers, tmp_path: Path) -> None:
     assert again.secret == answers.secret
     with pytest.raises(UserError, match="another study"):
         Answers(path, "another one")
+    with pytest.raises(UserError, match="another study"):
+        last_ones_in(path, "another one")
 
 
 def test_what_is_no_database_gets_a_sentence(tmp_path: Path) -> None:
@@ -118,3 +120,5 @@ def test_what_is_no_database_gets_a_sentence(tmp_path: Path) -> None:
         Answers(path, "a study")
     with pytest.raises(UserError, match="can't be read"):
         raters_in(path)
+    with pytest.raises(UserError, match="can't be read"):
+        last_ones_in(path, "a study")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,30 @@ def test_a_sound_is_repeated_rather_than_a_farther_one_taken() -> None:
     retrieved = sorted(pair.sound for pair in drawn if not pair.is_true)
     assert retrieved in ([0, 0, 1], [0, 0, 0])
     assert {pair.rank for pair in drawn if pair.sound == 0} == {1}
+
+
+def test_the_nearest_beyond_the_first_few_are_found() -> None:
+    # The 30 sounds nearest to an image are of its place, more than are put in order at first.
+    embeddings = embed(60, 1)
+    for pair in draw_pairs(embeddings, 20, 0, lambda image, sound: order(embeddings, image).index(sound) < 30):
+        if not pair.is_true:
+            assert pair.sound == next(j for j in order(embeddings, pair.image)[30:] if j != pair.image)
+
+
+def order(embeddings: PairEmbeddings, image: int) -> list[int]:
+    return sorted(range(len(embeddings.keys)), key=lambda sound: distance(embeddings, image, sound))
+
+
+def test_every_image_is_looked_at_only_where_few_sounds_are_found() -> None:
+    n, looked_at = 300, []
+    apart, together = embed(n, 0), np.zeros((n, 2), np.float32)
+    collapsed = PairEmbeddings(apart.keys, together, apart.sound)
+    for embeddings in (apart, collapsed):
+        count = itertools.count()
+        draw_pairs(embeddings, 6, 0, never, lambda: next(count))  # noqa: B023
+        looked_at.append(next(count))
+    assert looked_at[0] < 30
+    assert looked_at[1] == n
 
 
 def test_the_seed_chooses_pairs_and_order() -> None:

@@ -86,6 +86,61 @@ def test_a_study_with_raters_stays(options: PrepareOptions, tmp_path: Path) -> N
     assert Study.load(options.out) == study
 
 
+@pytest.mark.parametrize(
+    "name", ["media/holiday.jpg", "study.json", "answers.sqlite", "media/.hidden", "study.json/nested"]
+)
+def test_files_of_strangers_stay(options: PrepareOptions, tmp_path: Path, name: str) -> None:
+    stranger = tmp_path / name
+    stranger.parent.mkdir(parents=True, exist_ok=True)
+    stranger.write_bytes(b"")
+    with pytest.raises(UserError, match=r"is not of a study that this command can replace; name another folder"):
+        prepare(dataclasses.replace(options, out=tmp_path))
+    assert stranger.is_file()
+
+
+def test_of_an_earlier_study_only_its_own_files_go(options: PrepareOptions, tmp_path: Path) -> None:
+    options = dataclasses.replace(options, out=tmp_path)
+    prepare(options)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "answers.sqlite.backup").write_text("mine too")
+    prepare(dataclasses.replace(options, pairs=4))
+    kept = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.iterdir())
+    assert kept == [".lock", "answers.sqlite.backup", "media", "notes.txt", "study.json"]
+    assert len(list((tmp_path / "media").iterdir())) == 8
+    (tmp_path / "media" / "5.jpg").write_text("a stranger's")
+    with pytest.raises(UserError, match=r"media/5\.jpg is not of a study"):
+        prepare(options)
+    assert (tmp_path / "media" / "5.jpg").read_text() == "a stranger's"
+
+
+def test_an_earlier_study_stays_where_the_draw_fails(
+    options: PrepareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dataclasses.replace(options, out=tmp_path)
+    study = prepare(options)
+    before = files_of(tmp_path)
+    monkeypatch.setattr(AudiblePairs, "is_same_place", lambda *_: True)
+    with pytest.raises(UserError, match="pairs 6 can't be drawn"):
+        prepare(dataclasses.replace(options, seed=1))
+    assert files_of(tmp_path) == before
+    assert Study.load(tmp_path) == study
+
+
+def test_media_are_checked_against_what_was_prepared(options: PrepareOptions, study: Study, tmp_path: Path) -> None:
+    folder = shutil.copytree(options.out, tmp_path / "copy")
+    study.check_media(folder)
+    for name in ("2.jpg", "3.mp3"):
+        path = folder / "media" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(UserError, match=rf"media/{name} has changed: its SHA-256 must be \w{{12}}…, .*put it back"):
+            study.check_media(folder)
+        path.unlink()
+        with pytest.raises(UserError, match=rf"media/{name} can't be read \(No such file.*put it back"):
+            study.check_media(folder)
+        path.write_bytes(content)
+
+
 def test_a_study_that_is_served_stays(options: PrepareOptions, study: Study) -> None:
     with at_work_in(options.out, alone=False), pytest.raises(UserError, match="the study in it is being served"):
         prepare(options)
@@ -140,7 +195,7 @@ def test_a_sound_of_the_same_place_or_recording_is_no_find(options: PrepareOptio
 def test_a_broken_study_gets_a_sentence(options: PrepareOptions, study: Study, tmp_path: Path) -> None:
     record = json.loads((options.out / "study.json").read_text())
     for changed, sentence in [
-        (record | {"format_version": 2}, "format_version is 2, this Earshot reads 1"),
+        (record | {"format_version": 1}, "format_version is 1, this Earshot reads 2; prepare another study"),
         (record | {"pairs": [record["pairs"][0] | {"clip": "../study.json"}]}, "no study at"),
         ([], "no study at"),
     ]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from retrieval.study.agreement import agreeing_share, krippendorff_alpha
 from retrieval.study.answers import GivenAnswer
 from retrieval.study.folder import Credit, StudyPair
 from retrieval.study.rates import (
+    NUM_RANDOM_SWAPS,
+    SWAPS_SEED,
     least_p_value,
     sign_flip_p_value,
     summarise_differences,
@@ -98,6 +101,23 @@ def test_the_p_value_of_many_raters_is_near_the_exact_one() -> None:
     assert sign_flip_p_value(np.full(40, 0.5)) == pytest.approx(least_p_value(40))
 
 
+def test_blocks_of_swaps_are_the_swaps_of_one_piece() -> None:
+    values = np.random.default_rng(3).normal(0.02, 0.2, 21)
+    bits = np.random.default_rng(SWAPS_SEED).integers(0, 2, (NUM_RANDOM_SWAPS, 21), dtype=np.int8)
+    bits[0] = 1
+    expected = np.mean(np.abs((2.0 * bits - 1) @ values) >= abs(values.sum()) - 1e-9)
+    assert 0 < sign_flip_p_value(values) == expected < 1
+
+
+def test_the_p_value_of_a_thousand_raters_fits_into_memory() -> None:
+    tracemalloc.start()
+    try:
+        sign_flip_p_value(np.linspace(-0.4, 0.5, 1000))
+        assert tracemalloc.get_traced_memory()[1] < 64e6
+    finally:
+        tracemalloc.stop()
+
+
 def test_few_raters_can_show_little() -> None:
     assert sign_flip_p_value(np.full(3, 0.5)) == least_p_value(3) == 0.25
     assert sign_flip_p_value(np.zeros(5)) == 1
@@ -127,13 +147,23 @@ def test_one_rater_and_raters_without_spread_get_wilsons_interval() -> None:
     alike = summarise_rates(np.ones(3), np.full(3, 35.0))
     assert alike.low == pytest.approx(1 / (1 + 3.8415 / 35), abs=1e-4)
     assert alike.high == pytest.approx(1)
-    assert "Wilson" in alike.method
-    assert summarise_differences(np.array([0.3])).low is None
+    assert alone.method == "Wilson's over the 10 answers of a rater, as there is one rater; it speaks of other pairs"
+    assert alike.method.startswith("Wilson's over the 35 answers of a rater, as there is no spread between raters")
+    assert alike.standard_deviation == 0
+
+
+def test_a_difference_without_spread_has_no_interval() -> None:
+    alone = summarise_differences(np.array([0.3]))
+    assert (alone.low, alone.high, alone.method) == (None, None, "none: it takes two raters")
+    # The second is not quite 0.1 in floating point.
+    alike = summarise_differences(np.array([0.1, 0.8 - 0.7, 0.1]))
+    assert (alike.low, alike.high, alike.standard_deviation) == (None, None, 0)
+    assert alike.method == "none: no spread between raters"
 
 
 def pair(pair_id: str, kind: str) -> StudyPair:
     credit = Credit(pair_id, "", "", "", "")
-    return StudyPair(pair_id, kind, 1, 0.0, f"{pair_id}.jpg", f"{pair_id}.mp3", credit, credit)  # type: ignore[arg-type]
+    return StudyPair(pair_id, kind, 1, 0.0, f"{pair_id}.jpg", f"{pair_id}.mp3", "0" * 64, "0" * 64, credit, credit)  # type: ignore[arg-type]
 
 
 PAIRS = [pair("1", "true"), pair("2", "retrieved"), pair("3", "true"), pair("4", "retrieved")]
@@ -171,6 +201,11 @@ def test_how_much_a_rater_must_answer_is_a_choice() -> None:
     given_answers = give(1, "yn..") + give(2, "ynyn")
     assert len(tally(PAIRS, given_answers, 0.5).raters) == 2
     assert len(tally(PAIRS, given_answers, 1.0).raters) == 1
+    # 0.07 · 100 is 7.000000000000001 in floating point.
+    many = [pair(str(i), ("true", "retrieved")[i % 2]) for i in range(1, 201)]
+    assert len(tally(many, give(1, "yn" * 7), 0.07).raters) == 1
+    with pytest.raises(UserError, match="none said"):
+        tally(many, give(1, "yn" * 6), 0.07)
     # A kind without any answer has no rate.
     with pytest.raises(UserError, match="none said yes or no to 0% of the pairs"):
         tally(PAIRS, give(1, "y.y."), 0.0)
