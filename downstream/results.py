@@ -35,6 +35,8 @@ class Results:
         train_fraction: share of the items that trained.
         notes: what readers have to know, such as missing classes.
         details: what belongs to a kind of benchmark alone, such as classes.
+        weights_sha256: of the weights' `model.safetensors`; None where they are no towers
+            of ours, or an older Earshot wrote.
     """
 
     benchmark: str
@@ -51,6 +53,7 @@ class Results:
     train_fraction: float
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
 
     def write(self, folder: Path) -> Path:
         """Writes `results.json`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower, TwoTowerConfig
 from pretrain.model_folder import MODEL_FOLDER, write_model_folder
 from pretrain.same_embeddings import check_towers, fixed_probe
+from pretrain.strangers_words import as_code
 from pretrain.weights_file import read_weights
 from shards.errors import UserError
 from shards.sources.soundingearth import SoundingEarthSource
@@ -33,7 +35,7 @@ tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
 ---
 # SoundingEarth's released towers
 
-Converted from `{file}`, a checkpoint of the authors of *Self-supervised Audiovisual Representation Learning for Remote
+Converted from {file}, a checkpoint of the authors of *Self-supervised Audiovisual Representation Learning for Remote
 Sensing Data* (arXiv 2108.00688): {report}.
 
 ```python
@@ -93,7 +95,7 @@ def towers_of_authors(state: dict[str, Tensor], where: str, *, on_sphere: bool |
     unused = sorted(key for key in state if not key.startswith((IMAGE_PREFIX, SOUND_PREFIX)))
     report = (
         f"the authors' image tower ({config.image_encoder}) and sound tower ({config.sound_encoder}), "
-        f"{num_used} tensors, {len(unused)} not used{': ' + ', '.join(unused[:3]) if unused else ''}"
+        f"{num_used} tensors, {len(unused)} not used{': ' if unused else ''}{', '.join(map(as_code, unused[:3]))}"
     )
     return towers.eval(), report
 
@@ -123,13 +125,19 @@ def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None 
         raise UserError(f"out {out} holds a model already; name another --out")
     towers, report = towers_of_authors(state, str(file), on_sphere=on_sphere)
     sphere = "scaled to length 1" if towers.config.on_sphere else "compared as they are, by Euclidean distance"
-    card = CARD.format(file=file.name, report=report, size=IMAGE_SIZE, frames=NUM_FRAMES, sphere=sphere)
+    card = CARD.format(file=as_code(file.name), report=report, size=IMAGE_SIZE, frames=NUM_FRAMES, sphere=sphere)
+    is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
     probes = [fixed_probe(towers.config)]
-    folder = write_model_folder(out, towers, card, check=lambda written: check_towers(written, towers, probes))
+    try:
+        folder = write_model_folder(out, towers, card, check=lambda written: check_towers(written, towers, probes))
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds the model
+                out.rmdir()
     return f"{report}; the model is in {folder}, and embeds as the checkpoint does"
 
 

@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -26,6 +27,14 @@ FORMAT_VERSION = 2
 _NAME = re.compile(r"step-(\d{8})")
 
 
+class Use(TypedDict):
+    """How long a run was computed on what."""
+
+    hardware: dict[str, int]
+    processes: int
+    seconds: float
+
+
 @dataclass
 class RunState:
     """All of a run's state that is not a tensor; the order of samples and the learning rate follow from `step`.
@@ -39,6 +48,8 @@ class RunState:
         training_seconds: time in training steps alone.
         first_loss: the first loss that was logged.
         peak_memory_bytes: the most that a training process has held, over all starts.
+        uses: what `seconds` were spent on, an entry a kind of hardware and number of processes; they add up to less
+            where a checkpoint of an older Earshot, which did not note it, was resumed.
     """
 
     step: int = 0
@@ -49,6 +60,15 @@ class RunState:
     training_seconds: float = 0.0
     first_loss: float | None = None
     peak_memory_bytes: int = 0
+    uses: list[Use] = field(default_factory=list)
+
+    def use(self, hardware: dict[str, int], processes: int) -> Use:
+        """The entry of `uses` for this hardware, which is made where it is missing."""
+        for use in self.uses:
+            if (use["hardware"], use["processes"]) == (hardware, processes):
+                return use
+        self.uses.append({"hardware": hardware, "processes": processes, "seconds": 0.0})
+        return self.uses[-1]
 
 
 def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *, keep: int) -> Path:

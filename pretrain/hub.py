@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ def fetch_files(
     Raises:
         UserError: no such model, no right to it, or the hub can't be reached and nothing is kept.
     """
-    with _failures_as_sentences(f"no weights at {name}: no such folder, and {{why}}"):
+    with _failures_as_sentences(f"no weights at {name}: no such folder, and "):
         return Path(
             snapshot_download(
                 name,
@@ -108,11 +109,9 @@ def push_folder(folder: Path, name: str, files: Sequence[str]) -> str:
     Raises:
         UserError: the hub refuses or can't be reached; the folder stays, and the sentence says how to push again.
     """
-    failure = (
-        f"the release stands in {folder}, but it is not on the hub as {name}: {{why}}; push it again with: "
-        f"hf upload {name} {folder} ."
-    )
-    with _failures_as_sentences(failure):
+    before = f"the release stands in {folder}, but it is not on the hub as {name}: "
+    remedy = f"; push it again with: hf upload {name} {shlex.quote(str(folder))} ."
+    with _failures_as_sentences(before, remedy):
         api = HfApi()
         repository = api.create_repo(name, exist_ok=True)
         api.upload_folder(
@@ -122,13 +121,13 @@ def push_folder(folder: Path, name: str, files: Sequence[str]) -> str:
 
 
 @contextmanager
-def _failures_as_sentences(sentence: str) -> Iterator[None]:
-    """Whatever the hub's client raises within becomes `sentence`, with the reason for `{why}`."""
+def _failures_as_sentences(before: str, after: str = "") -> Iterator[None]:
+    """Whatever the hub's client raises within becomes a sentence, with the reason between `before` and `after`."""
     try:
         yield
     # Its upload wraps what fails in RuntimeError, its checks of answers raise ValueError.
     except (CLIENT_ERROR, OSError, ValueError, RuntimeError) as error:
-        raise UserError(sentence.format(why=_reason(error))) from error
+        raise UserError(f"{before}{_reason(error)}{after}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -116,7 +116,8 @@ class Loop:
         return {"num_processes": distributed.num_processes(), **self.engine.description}
 
     def _train(self) -> dict[str, Any]:
-        started, before = time.monotonic(), self.state.seconds
+        self._use = self.state.use(hardware(self.accelerator.device), distributed.num_processes())
+        self._clock = time.monotonic()
         stream = self.task.batches(self.state.step, self.total_steps)
         progress = ProgressLine("training", self._end(), enabled=distributed.is_first(), done=self._done())
         rate = Rate()
@@ -130,7 +131,7 @@ class Loop:
                 step_started = time.monotonic()
                 loss, outputs = self._step(stream, rate)
                 self.state.step += 1
-                self.state.seconds = before + time.monotonic() - started
+                self._spend()
                 self.state.training_seconds += time.monotonic() - step_started
                 self._see_clock()
                 rate.items += self.settings.batch_size
@@ -149,8 +150,15 @@ class Loop:
                 if stopped_early or preempted or self._is_checkpoint_due():
                     self._save()
         self.finite.check()
-        self.state.seconds = before + time.monotonic() - started
+        self._spend()
         return self._finish(stopped_early, preempted)
+
+    def _spend(self) -> None:
+        """Adds the time since it was called last to the run's, and to that of what it is computed on."""
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._use["seconds"] += now - self._clock
+        self._clock = now
 
     def _load(self) -> None:
         """Goes back to the newest checkpoint."""
@@ -311,7 +319,6 @@ class Loop:
             "stopped_early": stopped_early,
             "preempted": preempted,
             "device": str(self.accelerator.device),
-            "hardware": hardware(self.accelerator.device),
             **self._world(),
             **self.task.summary(),
         }

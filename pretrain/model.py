@@ -26,6 +26,8 @@ from shards.schema import SpectrogramSettings
 MODEL_FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "README.md"
+NOTICE_NAME = "NOTICE.md"
 
 PREPROCESSING = "preprocessing"
 """Where `config.json` says to readers without Earshot how to prepare inputs."""
@@ -236,7 +238,8 @@ def find_model_folder(path: Path, **of_the_hub: Any) -> Path:
         UserError: neither.
     """
     if is_hub_name(path):
-        fetched = fetch_files(str(path), (CONFIG_NAME, WEIGHTS_NAME), **of_the_hub)
+        # The words on rights stay with the weights.
+        fetched = fetch_files(str(path), (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, NOTICE_NAME), **of_the_hub)
         if not _is_model_folder(fetched):
             raise UserError(f"{path} on the hub is no model of Earshot's: it lacks {CONFIG_NAME} or {WEIGHTS_NAME}")
         return fetched

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretrain.config import Config
+from pretrain.config import Config, ModelSettings
+from pretrain.model import TwoTowerConfig
+from pretrain.strangers_words import as_code
 from shards.manifest import Manifest
+
+KNOWN_INITS = ("random", "imagenet")
+"""What strangers know of the settings of where a trunk begins; others are paths."""
 
 COLUMNS = {
     "image_to_sound": "image → sound",
@@ -13,6 +18,8 @@ COLUMNS = {
     "view_to_view": "view → other view of the image",
     "chance": "chance",
 }
+
+UNTRAINED_SOUND = "The sound tower was not trained and is as it was initialised: images and sounds can't be compared."
 
 FIGURES = {
     "recall_at_1": "recall@1",
@@ -42,23 +49,28 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         else "STFT settings not published with the source"
     )
     hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
+    sound_trained = config.method == "audiovisual"
+    untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
+    encode_sound = (
+        f",\n`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.num_frames}) uint8 spectrogram bytes"
+        if sound_trained
+        else ""
+    )
     return f"""---
 library_name: earshot
 tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
 ---
-# Audiovisual towers for overhead images and sound
+# {"Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images"}
 
-An image tower ({model.image_encoder}) and a sound tower ({model.sound_encoder}) that embed overhead images and sounds
-recorded at the same place into one space of {model.embedding_dim} dimensions; {how_trained(config)}.
+{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.
 
 ```python
 from pretrain.model import TwoTower
 model = TwoTower.from_pretrained("FOLDER")
 ```
 
-`model.encode_image` takes (n, 3, {config.data.image_size}, {config.data.image_size}) uint8 pixels,
-`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.num_frames}) uint8 spectrogram bytes; compare the
-results by Euclidean distance.
+`model.encode_image` takes (n, 3, {config.data.image_size}, {config.data.image_size}) uint8 pixels{encode_sound};
+compare the results by Euclidean distance.
 
 ## Results on the validation split
 
@@ -70,30 +82,46 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 
 | | |
 |---|---|
-| data | source `{manifest.source}`: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
+| data | source {as_code(manifest.source)}: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
 | sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft} |
-| split | by {manifest.build.get("split_by", "unknown")} |
+| split | by {as_code(str(manifest.build.get("split_by", "unknown")))} |
 | method | {method_words(config)} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
 {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
-| trunks begin at | image {model.image_init}, sound {model.sound_init} |
+| trunks begin at | image {beginning(model.image_init)}, sound {beginning(model.sound_init)} |
 | normalisation layers | {model.norm} |
 
 ## Limits
 
-{_limits(validation)}Embeddings mean something only for images and spectrograms prepared as `config.json` says.
+{untrained}Embeddings mean something only for images and spectrograms prepared as `config.json` says.
 The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
 the licences of the source's recordings and images before passing the weights on.
 """
 
 
-def how_trained(config: Config) -> str:
-    """How the weights came about, in a few words that follow a semicolon."""
-    if config.epochs == 0:
+def what_they_are(model: ModelSettings | TwoTowerConfig, *, sound_trained: bool) -> str:
+    """The towers and what they embed, as a sentence without its end, to which `how_trained` belongs."""
+    image, sound = f"image tower ({model.image_encoder})", f"sound tower ({model.sound_encoder})"
+    space = f"space of {model.embedding_dim} dimensions"
+    if sound_trained:
+        what = "overhead images and sounds recorded at the same place"
+        return f"An {image} and a {sound} that embed {what} into one {space}"
+    return f"A {sound} that was never trained, and an {image} that embeds overhead images into a {space}"
+
+
+def how_trained(config: Config, step: int) -> str:
+    """How the weights after a step came about, in a few words that follow a semicolon."""
+    if step == 0:
         return "not trained here: the weights are those that training would begin from"
-    if "imagenet" in (config.model.image_init, config.model.sound_init):
+    inits = (config.model.image_init, config.model.sound_init)
+    if "imagenet" in (inits if config.method == "audiovisual" else inits[:1]):
         return "trained without labels, from trunks that learned ImageNet's"
     return "trained without labels"
+
+
+def beginning(init: str) -> str:
+    """What a trunk began from; the path of a file or folder says nothing to strangers."""
+    return init if init in KNOWN_INITS else "other weights"
 
 
 def method_words(config: Config) -> str:
@@ -102,12 +130,6 @@ def method_words(config: Config) -> str:
         return f"{config.method}, on the images alone"
     margin = f", margin {config.loss.margin:g}" if "triplet" in config.loss.name else ""
     return f"{config.method}, loss `{config.loss.name}`{margin}"
-
-
-def _limits(validation: dict[str, Any]) -> str:
-    if "image_to_sound" in validation:
-        return ""
-    return "The sound tower was not trained and is as it was initialised: images and sounds can't be compared. "
 
 
 def results_table(validation: dict[str, Any]) -> str:

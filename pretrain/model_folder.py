@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from pretrain.model import TwoTower
+from pretrain.model import CARD_NAME, TwoTower
 from shards.errors import UserError
 
 MODEL_FOLDER = "model"
 FORMER_FOLDER = f".{MODEL_FOLDER}.former"
-CARD_NAME = "README.md"
 
 
 def write_model_folder(
@@ -43,15 +42,13 @@ def write_model_folder(
             os.replace(final, former)
         os.replace(partial, final)
         shutil.rmtree(former, ignore_errors=True)
-    except UserError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
             f"the model can't be written to {final}: {error.strerror or error}; free some space, then go on with "
             f"--resume {run_folder}"
         ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return final
 
 

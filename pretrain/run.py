@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shards.errors import run_command
+from shards.errors import end_on_sigterm, run_command
 
 
 def main() -> None:
@@ -14,12 +14,14 @@ def main() -> None:
     if sys.argv[1:2] == ["release"]:
         from pretrain.releasing.release import release
 
+        end_on_sigterm()
         print("\n".join(release(parse_release(sys.argv[2:]))))
         return
 
     if sys.argv[1:2] == ["convert"]:
         from pretrain.authors_checkpoint import convert_authors_checkpoint
 
+        end_on_sigterm()
         conversion = parse_conversion(sys.argv[2:])
         print(convert_authors_checkpoint(conversion.file, conversion.out, on_sphere=conversion.on_sphere))
         return

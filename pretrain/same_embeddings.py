@@ -54,6 +54,8 @@ def real_probe(config: TwoTowerConfig, shard_set: ShardSet) -> Probe:
     """
     shard_set.check_files(VALIDATION_SPLIT)
     count = min(NUM_REAL, shard_set.num_samples(VALIDATION_SPLIT))
+    if not count:
+        raise UserError("the shard set has no validation pairs")
     samples = [shard_set.sample(VALIDATION_SPLIT, number) for number in range(count)]
     images = [evaluation_image(sample.image(), config.image_size) for sample in samples]
     frames = config.num_frames

@@ -23,8 +23,9 @@ from pretrain.collapse import MIN_ROWS, CollapseWatch, embedding_health
 from pretrain.config import Config
 from pretrain.methods import METHODS
 from pretrain.methods.interface import Method
+from pretrain.model import CARD_NAME
 from pretrain.model_card import model_card
-from pretrain.model_folder import CARD_NAME, MODEL_FOLDER, write_model_folder
+from pretrain.model_folder import MODEL_FOLDER, write_model_folder
 from pretrain.skipped_shards import SkippedShards
 from pretrain.task import Evaluation, Task, WholeWeights
 from pretrain.training_data import outline

@@ -17,6 +17,7 @@ from pretrain.encoders import ENCODERS
 from pretrain.hub import is_hub_name
 from pretrain.model import CONFIG_NAME, IMAGENET_MEAN, IMAGENET_STD, WEIGHTS_NAME, TwoTower, find_model_folder
 from pretrain.weights_file import read_weights
+from pretrain.weights_identity import weights_sha256
 from shards.errors import UserError
 
 DEFAULT_BACKBONE = "resnet18"
@@ -50,6 +51,7 @@ class Trunk:
         mean, std: by which the red, green and blue channel in [0, 1] are normalised.
         report: a sentence on what was taken from where.
         unused: names of the file's tensors that were not.
+        weights_sha256: of the `model.safetensors` that it is of, None for weights that are no towers of ours.
     """
 
     module: nn.Module
@@ -62,6 +64,7 @@ class Trunk:
     std: tuple[float, float, float] = IMAGENET_STD
     report: str = ""
     unused: list[str] = field(default_factory=list)
+    weights_sha256: str | None = None
 
 
 def load_trunk(
@@ -95,10 +98,11 @@ def load_trunk(
         raise UserError(
             f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
         )
+    checksum = weights_sha256(weights)
     trunk = _file(path) if path.is_file() and not _is_of_model_folder(path) else _run(path)
     if backbone not in ("auto", trunk.backbone):
         raise UserError(f"backbone must be auto or that of the weights, {trunk.backbone}, got {backbone}")
-    return trunk
+    return replace(trunk, weights_sha256=checksum)
 
 
 def _random(backbone: str, seed: int) -> Trunk:

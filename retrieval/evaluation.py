@@ -14,6 +14,7 @@ from rich.table import Table
 from pretrain.model import refuse_other_spectrograms
 from pretrain.ranking import Metrics
 from pretrain.tracking import TRACKING_NAME, attach_report
+from pretrain.weights_identity import weights_sha256
 from retrieval.embedding import embed_pairs, load_model, make_folder, open_split
 from retrieval.protocols import DIRECTIONS, PROTOCOLS, Protocol
 from retrieval.report import write_report
@@ -81,6 +82,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     """
     protocol = PROTOCOLS[options.protocol]
     crops = _crops(options, protocol)
+    # Before they are loaded: a run that goes on may replace them meanwhile.
+    checksum = weights_sha256(options.weights)
     model = load_model(options.weights, options.device)
     shard_set = open_split(options.shards, options.split)
     if not options.force:
@@ -88,6 +91,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     make_folder(options.out)
     provenance = {
         "weights": str(options.weights),
+        "weights_sha256": checksum,
         "shards": str(options.shards),
         "split": options.split,
         "crops": crops,

@@ -36,18 +36,28 @@ def small_towers(seed: int = 1, **changes: Any) -> TwoTower:
     return towers.eval()
 
 
-def write_run(folder: Path, shards: Path | str, towers: TwoTower | None = None, **summary: Any) -> Path:
+def write_run(
+    folder: Path,
+    shards: Path | str,
+    towers: TwoTower | None = None,
+    *,
+    method: str = "audiovisual",
+    image_init: str = "random",
+    **summary: Any,
+) -> Path:
     """A finished run folder whose best step is 3 of 6; `summary` adds to its summary."""
     towers = towers or small_towers()
-    model = ModelSettings(image_encoder=towers.config.image_encoder, norm=towers.config.norm)  # type: ignore[arg-type]
-    config = Config(out=folder, shards=shards, epochs=2, batch_size=16, data=DataSettings(image_size=32), model=model)
+    encoders = {"image_encoder": towers.config.image_encoder, "image_init": image_init}
+    model = ModelSettings(**encoders, norm=towers.config.norm)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"out": folder, "shards": shards, "method": method}
+    config = Config(**settings, epochs=2, batch_size=16, data=DataSettings(image_size=32), model=model)
     write_model_folder(folder, towers, "---\nlibrary_name: earshot\n---\n# A run's card\n")
     save_settings(config, folder / "config.yaml")
     metrics = MetricsFile(folder)
     scores = {"image_to_sound": DIRECTION, "sound_to_image": DIRECTION, "chance": DIRECTION, "gallery_size": 16}
     for step in (3, 6):
         metrics.append(step=step, epoch=step // 3 - 1, split="val", **scores)
-    record = {"step": 6, "best_step": 3, "seconds": 7200.0, "device": "cuda", "num_processes": 2}
+    record = {"step": 6, "best_step": 3, "seconds": 7200.0, "device": "cuda", "best_error": 8.0}
     (folder / "summary.json").write_text(json.dumps(record | summary))
     return folder
 

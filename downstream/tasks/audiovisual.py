@@ -27,6 +27,7 @@ from pretrain.preemption import PreemptionWatch
 from pretrain.settings_file import save_settings
 from pretrain.tracking import Tracking
 from pretrain.validation import as_paths
+from pretrain.weights_identity import weights_sha256
 from shards.errors import UserError
 from shards.progress import ProgressLine
 
@@ -59,6 +60,7 @@ def run_audiovisual(
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     # Before anything is embedded: what can't be split is refused now.
     _draws(settings, data.pairs)
+    checksum = weights_sha256(settings.weights)
     model = load_towers(settings).to(accelerator.device)
     spectrogram = spectrogram_of(model, settings.weights, force=settings.force)
     view = PairView(settings.image_size or model.config.image_size, spectrogram, model.config.num_frames)
@@ -74,7 +76,7 @@ def run_audiovisual(
     results = None
     if distributed.is_first():
         results = _score(settings, data, *embedded, model.config, view)
-        results.seconds = round(time.monotonic() - started, 1)
+        results.weights_sha256, results.seconds = checksum, round(time.monotonic() - started, 1)
         results.write(settings.out)
         for sentence in sentences(results.epochs[0]):
             distributed.print_once(sentence)

@@ -142,6 +142,7 @@ def _results(
     return Results(
         benchmark=settings.benchmark,
         weights=settings.weights,
+        weights_sha256=trunk.weights_sha256,
         backbone=trunk.backbone,
         protocol=settings.protocol,
         num_train=len(split.train),

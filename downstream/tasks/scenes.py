@@ -104,6 +104,7 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
     results = Results(
         benchmark=settings.benchmark,
         weights=settings.weights,
+        weights_sha256=job.trunk.weights_sha256,
         backbone=job.trunk.backbone,
         protocol=settings.protocol,
         num_train=split.num_labelled,

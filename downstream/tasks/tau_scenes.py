@@ -250,6 +250,7 @@ def _write(
     results = Results(
         benchmark=settings.benchmark,
         weights=settings.weights if tau.sees else NO_WEIGHTS,
+        weights_sha256=job.trunk.weights_sha256 if job.trunk is not None else None,
         backbone=job.trunk.backbone if job.trunk is not None else "",
         protocol=settings.protocol,
         num_train=num_labelled,

@@ -42,6 +42,7 @@ def transfer_results(
     return Results(
         benchmark=settings.benchmark,
         weights=settings.weights,
+        weights_sha256=image.weights_sha256,
         backbone=image.backbone,
         protocol=settings.protocol,
         num_train=len(first.train),

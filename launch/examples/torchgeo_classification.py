@@ -23,11 +23,24 @@ from torchvision.transforms import v2
 EPOCHS = 5
 
 
+class CentralPart:
+    """The square in the middle of an image whose side is a fraction of the shorter side."""
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """(3, height, width) → (3, side, side)."""
+        part: torch.Tensor = v2.functional.center_crop(image, [round(self.fraction * min(image.shape[-2:]))] * 2)
+        return part
+
+
 class Scenes(Dataset[dict[str, Any]]):
     """Images of class folders as torchgeo's trainers take them, prepared as a release's `config.json` says."""
 
     def __init__(self, root: Path, image: dict[str, Any]) -> None:
-        steps = [v2.ToImage(), v2.Resize(image["resize_to_pixels"]), v2.ToDtype(torch.float32, scale=True)]
+        central = CentralPart(image["central_fraction_of_shorter_side"])
+        steps = [v2.ToImage(), central, v2.Resize(image["resize_to_pixels"]), v2.ToDtype(torch.float32, scale=True)]
         self.folder = ImageFolder(root, v2.Compose([*steps, v2.Normalize(image["mean"], image["std"])]))
 
     def __len__(self) -> int:
@@ -41,6 +54,11 @@ class Scenes(Dataset[dict[str, Any]]):
 def main(trunk: Path, root: Path) -> None:
     """Fine-tunes the trunk with a new classifier, and prints the scores of the images that were held out."""
     config = json.loads((trunk.parent / "config.json").read_text())
+    if config["norm"] == "group":
+        sys.exit(
+            f"{trunk} has group norm, TorchGeo's trainer builds batch norm: hand the network to a trainer of your own, "
+            "loaded by timm as the release's card shows"
+        )
     scenes = Scenes(root, config["preprocessing"]["image"])
     # The trainer's own `weights` takes its checkpoints or its own list; a file of tensors goes in by this function.
     task = ClassificationTask(model=config["image_encoder"], num_classes=len(scenes.folder.classes), lr=1e-4)

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from pretrain.model import TAGS
-from pretrain.model_card import how_trained, method_words, results_table
+from pretrain.model import NOTICE_NAME, TAGS
+from pretrain.model_card import UNTRAINED_SOUND, beginning, how_trained, method_words, results_table, what_they_are
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.energy import Energy
 from pretrain.releasing.facts import Facts
-from pretrain.releasing.notice import as_code, recordings
+from pretrain.releasing.notice import recordings
 from pretrain.releasing.results import scores_of
 from pretrain.releasing.trunk_files import TrunkFile, trunk_files
+from pretrain.strangers_words import as_code, as_line, as_quote
 
 OWN_LICENCE = "see-notice"
 """What the hub shows where nobody named a licence for the weights."""
 
-INTENDED_USE = """For research: as a start for scene recognition and land cover from overhead images, for retrieval
+UNTRAINED_USE = """To compare with: what the same networks give before any training on images and sounds of places. They
+are of no use by themselves."""
+
+IMAGE_USE = """For research: as a start for scene recognition and land cover from overhead images. Not for anything that
+asks for sounds, nor for decisions about people or single plots of land."""
+
+AUDIOVISUAL_USE = """For research: as a start for scene recognition and land cover from overhead images, for retrieval
 between images and sounds of places, and for studying what sounds tell of places. Not for decisions about people or
 single plots of land, not for finding out where a private recording was made, nor for watching places by their sound."""
 
-LIMITS = """Images and sounds must be prepared as `config.json` says under `preprocessing`; spectrograms computed
-otherwise are other inputs. The weights reflect where and when the sounds of their source were recorded. Nothing was
-done to find or remove biases. What a sound tower hears beyond places, such as speech, was not examined."""
+PREPARATION = """Images and sounds must be prepared as `config.json` says under `preprocessing`; spectrograms computed
+otherwise are other inputs. Nothing was done to find or remove biases."""
+
+UNTRAINED_TRUNK = "It was never trained: these are the weights that it was initialised with. "
+
+IMAGE_LIMITS = "The weights reflect where the images of their source were taken."
+
+AUDIOVISUAL_LIMITS = """The weights reflect where and when the sounds of their source were recorded. What a sound tower
+hears beyond places, such as speech, was not examined."""
 
 
 def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
@@ -33,12 +47,10 @@ def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
     Args:
         facts: what is known of the weights.
         name: by which they load, a folder or `owner/name`.
-        licence: of the weights, as the hub names it; None: left to `NOTICE.md`.
+        licence: of the weights, as the hub names it; None: what the former card said, else left to `NOTICE.md`.
     """
     data = ModelCardData(
-        license=licence or "other",
-        license_name=None if licence else OWN_LICENCE,
-        license_link=None if licence else "NOTICE.md",
+        **_licence(facts, licence),
         library_name="earshot",
         pipeline_tag="feature-extraction",
         tags=[*TAGS, "pytorch_model_hub_mixin", "model_hub_mixin"],
@@ -48,21 +60,35 @@ def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
         "Training": _training(facts),
         "Data and licences": _data(facts),
         "Results": _results(facts),
-        "Intended use": INTENDED_USE,
+        "Intended use": _intended_use(facts),
         "Limits": _limits(facts),
-        "What this card can't tell": "\n".join(f"- {gap}" for gap in facts.gaps),
+        "What this card can't tell": "\n".join(f"- {as_line(gap.words)}" for gap in facts.gaps),
         "Citation": CITATION,
     }
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items() if text)
-    return f"---\n{data.to_yaml()}\n---\n# {name}\n\n{_summary(facts)}\n\n{body}\n"
+    return f"---\n{data.to_yaml()}\n---\n# {as_line(name)}\n\n{_summary(facts)}\n\n{body}\n"
+
+
+def _licence(facts: Facts, licence: str | None) -> dict[str, Any]:
+    if licence:
+        return {"license": licence}
+    former = facts.former_licence
+    if former.get("license", "other") != "other":
+        return former
+    link = former.get("license_link", "")
+    # A file that the former link named is not here; the notice, which holds the former one, is.
+    return {
+        "license": "other",
+        "license_name": former.get("license_name", OWN_LICENCE),
+        "license_link": link if link.startswith("https://") else NOTICE_NAME,
+    }
 
 
 def _summary(facts: Facts) -> str:
     model = facts.model
-    trained = f"; {how_trained(facts.config)}" if facts.config else ""
+    trained = f"; {how_trained(facts.config, facts.summary['best_step'])}" if facts.config else ""
     return (
-        f"An image tower ({model.image_encoder}) and a sound tower ({model.sound_encoder}) that embed overhead images "
-        f"and sounds recorded at the same place into one space of {model.embedding_dim} dimensions"
+        f"{what_they_are(model, sound_trained=model.sound_trained)}"
         f"{' on the unit sphere' if model.on_sphere else ''}, compared by Euclidean distance{trained}. Made with "
         "Earshot, after SoundingEarth (Heidler et al., arXiv 2108.00688). Rights: see `NOTICE.md`."
     )
@@ -71,31 +97,34 @@ def _summary(facts: Facts) -> str:
 def _loading(facts: Facts, name: str) -> str:
     model = facts.model
     shape = f"(n, 1, {model.spectrogram.mel_bands}, {model.num_frames})"
+    literal = json.dumps(name, ensure_ascii=False)
     parts = [
-        f"""Both towers, with Earshot installed:
+        f"""Both towers, with Earshot installed, or one from a copy of its repository:
 
 ```python
 from pretrain.model import TwoTower
-model = TwoTower.from_pretrained("{name}")   # a folder or a name on the hub
+model = TwoTower.from_pretrained({literal})   # a folder or a name on the hub
 images = model.encode_image(pixels)          # (n, 3, {model.image_size}, {model.image_size}) uint8
 sounds = model.encode_sound(spectrograms)    # {shape} uint8
-```
 
-or, from a copy of Earshot's repository, `torch.hub.load(REPOSITORY, "image_tower", source="local", weights="{name}")`
-and `"sound_tower"`."""
+import torch
+tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
+```"""
     ]
-    parts += [_trunk_loading(file) for file in trunk_files(model)]
+    for file in trunk_files(model):
+        is_trained = facts.is_trained and (file.modality == "image" or model.sound_trained)
+        parts.append(_trunk_loading(file, "" if is_trained else UNTRAINED_TRUNK))
     return "\n\n".join(parts)
 
 
-def _trunk_loading(file: TrunkFile) -> str:
+def _trunk_loading(file: TrunkFile, remark: str) -> str:
+    what = f"**`{file.name}`**: the {file.modality} trunk alone, {file.encoder}. {remark}"
     if not file.is_of_torchvision:
         return (
-            f"**`{file.name}`**: the {file.modality} trunk alone, {file.encoder}. Neither torchvision nor timm has a "
-            "network of these widths, so it loads only into `pretrain.encoders.ENCODERS`; its names are theirs."
+            f"{what}Neither torchvision nor timm has a network of these widths, so it loads only into "
+            "`pretrain.encoders.ENCODERS`; its names are theirs."
         )
-    return f"""**`{file.name}`**: the {file.modality} trunk alone, {file.encoder}, without Earshot; torchvision, timm,
-and timm with a classifier of your own:
+    return f"""{what}Without Earshot, by torchvision, timm, and timm with a classifier of your own:
 
 ```python
 {file.torchvision_code}
@@ -116,8 +145,8 @@ libraries ask for one: it is all zeros and was not trained; take it off, as here
 def _training(facts: Facts) -> str:
     config, summary = facts.config, facts.summary
     if config is None:
-        return f"Not known to this release. The model folder's own card says:\n\n{facts.former_card}".strip()
-    hardware = ", ".join(f"{count} × {name}" for name, count in summary.get("hardware", {}).items())
+        own = f" The weights' own card says:\n\n{as_quote(facts.former_card)}" if facts.former_card else ""
+        return f"Not known to this release.{own}"
     best_step = summary["best_step"]
     trained = facts.validation["epoch"] + 1 if facts.validation and best_step else 0 if not best_step else "unknown"
     rows = {
@@ -129,14 +158,22 @@ def _training(facts: Facts) -> str:
         f"{summary.get('step', 'unknown')}",
         "precision": config.precision,
         "seed": str(config.seed),
-        "trunks begin at": f"image {as_code(config.model.image_init)}, sound {as_code(config.model.sound_init)}",
+        "trunks begin at": f"image {beginning(config.model.image_init)}, sound {beginning(config.model.sound_init)}",
         "normalisation layers": config.model.norm,
-        "hardware": hardware or f"not recorded by name; device {summary.get('device', 'unknown')}",
-        "processes": str(summary.get("num_processes", "unknown")),
+        "hardware": _hardware(facts)
+        or f"not recorded by name; device {as_line(str(summary.get('device', 'unknown')))}",
+        "processes": ", then ".join(str(processes) for _, processes, _ in facts.uses) or "not recorded",
         "hours": f"{hours_text(facts.hours)} by the clock, validation included",
         "energy": _energy(facts.energy),
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _hardware(facts: Facts) -> str:
+    names = [", ".join(f"{count} × {as_line(name)}" for name, count in devices.items()) for devices, _, _ in facts.uses]
+    if len(names) == 1:
+        return names[0]
+    return "; ".join(f"{name} for {hours_text(use[2])} hours" for name, use in zip(names, facts.uses, strict=True))
 
 
 def _energy(energy: Energy | None) -> str:
@@ -155,12 +192,12 @@ def _data(facts: Facts) -> str:
         if spectrogram.window_samples
         else "STFT settings not published with the source"
     )
-    pairs = ", ".join(f"{count:,} {split}" for split, count in data["pairs"].items())
+    pairs = ", ".join(f"{count:,} {as_line(split)}" for split, count in data["pairs"].items())
     rows = [
-        f"| source | `{data['source']}` |",
+        f"| source | {as_code(str(data['source']))} |",
         f"| pairs | {pairs}; {data['num_rejected']:,} rejected |",
-        f"| split | by {data['split_by']} |",
-        f"| sound | {hours_text(data['seconds_of_sound'] / 3600)} hours; {spectrogram.scale.name}, "
+        f"| split | by {as_code(str(data['split_by']))} |",
+        f"| sound | {hours_text(data['seconds_of_sound'] / 3600)} hours; {as_line(spectrogram.scale.name)}, "
         f"{spectrogram.mel_bands} mel bands, {stft} |",
     ]
     return "\n".join(["| | |", "|---|---|", *rows]) + f"\n\n{recordings(facts)}"
@@ -170,8 +207,7 @@ def _results(facts: Facts) -> str:
     parts = []
     if facts.validation:
         size = facts.validation.get("gallery_size", "unknown")
-        is_chosen = facts.config is not None and facts.config.method == "audiovisual"
-        chosen = ", by which the weights were chosen" if is_chosen else ""
+        chosen = ", by which the weights were chosen" if facts.is_chosen else ""
         parts.append(f"Validation split{chosen}, gallery of {size} pairs:")
         parts.append(results_table(facts.validation))
     for record in facts.results.retrieval:
@@ -205,10 +241,15 @@ def as_text(words: str) -> str:
     return "".join(letter for letter in words if letter.isalnum() or letter in " -_@%.")
 
 
+def _intended_use(facts: Facts) -> str:
+    if not facts.is_trained:
+        return UNTRAINED_USE
+    return AUDIOVISUAL_USE if facts.model.sound_trained else IMAGE_USE
+
+
 def _limits(facts: Facts) -> str:
-    if facts.config is not None and facts.config.method != "audiovisual":
-        return (
-            "The sound tower was not trained and is as it was initialised: images and sounds can't be compared.\n"
-            f"{LIMITS}"
-        )
-    return LIMITS
+    if not facts.is_trained:
+        return PREPARATION
+    if not facts.model.sound_trained:
+        return f"{UNTRAINED_SOUND}\n{PREPARATION}\n{IMAGE_LIMITS}"
+    return f"{PREPARATION}\n{AUDIOVISUAL_LIMITS}"

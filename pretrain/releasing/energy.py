@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pretrain.strangers_words import as_line
 
 RATED_WATTS: dict[str, int | None] = {
     "MIG": None,  # a part of a device: its share of the power is not published
@@ -43,32 +46,38 @@ class Energy:
     Attributes:
         kilowatt_hours: None where a device's power is not known.
         assumption: how it was estimated, or why it was not.
+        advice: what would give an estimate, for whoever releases.
     """
 
     kilowatt_hours: float | None
     assumption: str
+    advice: str = ""
 
 
-def estimate_energy(devices: dict[str, int], hours: float, watts: float | None = None) -> Energy:
-    """Power × hours × devices.
+def estimate_energy(uses: Sequence[tuple[dict[str, int], float]], watts: float | None = None) -> Energy:
+    """The sum of power × devices × hours.
 
     Args:
-        devices: how many of which name.
-        hours: of the run by the clock, validation included.
+        uses: of each kind of hardware that the run was computed on: how many devices of which name, and the hours by
+            the clock, validation included.
         watts: of one device; None: as its maker rates it.
     """
-    powers = {name: watts if watts is not None else rated_watts(name) for name in devices}
-    unknown = [name for name, power in powers.items() if power is None]
-    if unknown or not devices:
+    names = {name for devices, _ in uses for name in devices}
+    powers = {name: watts if watts is not None else rated_watts(name) for name in names}
+    unknown = sorted(as_line(name) for name, power in powers.items() if power is None)
+    if unknown or not names:
         what = ", ".join(unknown) or "the devices"
-        return Energy(None, f"not estimated: the power of {what} is not known (--watts gives it)")
+        return Energy(None, f"not estimated: the power of {what} is not known", "--watts gives it" if unknown else "")
     known = {name: power for name, power in powers.items() if power is not None}
-    total = sum(power * devices[name] for name, power in known.items()) * hours / 1000
+    total = sum(sum(known[name] * count for name, count in devices.items()) * hours for devices, hours in uses) / 1000
     origin = "as told by who released it" if watts is not None else "as its maker rates it"
-    terms = " + ".join(f"{devices[name]} × {power:g} W" for name, power in known.items())
+    terms = (
+        f"({' + '.join(f'{count} × {known[name]:g} W' for name, count in devices.items())}) × {hours:.3g} h"
+        for devices, hours in uses
+    )
     return Energy(
         total,
-        f"({terms}) × {hours:.3g} h, the power of a device {origin} and drawn all the time; nothing is added for the "
+        f"{' + '.join(terms)}, the power of a device {origin} and drawn all the time; nothing is added for the "
         "rest of the machine or its cooling, nor for runs that were not released",
     )
 

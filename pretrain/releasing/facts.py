@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pretrain.config import Config
 from pretrain.loop import CONFIG_NAME, SUMMARY_NAME
 from pretrain.metrics_file import MetricsFile
-from pretrain.model import TwoTower, TwoTowerConfig, find_model_folder
-from pretrain.model_folder import CARD_NAME, MODEL_FOLDER
+from pretrain.model import CARD_NAME, NOTICE_NAME, TwoTower, TwoTowerConfig, find_model_folder
+from pretrain.model_card import KNOWN_INITS
+from pretrain.model_folder import MODEL_FOLDER
 from pretrain.releasing.energy import Energy, estimate_energy
 from pretrain.releasing.results import ShownResults
 from pretrain.settings_file import load_settings
+from pretrain.strangers_words import as_line
 from pretrain.training_data import Licences, count_licences, open_if_at_hand, outline
 from pretrain.validation import VALIDATION_SPLIT
 from shards.errors import UserError
 from shards.reading import ShardSet
+
+UNCOUNTED = "the licences of the recordings"
+MOST_UNKNOWN_HOURS = 1 / 3600
+FRONT_MATTER = re.compile(r"---\n(.*?\n)---(?:\n|$)", flags=re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a card can't tell.
+
+    Attributes:
+        words: as the card says it, to strangers.
+        detail: paths and advice, for the screen of whoever releases alone.
+    """
+
+    words: str
+    detail: str = ""
 
 
 @dataclass
@@ -30,28 +52,36 @@ class Facts:
         towers: the weights, in evaluation mode, on the CPU.
         config: the run's settings; None for a model folder, of which nothing more is known than its card says.
         summary: the run's `summary.json`.
+        uses: what the run was computed on, and for how many hours; `RunState.uses`.
         validation: scores of these weights on the validation split, as `metrics.jsonl` has them.
+        is_chosen: whether they were chosen from several by those scores.
         data: source, pairs and seconds of sound, as `pretrain.training_data.outline` gives them.
         licences: of the training recordings.
         shard_set: where it is at hand.
         energy: about how much was taken.
         former_card: of a model folder, without the hub's metadata.
+        former_licence: what that metadata says of the licence, as the hub names it.
+        former_notice: of a model folder that is a release.
         results: of retrieval and downstream tasks.
-        gaps: a sentence for each thing that the card can't tell.
+        gaps: what the card can't tell.
     """
 
     model_folder: Path
     towers: TwoTower
     config: Config | None = None
     summary: dict[str, Any] = field(default_factory=dict)
+    uses: list[tuple[dict[str, int], int, float]] = field(default_factory=list)
     validation: dict[str, Any] = field(default_factory=dict)
+    is_chosen: bool = False
     data: dict[str, Any] = field(default_factory=dict)
     licences: Licences | None = None
     shard_set: ShardSet | None = None
     energy: Energy | None = None
     former_card: str = ""
+    former_licence: dict[str, str] = field(default_factory=dict)
+    former_notice: str = ""
     results: ShownResults = field(default_factory=ShownResults)
-    gaps: list[str] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
 
     @property
     def model(self) -> TwoTowerConfig:
@@ -62,6 +92,15 @@ class Facts:
     def hours(self) -> float:
         """Of the run by the clock."""
         return float(self.summary.get("seconds", 0.0)) / 3600
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the weights are those after any step, and not those that training would begin from."""
+        return self.summary.get("best_step") != 0
+
+    def lacks(self, words: str, detail: str = "") -> None:
+        """Notes what the card can't tell."""
+        self.gaps.append(Gap(words, detail))
 
 
 def gather_facts(run: Path, *, shards: Path | None = None, watts: float | None = None) -> Facts:
@@ -86,10 +125,10 @@ def gather_facts(run: Path, *, shards: Path | None = None, watts: float | None =
     if is_run:
         _read_run(facts, run, watts)
     else:
-        facts.former_card = _former_card(model_folder)
-        facts.gaps.append(
-            f"{run} is a model folder, not a run: data, recipe, hardware, hours and energy are not known beyond what "
-            "its own card says"
+        _read_former(facts)
+        facts.lacks(
+            "data, recipe, hardware, hours and energy beyond what the weights' own card says",
+            f"{run} is a model folder, not a run",
         )
     _look_at_shards(facts, shards)
     return facts
@@ -100,26 +139,37 @@ def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
     try:
         facts.summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
         best_step = facts.summary["best_step"]
+        facts.uses = [
+            (use["hardware"], use["processes"], use["seconds"] / 3600) for use in facts.summary.get("uses", [])
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run / SUMMARY_NAME} can't be read as a run's summary ({error!r}); restore it") from error
-    for line in MetricsFile(run).read():
-        if line.get("split") == VALIDATION_SPLIT and line.get("step") == best_step:
-            facts.validation = line
+    validations = [line for line in MetricsFile(run).read() if line.get("split") == VALIDATION_SPLIT]
+    facts.validation = next((line for line in reversed(validations) if line.get("step") == best_step), {})
+    facts.is_chosen = facts.summary.get("best_error") is not None and len(validations) > 1
     if not facts.validation:
-        facts.gaps.append(f"the scores of step {best_step}, which the model is of, are not in metrics.jsonl")
+        facts.lacks(f"the scores of step {best_step}, which the model is of", "they are not in metrics.jsonl")
+    for modality, init in (("image", facts.config.model.image_init), ("sound", facts.config.model.sound_init)):
+        if init not in KNOWN_INITS:
+            facts.lacks(f"by whom the weights were made that the {modality} trunk began from", init)
     facts.data = facts.summary.get("data", {})
-    hardware = facts.summary.get("hardware", {})
-    if not hardware:
-        facts.gaps.append("the run did not record the name of its hardware")
-    facts.energy = estimate_energy(hardware, facts.hours, watts)
+    facts.energy = _energy(facts, watts)
     if facts.energy.kilowatt_hours is None:
-        facts.gaps.append(f"energy {facts.energy.assumption}")
+        facts.lacks(f"energy, {facts.energy.assumption}", facts.energy.advice)
+
+
+def _energy(facts: Facts, watts: float | None) -> Energy:
+    unknown = facts.hours - sum(hours for _, _, hours in facts.uses)
+    if unknown > MOST_UNKNOWN_HOURS:
+        facts.lacks(f"on what hardware {unknown:.2g} of its {facts.hours:.2g} hours were computed")
+        return Energy(None, "not estimated: the hardware of some of its hours is not known")
+    return estimate_energy([(devices, hours) for devices, _, hours in facts.uses], watts)
 
 
 def _look_at_shards(facts: Facts, shards: Path | None) -> None:
     location = shards if shards is not None else facts.config.shards if facts.config else None
     if location is None:
-        facts.gaps.append("the licences of the recordings can't be counted without the shard set; give it by --shards")
+        facts.lacks(UNCOUNTED, "they can't be counted without the shard set; give it by --shards")
         return
     try:
         facts.shard_set = open_if_at_hand(str(location), facts.model)
@@ -128,19 +178,31 @@ def _look_at_shards(facts: Facts, shards: Path | None) -> None:
     except UserError as error:
         if shards is not None:
             raise
-        facts.gaps.append(f"the licences of the recordings can't be counted: {error}")
+        facts.lacks(UNCOUNTED, str(error))
 
 
-def _former_card(model_folder: Path) -> str:
-    """The text of a model folder's card, its headings two levels down, "" where it has none."""
+def _read_former(facts: Facts) -> None:
+    """What a model folder says of itself: its card, the licence in the card's metadata, its notice."""
+    card = _text(facts.model_folder / CARD_NAME)
+    front = FRONT_MATTER.match(card)
+    facts.former_card = card[front.end() if front else 0 :].strip()
+    facts.former_notice = _text(facts.model_folder / NOTICE_NAME).strip()
     try:
-        text = (model_folder / CARD_NAME).read_text(encoding="utf-8")
+        data = yaml.safe_load(front[1]) if front else {}
+    except (yaml.YAMLError, ValueError):
+        data = {}
+        facts.lacks("the licence in the metadata of the weights' own card, which can't be read")
+    data = data if isinstance(data, dict) else {}
+    if isinstance(data.get("license"), str):
+        names = ("license", "license_name", "license_link")
+        facts.former_licence = {name: as_line(data[name]) for name in names if isinstance(data.get(name), str)}
+    elif data.get("license"):
+        facts.lacks("the licence in the metadata of the weights' own card, which is not a single name")
+
+
+def _text(path: Path) -> str:
+    """A text file, "" where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-    if text.startswith("---\n"):
-        text = text.partition("\n---\n")[2]
-    is_code, lines = False, []
-    for line in text.strip().splitlines():
-        is_code ^= line.startswith("```")
-        lines.append(f"##{line}" if line.startswith("#") and not is_code else line)
-    return "\n".join(lines)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from pretrain.releasing.facts import Facts
+from pretrain.strangers_words import as_code, as_quote
 from shards.schema import SpectrogramScale
 
 MOST_LICENCES = 20
@@ -20,8 +23,19 @@ IMAGERY = {
 
 UNKNOWN_IMAGERY = (
     "The provider of the tiles is not known here. Aerial and satellite imagery is rarely free of terms: whoever passes "
-    "these weights on should name the provider and its terms here (`--imagery`)."
+    "these weights on should name the provider and its terms here."
 )
+
+FORMER_IMAGERY = "What is known of them stands in the former notice, below."
+
+RESTRICTS = {"nc", "nd", "noncommercial", "noderivs", "noderivatives", "sampling"}
+"""Words of licences that restrict commercial use or derivatives."""
+
+RESTRICTS_IN_WORDS = ("non commercial", "no deriv", "all rights reserved")
+KNOWN = {"cc", "creativecommons", "attribution", "publicdomain"}
+KNOWN_IN_WORDS = ("creative commons", "public domain")
+SHORT = {"by", "sa"}
+"""Creative Commons' elements, which alone say nothing: a licence is known where there is nothing else."""
 
 
 def notice(facts: Facts, imagery: str | None = None) -> str:
@@ -43,14 +57,26 @@ were learned from is answered differently from country to country and not settle
 
 ## Images
 
-{imagery or IMAGERY.get(source_of(facts), UNKNOWN_IMAGERY)}{_imagenet(facts)}
+{imagery or _known_imagery(facts)}{_imagenet(facts)}
 
 ## What to do
 
 Read the licences above before using the weights commercially or passing them on. Name the recordings' creators where
 you show or play recordings: the shard set keeps title, creator and licence of each. The software, Earshot, is under
 Apache-2.0, which does not extend to what weights were learned from.
-"""
+{_former(facts)}"""
+
+
+def _former(facts: Facts) -> str:
+    if not facts.former_notice:
+        return ""
+    return (
+        f"\n## Former notice\n\nThe weights came with this notice, word for word:\n\n{as_quote(facts.former_notice)}\n"
+    )
+
+
+def _known_imagery(facts: Facts) -> str:
+    return IMAGERY.get(source_of(facts), FORMER_IMAGERY if facts.former_notice else UNKNOWN_IMAGERY)
 
 
 def source_of(facts: Facts) -> str:
@@ -90,24 +116,38 @@ def recordings(facts: Facts) -> str:
         others = sum(licences.counts.values()) - sum(count for _, count in shown)
         lines.append(f"| {rest} others | {others:,} |")
     lines.append(f"| none stated | {licences.num_without:,} |")
-    restricted = sum(count for name, count in licences.counts.items() if _is_restricted(name))
+    restricted = sum(count for name, count in licences.counts.items() if is_restricted(name))
     if restricted:
-        lines += ["", f"{restricted:,} of them are under licences that restrict commercial use or derivatives."]
+        lines += [
+            "",
+            f"At least {restricted:,} of them are under licences that restrict commercial use or derivatives.",
+        ]
+    unclassified = [as_code(name) for name in licences.counts if not is_restricted(name) and not _is_known(name)]
+    if unclassified:
+        more = f", and {len(unclassified) - MOST_LICENCES} others" if len(unclassified) > MOST_LICENCES else ""
+        lines += ["", f"What these allow was not classified: {', '.join(unclassified[:MOST_LICENCES])}{more}."]
     if licences.num_without:
         lines += ["", "Where no licence is stated, all rights must be taken to be reserved."]
     return "\n".join(lines)
 
 
-def as_code(text: str) -> str:
-    """Words of strangers as Markdown code, in which nothing is markup and which breaks no table."""
-    clean = " ".join(text.replace("`", "'").replace("|", "/").split())
-    return f"`{clean[:120]}`"
+def is_restricted(name: str) -> bool:
+    """Whether a licence, by its address or name, restricts commercial use or derivatives."""
+    words = _words(name)
+    return not RESTRICTS.isdisjoint(words) or any(each in " ".join(words) for each in RESTRICTS_IN_WORDS)
 
 
-def _is_restricted(name: str) -> bool:
-    """Whether a licence is one of Creative Commons' with NonCommercial or NoDerivatives, by its address or name."""
-    parts = name.lower().replace("/", "-").replace(" ", "-").split("-")
-    return "nc" in parts or "nd" in parts or "noncommercial" in parts or "noderivatives" in parts
+def _is_known(name: str) -> bool:
+    words = _words(name)
+    return (
+        not KNOWN.isdisjoint(words)
+        or (bool(words) and SHORT.issuperset(words))
+        or any(each in " ".join(words) for each in KNOWN_IN_WORDS)
+    )
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", name.lower())
 
 
 def _imagenet(facts: Facts) -> str:

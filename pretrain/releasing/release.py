@@ -9,18 +9,16 @@ import shutil
 from pathlib import Path
 
 from pretrain.hub import check_can_push, push_folder
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
-from pretrain.model_folder import CARD_NAME
+from pretrain.model import CARD_NAME, CONFIG_NAME, NOTICE_NAME, WEIGHTS_NAME
 from pretrain.releasing.card import release_card
-from pretrain.releasing.facts import Facts, gather_facts
+from pretrain.releasing.facts import Facts, Gap, gather_facts
 from pretrain.releasing.notice import notice
 from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.results import read_results
-from pretrain.releasing.trunk_files import check_trunk, trunk_files, write_trunk
+from pretrain.releasing.trunk_files import check_trunk, trunk_files, untried, write_trunk
 from pretrain.same_embeddings import Probe, check_towers, fixed_probe, real_probe
 from shards.errors import UserError
 
-NOTICE_NAME = "NOTICE.md"
 CHECKSUMS_NAME = "SHA256SUMS"
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
@@ -38,33 +36,33 @@ def release(options: ReleaseOptions) -> list[str]:
         UserError: a mistake in the options or the run, or a file that does not give the same embeddings back; nothing
             is left then. Also when the hub refuses; the folder stays then.
     """
-    _check(options)
+    out = options.out.resolve()
+    _check(options, out)
     facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
     facts.results = read_results(options.results, facts.model_folder)
-    facts.gaps += [f"whether the results in {folder} are of these weights" for folder in facts.results.untraced]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = options.out.parent / f".{options.out.name}.{os.getpid()}.partial"
+    for folder in facts.results.untraced:
+        facts.lacks("whether all of the results shown are of these weights", f"{folder} records no checksum")
+    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        partial.mkdir()
+        partial.mkdir(parents=True)
         probes = _probes(facts)
-        _write(partial, facts, options)
+        _write(partial, facts, options, options.push_to_hub or out.name)
         checked = _check_loading(partial, facts, probes)
-        os.replace(partial, options.out)
+        os.replace(partial, out)
     except OSError as error:
         raise UserError(f"out {options.out} can't be written: {error.strerror or error}; name another --out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    told = [checked, *(f"the card can't tell: {gap}" for gap in facts.gaps), f"release: {options.out}"]
+    told = [checked, f"not tried: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
     if options.push_to_hub:
         files = [CHECKSUMS_NAME, *_names(facts)]
         told.append(f"on the hub: {push_folder(options.out, options.push_to_hub, files)}")
     return told
 
 
-def _check(options: ReleaseOptions) -> None:
+def _check(options: ReleaseOptions, out: Path) -> None:
     """What can be known before anything is read."""
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise UserError(f"out {options.out} is there already and not an empty folder; name another --out")
+    _check_out(out, options.out)
     if options.licence is not None and not LICENCE.fullmatch(options.licence):
         raise UserError(f"licence must be a name as the hub has it, such as cc-by-4.0, got {options.licence!r}")
     if options.watts is not None and not options.watts > 0:
@@ -73,16 +71,35 @@ def _check(options: ReleaseOptions) -> None:
         check_can_push(options.push_to_hub)
 
 
+def _check_out(out: Path, named: Path) -> None:
+    """Whether a folder can be put at `out`, which the user named otherwise."""
+    if not out.name.isprintable():
+        raise UserError(f"out {str(named)!r} can't be written into a card: its name has letters that can't be printed")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out {named} is there already and not an empty folder; name another --out")
+    if os.path.ismount(out) or out == Path.cwd():
+        raise UserError(f"out {named} is a mount point or the current folder, which can't be replaced; name one in it")
+    above = next(folder for folder in out.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(
+            f"out {named} can't be written: {above} is no folder, or not yours to write; name another --out"
+        )
+
+
+def _gap(gap: Gap) -> str:
+    return f"the card can't tell: {gap.words}{f' ({gap.detail})' if gap.detail else ''}"
+
+
 def _names(facts: Facts) -> list[str]:
     """Files of a release, but for the checksums."""
     return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in trunk_files(facts.model)), CARD_NAME, NOTICE_NAME]
 
 
-def _write(folder: Path, facts: Facts, options: ReleaseOptions) -> None:
+def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> None:
     facts.towers.save_pretrained(folder)
     for file in trunk_files(facts.model):
         write_trunk(folder, file, facts.towers)
-    card = release_card(facts, name=options.push_to_hub or options.out.name, licence=options.licence)
+    card = release_card(facts, name=name, licence=options.licence)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     (folder / NOTICE_NAME).write_text(notice(facts, options.imagery), encoding="utf-8")
     lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(_names(facts))]
@@ -96,12 +113,12 @@ def _probes(facts: Facts) -> list[Probe]:
         try:
             probes.append(real_probe(facts.model, facts.shard_set))
         except UserError as error:
-            facts.gaps.append(f"whether validation pairs embed the same: {error}")
+            facts.lacks("whether validation pairs embed the same", str(error))
     return probes
 
 
 def _check_loading(folder: Path, facts: Facts, probes: list[Probe]) -> str:
-    """Loads the folder by every route, and says which."""
+    """Loads the folder by every route but those of `untried`, and says which."""
     check_towers(folder, facts.towers, probes)
     routes = [f"{WEIGHTS_NAME} by TwoTower"]
     for file in trunk_files(facts.model):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from pretrain.model import WEIGHTS_NAME, find_model_folder
+from pretrain.model import WEIGHTS_NAME
 from pretrain.model_card import FIGURES
+from pretrain.weights_identity import file_sha256
 from shards.errors import UserError
 
 RETRIEVAL_NAME = "metrics.json"
 DOWNSTREAM_NAME = "results.json"
 DIRECTIONS = ("image_to_sound", "sound_to_image")
 NOT_A_SCORE = ("epoch", "loss", "seconds")
+NO_WEIGHTS_OF_OURS = ("random", "imagenet", "–")
+"""What results name where none of a run's weights were used; the last by what only hears."""
 
 
 @dataclass
@@ -25,7 +28,7 @@ class ShownResults:
     Attributes:
         retrieval: contents of `metrics.json` files.
         downstream: contents of `results.json` files.
-        untraced: folders whose weights are no longer where they were, so that nobody can tell whether they are these.
+        untraced: folders that record no checksum of their weights, so that nobody can tell whether they are these.
     """
 
     retrieval: list[dict[str, Any]] = field(default_factory=list)
@@ -59,7 +62,7 @@ def read_results(folders: tuple[Path, ...], model_folder: Path) -> ShownResults:
             else:
                 _check_downstream(record, path)
                 shown.downstream.append(record)
-            if not _is_of(str(record.get("weights", "")), model_folder, path):
+            if not _is_of(record, model_folder, path):
                 shown.untraced.append(folder)
     return shown
 
@@ -69,17 +72,23 @@ def scores_of(record: dict[str, Any]) -> dict[str, str]:
 
     Scores of parts, such as "image" or "concatenation", are named `<part> <score>`.
     """
-    flat: dict[str, float] = {}
-    for name, value in record["epochs"][-1].items():
-        parts = {f"{name} {inner}": number for inner, number in value.items()} if isinstance(value, dict) else {}
-        for score, number in (parts or {name: value}).items():
-            if isinstance(number, int | float) and not isinstance(number, bool):
-                flat[score] = float(number)
+    flat = _numbers(record["epochs"][-1])
     return {
         score.replace("_", " "): f"{number:.3f}" + (f" ± {flat[f'{score}_sd']:.3f}" if f"{score}_sd" in flat else "")
         for score, number in flat.items()
         if not score.endswith("_sd") and not any(word in score for word in NOT_A_SCORE)
     }
+
+
+def _numbers(epoch: dict[str, Any]) -> dict[str, float]:
+    """The numbers of an epoch, those of parts too."""
+    flat: dict[str, float] = {}
+    for name, value in epoch.items():
+        parts = {f"{name} {inner}": number for inner, number in value.items()} if isinstance(value, dict) else {}
+        for score, number in (parts or {name: value}).items():
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                flat[score] = float(number)
+    return flat
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -93,15 +102,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_retrieval(record: dict[str, Any], path: Path) -> None:
-    if not isinstance(record.get("gallery_size"), int) or not isinstance(record.get("protocol"), str):
+    if not _is_count(record.get("gallery_size")) or not isinstance(record.get("protocol"), str):
         raise _other_shape(path, "protocol and gallery_size")
     for part in (*DIRECTIONS, "chance"):
         figures = record.get(part)
         for name in FIGURES:
             # Where k exceeds the gallery there is no recall.
             value = figures.get(name, "missing") if isinstance(figures, dict) else "missing"
-            if not isinstance(value, int | float) and (value is not None or name == "median_rank"):
-                raise _other_shape(path, f"a number as {part}.{name}")
+            low, high = (1.0, float(record["gallery_size"])) if name == "median_rank" else (0.0, 1.0)
+            is_missing = value is None and name != "median_rank"
+            if not is_missing and not (_is_number(value) and low <= value <= high):
+                raise _other_shape(path, f"a number from {low:g} to {high:g} as {part}.{name}")
 
 
 def _check_downstream(record: dict[str, Any], path: Path) -> None:
@@ -109,13 +120,23 @@ def _check_downstream(record: dict[str, Any], path: Path) -> None:
         if not isinstance(record.get(name), str):
             raise _other_shape(path, name)
     for name in ("num_train", "num_test"):
-        if not isinstance(record.get(name), int):
+        if not _is_count(record.get(name)):
             raise _other_shape(path, name)
     epochs = record.get("epochs")
     if not isinstance(epochs, list) or not epochs or not isinstance(epochs[-1], dict):
         raise _other_shape(path, "epochs, a list with scores")
+    if not all(map(_is_number, _numbers(epochs[-1]).values())):
+        raise _other_shape(path, "finite scores in its last epoch")
     if not scores_of(record):
         raise _other_shape(path, "a score in its last epoch")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _other_shape(path: Path, missing: str) -> UserError:
@@ -125,26 +146,19 @@ def _other_shape(path: Path, missing: str) -> UserError:
     )
 
 
-def _is_of(weights: str, model_folder: Path, results: Path) -> bool:
-    """Whether results name these weights; False where theirs are gone.
+def _is_of(record: dict[str, Any], model_folder: Path, results: Path) -> bool:
+    """Whether results are of these weights; False where they don't record the checksum of theirs.
 
     Raises:
-        UserError: they name others.
+        UserError: they are of others.
     """
-    is_other = weights in ("random", "imagenet")
-    if not is_other:
-        path = Path(weights)
-        if not weights or not path.exists():
+    weights, checksum = record.get("weights"), record.get("weights_sha256")
+    if weights not in NO_WEIGHTS_OF_OURS:
+        if checksum is None:
             return False
-        # A trunk's file lies in a release beside the weights that it is a part of.
-        beside = (path.parent if path.is_file() else find_model_folder(path)) / WEIGHTS_NAME
-        file = beside if beside.is_file() else path
-        is_other = _sha256(file) != _sha256(model_folder / WEIGHTS_NAME)
-    if is_other:
-        raise UserError(f"{results} holds results of the weights {weights}, not of {model_folder}; leave it out")
-    return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if checksum == file_sha256(model_folder / WEIGHTS_NAME):
+            return True
+    raise UserError(
+        f"{results} holds results of the weights {weights} as they were then, which are not those of {model_folder}; "
+        "make them again, or leave it out"
+    )

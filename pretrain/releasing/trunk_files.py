@@ -93,6 +93,12 @@ class TrunkFile:
         return options + ('norm_layer="groupnorm", ' if self.has_group_norm else "")
 
 
+def untried() -> list[str]:
+    """The routes by which a release may be loaded that `check_trunk` and `check_towers` do not go."""
+    timm = [] if importlib.util.find_spec("timm") is not None else ["timm, which is not installed"]
+    return ["torch.hub", "TorchGeo", *timm]
+
+
 def trunk_files(config: TwoTowerConfig) -> tuple[TrunkFile, TrunkFile]:
     """The files of the image trunk and of the sound trunk."""
     return (

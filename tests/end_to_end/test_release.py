@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -114,11 +115,12 @@ save_file(answers, out)
 
 @pytest.fixture(scope="module")
 def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 2 epochs."""
+    """A run of 2 epochs, in two starts."""
     folder = tmp_path_factory.mktemp("runs")
-    words = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL, "--epochs", "2"]
-    result = run(accelerate_launch(*words), cwd=folder)
-    assert result.returncode == 0, result.stderr
+    begin = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL, "--epochs", "1"]
+    for words in (begin, ["--resume", "mine", "--epochs", "2"]):
+        result = run(accelerate_launch(*words), cwd=folder)
+        assert result.returncode == 0, result.stderr
     return folder / "mine"
 
 
@@ -136,7 +138,10 @@ def released(finished: Path) -> Path:
 @pytest.mark.slow
 def test_the_run_records_what_its_card_shows(finished: Path, released: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
-    (name,) = summary["hardware"]
+    (use,) = summary["uses"]
+    (name,) = use["hardware"]
+    assert use["processes"] == 1
+    assert use["seconds"] == pytest.approx(summary["seconds"])
     card = (released / "README.md").read_text()
     assert f"| hardware | 1 × {name} |" in card
     assert "| pairs | 48 train, 16 val, 24 test; 0 rejected |" in card
@@ -230,8 +235,11 @@ def test_results_of_real_commands_and_a_push(finished: Path, tiny_shards: Path, 
     for name in ("image_to_sound", "sound_to_image"):
         one, other = (json.loads((tmp_path / out / "metrics.json").read_text()) for out in ("retrieval", "from_hub"))
         assert one[name] == other[name]
+    checksum = hashlib.sha256((finished / "model" / "model.safetensors").read_bytes()).hexdigest()
+    assert one["weights_sha256"] == other["weights_sha256"] == checksum
     one, other = (json.loads((tmp_path / out / "results.json").read_text()) for out in ("on_run", "on_hub"))
     assert one["epochs"] == other["epochs"]
+    assert one["weights_sha256"] == other["weights_sha256"] == checksum
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"accuracy {one['epochs'][-1]['accuracy']:.3f}" in card
     assert "Retrieval, `test` split, protocol `standard`, gallery of 24 pairs" in card

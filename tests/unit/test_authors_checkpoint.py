@@ -160,7 +160,7 @@ def test_the_file_serves_as_weights_directly(small: Reference, tmp_path: Path) -
 def test_a_learned_temperature_means_embeddings_of_length_one(small: Reference, tmp_path: Path) -> None:
     file = saved({**small.state_dict(), "loss_function.tau": torch.ones([])}, tmp_path)
     report = convert_authors_checkpoint(file, tmp_path / "out")
-    assert "1 not used: loss_function.tau" in report
+    assert "1 not used: `loss_function.tau`" in report
     assert TwoTower.from_pretrained(tmp_path / "out").config.on_sphere
     convert_authors_checkpoint(file, tmp_path / "flat", on_sphere=False)
     assert not TwoTower.from_pretrained(tmp_path / "flat").config.on_sphere

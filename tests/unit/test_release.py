@@ -20,9 +20,11 @@ from pretrain.authors_checkpoint import convert_authors_checkpoint
 from pretrain.model import TwoTower
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.release import ReleaseOptions, release
+from pretrain.weights_identity import weights_sha256
 from shards.errors import UserError
 
-GPUS = {"hardware": {"NVIDIA H100 80GB HBM3": 2}}
+GPUS = {"uses": [{"hardware": {"NVIDIA H100 80GB HBM3": 2}, "processes": 2, "seconds": 7200.0}]}
+UNTRIED = "not tried: torch.hub, TorchGeo"
 RELEASED = {
     *("config.json", "model.safetensors", "image_trunk.safetensors", "sound_trunk.safetensors"),
     *("README.md", "NOTICE.md", "SHA256SUMS"),
@@ -44,8 +46,13 @@ def released(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder / "out", release(ReleaseOptions(finished, folder / "out", results=tuple(results)))
 
 
+def stated(weights: Path | str) -> dict[str, Any]:
+    """What results say of their weights."""
+    return {"weights": str(weights), "weights_sha256": weights_sha256(weights)}
+
+
 def write_retrieval(folder: Path, weights: Path | str, **changes: Any) -> Path:
-    record: dict[str, Any] = {"protocol": "standard", "gallery_size": 24, "split": "test", "weights": str(weights)}
+    record: dict[str, Any] = {"protocol": "standard", "gallery_size": 24, "split": "test", **stated(weights)}
     record |= {part: DIRECTION | {"median_rank": 5.0} for part in ("image_to_sound", "sound_to_image", "chance")}
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(record | changes))
@@ -53,7 +60,7 @@ def write_retrieval(folder: Path, weights: Path | str, **changes: Any) -> Path:
 
 
 def write_benchmark(folder: Path, weights: Path | str, **changes: Any) -> Path:
-    record: dict[str, Any] = {"benchmark": "folder", "weights": str(weights), "backbone": "resnet18"}
+    record: dict[str, Any] = {"benchmark": "folder", "backbone": "resnet18", **stated(weights)}
     record |= {"protocol": "linear", "num_train": 1200, "num_test": 24, "details": {}}
     record["epochs"] = [{"epoch": 0, "accuracy": 0.1}, {"epoch": 1, "accuracy": 0.625, "accuracy_sd": 0.011}]
     folder.mkdir(parents=True)
@@ -70,7 +77,7 @@ def test_the_folder_holds_all_and_nothing_else(finished: Path, released: tuple[P
     assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(RELEASED) - 1
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
     assert told[0].startswith("checked, bit for bit on random inputs and validation pairs: model.safetensors by")
-    assert told[1:] == [f"release: {folder}"]
+    assert told[1:] == [UNTRIED, f"release: {folder}"]
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     ours, theirs = TwoTower.from_pretrained(finished), TwoTower.from_pretrained(folder)
     assert torch.equal(ours.encode_image(images), theirs.encode_image(images))
@@ -80,7 +87,7 @@ def test_the_card_is_filled_from_the_run(released: tuple[Path, list[str]]) -> No
     card = (released[0] / "README.md").read_text()
     for words in (
         "| pairs | 48 train, 16 val, 24 test; 0 rejected |",
-        "| split | by key |",
+        "| split | by `key` |",
         "| batch | 16 over all processes |",
         "these weights are those after step 3, epochs: 1; steps trained in all: 6",
         "| hardware | 2 × NVIDIA H100 80GB HBM3 |",
@@ -130,7 +137,8 @@ def test_licences_are_counted_and_those_that_restrict_are_named(tmp_path: Path) 
         text = (tmp_path / "out" / name).read_text()
         assert "Each of the 6 training recordings" in text
         assert f"| `{zero}` | 2 |\n| `{nc}` | 1 |\n| `bad / 'name' <b>` | 1 |\n| none stated | 2 |" in text
-        assert "1 of them are under licences that restrict commercial use or derivatives" in text
+        assert "At least 1 of them are under licences that restrict commercial use or derivatives.\n" in text
+        assert "What these allow was not classified: `bad / 'name' <b>`." in text
     assert ModelCard.load(tmp_path / "out" / "README.md").data.license == "cc-by-nc-4.0"
 
 
@@ -166,14 +174,16 @@ def test_what_is_not_at_hand_is_named_in_the_card_and_on_screen(tmp_path: Path) 
     told = release(ReleaseOptions(folder, tmp_path / "out"))
     card, notice = ((tmp_path / "out" / name).read_text() for name in ("README.md", "NOTICE.md"))
     assert told[0].startswith("checked, bit for bit on random inputs: ")
-    for gap in (
-        "the scores of step 3, which the model is of, are not in metrics.jsonl",
-        "the run did not record the name of its hardware",
-        "energy not estimated: the power of the devices is not known (--watts gives it)",
-        f"the licences of the recordings can't be counted: no shards at {tmp_path / 'gone'}",
-    ):
-        assert any(gap in line for line in told)
-        assert f"- {gap}" in card
+    gaps = {
+        "the scores of step 3, which the model is of": "they are not in metrics.jsonl",
+        "on what hardware 2 of its 2 hours were computed": "",
+        "energy, not estimated: the hardware of some of its hours is not known": "",
+        "the licences of the recordings": f"no shards at {tmp_path / 'gone'}",
+    }
+    for gap, detail in gaps.items():
+        assert any(line.startswith(f"the card can't tell: {gap}") and detail in line for line in told)
+        assert f"- {gap}\n" in card
+    assert str(tmp_path) not in card + notice
     assert "| pairs | 35,000 train; 3 rejected |" in card  # from the run's own summary
     assert "not recorded by name; device cuda" in card
     assert "Google Earth" in notice
@@ -183,7 +193,8 @@ def test_a_model_folder_is_released_with_what_its_card_says(finished: Path, tmp_
     told = release(ReleaseOptions(finished / "model", tmp_path / "out", imagery="Tiles of X, used by permission."))
     card = (tmp_path / "out" / "README.md").read_text()
     assert any("is a model folder, not a run" in line for line in told)
-    assert "Not known to this release. The model folder's own card says:\n\n### A run's card" in card
+    assert "Not known to this release. The weights' own card says:\n\n```text\n# A run's card\n```" in card
+    assert str(finished) not in card
     assert "Tiles of X, used by permission." in (tmp_path / "out" / "NOTICE.md").read_text()
 
 
@@ -194,7 +205,7 @@ def test_a_converted_checkpoint_is_checked_and_can_be_released(tmp_path: Path) -
     told_of_release = release(ReleaseOptions(tmp_path / "converted", tmp_path / "out"))
     assert "image_trunk.safetensors by its tensors" in told_of_release[0]
     card, notice = ((tmp_path / "out" / name).read_text() for name in ("README.md", "NOTICE.md"))
-    assert "### SoundingEarth's released towers\n\nConverted from `latest.pt`" in card
+    assert "````text\n# SoundingEarth's released towers\n\nConverted from `latest.pt`" in card
     assert "Neither torchvision nor timm has a network of these widths" in card
     assert "Radio Aporee" in notice
     assert "Google Earth" in notice
@@ -206,7 +217,7 @@ def test_a_converted_checkpoint_is_checked_and_can_be_released(tmp_path: Path) -
 def test_shards_that_moved_are_given_and_others_refused(tiny_shards: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", tmp_path / "gone", **GPUS)
     told = release(ReleaseOptions(folder, tmp_path / "out", shards=tiny_shards))
-    assert told[1:] == [f"release: {tmp_path / 'out'}"]
+    assert told[1:] == [UNTRIED, f"release: {tmp_path / 'out'}"]
     other = write_run(tmp_path / "other", tiny_shards, small_towers(spectrogram_mean=91.0))
     with pytest.raises(UserError, match="is not the one that the weights learned from"):
         release(ReleaseOptions(other, tmp_path / "out2", shards=tiny_shards))

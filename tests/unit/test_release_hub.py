@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +51,14 @@ for name in names:
     except UserError as error:
         answers[name] = str(error)
 print(json.dumps(answers))
+"""
+
+RELEASE = """
+import sys
+from pathlib import Path
+from pretrain.releasing.release import ReleaseOptions, release
+release(ReleaseOptions(Path(sys.argv[1]), Path(sys.argv[2])))
+print("{}")
 """
 
 BEGIN_FROM_IT = """
@@ -134,6 +144,29 @@ def test_what_is_pushed_comes_back(hub: HubServer, folder: Path, tmp_path: Path)
     asked = len(hub.requests)
     assert by_client(LOAD, "lab/ears", hub=where | {"HF_HUB_OFFLINE": "1"}, cwd=tmp_path)["lab/ears"] == fetched
     assert len(hub.requests) == asked  # what is kept needs nobody
+
+
+def test_weights_of_the_hub_are_released_with_their_rights(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    card = b"---\nlicense: cc-by-nc-4.0\n---\n# Theirs\n"
+    notice = b"# Notice on rights\n\nTiles of X, used by permission.\n"
+    hub.models["lab/ears"] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.models["lab/ears"] |= {"README.md": card, "NOTICE.md": notice}
+    by_client(RELEASE, "lab/ears", tmp_path / "out", hub=hub.environment(tmp_path / "hf"), cwd=tmp_path)
+    assert "Tiles of X, used by permission." in (tmp_path / "out" / "NOTICE.md").read_text()
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "```text\n# Theirs\n```" in text
+    assert ModelCard(text).data.to_dict()["license"] == "cc-by-nc-4.0"
+    assert not any(path.endswith("notes.txt") for _, path in hub.requests)
+
+
+def test_a_push_of_any_folder_that_fails_gets_a_sentence(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    named = tmp_path / "rel{v1} of 'mine'; x"
+    shutil.copytree(folder, named)
+    hub.refusals = {"/api/models/lab/one/preupload": 403}
+    answers = by_client(PUSH, named, "lab/one", hub=hub.environment(tmp_path / "hf"), cwd=tmp_path)
+    assert "answered with status 403" in answers["lab/one"]
+    command = answers["lab/one"].partition("push it again with: ")[2]
+    assert shlex.split(command) == ["hf", "upload", "lab/one", str(named), "."]
 
 
 def test_trunks_begin_from_a_model_on_the_hub(hub: HubServer, folder: Path, tiny_shards: Path, tmp_path: Path) -> None:

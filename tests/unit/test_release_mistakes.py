@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import python, python_with_small_files, run
+from commands import environment, python, python_with_small_files, run
+from conftest import write_tiny_shards
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 
 from pretrain.authors_checkpoint import convert_authors_checkpoint
@@ -112,6 +118,93 @@ def test_a_folder_that_is_taken_is_left_alone(finished: Path, tmp_path: Path) ->
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("out", ["afile/out", "afile/deep/out", "sealed/out"])
+def test_a_place_that_can_not_be_written_is_refused_before_the_work(
+    finished: Path, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "afile").write_text("mine")
+    (tmp_path / "sealed").mkdir()
+    # Whoever is root may write everywhere: a mount that is read-only answers so.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "sealed")
+    monkeypatch.setattr(release_module, "gather_facts", None)
+    with pytest.raises(UserError, match=r"out .* can't be written: .*(afile|sealed) is no folder, or not yours"):
+        release(ReleaseOptions(finished, tmp_path / out))
+
+
+def test_a_parent_that_vanishes_meanwhile_gets_a_sentence(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "afile").write_text("mine")
+    monkeypatch.setattr(release_module, "_check", lambda *_: None)
+    with pytest.raises(UserError, match="can't be written: Not a directory; name another --out"):
+        release(ReleaseOptions(finished, tmp_path / "afile" / "out"))
+
+
+def test_a_folder_that_can_not_be_replaced_is_refused_before_the_work(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release_module, "gather_facts", None)
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("."), tmp_path, tmp_path / "new" / ".."):
+        with pytest.raises(UserError, match="is a mount point or the current folder"):
+            release(ReleaseOptions(finished, out))
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "mounted")
+    with pytest.raises(UserError, match="is a mount point or the current folder"):
+        release(ReleaseOptions(finished, tmp_path / "mounted"))
+    with pytest.raises(UserError, match="letters that can't be printed"):
+        release(ReleaseOptions(finished, tmp_path / "a\nb"))
+
+
+def test_a_link_to_an_empty_folder_is_followed(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    release(ReleaseOptions(finished, tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "SHA256SUMS").is_file()
+
+
+def stopped_at(command: list[str], cwd: Path, pattern: str) -> tuple[int, str]:
+    """Exit status and errors of a command that is asked to end as soon as something of that name is there."""
+    process = subprocess.Popen(command, cwd=cwd, env=environment(), stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any(cwd.glob(pattern)):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=120)[1]
+    return process.returncode, errors
+
+
+def test_a_release_that_is_asked_to_end_leaves_nothing(finished: Path, tmp_path: Path) -> None:
+    words = python("pretrain/run.py", "release", finished, "--out", tmp_path / "out")
+    status, errors = stopped_at(words, tmp_path, ".out.*.partial")
+    assert (status, errors.splitlines()[-1]) == (143, "stopped by SIGTERM; what is finished is kept")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_conversion_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
+    file = authors_checkpoint(tmp_path, small_towers(**WIDE))
+    words = python("pretrain/run.py", "convert", file, "--out", tmp_path / "out")
+    status, errors = stopped_at(words, tmp_path, "out/.model.partial")
+    assert (status, errors) == (143, "stopped by SIGTERM; what is finished is kept\n")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_set_without_validation_pairs_is_a_gap(tmp_path: Path) -> None:
+    shards = write_tiny_shards(tmp_path / "shards", {"train": 4})
+    told = release(ReleaseOptions(write_run(tmp_path / "run", shards), tmp_path / "out"))
+    gap = "whether validation pairs embed the same"
+    assert f"the card can't tell: {gap} (the shard set has no validation pairs)" in told
+    assert f"- {gap}\n" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_routes_that_were_not_tried_are_named(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else find_spec(name))
+    told = release(ReleaseOptions(finished, tmp_path / "out"))
+    assert told[1] == "not tried: torch.hub, TorchGeo, timm, which is not installed"
+    assert "timm" not in told[0]
+
+
 def test_the_command_line(finished: Path, tmp_path: Path) -> None:
     options = parse_release(["R", "--out", "O", "--results", "A", "B", "--push-to-hub", "lab/ears"])
     assert (options.run, options.out, options.results) == (Path("R"), Path("O"), (Path("A"), Path("B")))
@@ -126,4 +219,4 @@ def test_a_conversion_that_differs_is_not_put_in_place(tmp_path: Path, monkeypat
     monkeypatch.setattr(TwoTower, "_save_pretrained", lambda self, folder: write(other, folder))
     with pytest.raises(UserError, match="differ from those of the weights at hand"):
         convert_authors_checkpoint(file, tmp_path / "converted")
-    assert list((tmp_path / "converted").iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]

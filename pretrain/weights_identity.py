@@ -1,0 +1,37 @@
+"""Which weights results are of: the checksum of their file, for what lies at a path changes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pretrain.hub import is_hub_name
+from pretrain.model import WEIGHTS_NAME, find_model_folder
+
+PARTS = (WEIGHTS_NAME, "image_trunk.safetensors", "sound_trunk.safetensors")
+"""Files of a release that stand for the whole: take the checksum of the weights beside them."""
+
+
+def weights_sha256(weights: str | Path) -> str | None:
+    """The SHA-256 of the `model.safetensors` that a setting names, in hexadecimal; take it before they are loaded.
+
+    Args:
+        weights: a run folder, a model folder, a model on the hub, or a file of a release.
+
+    Returns:
+        None where it names no towers of ours: random, imagenet, or a file of others.
+
+    Raises:
+        UserError: a folder without a model.
+    """
+    path = Path(weights)
+    if path.is_dir() or is_hub_name(weights):
+        return file_sha256(find_model_folder(path) / WEIGHTS_NAME)
+    whole = path.parent / WEIGHTS_NAME
+    return file_sha256(whole) if path.name in PARTS and path.is_file() and whole.is_file() else None
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
