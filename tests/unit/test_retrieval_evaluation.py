@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import runpy
 import shutil
@@ -51,8 +52,10 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert metrics == evaluation.metrics
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
-        *("label_only", "weights", "shards", "split", "crops", "seed"),
+        *("label_only", "weights", "weights_sha256", "shards", "split", "crops", "seed"),
     ]
+    weights = Path(metrics["weights"]) / "model" / "model.safetensors"
+    assert metrics["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (metrics["protocol"], metrics["gallery_size"], metrics["split"]) == ("standard", 24, "test")
     assert (metrics["crops"], metrics["shards"]) == (3, str(tiny_shards))
     for part in ("chance", "image_to_sound", "sound_to_image"):
