@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pretrain import distributed
 from pretrain.audio_transforms import spread_crop_starts
 from pretrain.precision import autocast
 from shards.audio_decoding import decode_recording
+from shards.checksums import file_sha256
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
 from shards.schema import SpectrogramSettings
@@ -116,8 +116,7 @@ def _spectrogram(num_frames: int, sound: tuple[str, Path]) -> NDArray[np.uint8] 
 def fingerprint(sound: Path) -> str:
     """SHA-256 of a sound file's bytes, by which it is known under any name; empty where it can't be read."""
     try:
-        with sound.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(sound)
     except OSError:
         return ""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from pretrain.hub import is_hub_name
 from pretrain.model import WEIGHTS_NAME, find_model_folder
+from shards.checksums import file_sha256
 
 PARTS = (WEIGHTS_NAME, "image_trunk.safetensors", "sound_trunk.safetensors")
 """Files of a release that stand for the whole: take the checksum of the weights beside them."""
@@ -29,9 +29,3 @@ def weights_sha256(weights: str | Path) -> str | None:
         return file_sha256(find_model_folder(path) / WEIGHTS_NAME)
     whole = path.parent / WEIGHTS_NAME
     return file_sha256(whole) if path.name in PARTS and path.is_file() and whole.is_file() else None
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,6 +15,7 @@ from pretrain.model import CONFIG_NAME, WEIGHTS_NAME, TwoTower, find_model_folde
 from pretrain.preparation import lock_folder
 from retrieval.atlas_building import AtlasContents, PairNumbers, build_atlas, read_atlas
 from retrieval.gallery_index import EXACT_UP_TO, GalleryIndex, build_index, open_index
+from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
 from shards.reading import ShardSet, StoredSample
@@ -196,18 +197,13 @@ def _provenance(weights: Path, shard_set: ShardSet, splits: tuple[str, ...], cro
     model_folder = find_model_folder(weights)
     return {
         "weights": str(weights),
-        "weights_sha256": _file_digest(model_folder / WEIGHTS_NAME),
-        "config_sha256": _file_digest(model_folder / CONFIG_NAME),
+        "weights_sha256": file_sha256(model_folder / WEIGHTS_NAME),
+        "config_sha256": file_sha256(model_folder / CONFIG_NAME),
         "shards": str(shard_set.folder),
-        "manifest_sha256": _file_digest(shard_set.folder / MANIFEST_NAME),
+        "manifest_sha256": file_sha256(shard_set.folder / MANIFEST_NAME),
         "splits": list(splits),
         "crops": crops,
     }
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(record: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import http.client
 import os
 import random
@@ -21,6 +20,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.shard_index import FileChecksum
 
@@ -261,5 +261,4 @@ def _open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
 def _has(path: Path, checksum: FileChecksum) -> bool:
     if path.stat().st_size != checksum.bytes:
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == checksum.sha256
+    return file_sha256(path) == checksum.sha256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.results import read_results
 from pretrain.releasing.trunk_files import check_trunk, trunk_files, untried, write_trunk
 from pretrain.same_embeddings import Probe, check_towers, fixed_probe, real_probe
+from shards.checksums import file_sha256
 from shards.errors import UserError
 
 CHECKSUMS_NAME = "SHA256SUMS"
@@ -102,7 +102,7 @@ def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> No
     card = release_card(facts, name=name, licence=options.licence)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     (folder / NOTICE_NAME).write_text(notice(facts, options.imagery), encoding="utf-8")
-    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(_names(facts))]
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(_names(facts))]
     (folder / CHECKSUMS_NAME).write_text("".join(lines), encoding="utf-8")
 
 

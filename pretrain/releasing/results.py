@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 from pretrain.model import WEIGHTS_NAME
 from pretrain.model_card import FIGURES
-from pretrain.weights_identity import file_sha256
+from shards.checksums import file_sha256
 from shards.errors import UserError
 
 RETRIEVAL_NAME = "metrics.json"

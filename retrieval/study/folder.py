@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.writing import write_text_atomically
 
@@ -146,7 +147,7 @@ class Study:
         for name, sha256 in self.media.items():
             path = folder / MEDIA_FOLDER / name
             try:
-                found = hashlib.sha256(path.read_bytes()).hexdigest()
+                found = file_sha256(path)
             except OSError as error:
                 raise UserError(f"{path} can't be read ({error.strerror}); put it back as it was prepared") from error
             if found != sha256:

@@ -24,6 +24,7 @@ from retrieval.study.folder import (
     at_work_in,
 )
 from retrieval.study.pairs import DrawnPair, draw_pairs
+from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
 from shards.progress import ProgressLine
@@ -174,7 +175,7 @@ def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair
         format_version=STUDY_FORMAT_VERSION,
         weights=str(options.weights),
         shards=str(options.shards),
-        manifest_sha256=hashlib.sha256((options.shards / MANIFEST_NAME).read_bytes()).hexdigest(),
+        manifest_sha256=file_sha256(options.shards / MANIFEST_NAME),
         split=options.split,
         crops=options.crops,
         seed=options.seed,
