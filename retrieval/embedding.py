@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pretrain.embedding import CropStarts, PairEmbeddings, embed_split
-from pretrain.model import TwoTower, find_model_folder
+from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.reading import ShardSet
@@ -137,6 +137,22 @@ def open_split(shards: Path, split: str) -> ShardSet:
         raise UserError(f"split {split} of {shards} holds no pairs; it has {counts}: choose another with --split")
     shard_set.check_files(split)
     return shard_set
+
+
+def open_model_and_split(
+    weights: Path, shards: Path, split: str, *, device: str, force: bool
+) -> tuple[TwoTower, ShardSet]:
+    """The towers and the shard set whose split they are to embed, which must fit each other.
+
+    Raises:
+        UserError: see `load_model` and `open_split`; or, unless `force`, spectrograms of another kind than the model
+            was trained on.
+    """
+    model = load_model(weights, device)
+    shard_set = open_split(shards, split)
+    if not force:
+        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(shards))
+    return model, shard_set
 
 
 def embed_pairs(

@@ -11,11 +11,10 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.model import refuse_other_spectrograms
 from pretrain.ranking import Metrics
 from pretrain.tracking import TRACKING_NAME, attach_report
 from pretrain.weights_identity import weights_sha256
-from retrieval.embedding import embed_pairs, load_model, make_folder, open_split
+from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
 from retrieval.protocols import DIRECTIONS, PROTOCOLS, Protocol
 from retrieval.report import write_report
 from retrieval.scoring import LABEL_ONLY, Evaluation, score
@@ -84,10 +83,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     crops = _crops(options, protocol)
     # Before they are loaded: a run that goes on may replace them meanwhile.
     checksum = weights_sha256(options.weights)
-    model = load_model(options.weights, options.device)
-    shard_set = open_split(options.shards, options.split)
-    if not options.force:
-        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
+    model, shard_set = open_model_and_split(
+        options.weights, options.shards, options.split, device=options.device, force=options.force
+    )
     make_folder(options.out)
     provenance = {
         "weights": str(options.weights),

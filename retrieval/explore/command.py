@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pretrain.model import TwoTower, refuse_other_spectrograms
+from pretrain.model import TwoTower
 from retrieval.atlas import Atlas, open_atlas
-from retrieval.embedding import load_model, open_split
+from retrieval.embedding import open_model_and_split
 from retrieval.layout import Layout, Method, open_layout
 from retrieval.local_server import LOOPBACK, FixedHeaders, listen, serve_pages, shown_address
 from shards.errors import UserError, end_on_sigterm
@@ -118,11 +118,10 @@ def _open_page(options: ExploreOptions) -> ExplorerPage:
     from retrieval.explore.questions import Questioner
     from retrieval.explore.world_view import WorldView, located_places
 
-    model = load_model(options.weights, options.device)
     splits = _splits(options)
-    shard_set = open_split(options.shards, splits[0])
-    if not options.force:
-        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
+    model, shard_set = open_model_and_split(
+        options.weights, options.shards, splits[0], device=options.device, force=options.force
+    )
     atlas = open_atlas(
         model,
         options.weights,

@@ -77,7 +77,7 @@ def study_app(folder: Path, study: Study, answers: Answers, door: Door | None) -
 class _Pages:
     def __init__(self, folder: Path, study: Study, answers: Answers, door: Door | None) -> None:
         self._study, self._answers, self._door = study, answers, door
-        self._media = {name: folder / MEDIA_FOLDER / name for pair in study.pairs for name in (pair.picture, pair.clip)}
+        self._media = {name: folder / MEDIA_FOLDER / name for name in study.media}
         self._ids = {pair.id for pair in study.pairs}
         self._places = {str(place): place for place in range(1, len(study.pairs) + 1)}
         # Browsers keep cookies and media of other studies that were served here.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pretrain.embedding import spread_crops
-from pretrain.model import refuse_other_spectrograms
-from retrieval.embedding import embed_pairs, load_model, make_folder, open_split
+from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
 from retrieval.study.answers import raters_in
 from retrieval.study.audible import SAME_PLACE_KM, AudiblePairs, audible_numbers
 from retrieval.study.folder import (
@@ -72,10 +71,9 @@ def prepare(options: PrepareOptions) -> Study:
             raters, or a stranger's files, in the folder.
     """
     _check_numbers(options)
-    model = load_model(options.weights, options.device)
-    shard_set = open_split(options.shards, options.split)
-    if not options.force:
-        refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(options.shards))
+    model, shard_set = open_model_and_split(
+        options.weights, options.shards, options.split, device=options.device, force=options.force
+    )
     numbers = audible_numbers(shard_set, options.split)
     _check_audible(len(numbers), options)
     make_folder(options.out)
