@@ -8,6 +8,7 @@ from pretrain.config import Config, ModelSettings
 from pretrain.model import TwoTowerConfig
 from pretrain.strangers_words import as_code
 from shards.manifest import Manifest
+from shards.schema import SpectrogramSettings
 
 KNOWN_INITS = ("random", "imagenet")
 """What strangers know of the settings of where a trunk begins; others are paths."""
@@ -43,11 +44,6 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     """
     model, counts = config.model, manifest.splits
     spectrogram = manifest.spectrogram
-    stft = (
-        f"{spectrogram.sample_rate_hz} Hz, window {spectrogram.window_samples}, hop {spectrogram.hop_samples} samples"
-        if spectrogram.window_samples
-        else "STFT settings not published with the source"
-    )
     hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
     sound_trained = config.method == "audiovisual"
     untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
@@ -83,7 +79,7 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 | | |
 |---|---|
 | data | source {as_code(manifest.source)}: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
-| sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft} |
+| sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft_words(spectrogram)} |
 | split | by {as_code(str(manifest.build.get("split_by", "unknown")))} |
 | method | {method_words(config)} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
@@ -117,6 +113,15 @@ def how_trained(config: Config, step: int) -> str:
     if "imagenet" in (inits if config.method == "audiovisual" else inits[:1]):
         return "trained without labels, from trunks that learned ImageNet's"
     return "trained without labels"
+
+
+def stft_words(spectrogram: SpectrogramSettings) -> str:
+    """Rate, window and hop of the spectrograms, as far as they are known."""
+    if not spectrogram.window_samples:
+        return "STFT settings not published with the source"
+    return (
+        f"{spectrogram.sample_rate_hz} Hz, window {spectrogram.window_samples}, hop {spectrogram.hop_samples} samples"
+    )
 
 
 def beginning(init: str) -> str:

@@ -57,7 +57,6 @@ def lock_folder(out: Path, at_work: str, *, setting: str = "out") -> Iterator[No
     Args:
         out: the folder.
         at_work: what goes on there if it is locked, such as "a plan is run in it now".
-
         setting: that the folder comes from, for messages.
 
     Raises:

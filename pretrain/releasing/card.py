@@ -8,7 +8,15 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from pretrain.model import NOTICE_NAME, TAGS
-from pretrain.model_card import UNTRAINED_SOUND, beginning, how_trained, method_words, results_table, what_they_are
+from pretrain.model_card import (
+    UNTRAINED_SOUND,
+    beginning,
+    how_trained,
+    method_words,
+    results_table,
+    stft_words,
+    what_they_are,
+)
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.energy import Energy
 from pretrain.releasing.facts import Facts
@@ -187,18 +195,13 @@ def _data(facts: Facts) -> str:
         return f"What the weights learned from is not known to this release.\n\n{recordings(facts)}"
     data = facts.data
     spectrogram = facts.model.spectrogram
-    stft = (
-        f"{spectrogram.sample_rate_hz} Hz, window {spectrogram.window_samples}, hop {spectrogram.hop_samples} samples"
-        if spectrogram.window_samples
-        else "STFT settings not published with the source"
-    )
     pairs = ", ".join(f"{count:,} {as_line(split)}" for split, count in data["pairs"].items())
     rows = [
         f"| source | {as_code(str(data['source']))} |",
         f"| pairs | {pairs}; {data['num_rejected']:,} rejected |",
         f"| split | by {as_code(str(data['split_by']))} |",
         f"| sound | {hours_text(data['seconds_of_sound'] / 3600)} hours; {as_line(spectrogram.scale.name)}, "
-        f"{spectrogram.mel_bands} mel bands, {stft} |",
+        f"{spectrogram.mel_bands} mel bands, {stft_words(spectrogram)} |",
     ]
     return "\n".join(["| | |", "|---|---|", *rows]) + f"\n\n{recordings(facts)}"
 
