@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from shards.errors import run_command
+
+if TYPE_CHECKING:
+    from downstream.command_line import Request
 
 
 def main() -> None:
@@ -19,10 +23,22 @@ def main() -> None:
 
     request = parse(sys.argv[1:])
 
+    finished = fine_tune(request)
+    # Only now, for the model that it held belongs to the processes.
+    from pretrain.distributed import leave
+    from pretrain.preemption import EXIT_STATUS
+
+    leave()
+    if not finished:
+        sys.exit(EXIT_STATUS)
+
+
+def fine_tune(request: Request) -> bool:
+    """Joins the processes that were launched and runs the benchmark; whether it came to its end."""
     from downstream.running import run_benchmark
-    from pretrain.distributed import leave, print_once
+    from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
-    from pretrain.preemption import EXIT_STATUS, PreemptionWatch
+    from pretrain.preemption import PreemptionWatch
     from pretrain.preparation import open_run_folder
     from pretrain.processes import start_accelerator
 
@@ -32,9 +48,7 @@ def main() -> None:
         finished = run_benchmark(settings, accelerator, preemption, resume=request.resume)
     if not finished:
         print_once(f"asked to make room: saved; go on with --resume {settings.out}")
-    leave()
-    if not finished:
-        sys.exit(EXIT_STATUS)
+    return finished
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Its default arguments keep the process group that there is when it is first imported, which torch does by itself, for
+# one at the first use of activation checkpointing: the group would then outlive its destruction. So it comes first.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
@@ -47,11 +52,14 @@ def barrier() -> None:
 def leave() -> None:
     """Parts the processes, once all of them are here: the end of a command.
 
-    A process that exits while it is still joined may abort, for gloo's threads are then ended under way.
+    A process that exits while it is still joined may abort, for gloo's threads are then ended under way. They end here,
+    as long as the caller no longer holds a model, or anything else, that was prepared for several processes. DeepSpeed
+    holds its own to the last; there it is the barrier that leaves the threads nothing to do.
     """
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+        gc.collect()
 
 
 def share_buffers(module: nn.Module) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from shards.errors import end_on_sigterm, run_command
+
+if TYPE_CHECKING:
+    from pretrain.command_line import Request
 
 
 def main() -> None:
@@ -28,10 +32,22 @@ def main() -> None:
 
     request = parse(sys.argv[1:])
 
-    from pretrain.distributed import leave, print_once
+    preempted = pre_train(request)
+    # Only now, for the model that it held belongs to the processes.
+    from pretrain.distributed import leave
+    from pretrain.preemption import EXIT_STATUS
+
+    leave()
+    if preempted:
+        sys.exit(EXIT_STATUS)
+
+
+def pre_train(request: Request) -> bool:
+    """Joins the processes that were launched, trains, and says how it ended; whether it was asked to make room."""
+    from pretrain.distributed import print_once
     from pretrain.loop import Loop
     from pretrain.precision import resolve_precision
-    from pretrain.preemption import EXIT_STATUS, PreemptionWatch
+    from pretrain.preemption import PreemptionWatch
     from pretrain.preparation import build_missing_demo_shards, open_run_folder
     from pretrain.processes import start_accelerator
     from pretrain.trainer import PreTraining
@@ -45,16 +61,14 @@ def main() -> None:
             summary = loop.run()
     if summary["preempted"]:
         print_once(f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}")
-    else:
-        error = summary["best_error"]
-        kept = "of the last step" if error is None else f"of step {summary['best_step']}, mean rank {error:.1f}"
-        print_once(
-            f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s; the run is in {config.out}, its model, "
-            f"{kept}, in {config.out / 'model'}"
-        )
-    leave()
-    if summary["preempted"]:
-        sys.exit(EXIT_STATUS)
+        return True
+    error = summary["best_error"]
+    kept = "of the last step" if error is None else f"of step {summary['best_step']}, mean rank {error:.1f}"
+    print_once(
+        f"done: {summary['epochs']} epochs in {summary['seconds']:.0f} s; the run is in {config.out}, its model, "
+        f"{kept}, in {config.out / 'model'}"
+    )
+    return False
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from two_processes import on_two_processes
 
 from pretrain.distributed import gather_objects, gather_with_gradient, num_processes, own_rows, rank
 from pretrain.losses.batch_triplet import batch_triplet_loss
@@ -35,8 +35,6 @@ def loss_and_gradients(first: int, last: int) -> tuple[torch.Tensor, torch.Tenso
 
 
 def one_of_two(process: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=process, world_size=2)
     assert (num_processes(), rank()) == (2, process)
     assert gather_objects(f"from {process}") == ["from 0", "from 1"]
     pixels = torch.full((2, 3), 7 + process, dtype=torch.uint8)
@@ -47,11 +45,10 @@ def one_of_two(process: int, folder: str) -> None:
     loss, by_weights, by_images = loss_and_gradients(process * half, (process + 1) * half)
     dist.all_reduce(by_weights)  # data-parallel training averages gradients
     torch.save([loss, by_weights / 2, by_images / 2], f"{folder}/{process}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    on_two_processes(one_of_two, tmp_path)
     loss, by_weights, by_images = loss_and_gradients(0, PAIRS)
     results = [torch.load(tmp_path / f"{process}.pt", weights_only=True) for process in (0, 1)]
     for result in results:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from commands import CONSTANT_RATE, SMALL, run, torchrun
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from two_processes import on_two_processes
 
 from pretrain.distributed import gather_with_gradient
 from pretrain.losses.batch_triplet import BatchTripletLoss
@@ -101,19 +101,16 @@ def own_gradients(module: nn.Module, loss: Tensor) -> list[Tensor]:
 
 
 def one_of_two(process: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=process, world_size=2)
     half = IMAGES // 2
     for method in LOSSES:
         results = loss_and_gradients(method, process * half, (process + 1) * half)
         for gradient in results[1:3]:
             dist.all_reduce(gradient)  # data-parallel training averages gradients
         torch.save([results[0], *(gradient / 2 for gradient in results[1:])], f"{folder}/{method}-{process}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    on_two_processes(one_of_two, tmp_path)
     for method in LOSSES:
         expected = loss_and_gradients(method, 0, IMAGES)
         results = [torch.load(tmp_path / f"{method}-{process}.pt", weights_only=True) for process in (0, 1)]

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL, accelerate_launch, run, torchrun
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import on_two_processes
 
 from pretrain.config import Config
 from pretrain.method_settings import MocoSettings
@@ -145,8 +144,6 @@ def images() -> Tensor:
 
 def one_of_two(process: int, folder: str) -> None:
     """Keys with batch norm against the definition, and a queue that DistributedDataParallel leaves alone."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=process, world_size=2)
     torch.manual_seed(0)
     towers = TwoTower(TwoTowerConfig(embedding_dim=8, image_size=32))
     views = TwoImageViews(StrongImageView(Config().strong_views, 32), 32)
@@ -164,8 +161,7 @@ def one_of_two(process: int, folder: str) -> None:
     keys = prepared({"image": own, "other_image": own})["key"]
     torch.testing.assert_close(keys, expected[6 * process : 6 * (process + 1)], rtol=1e-4, atol=1e-5)
     assert method.contrast.queue.eq(process).all()
-    dist.destroy_process_group()
 
 
 def test_keys_are_shuffled_over_processes_and_the_queue_is_not_sent_around(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    on_two_processes(one_of_two, tmp_path)

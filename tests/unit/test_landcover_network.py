@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from two_processes import on_two_processes
 
 from downstream.deeplab import DeepLab
 from downstream.landcover_tiles import UNKNOWN
@@ -114,19 +113,16 @@ def test_the_loss_of_unknown_pixels_alone_is_zero() -> None:
 
 
 def one_of_two(process: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=process, world_size=2)
     logits, labels = (part[2 * process : 2 * process + 2] for part in inputs())
     logits.requires_grad_()
     loss = pixel_cross_entropy(logits, labels)
     # Data-parallel training averages gradients over the processes.
     (gradient,) = torch.autograd.grad(loss, logits)
     torch.save([loss.detach(), gradient / 2], f"{folder}/{process}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    on_two_processes(one_of_two, tmp_path)
     results = [torch.load(tmp_path / f"{process}.pt", weights_only=True) for process in (0, 1)]
     logits, labels = inputs()
     logits.requires_grad_()
