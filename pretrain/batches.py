@@ -21,9 +21,8 @@ from pretrain.seeds import sample_seed
 from pretrain.views import ImageAndSound, Views
 from shards.errors import UnreadableShard, UserError
 from shards.reading import ShardSet
+from shards.schema import TRAIN_SPLIT
 from shards.shard_cache import BYTES_PER_GB, StreamSettings
-
-TRAIN_SPLIT = "train"
 
 
 def open_training_shards(config: Config) -> ShardSet:

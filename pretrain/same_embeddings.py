@@ -14,10 +14,10 @@ from pretrain.image_transforms import evaluation_image
 from pretrain.model import TwoTower, TwoTowerConfig
 from shards.errors import UserError
 from shards.reading import ShardSet
+from shards.schema import VALIDATION_SPLIT
 
 NUM_FIXED = 4
 NUM_REAL = 8
-VALIDATION_SPLIT = "val"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from pretrain import distributed
 from pretrain.batches import (
-    TRAIN_SPLIT,
     BatchLayout,
     TrainingBatches,
     open_training_shards,
@@ -29,8 +28,8 @@ from pretrain.model_folder import MODEL_FOLDER, write_model_folder
 from pretrain.skipped_shards import SkippedShards
 from pretrain.task import Evaluation, Task, WholeWeights
 from pretrain.training_data import outline
-from pretrain.validation import VALIDATION_SPLIT
 from shards.errors import UserError
+from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT
 
 
 def check_norm(config: Config, device_type: str) -> None:

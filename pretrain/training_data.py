@@ -11,10 +11,8 @@ from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.progress import ProgressLine
 from shards.reading import ShardSet
-from shards.schema import SpectrogramSettings
+from shards.schema import TRAIN_SPLIT, SpectrogramSettings
 from shards.streaming import local_folder
-
-TRAIN_SPLIT = "train"
 
 
 @dataclass(frozen=True)

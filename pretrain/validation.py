@@ -13,8 +13,7 @@ from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.ranking import both_directions, chance_metrics, cross_modal_rank_bounds, ranking_metrics
 from shards.reading import ShardSet
-
-VALIDATION_SPLIT = "val"
+from shards.schema import VALIDATION_SPLIT
 
 
 def validate_retrieval(towers: TwoTower, shard_set: ShardSet, *, precision: str, crops: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ FORMAT_VERSION = 1
 """Version of the shard set's layout and of `manifest.json`; a reader refuses any other."""
 
 SPLITS = ("train", "val", "test")
+TRAIN_SPLIT, VALIDATION_SPLIT, _ = SPLITS
 
 IMAGE_MEMBER = "jpg"
 SPECTROGRAM_MEMBER = "spectrogram.npy"

@@ -19,7 +19,7 @@ from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
 from pretrain import config as pretrain_config
-from pretrain.batches import TRAIN_SPLIT, BatchLayout, open_training_shards
+from pretrain.batches import BatchLayout, open_training_shards
 from pretrain.command_line import check_choices_and_rules
 from pretrain.config import Config, DataSettings
 from pretrain.methods import METHODS
@@ -27,12 +27,11 @@ from pretrain.model import refuse_other_spectrograms
 from pretrain.processes import check_requirements
 from pretrain.settings_file import flatten, load_settings, require
 from pretrain.trainer import check_norm
-from pretrain.validation import VALIDATION_SPLIT
 from retrieval.embedding import open_split
 from retrieval.evaluation import EvaluateOptions
 from shards.errors import UserError
 from shards.reading import ShardSet
-from shards.schema import SpectrogramSettings
+from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT, SpectrogramSettings
 
 LENGTHS = {"epochs", "max_seconds"}
 """May change when a run is resumed, but not between rows that are compared."""

@@ -17,6 +17,7 @@ from pretrain.validation import validate_retrieval
 from pretrain.views import ADDITIONS, ImageAndSound, Views
 from shards.manifest import Manifest
 from shards.reading import ShardSet
+from shards.schema import VALIDATION_SPLIT
 
 
 class Audiovisual(Method):
@@ -70,4 +71,4 @@ class Audiovisual(Method):
             f"median rank {there['median_rank']:.1f} image→sound, {back['median_rank']:.1f} sound→image "
             f"(chance {chance['median_rank']:.1f} of {scores['gallery_size']})"
         )
-        return Evaluation("val", scores, scores["mean_rank"], sentence)
+        return Evaluation(VALIDATION_SPLIT, scores, scores["mean_rank"], sentence)

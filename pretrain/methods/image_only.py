@@ -14,6 +14,7 @@ from pretrain.task import Evaluation
 from pretrain.validation import validate_views
 from pretrain.views import Views
 from shards.reading import ShardSet
+from shards.schema import VALIDATION_SPLIT
 
 
 class ImageOnly(Method):
@@ -41,4 +42,4 @@ class ImageOnly(Method):
             f"median rank {scores['view_to_view']['median_rank']:.1f} of an image's other view "
             f"(chance {scores['chance']['median_rank']:.1f} of {scores['gallery_size']})"
         )
-        return Evaluation("val", scores, None, sentence)
+        return Evaluation(VALIDATION_SPLIT, scores, None, sentence)

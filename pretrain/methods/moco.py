@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain import distributed
-from pretrain.batches import TRAIN_SPLIT, BatchLayout
+from pretrain.batches import BatchLayout
 from pretrain.config import Config
 from pretrain.losses.hashed_numbers import hashed_numbers
 from pretrain.losses.momentum_contrast import MomentumContrastLoss
@@ -25,6 +25,7 @@ from pretrain.towers import build_towers
 from pretrain.views import TwoImageViews, Views
 from shards.errors import UserError
 from shards.manifest import Manifest
+from shards.schema import TRAIN_SPLIT
 
 MOST_USUAL_KEYS = 65_536
 """MoCo's queue (He et al., section 4.1)."""

@@ -21,9 +21,9 @@ from pretrain.releasing.results import ShownResults
 from pretrain.settings_file import load_settings
 from pretrain.strangers_words import as_line
 from pretrain.training_data import Licences, count_licences, open_if_at_hand, outline
-from pretrain.validation import VALIDATION_SPLIT
 from shards.errors import UserError
 from shards.reading import ShardSet
+from shards.schema import VALIDATION_SPLIT
 
 UNCOUNTED = "the licences of the recordings"
 MOST_UNKNOWN_HOURS = 1 / 3600
