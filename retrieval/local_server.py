@@ -26,17 +26,21 @@ class FixedHeaders:
     Args:
         app: what answers.
         headers: name → value.
+        defaults: of those that an answer may have for itself.
     """
 
-    def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
-        self._app, self._headers = app, headers
+    def __init__(self, app: ASGIApp, headers: dict[str, str], defaults: dict[str, str] | None = None) -> None:
+        self._app, self._headers, self._defaults = app, headers, defaults or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
+                headers = MutableHeaders(scope=message)
+                headers.update(self._headers)
+                for name, value in self._defaults.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -1,4 +1,4 @@
-"""Who may see a study's pages: the token, what wrong ones bring, and the headers on every answer."""
+"""Who may see a study's pages: the token, and what wrong ones bring."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN_SYMBOLS = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without those that are mistaken for one another when they are read aloud or typed on a phone."""
@@ -20,16 +19,6 @@ TOKEN_GROUPS, GROUP_LENGTH = 3, 4
 MOST_FAILURES = 10
 FAILURES_SECONDS = 600.0
 MOST_ADDRESSES = 10_000
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'self'; script-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",  # "no-referrer" would have browsers hide the origin of forms, which is checked
-    "x-robots-tag": "noindex",
-}
 
 
 def make_token() -> str:
@@ -77,7 +66,7 @@ class Door:
 
 
 class Guard:
-    """Stands before all pages: asks for the token where there is a door, and puts the headers on every answer.
+    """Stands before all pages and asks for the token where there is a door.
 
     Args:
         app: the pages.
@@ -97,20 +86,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-store")
-            await send(message)
-
         request = Request(scope)
         is_open = self._door is None or scope["path"] in self._open_paths
         if is_open or (self._door and self._door.admits(request.cookies.get(self._door.cookie_name))):
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive, send)
         else:
-            await self._ask(request)(scope, receive, send_with_headers)
+            await self._ask(request)(scope, receive, send)
 
 
 def comes_from_elsewhere(request: Request) -> bool:

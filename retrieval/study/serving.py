@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.local_server import LOOPBACK, is_loopback, listen, serve_pages, shown_address
+from retrieval.local_server import LOOPBACK, FixedHeaders, is_loopback, listen, serve_pages, shown_address
 from retrieval.study.answers import Answers
 from retrieval.study.folder import ANSWERS_NAME, Study, at_work_in
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'self'; script-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",  # "no-referrer" would have browsers hide the origin of forms, which is checked
+    "x-robots-tag": "noindex",
+}
+UNLESS_SAID = {"cache-control": "no-store"}
+"""Headers of the answers that have none of their own of these names."""
 
 
 @dataclass(frozen=True)
@@ -45,4 +57,5 @@ def serve(options: ServeOptions) -> None:
         if token:
             print(f"token {token} (this server's only; raters type it once; sent over plain HTTP)", flush=True)
         door = Door(token, study.version) if token else None
-        serve_pages(study_app(options.folder, study, answers, door), listener, options.host)
+        app = FixedHeaders(study_app(options.folder, study, answers, door), HEADERS, UNLESS_SAID)
+        serve_pages(app, listener, options.host)
