@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pretrain.embedding import embed_pairs_of, spread_crops
 from pretrain.model import TwoTower
+from retrieval.pair_metadata import place_of, readable_metadata
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.reading import ShardSet, StoredSample
@@ -90,23 +91,16 @@ class Findings:
 
     def read(self, sample: StoredSample) -> tuple[tuple[float, float], int]:
         """Longitude and latitude of a pair (NaN without), and the number of its label (−1 without)."""
-        try:
-            metadata = sample.metadata()
-        except UserError:
-            raise
-        except (ValueError, RecursionError):  # no JSON
+        metadata = readable_metadata(sample)
+        if metadata is None:
             metadata = {"longitude": "unreadable", "label": 0}
-        if not isinstance(metadata, dict):
-            metadata = {}
-        return self._place(metadata.get("longitude"), metadata.get("latitude")), self._label(metadata.get("label"))
+        return self._place(metadata), self._label(metadata.get("label"))
 
-    def _place(self, longitude: object, latitude: object) -> tuple[float, float]:
-        if longitude is None and latitude is None:
-            self.counts["without_place"] += 1
-        elif _is_degrees(longitude, 180) and _is_degrees(latitude, 90):
-            return float(longitude), float(latitude)  # type: ignore[arg-type]
-        else:
-            self.counts["with_unusable_place"] += 1
+    def _place(self, metadata: dict[str, Any]) -> tuple[float, float]:
+        if place := place_of(metadata):
+            return place
+        is_without = metadata.get("longitude") is None and metadata.get("latitude") is None
+        self.counts["without_place" if is_without else "with_unusable_place"] += 1
         return math.nan, math.nan
 
     def _label(self, label: object) -> int:
@@ -245,11 +239,6 @@ def _check_finite(samples: list[StoredSample], *embeddings: NDArray[np.float32])
         if at_fault.size:
             key = samples[at_fault[0]].key
             raise UserError(f"the embedding of pair {key} is not finite: the weights have diverged, choose others")
-
-
-def _is_degrees(value: object, most: float) -> bool:
-    """Whether a value that a stranger wrote is a number within [-most, most]."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -most <= value <= most
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from pretrain.embedding import CropStarts, PairEmbeddings, embed_split
 from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
+from retrieval.pair_metadata import readable_metadata
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.reading import ShardSet
@@ -178,5 +179,12 @@ def embed_pairs(
         embeddings = embed_split(
             model, shard_set, split, crop_starts=crop_starts, batch_size=batch_size, on_batch=progress.advance
         )
-    metadata = [sample.metadata() for sample in shard_set.samples(split)]
-    return EmbeddedSplit(embeddings, metadata, provenance)
+    metadata = [readable_metadata(sample) for sample in shard_set.samples(split)]
+    if unreadable := metadata.count(None):
+        print(
+            f"warning: what is said of {unreadable} of the {len(metadata)} pairs can't be read and is left out; "
+            "their embeddings are not affected",
+            file=sys.stderr,
+            flush=True,
+        )
+    return EmbeddedSplit(embeddings, [entry or {} for entry in metadata], provenance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.pair_metadata import link_of, text_of
 from shards.audio_decoding import PREVIEW_SECONDS
 from shards.imagery import encode_jpeg
 from shards.reading import ShardSet, StoredSample
@@ -117,17 +117,15 @@ def exhibit_of(
         pixels: side of the picture.
         clip: the page's way to its listening clip, "" without one.
     """
-    # Whatever stood in the set's table came along, and a table may hold anything.
-    metadata = metadata if isinstance(metadata, dict) else {}
-    licence = _text(metadata, "licence")
-    title, label = _text(metadata, "title") or f"Pair {sample.key}", _text(metadata, "label")
+    licence = text_of(metadata, "licence")
+    title, label = text_of(metadata, "title") or f"Pair {sample.key}", text_of(metadata, "label")
     return Exhibit(
         key=sample.key,
         title=title,
         label="" if title.casefold().startswith(label.casefold()) else label.replace("_", " "),
-        credit=_text(metadata, "creator"),
+        credit=text_of(metadata, "creator"),
         licence=licence_name(licence),
-        licence_url=licence if licence.startswith(("https://", "http://")) else "",
+        licence_url=link_of(licence),
         picture=data_uri("image/jpeg", picture(sample.image(), pixels)),
         spectrogram=data_uri("image/jpeg", spectrogram_picture(sample, settings)),
         clip=clip,
@@ -163,7 +161,7 @@ def colour_spectrogram(spectrogram: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def licence_name(licence: str) -> str:
     """A short name: "CC BY-NC 4.0" for a Creative Commons address, the last part of another, else the text itself."""
-    if not licence.startswith(("https://", "http://")):
+    if not link_of(licence):
         return licence
     host, *path = licence.split("//", 1)[1].strip("/").split("/")
     if host.endswith("creativecommons.org") and path[:1] == ["licenses"] and len(path) > 1:
@@ -171,12 +169,6 @@ def licence_name(licence: str) -> str:
     if host.endswith("creativecommons.org") and path[:1] == ["publicdomain"] and len(path) > 1:
         return {"zero": "CC0 1.0", "mark": "Public domain"}.get(path[1], path[1])
     return host
-
-
-def _text(metadata: dict[str, Any], name: str) -> str:
-    value = metadata.get(name)
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    return " ".join(str(value).split()) if isinstance(value, str) or is_number else ""
 
 
 def data_uri(kind: str, data: bytes) -> str:

@@ -16,6 +16,7 @@ from pretrain.ranking import RECALL_KS, RankBounds
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
+from retrieval.pair_metadata import place_of, text_of
 from retrieval.protocols import DIRECTIONS
 from retrieval.scoring import LABEL_ONLY, Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
@@ -146,12 +147,13 @@ def _histograms(evaluation: Evaluation) -> dict[str, Markup]:
 def _map(evaluation: Evaluation) -> dict[str, Any] | None:
     """The map and its legend, or None where no pair has coordinates."""
     n = evaluation.metrics["gallery_size"]
-    placed = [number for number, entry in enumerate(evaluation.metadata) if _has_place(entry)]
-    if not placed:
+    located = {number: place for number, entry in enumerate(evaluation.metadata) if (place := place_of(entry))}
+    if not located:
         return None
+    placed = list(located)
     bounds = evaluation.ranking.bounds
     classes = {direction: rank_class(bounds[direction].ranks[placed], n) for direction in DIRECTIONS}
-    places = [_place(evaluation, bounds, number) for number in placed]
+    places = [Place(*place, _place_title(evaluation, bounds, number)) for number, place in located.items()]
     description = f"Map of {len(places)} pairs, coloured by the rank of the true match; the legend counts each colour."
     return {
         "svg": draw_map(places, classes, description),
@@ -167,12 +169,7 @@ def _map(evaluation: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _has_place(entry: dict[str, Any]) -> bool:
-    return entry.get("longitude") is not None and entry.get("latitude") is not None
-
-
-def _place(evaluation: Evaluation, bounds: dict[str, RankBounds], number: int) -> Place:
-    entry = evaluation.metadata[number]
+def _place_title(evaluation: Evaluation, bounds: dict[str, RankBounds], number: int) -> str:
     ranks = ", ".join(f"{LABELS[d].lower()} rank {format_rank(float(bounds[d].ranks[number]))}" for d in DIRECTIONS)
-    title = entry.get("title") or evaluation.ranking.embeddings.keys[number]
-    return Place(float(entry["longitude"]), float(entry["latitude"]), f"{title}: {ranks}")
+    title = text_of(evaluation.metadata[number], "title") or evaluation.ranking.embeddings.keys[number]
+    return f"{title}: {ranks}"

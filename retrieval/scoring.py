@@ -10,6 +10,7 @@ import numpy as np
 
 from pretrain.ranking import Metrics, RankBounds
 from retrieval.embedding import EmbeddedSplit
+from retrieval.pair_metadata import text_of
 from retrieval.protocols import DIRECTIONS, Protocol, Ranking
 
 LABEL_ONLY = "label_only"
@@ -47,7 +48,7 @@ def score(protocol: Protocol, embedded: EmbeddedSplit) -> Evaluation:
         "gallery_size": len(selected.keys),
         "chance": protocol.chance(len(selected.keys)),
         **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
-        LABEL_ONLY: label_only(protocol, [entry.get("label") for entry in metadata]),
+        LABEL_ONLY: label_only(protocol, [text_of(entry, "label") or None for entry in metadata]),
         **embedded.provenance,
     }
     return Evaluation(protocol, ranking, metadata, metrics)

@@ -15,6 +15,7 @@ from pretrain.model import TwoTower
 from retrieval.atlas import Atlas, Modality
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, colour_spectrogram, data_uri, exhibit_of, picture
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
+from retrieval.pair_metadata import readable_metadata
 from shards.audio_decoding import decode_recording, encode_preview
 from shards.errors import RejectedPair, UserError, failures_as_rejections
 from shards.imagery import encode_jpeg
@@ -142,7 +143,7 @@ class Questioner:
         clip = sample.preview()
         return exhibit_of(
             sample,
-            sample.metadata(),
+            readable_metadata(sample) or {},
             self.atlas.shard_set.manifest.spectrogram,
             PICTURE_PIXELS,
             clip="" if clip is None else data_uri("audio/mpeg", clip),

@@ -12,6 +12,7 @@ import numpy as np
 from pretrain.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
 from retrieval.exhibits import licence_name, picture
+from retrieval.pair_metadata import link_of, place_of, text_of
 from retrieval.study.folder import Credit
 from shards.reading import ShardSet, StoredSample
 from shards.splitting import EARTH_RADIUS_KM
@@ -72,11 +73,8 @@ class AudiblePairs:
 
     def credit(self, number: int) -> Credit:
         """Whom the pair comes from."""
-        title, creator, licence = (
-            " ".join(str(self.metadata[number].get(name) or "").split()) for name in ("title", "creator", "licence")
-        )
-        url = licence if licence.startswith(("https://", "http://")) else ""
-        return Credit(self.samples[number].key, title, creator, licence_name(licence), url)
+        title, creator, licence = (text_of(self.metadata[number], name) for name in ("title", "creator", "licence"))
+        return Credit(self.samples[number].key, title, creator, licence_name(licence), link_of(licence))
 
     def _checksum(self, number: int) -> bytes:
         if number not in self._checksums:
@@ -90,10 +88,10 @@ def _has_clip(sample: StoredSample) -> bool:
 
 def _distance_km(one: dict[str, Any], other: dict[str, Any]) -> float | None:
     """Great-circle distance of two places; None where one is not known."""
-    degrees = [place.get(name) for place in (one, other) for name in ("latitude", "longitude")]
-    if None in degrees:
+    place, other_place = place_of(one), place_of(other)
+    if place is None or other_place is None:
         return None
-    latitude, longitude, other_latitude, other_longitude = np.radians(np.array(degrees, dtype=np.float64))
+    (longitude, latitude), (other_longitude, other_latitude) = np.radians([place, other_place])
     half_chord_squared = (
         math.sin((other_latitude - latitude) / 2) ** 2
         + math.cos(latitude) * math.cos(other_latitude) * math.sin((other_longitude - longitude) / 2) ** 2
