@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Each core takes a file of tests at a time; more than 4 would want more memory than many machines have.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 LAUNCH := $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml
 
 DEMO_WORLD := data/demo-world
@@ -42,7 +44,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --durations=15 -m "not slow and not browser"
+	$(PYTEST) --durations=15 -m "not slow and not browser"
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest --durations=25 -m "slow or browser"
+	$(PYTEST) --durations=25 -m "slow or browser"
