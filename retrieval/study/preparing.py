@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from shards.progress import ProgressLine
 
 QUESTION = "Was the sound clip recorded somewhere within the image?"
 """As SoundingEarth's raters were asked (section V-E)."""
+UNFINISHED_FOLDER = ".media.unfinished"
 RULE = (
     "A retrieved pair has the sound nearest to the image by Euclidean distance, of all sounds of the split that have a "
     f"listening clip but the image's own, its copies, and those recorded within {1000 * SAME_PLACE_KM:.0f} m of it. "
@@ -88,10 +90,7 @@ def prepare(options: PrepareOptions) -> Study:
             provenance={},
         )
         audible = AudiblePairs.of(shard_set, options.split, numbers, embedded)
-        drawn = _draw(options, audible)
-        if earlier:
-            _remove(options.out, earlier)
-        study = _write(options, audible, drawn)
+        study = _write(options, audible, _draw(options, audible), earlier)
     repeated = len(study.pairs) - len({pair.sound.key for pair in study.pairs})
     if repeated:
         print(f"warning: {repeated} sounds come again: the model finds the same ones for many images", file=sys.stderr)
@@ -135,7 +134,7 @@ def _earlier_study(out: Path) -> Study | None:
     study = None
     with contextlib.suppress(UserError):
         study = Study.load(out)
-    if study:
+    if study and not (out / MEDIA_FOLDER).is_symlink():
         strange = [path for path in (out / MEDIA_FOLDER).glob("*") if path.name not in study.media]
     else:
         strange = [path for name in (STUDY_NAME, MEDIA_FOLDER, ANSWERS_NAME) if (path := out / name).exists()]
@@ -152,6 +151,8 @@ def _remove(out: Path, study: Study) -> None:
     answers = [out / f"{ANSWERS_NAME}{suffix}" for suffix in ("", "-wal", "-shm")]
     for path in (out / STUDY_NAME, *answers, *(out / MEDIA_FOLDER / name for name in study.media)):
         path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        (out / MEDIA_FOLDER).rmdir()
 
 
 def _draw(options: PrepareOptions, audible: AudiblePairs) -> list[DrawnPair]:
@@ -165,10 +166,13 @@ def _draw(options: PrepareOptions, audible: AudiblePairs) -> list[DrawnPair]:
         ) from error
 
 
-def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair]) -> Study:
-    (options.out / MEDIA_FOLDER).mkdir(exist_ok=True)
+def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair], earlier: Study | None) -> Study:
+    """Puts the study into its folder once all of its media are written; an earlier one stays until then."""
+    unfinished = options.out / UNFINISHED_FOLDER
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
     digits = len(str(len(drawn)))
-    pairs = [_write_pair(options.out, f"{i:0{digits}}", pair, audible) for i, pair in enumerate(drawn, start=1)]
+    pairs = [_write_pair(unfinished, f"{i:0{digits}}", pair, audible) for i, pair in enumerate(drawn, start=1)]
     study = Study(
         format_version=STUDY_FORMAT_VERSION,
         weights=str(options.weights),
@@ -182,12 +186,15 @@ def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair
         question=QUESTION,
         pairs=tuple(pairs),
     )
+    if earlier:
+        _remove(options.out, earlier)
+    unfinished.rename(options.out / MEDIA_FOLDER)
     # Last: a folder without it holds no study.
     study.save(options.out)
     return study
 
 
-def _write_pair(out: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs) -> StudyPair:
+def _write_pair(media: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs) -> StudyPair:
     """Writes a pair's media under names that tell nothing of its kind."""
     picture, clip = audible.picture(drawn.image), audible.clip(drawn.sound)
     pair = StudyPair(
@@ -202,6 +209,6 @@ def _write_pair(out: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs
         image=audible.credit(drawn.image),
         sound=audible.credit(drawn.sound),
     )
-    (out / MEDIA_FOLDER / pair.picture).write_bytes(picture)
-    (out / MEDIA_FOLDER / pair.clip).write_bytes(clip)
+    (media / pair.picture).write_bytes(picture)
+    (media / pair.clip).write_bytes(clip)
     return pair

@@ -113,6 +113,42 @@ def test_of_an_earlier_study_only_its_own_files_go(options: PrepareOptions, tmp_
     assert (tmp_path / "media" / "5.jpg").read_text() == "a stranger's"
 
 
+def test_an_interrupted_preparation_leaves_nothing_in_the_way(
+    options: PrepareOptions, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dataclasses.replace(options, out=tmp_path)
+    clips = []
+
+    def interrupt_at_the_third(pairs: AudiblePairs, number: int) -> bytes:
+        clips.append(number)
+        if len(clips) == 3:
+            raise KeyboardInterrupt
+        return clip_of(pairs, number)
+
+    clip_of = AudiblePairs.clip
+    prepare(dataclasses.replace(options, seed=1))
+    before = files_of(tmp_path / "media")
+    with monkeypatch.context() as patch:
+        patch.setattr(AudiblePairs, "clip", interrupt_at_the_third)
+        patch.setattr(AudiblePairs, "is_same_place", lambda *_: False)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(options)
+    assert files_of(tmp_path / "media") == before
+    Study.load(tmp_path).check_media(tmp_path)
+    assert prepare(options).pairs == study.pairs
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "media", "study.json"]
+
+
+def test_a_linked_folder_of_media_is_left_alone(options: PrepareOptions, study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(options.out, out)
+    (out / "media").rename(tmp_path / "elsewhere")
+    (out / "media").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"study\.json is not of a study that this command can replace"):
+        prepare(dataclasses.replace(options, out=out))
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 12
+
+
 def test_an_earlier_study_stays_where_the_draw_fails(
     options: PrepareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
