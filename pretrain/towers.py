@@ -38,7 +38,7 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     Raises:
         UserError: the weights to begin from are missing or don't fit.
     """
-    image_trunk = _image_weights("model.image_init", config.model.image_init, config.model.image_encoder, config)
+    image_trunk = _trunk_weights("model.image_init", config.model.image_init, config.model.image_encoder, config, (3,))
     towers = TwoTower(
         TwoTowerConfig(
             image_encoder=config.model.image_encoder,
@@ -64,11 +64,13 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     return towers
 
 
-def _image_weights(setting: str, init: str, encoder: str, config: Config) -> Trunk | None:
+def _trunk_weights(setting: str, init: str, encoder: str, config: Config, in_channels: tuple[int, ...]) -> Trunk | None:
     if init == "random":
         return None
     backbone = encoder if init == "imagenet" else "auto"
-    trunk = load_trunk(init, backbone=backbone, imagenet_file=config.model.imagenet_file, setting=setting)
+    trunk = load_trunk(
+        init, backbone=backbone, imagenet_file=config.model.imagenet_file, setting=setting, in_channels=in_channels
+    )
     if trunk.backbone != encoder:
         raise UserError(f"{setting} {init} holds a {trunk.backbone}, the trunk that is to begin from it is a {encoder}")
     return trunk
@@ -90,7 +92,7 @@ def _sound_weights(config: Config) -> nn.Module | None:
             f"model.sound_init {init} holds two towers; turn it into a model folder by `pretrain/run.py convert`, and "
             "give that"
         )
-    trunk = _image_weights("model.sound_init", init, encoder, config)
+    trunk = _trunk_weights("model.sound_init", init, encoder, config, (1, 3))
     return trunk.module if trunk else None
 
 

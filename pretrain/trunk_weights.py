@@ -74,6 +74,7 @@ def load_trunk(
     imagenet_file: Path | None = None,
     seed: int = 0,
     setting: str = "weights",
+    in_channels: tuple[int, ...] = (3,),
 ) -> Trunk:
     """The image trunk that a setting names.
 
@@ -85,6 +86,7 @@ def load_trunk(
         imagenet_file: torchvision's ImageNet weights of that backbone, where they can't be fetched.
         seed: of random weights.
         setting: that `weights` comes from, for messages.
+        in_channels: that the trunk of a file may have; that of a sound tower alone has 1.
 
     Raises:
         UserError: nothing there, nothing in it fits, or it is of another architecture.
@@ -99,7 +101,7 @@ def load_trunk(
             f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
         )
     checksum = weights_sha256(weights)
-    trunk = _file(path) if path.is_file() and not _is_of_model_folder(path) else _run(path)
+    trunk = _file(path, in_channels) if path.is_file() and not _is_of_model_folder(path) else _run(path)
     if backbone not in ("auto", trunk.backbone):
         raise UserError(f"backbone must be auto or that of the weights, {trunk.backbone}, got {backbone}")
     return replace(trunk, weights_sha256=checksum)
@@ -173,7 +175,7 @@ def _image_tower(towers: TwoTower, path: Path, report: str) -> Trunk:
     )
 
 
-def _file(path: Path) -> Trunk:
+def _file(path: Path, in_channels: tuple[int, ...] = (3,)) -> Trunk:
     whole = read_weights(path)
     if is_authors_checkpoint(whole):
         towers, report = towers_of_authors(whole, str(path))
@@ -183,7 +185,8 @@ def _file(path: Path) -> Trunk:
     backbone = next((name for key, name in BLOCKS_TO_BACKBONE.items() if key in state), None)
     if backbone is None:
         raise _other_architecture(path, f"it has neither {' nor '.join(BLOCKS_TO_BACKBONE)}")
-    module, num_features = ENCODERS[backbone](in_channels=3, norm="batch")
+    found = _input_channels(state, "")
+    module, num_features = ENCODERS[backbone](in_channels=found if found in in_channels else 3, norm="batch")
     own = module.state_dict()
     _check_architecture(path, backbone, state, own)
     module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)

@@ -12,6 +12,7 @@ import torchvision
 
 from pretrain.config import Config, ModelSettings
 from pretrain.model import TwoTower, TwoTowerConfig
+from pretrain.releasing.trunk_files import trunk_files, write_trunk
 from pretrain.towers import build_towers
 from shards.errors import UserError
 from shards.manifest import Manifest
@@ -72,6 +73,20 @@ def test_trunks_begin_from_another_run_with_its_normalisation_of_images(manifest
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert built.config.image_mean == (0.1, 0.2, 0.3)
     assert built.config.embedding_dim == ModelSettings().embedding_dim
+
+
+def test_each_trunk_begins_from_a_released_trunk_alone(manifest: Manifest, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    other = TwoTower(TwoTowerConfig(spectrogram=manifest.spectrogram, embedding_dim=16)).eval()
+    image, sound = trunk_files(other.config)
+    for file in (image, sound):
+        write_trunk(tmp_path, file, other)
+    built = towers(manifest, image_init=str(tmp_path / image.name), sound_init=str(tmp_path / sound.name))
+    for tower in ("image_tower", "sound_tower"):
+        ours, theirs = getattr(built, tower).trunk.state_dict(), getattr(other, tower).trunk.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(UserError, match=r"conv1\.weight has the shape \(64, 1, 7, 7\), in resnet18 \(64, 3, 7, 7\)"):
+        towers(manifest, image_init=str(tmp_path / sound.name))
 
 
 @pytest.mark.parametrize(
