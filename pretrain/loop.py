@@ -64,6 +64,7 @@ class Loop:
         self._saved_at = time.monotonic()
         self._loss = float("nan")
         self._share_of_time = 0.0
+        self._was_stopping = False
 
     @property
     def epoch(self) -> int:
@@ -74,6 +75,13 @@ class Loop:
     def is_over(self) -> bool:
         """Whether all steps, or all the time, that the settings give have been used."""
         return self.state.step >= self.total_steps or self._share_of_time >= 1
+
+    @property
+    def is_without_improvement(self) -> bool:
+        """Whether validation has not improved for as long as the settings are patient."""
+        settings = self.settings.validation
+        waited = self.state.validations_since_best * settings.every_epochs
+        return bool(settings.patience_epochs) and waited >= settings.patience_epochs
 
     def run(self) -> dict[str, Any]:
         """Trains to the end, or until validation has not improved for long enough.
@@ -121,7 +129,7 @@ class Loop:
         stream = self.task.batches(self.state.step, self.total_steps)
         progress = ProgressLine("training", self._end(), enabled=distributed.is_first(), done=self._done())
         rate = Rate()
-        stopped_early = preempted = False
+        stopped_early, preempted = self._was_stopping, False
         self.engine.module.train()
         with progress:
             if self.total_steps == 0 and self.state.best_step is None:
@@ -146,7 +154,7 @@ class Loop:
                 progress.advance(self._done() - progress.done, self._detail(rate))
                 if self.is_over or (ends_epoch and self.epoch % self.settings.validation.every_epochs == 0):
                     stopped_early = self._validate(progress)
-                preempted = not self.is_over and self.preemption.is_requested(self.state.step)
+                preempted = not (self.is_over or stopped_early) and self.preemption.is_requested(self.state.step)
                 if stopped_early or preempted or self._is_checkpoint_due():
                     self._save()
         self.finite.check()
@@ -178,6 +186,7 @@ class Loop:
                 f"epochs must be > {self.epoch}, which the run in {self.folder} has trained already, got "
                 f"{self.settings.epochs}; give a larger --epochs to train it further"
             )
+        self._was_stopping = not is_finished and self.is_without_improvement
         if distributed.is_first():
             self.metrics.drop_after(self.state.step)
             (self.folder / SUMMARY_NAME).unlink(missing_ok=True)
@@ -260,7 +269,6 @@ class Loop:
     def _validate(self, progress: ProgressLine) -> bool:
         """Evaluates the module and writes the model if it is the best so far; whether to stop early."""
         self.finite.check()
-        settings = self.settings.validation
         module = self.engine.whole_module()
         try:
             evaluation = self.task.evaluate(module.eval())
@@ -277,8 +285,7 @@ class Loop:
         else:
             self.state.validations_since_best += 1
         self.engine.module.train()
-        waited = self.state.validations_since_best * settings.every_epochs
-        return bool(settings.patience_epochs) and waited >= settings.patience_epochs
+        return self.is_without_improvement
 
     def _report(self, evaluation: Evaluation, progress: ProgressLine) -> None:
         if distributed.is_first():

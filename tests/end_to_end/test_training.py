@@ -115,6 +115,14 @@ def test_it_stops_early_when_validation_does_not_improve(tiny_shards: Path, tmp_
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["stopped_early"]
     assert summary["epochs"] < 50
+    # Killed, or asked to make room, before it could say so: what goes on ends there too.
+    (tmp_path / "run" / "summary.json").unlink()
+    result = run(accelerate_launch("--resume", tmp_path / "run"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    again = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert {name: again[name] for name in ("step", "best_step", "stopped_early")} == {
+        name: summary[name] for name in ("step", "best_step", "stopped_early")
+    }
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_keys(tiny_shards: Path, tmp_path: Path) -> None:
