@@ -61,17 +61,23 @@ def read_acoustic_encoder(run_folder: Path, features: str) -> AcousticEncoder:
     """The acoustic encoder of a finished run, with the normalisation that it was trained under.
 
     Raises:
-        UserError: there is no such run, it heard nothing, or it heard other features.
+        UserError: there is no such run, it is of another strategy than audio, or it heard other features.
     """
     tensors = {
         name.removeprefix(ACOUSTIC): value for name, value in _tensors(run_folder).items() if name.startswith(ACOUSTIC)
     }
     try:
-        heard = json.loads((run_folder / MODEL_FOLDER / CONFIG_NAME).read_text(encoding="utf-8"))["features"]
-    except (OSError, ValueError, KeyError) as error:
+        record = json.loads((run_folder / MODEL_FOLDER / CONFIG_NAME).read_text(encoding="utf-8"))
+        heard, strategy = record["features"], record["strategy"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run_folder} says nowhere what it heard; give a run of tau.strategy audio") from error
     if not tensors:
         raise UserError(f"{run_folder} holds no acoustic encoder; give a run of tau.strategy audio")
+    if strategy != "audio":
+        raise UserError(
+            f"the acoustic encoder in {run_folder} was trained under tau.strategy {strategy}, together with what it "
+            "was joined to; give a run of tau.strategy audio"
+        )
     if heard != features:
         raise UserError(f"tau.features must be that of {run_folder}, {heard}, got {features}")
     encoder = AcousticEncoder(np.stack([tensors["mean"].numpy(), tensors["std"].numpy()]))

@@ -35,7 +35,7 @@ from pretrain.loop import CONFIG_NAME, Loop
 from pretrain.metrics_file import METRICS_NAME
 from pretrain.preemption import PreemptionWatch
 from pretrain.seeds import derived_seed
-from pretrain.settings_file import save_settings
+from pretrain.settings_file import flatten, load_settings, save_settings
 from pretrain.tracking import Tracking
 from pretrain.trunk_weights import Trunk
 from shards.errors import UserError
@@ -45,6 +45,8 @@ EFFICIENTNET_SIZE, TRUNK_SIZE = 288, 224
 """Sides of the images that EfficientNetV2-S and ResNet-50 see (Chen et al., 2022, Table 1)."""
 
 ACOUSTIC_FOLDER = "acoustic"
+DIVIDING = ("seed", "tau.val_fraction", "tau.val_by")
+"""The settings that say which clips train and which validate."""
 FRAMES_FOLDER = "frames"
 EMBEDDINGS_NAME = "image_embeddings.npy"
 
@@ -147,7 +149,7 @@ def _prepared(
     if trunk is not None:
         distributed.print_once(f"weights: {trunk.report}")
     if tau.acoustic_run is not None:
-        read_acoustic_encoder(tau.acoustic_run, tau.features)
+        _check_acoustic_run(tau.acoustic_run, settings)
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
     data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
@@ -158,9 +160,33 @@ def _prepared(
     return TauJob(accelerator, preemption, files, split, trunk, notes)
 
 
+def _check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
+    """Makes sure that a run has trained its acoustic encoder to the end, and on none of the clips that validate here.
+
+    Raises:
+        UserError: it has not, or divides the clips in another way.
+    """
+    read_acoustic_encoder(run, settings.tau.features)
+    if not (run / RESULTS_NAME).is_file():
+        raise UserError(f"tau.acoustic_run {run} has no {RESULTS_NAME} yet; go on with it first, by --resume {run}")
+    theirs, ours = flatten(load_settings(DownstreamSettings, run / CONFIG_NAME)), flatten(settings)
+    for name in DIVIDING:
+        if theirs[name] != ours[name]:
+            raise UserError(
+                f"{name} must be that of tau.acoustic_run {run}, {theirs[name]}, got {ours[name]}: its encoder has "
+                "learned from clips that would validate here"
+            )
+
+
 def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> bool:
     """Trains a network, goes on with it, or finds its results; False where a scheduler asked to make room."""
     if distributed.from_first((settings.out / RESULTS_NAME).is_file()):
+        trained = distributed.from_first(Results.read(settings.out).epochs[-1]["epoch"])
+        if trained != settings.epochs:
+            raise UserError(
+                f"epochs is {trained} in {settings.out}, which is finished, and can't become {settings.epochs}; name "
+                "another --out"
+            )
         return True
     if distributed.is_first():
         settings.out.mkdir(exist_ok=True)

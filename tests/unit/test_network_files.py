@@ -40,6 +40,10 @@ def test_networks_that_do_not_fit(tmp_path: Path) -> None:
     write_joint_network(tmp_path, network(0), AUDIO)
     with pytest.raises(UserError, match=r"tau.features must be that of .*, scalogram, got fbank"):
         read_acoustic_encoder(tmp_path, "fbank")
+    write_joint_network(tmp_path, network(0), replace(AUDIO, tau=TauSettings(strategy="joint")))
+    with pytest.raises(UserError, match=r"was trained under tau.strategy joint, .*; give a run of tau.strategy audio"):
+        read_acoustic_encoder(tmp_path, "scalogram")
+    write_joint_network(tmp_path, network(0), AUDIO)
     with pytest.raises(UserError, match=r"the network in .* can't be loaded: .*; start again with another --out"):
         read_network(tmp_path, JointNetwork(10, embedding_width=4))
     write_joint_network(tmp_path, JointNetwork(10, embedding_width=4), AUDIO)

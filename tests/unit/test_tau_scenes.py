@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,26 @@ def test_what_each_strategy_of_the_ablation_trains(
     np.testing.assert_allclose(after["std"], statistics[1], rtol=1e-3)
     assert (out / EMBEDDINGS_NAME).is_file() is (strategy in ("pipeline", "pipeline-trainable"))
     assert not (encoder_run / EMBEDDINGS_NAME).exists()
+
+
+def test_an_encoder_that_knows_the_validating_clips_or_is_not_done_is_refused(
+    root: Path, encoder_run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"seed must be that of tau\.acoustic_run .*, 0, got 1: .* would validate here"):
+        run(settings_of(root, "pipeline", encoder_run, seed=1, out=tmp_path / "other"))
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(encoder_run, unfinished)
+    (unfinished / "results.json").unlink()
+    with pytest.raises(UserError, match=r"has no results\.json yet; go on with it first, by --resume"):
+        run(settings_of(root, "pipeline", unfinished, out=tmp_path / "another"))
+
+
+def test_more_epochs_are_not_given_to_the_second_network_alone(root: Path, encoder_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pipeline"
+    shutil.copytree(root.parent / "pipeline", out)
+    (out / "results.json").unlink()
+    with pytest.raises(UserError, match=r"epochs is 1 in .*acoustic, which is finished, and can't become 3; name an"):
+        run(settings_of(root, "pipeline", epochs=3, out=out))
 
 
 @pytest.mark.parametrize(
