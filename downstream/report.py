@@ -20,7 +20,7 @@ from downstream.published import EPOCHS, PUBLISHED
 from downstream.published_tau import ABLATION, PUBLISHED_TAU
 from downstream.published_tau import APPROACHES as TAU_APPROACHES
 from downstream.published_transfer import PUBLISHED_TRANSFER
-from downstream.report_rows import MEASURED, Row, Run, find_runs, row_of_published, rows_of_runs
+from downstream.report_rows import MEASURED, Row, Run, drawn_seeds, find_runs, row_of_published, rows_of_runs
 from downstream.transfer_settings import APPROACHES
 from shards.errors import UserError
 from shards.writing import write_text_atomically
@@ -151,9 +151,11 @@ def runs_of(folders: Sequence[Path]) -> list[Run]:
     named = {folder.resolve() for folder in folders}
     chosen = [run for place, run in runs.items() if place in named or runs.keys().isdisjoint(place.parents)]
     for one, other in combinations(chosen, 2):
+        shared = sorted(drawn_seeds(one.results) & drawn_seeds(other.results))
         # The rows of two runs of one thing are as many as those of one.
-        if one.results.seed == other.results.seed and len(rows_of_runs([one, other])) == len(rows_of_runs([one])):
-            raise UserError(f"{one.folder} and {other.folder} share settings and seed {one.results.seed}; omit one")
+        if shared and len(rows_of_runs([one, other])) == len(rows_of_runs([one])):
+            seeds = f"seed{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
+            raise UserError(f"{one.folder} and {other.folder} share settings and {seeds}; omit one")
     return chosen
 
 

@@ -143,6 +143,12 @@ def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
     return [row for group in groups.values() for row in _rows_of_group(group, names)]
 
 
+def drawn_seeds(results: Results) -> set[int]:
+    """The seeds that a run went through from its own on; its own alone where its draws have seeds that are fixed."""
+    drawn = {draw["seed"] for draw in results.details.get("seeds", ()) if "seed" in draw}
+    return drawn if drawn and drawn == set(range(results.seed, results.seed + len(drawn))) else {results.seed}
+
+
 def row_of_published(published: Published) -> Row:
     """A published row as it stands beside ours."""
     figures = {name: Figure(mean, published.sds.get(name), name in IN_NATS) for name, mean in published.scores.items()}

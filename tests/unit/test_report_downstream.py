@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from downstream.published import PUBLISHED
-from downstream.report import NAMES, build_tables, markdown, page, report_from
+from downstream.report import NAMES, build_tables, markdown, page, report_from, runs_of
 from downstream.report_rows import Figure, find_runs, rows_of_runs, short_names
 from downstream.results import Results
 from shards.errors import UserError
@@ -75,6 +75,19 @@ def test_means_over_draws_merge_to_the_deviation_of_all(tmp_path: Path) -> None:
     assert row.seeds == "5 draws × seeds 0, 1, 2"
     (alone,) = rows_of_runs(find_runs([tmp_path / "1"]))
     assert alone.figures["accuracy"].sd == pytest.approx(100 * values[1].std(ddof=1))
+
+
+def test_draws_that_two_runs_share_are_not_counted_twice(tmp_path: Path) -> None:
+    for seed in (0, 3, 5):
+        seeds = [{"seed": seed + draw} for draw in range(5)]
+        write_results(tmp_path / str(seed), seed=seed, details={"num_seeds": 5, "seeds": seeds})
+    with pytest.raises(UserError, match=r"0 and .*3 share settings and seeds 3, 4; omit one"):
+        runs_of([tmp_path / "0", tmp_path / "3"])
+    assert len(runs_of([tmp_path / "0", tmp_path / "5"])) == 2
+    # Splits of fixed seeds are the same for all; the runs on them are of the seed alone.
+    for seed in (0, 1):
+        write_results(tmp_path / "fixed" / str(seed), seed=seed, details={"seeds": [{"seed": 0}, {"seed": 42}]})
+    assert len(runs_of([tmp_path / "fixed"])) == 2
 
 
 def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
