@@ -149,7 +149,7 @@ def _prepared(
     if trunk is not None:
         distributed.print_once(f"weights: {trunk.report}")
     if tau.acoustic_run is not None:
-        _check_acoustic_run(tau.acoustic_run, settings)
+        check_acoustic_run(tau.acoustic_run, settings)
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
     data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
@@ -160,7 +160,7 @@ def _prepared(
     return TauJob(accelerator, preemption, files, split, trunk, notes)
 
 
-def _check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
+def check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
     """Makes sure that a run has trained its acoustic encoder to the end, and on none of the clips that validate here.
 
     Raises:

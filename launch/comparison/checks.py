@@ -13,8 +13,12 @@ import yaml
 
 from downstream import settings as downstream_settings
 from downstream.benchmarks import AUDIOVISUAL_BENCHMARKS, BENCHMARKS, SCENE_BENCHMARKS
+from downstream.benchmarks.tau_scenes import TauBenchmark
 from downstream.benchmarks.transfer import SoundEventsBenchmark, TransferBenchmark
 from downstream.settings import check_settings
+from downstream.tasks import tau_scenes, transfer_job
+from downstream.tasks.seeded_runs import check_protocol
+from downstream.transfer_settings import check_transfer_settings
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
@@ -124,10 +128,23 @@ def _check_job(job: Job) -> None:
     if settings.protocol != "paper" and job.benchmark not in SCENE_BENCHMARKS:
         raise UserError(f"protocol must be paper for {job.benchmark}, got {settings.protocol}")
     benchmark = BENCHMARKS[job.benchmark]
-    if isinstance(benchmark, TransferBenchmark | SoundEventsBenchmark):
-        benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
-    else:
-        benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    if isinstance(benchmark, SoundEventsBenchmark):
+        raise UserError(
+            f"{job.benchmark} tries no row's weights, for its tagger begins at random ones; train it by "
+            "`downstream/run.py`, and name it as transfer.teacher of advance-transfer"
+        )
+    if isinstance(benchmark, TransferBenchmark):
+        check_protocol(settings)
+        check_transfer_settings(settings)
+        settings = transfer_job.resolved(settings)
+        data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
+        transfer_job.check_seeds(settings, data.pairs)
+        return
+    if isinstance(benchmark, TauBenchmark):
+        settings = tau_scenes.resolved(settings)
+        if settings.tau.acoustic_run is not None:
+            tau_scenes.check_acoustic_run(settings.tau.acoustic_run, settings)
+    benchmark.load(settings.root, allow_partial=settings.allow_partial)
 
 
 def _refuse_changes(row: Row) -> None:

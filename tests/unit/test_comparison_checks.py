@@ -114,6 +114,21 @@ def test_spectrograms_that_a_benchmark_does_not_make_are_refused_before_row_1(
         ({"folder": {"root": "/tmp", "epochs": 0}}, r"benchmarks\.folder: epochs must be >= 1, got 0"),
         ({"advance": {"root": "/tmp", "protocol": "knn"}}, r"benchmarks\.advance: protocol must be paper .*got knn"),
         ({"retrieval": {"crops": 0}}, r"benchmarks\.retrieval: crops must be >= 1, got 0"),
+        ({"advance-transfer": {"root": "/tmp"}}, r"benchmarks\.advance-transfer: .* needs transfer\.teacher"),
+        (
+            {"advance-transfer": {"root": "/tmp", "transfer.teacher": "/nowhere"}},
+            r"benchmarks\.advance-transfer: .*/nowhere",
+        ),
+        ({"sound-events": {"root": "/tmp"}}, r"benchmarks\.sound-events: sound-events tries no row's weights"),
+        ({"demo-tau": {"root": "/tmp", "tau.val_fraction": 2.0}}, r"benchmarks\.demo-tau: val_fraction must be in"),
+        (
+            {"demo-tau": {"root": "/tmp", "head_on": "embedding"}},
+            r"benchmarks\.demo-tau: head_on must be auto or trunk",
+        ),
+        (
+            {"demo-tau": {"root": "/tmp", "tau.strategy": "pipeline", "tau.acoustic_run": "/nowhere"}},
+            r"benchmarks\.demo-tau: no network in /nowhere",
+        ),
     ],
 )
 def test_a_benchmark_s_fault_is_found_before_row_1(benchmarks: dict[str, Any], message: str, tiny_shards: Path) -> None:
