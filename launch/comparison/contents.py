@@ -70,7 +70,10 @@ def compare(name: str, outcomes: Sequence[RowOutcome], benchmarks: dict[str, str
         if benchmark != RETRIEVAL
         for score in DOWNSTREAM_SCORES
     ]
-    caption = "Scores on the test part after the last epoch, or their mean over draws of the split, in percent."
+    caption = (
+        "Scores on the test part, or their mean over draws of the split, in percent where no unit is said; after the "
+        "last epoch, or after the one that validation chose where a benchmark has such a part."
+    )
     tables.append(Table("Downstream benchmarks", caption, [c for c in downstream if c.key in found], lines))
     costs = [Column(key, heading, "", unit, is_cost=True) for key, (heading, unit) in COSTS.items() if key in found]
     tables.append(Table("What pre-training took", _training_time(outcomes), costs, lines))

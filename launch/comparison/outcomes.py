@@ -25,7 +25,7 @@ RETRIEVAL = "retrieval"
 RETRIEVAL_SCORES = ("recall_at_100", "recall_at_10", "recall_at_10_percent", "median_rank")
 """The headline scores of a direction in `metrics.json`."""
 DOWNSTREAM_SCORES = (
-    *("accuracy", "overall_accuracy", "mean_iou"),
+    *("accuracy", "log_loss", "precision", "recall", "f1", "overall_accuracy", "mean_iou"),
     *("sound/f1", "image/f1", "mean/f1", "concatenation/f1"),
 )
 """The headline scores, as paths into an entry of `results.json`; a benchmark has those of its kind."""

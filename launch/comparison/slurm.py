@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from launch.comparison.steps import REPOSITORY
 from shards.errors import UserError
 from shards.writing import write_text_atomically
 
-JOBS_NAME, REPORT_NAME, PLAN_NAME = "jobs.sbatch", "report.sbatch", "jobs.plan.yaml"
+JOBS_NAME, REPORT_NAME = "jobs.sbatch", "report.sbatch"
 
 JOBS = """#!/usr/bin/env bash
 # One row of a plan a task; saved and requeued when Slurm wants the node back or the time runs out.
@@ -70,7 +71,8 @@ exec {command} --report-only --plan-is-over
 def submit_rows(options: Options, name: str, missing: Sequence[int], before: Callable[[], object]) -> str:
     """Writes DIR/jobs.sbatch, an array over the missing rows, and DIR/report.sbatch, and submits both.
 
-    The jobs read a copy of the plan, so that editing it does not change what waits in the queue.
+    The jobs read a copy of the plan that is named by its checksum, so that neither editing the plan nor submitting it
+    again changes what waits in the queue.
 
     Args:
         options: of the command line.
@@ -91,8 +93,9 @@ def submit_rows(options: Options, name: str, missing: Sequence[int], before: Cal
     out = options.out.resolve()
     logs = out / "slurm"
     logs.mkdir(exist_ok=True)
-    plan = out / PLAN_NAME
-    write_text_atomically(plan, options.plan.read_text(encoding="utf-8"))
+    text = options.plan.read_text(encoding="utf-8")
+    plan = out / f"jobs-{hashlib.sha256(text.encode()).hexdigest()[:12]}.plan.yaml"
+    write_text_atomically(plan, text)
     values = {
         "name": f"earshot-{name}".replace(" ", "-"),
         "array": _ranges(missing),

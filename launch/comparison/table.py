@@ -9,7 +9,7 @@ from typing import Literal
 
 from downstream.report_rows import BACKBONES
 
-Unit = Literal["percent", "rank", "seconds", "count", "bytes"]
+Unit = Literal["percent", "nats", "rank", "seconds", "count", "bytes"]
 
 HEADINGS: dict[str, tuple[str, Unit]] = {
     "recall_at_100": ("Recall@100", "percent"),
@@ -17,6 +17,10 @@ HEADINGS: dict[str, tuple[str, Unit]] = {
     "recall_at_10_percent": ("Recall@10 %", "percent"),
     "median_rank": ("Median rank", "rank"),
     "accuracy": ("accuracy", "percent"),
+    "log_loss": ("log loss (nats)", "nats"),
+    "precision": ("precision", "percent"),
+    "recall": ("recall", "percent"),
+    "f1": ("F1", "percent"),
     "overall_accuracy": ("accuracy", "percent"),
     "mean_iou": ("mIoU", "percent"),
     "sound/f1": ("F1, sound", "percent"),
@@ -77,7 +81,7 @@ class Column:
     @property
     def lower_is_better(self) -> bool:
         """Whether the best is the least."""
-        return self.unit == "rank"
+        return self.unit in ("rank", "nats")
 
     @property
     def title(self) -> str:
@@ -89,6 +93,8 @@ class Column:
         match self.unit:
             case "percent":
                 return f"{100 * value:.2f}"
+            case "nats":
+                return f"{value:.4f}"
             case "bytes":
                 return f"{value / 1e9:.2f}"
             case "count":

@@ -128,6 +128,19 @@ def test_downstream_scores_are_those_of_the_last_epoch(tmp_path: Path) -> None:
     assert [column.heading for column in table.columns] == ["aid", "deepglobe", "deepglobe", *["advance"] * 4]
 
 
+def test_log_losses_are_nats_of_which_fewer_are_better(tmp_path: Path) -> None:
+    rows = []
+    for name, loss in (("a", 0.51239), ("b", 1.2)):
+        row = make_row(tmp_path, name, benchmarks=("demo-tau",))
+        write_downstream(row.benchmarks[0], [{"epoch": 3, "log_loss": loss, "accuracy": 0.7}])
+        rows.append(row)
+    comparison = comparison_of(rows)
+    table, line, column = cell(comparison, "a", "demo-tau/log_loss")
+    assert (column.show(line.figures[column.key].mean), column.detail) == ("0.5124", "log loss (nats)")
+    assert table.is_best(line, column)
+    assert not table.is_best(next(other for other in table.lines if other.method == "b"), column)
+
+
 def test_states_follow_from_the_files(tmp_path: Path) -> None:
     row = make_row(tmp_path, "a")
     assert read_outcome(row).state == "missing"
