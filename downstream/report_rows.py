@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,7 @@ def _settings_of(results: Results) -> tuple[object, ...]:
     details = results.details
     return (
         *(results.benchmark, results.weights, results.backbone, results.protocol, results.head_on, results.split),
+        *(results.weights_sha256, json.dumps(details.get("training"), sort_keys=True)),
         *(results.num_train, results.num_test, tuple(results.notes), results.epochs[-1].get("epoch")),
         *(details.get(name) for name in (*TRANSFER_DETAILS, *TAU_DETAILS)),
         *(details.get(name) for name in ("image_size", "patch_stride", "batch_size", "num_seeds", "num_val")),
@@ -300,5 +302,8 @@ def _conditions(results: Results) -> tuple[str, ...]:
         found.append(f"teacher {results.details['teacher']}")
     if results.details.get("over_events"):
         found.append(f"transfer loss as {results.details['over_events']} over events")
+    if training := results.details.get("training"):
+        rate = f"learning rate {training['optimizer.learning_rate']:g}"
+        found.append(f"{training['optimizer.name']}, {rate}, {training['precision']}")
     found.append(f"{results.num_train:,} training, {results.num_test:,} test items")
     return tuple(found)

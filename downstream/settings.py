@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from downstream.tau_settings import TauSettings
 from downstream.transfer_settings import TransferSettings
 from pretrain import run_settings
 from pretrain.run_settings import OptimizerSettings, RunSettings, check_run_settings
-from pretrain.settings_file import require
+from pretrain.settings_file import flatten, require
 from shards.errors import UserError
 
 Protocol = Literal["paper", "tuned", "linear", "knn", "few-shot"]
@@ -76,6 +76,15 @@ class DownstreamSettings(RunSettings):
 
 CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {"workers", "explain"}
 """Settings that a resumed run may change; the number of processes is the launcher's."""
+
+
+def how_trained(settings: DownstreamSettings) -> dict[str, Any]:
+    """What decides how much is learned from the same data in the same epochs, by dotted name; results keep it."""
+    parts = ("precision", "optimizer.", "validation.")
+    of_memory = ("optimizer.accumulation", "optimizer.chunk_size")
+    return {
+        name: value for name, value in flatten(settings).items() if name.startswith(parts) and name not in of_memory
+    }
 
 
 def check_settings(settings: DownstreamSettings) -> None:

@@ -17,7 +17,7 @@ from downstream.landcover_pictures import draw_class_confusion, draw_tile, sprea
 from downstream.landcover_scores import class_ious
 from downstream.landcover_tiles import SurveyedTile, class_shares, read_tile, survey_tiles
 from downstream.results import Results, write_predictions
-from downstream.settings import DownstreamSettings
+from downstream.settings import DownstreamSettings, how_trained
 from downstream.tasks.segmentation import LandCoverMapping
 from downstream.tiled_inference import MULTIPLE
 from pretrain import distributed
@@ -138,6 +138,7 @@ def _results(
         "window_overlap": task.overlap,
         "validation_ids": [tile.key for tile in split.val],
         "weights_report": trunk.report,
+        "training": how_trained(settings),
     }
     return Results(
         benchmark=settings.benchmark,

@@ -15,7 +15,7 @@ from downstream.pictures import write_pictures
 from downstream.protocols import FROZEN_PROTOCOLS
 from downstream.results import RESULTS_NAME, Results, write_predictions
 from downstream.scene_images import WholeImage
-from downstream.settings import DownstreamSettings
+from downstream.settings import DownstreamSettings, how_trained
 from downstream.splits import Split, alternating_split, stratified_split
 from downstream.tasks.classification import SceneRecognition
 from downstream.tasks.classifier_files import finished_summary, read_classifier
@@ -122,6 +122,7 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
             "weights_report": job.trunk.report,
             "num_seeds": len(outcome.seeds),
             "num_val": len(split.val),
+            **({} if settings.protocol in FROZEN_PROTOCOLS else {"training": how_trained(settings)}),
             **outcome.details,
         },
     )

@@ -14,7 +14,7 @@ from downstream.benchmarks.transfer import SoundEvents, SoundEventsBenchmark
 from downstream.event_tagger import read_teacher
 from downstream.heard_sounds import HeardSounds, hear
 from downstream.results import RESULTS_NAME, Results
-from downstream.settings import DownstreamSettings
+from downstream.settings import DownstreamSettings, how_trained
 from downstream.splits import Split
 from downstream.tasks.event_tagging import SoundEventTagging
 from downstream.tasks.scenes import write_scene_predictions
@@ -171,6 +171,7 @@ def _results(
             "num_seeds": len(outcomes),
             "num_val": len(split.val),
             "num_frames": settings.transfer.num_frames,
+            "training": how_trained(settings),
             "seeds": [outcome.record() for outcome in outcomes],
         },
     )

@@ -24,7 +24,7 @@ from downstream.image_embeddings import embed_pictures
 from downstream.joint_network import AcousticEncoder, JointNetwork
 from downstream.results import RESULTS_NAME, Results, write_predictions
 from downstream.scores import confusion
-from downstream.settings import DownstreamSettings
+from downstream.settings import DownstreamSettings, how_trained
 from downstream.tasks.classifier_files import finished_summary
 from downstream.tasks.joint_scenes import JointScenes, segment_labels
 from downstream.tasks.network_files import read_acoustic_encoder, read_network
@@ -313,6 +313,8 @@ def _details(
         "num_segments": len(truth),
         "train_frames": tau.train_frames,
         "best_epoch": best_epoch,
+        "acoustic_run": None if tau.acoustic_run is None else str(tau.acoustic_run),
+        "training": how_trained(settings),
         "confusion_matrix": confusion(truth, predicted, len(CLASSES)).tolist(),
     }
 

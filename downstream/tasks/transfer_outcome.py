@@ -18,6 +18,7 @@ from downstream.pictures import write_pictures
 from downstream.results import Results, write_predictions
 from downstream.scene_images import WholeImage
 from downstream.seen_and_heard import SeenAndHeard
+from downstream.settings import how_trained
 from downstream.tasks.classifier_files import read_classifier
 from downstream.tasks.seeded_runs import Outcome, scores_of, seed_settings
 from downstream.tasks.transfer_job import (
@@ -80,6 +81,7 @@ def _details(
         "num_seeds": len(outcomes),
         "num_val": len(outcomes[0].split.val),
         "num_locations": len({pair.location for pair in job.pairs if pair.key in job.usable}),
+        "training": how_trained(settings),
         "seeds": [outcome.record() for outcome in outcomes],
     }
 

@@ -15,6 +15,8 @@ from downstream.report_rows import Figure, find_runs, rows_of_runs, short_names
 from downstream.results import Results
 from shards.errors import UserError
 
+TRAINING = {"optimizer.name": "adam", "optimizer.learning_rate": 1e-5, "precision": "bf16"}
+
 
 def write_results(folder: Path, **changes: Any) -> Path:
     """Results of UC Merced under the published protocol, with changes."""
@@ -54,6 +56,8 @@ def test_seeds_of_the_same_settings_become_one_row(tmp_path: Path) -> None:
         {"num_train": 1000},
         {"notes": ["2090 of 2100 images"]},
         {"details": {"image_size": 64, "num_seeds": 1}},
+        {"details": {"image_size": 256, "num_seeds": 1, "training": TRAINING}},
+        {"weights_sha256": "other weights that lie where the first ones lay"},
         {"epochs": [{"epoch": 1, "accuracy": 0.1}]},
     ],
 )
@@ -61,6 +65,15 @@ def test_other_settings_stay_rows_of_their_own(tmp_path: Path, change: dict[str,
     write_results(tmp_path / "a")
     write_results(tmp_path / "b", **{"seed": 1, **change})
     assert len(rows_of_runs(find_runs([tmp_path / "a", tmp_path / "b"]))) == 2
+
+
+def test_rows_say_how_they_were_trained(tmp_path: Path) -> None:
+    for name, rate in (("a", 1e-5), ("b", 2e-2)):
+        training = {**TRAINING, "optimizer.learning_rate": rate}
+        write_results(tmp_path / name, details={"training": training})
+    conditions = [row.conditions for row in rows_of_runs(find_runs([tmp_path]))]
+    assert ["adam, learning rate 1e-05, bf16" in of for of in conditions] == [True, False]
+    assert ["adam, learning rate 0.02, bf16" in of for of in conditions] == [False, True]
 
 
 def test_means_over_draws_merge_to_the_deviation_of_all(tmp_path: Path) -> None:
