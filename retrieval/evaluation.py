@@ -35,7 +35,7 @@ class EvaluateOptions:
     """Embeds a split of a shard set, ranks it both ways, and writes embeddings.npz, metrics.json and report.html."""
 
     weights: Path
-    """A run folder or a model folder."""
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     shards: Path
     """The shard set."""
     out: Path
@@ -104,6 +104,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         provenance=provenance,
     )
     evaluation = score(protocol, embedded)
+    _remove_earlier(options.out)
     embedded.save(options.out / "embeddings.npz")
     write_text_atomically(options.out / METRICS_NAME, json.dumps(evaluation.metrics, indent=1) + "\n")
     report = write_report(options.out / REPORT_NAME, evaluation, shard_set)
@@ -111,6 +112,21 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     print(f"report: {report}")
     _attach(options.weights, report, evaluation.metrics)
     return evaluation
+
+
+def _remove_earlier(out: Path) -> None:
+    """Removes an earlier evaluation's report and figures, which what is written now would else be taken to belong to.
+
+    Raises:
+        UserError: they can't be removed.
+    """
+    if (out / METRICS_NAME).exists():
+        print(f"replacing the evaluation in {out}")
+    try:
+        for name in (REPORT_NAME, METRICS_NAME):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"the evaluation in {out} can't be replaced: {error.strerror}; name another --out") from error
 
 
 def print_scores(metrics: dict[str, Any]) -> None:

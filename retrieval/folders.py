@@ -28,7 +28,7 @@ class EmbedOptions:
     """Embeds a folder of images or of sounds and writes embeddings and file names to an npz."""
 
     weights: Path
-    """A run folder or a model folder."""
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     out: Path
     """The npz to write."""
     images: Path | None = None

@@ -81,6 +81,8 @@ def load_plan(path: Path, *, shards: str | None = None, roots: Mapping[str, Path
     Raises:
         UserError: no such file, not YAML, or a part of it that is missing, unknown, doubled or against its rule.
     """
+    if not path.is_file():
+        raise UserError(f"no plan at {path}: no such file; those that come with Earshot are in launch/plans/")
     plan = load_settings(Plan, path)
     if shards is not None:
         plan = replace(plan, shards=shards)

@@ -43,7 +43,7 @@ class ExploreOptions:
     """Opens a local page to ask a shard set by an image or a sound, with maps of the world and of the embedding."""
 
     weights: Path
-    """A run folder or a model folder."""
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     shards: Path
     """The shard set."""
     split: Literal["test", "val", "train", "all"] = "test"

@@ -44,7 +44,7 @@ class PrepareOptions:
     """Draws the pairs of a listening study, half true and half retrieved, and writes them with pictures and clips."""
 
     weights: Path
-    """A run folder or a model folder."""
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     shards: Path
     """The shard set, with listening clips."""
     out: Path

@@ -19,7 +19,7 @@ from pretrain.image_transforms import evaluation_image
 from pretrain.model import TwoTower, TwoTowerConfig
 from pretrain.ranking import both_directions, chance_metrics
 from retrieval.embedding import EmbeddedSplit, choose_device, open_split
-from retrieval.evaluation import EvaluateOptions, evaluate
+from retrieval.evaluation import EvaluateOptions, evaluate, show
 from retrieval.scoring import Evaluation
 from shards.errors import UserError
 from shards.reading import ShardSet
@@ -169,6 +169,25 @@ def test_a_split_must_be_there(tiny_shards: Path, tmp_path: Path) -> None:
     next(tiny_path for tiny_path in copy.glob("val-*.tar")).unlink()
     with pytest.raises(UserError, match="is missing"):
         open_split(copy, "val")
+
+
+def test_an_evaluation_that_is_replaced_leaves_nothing_to_be_mixed_up(
+    weights: Path,
+    tiny_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = EvaluateOptions(weights, tiny_shards, tmp_path, crops=1)
+    evaluate(options)
+    assert "replacing" not in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedSplit, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(dataclasses.replace(options, split="val"))
+    assert f"replacing the evaluation in {tmp_path}" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no evaluation at"):
+        show(tmp_path)
 
 
 def test_auto_takes_what_is_there() -> None:
