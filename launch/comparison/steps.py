@@ -15,6 +15,7 @@ import yaml
 from typing_extensions import override
 
 from downstream import settings as downstream_settings
+from downstream.benchmarks import LANDCOVER_BENCHMARKS
 from downstream.protocols import FROZEN_PROTOCOLS, defaults_of
 from downstream.results import RESULTS_NAME
 from downstream.settings import DownstreamSettings
@@ -126,8 +127,9 @@ class Downstream(Step):
                 f"{out} holds checkpoints, but no {CONFIG_NAME} that can be read and says how they were made; restore "
                 f"it, or remove {out} to run the benchmark anew"
             )
-        # After training, not every benchmark can be gone on with.
-        if saved is not None and not (out / SUMMARY_NAME).exists():
+        # Land cover keeps no network: once it is trained but not written down, it has to begin again.
+        is_lost = settings.benchmark in LANDCOVER_BENCHMARKS and (out / SUMMARY_NAME).exists()
+        if saved is not None and not is_lost:
             # Data and weights may have been moved.
             save_settings(replace(saved, root=settings.root, weights=settings.weights), out / CONFIG_NAME)
             return [*words, "--resume", str(out), *_changes(saved, settings, downstream_settings.CHANGEABLE_ON_RESUME)]

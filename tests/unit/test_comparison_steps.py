@@ -97,6 +97,21 @@ def test_training_goes_on_with_what_is_there_and_a_torn_start_is_thrown_away(tmp
     assert step.is_done()
 
 
+@pytest.mark.parametrize(("benchmark", "goes_on"), [("demo-tau", True), ("folder", True), ("demo-landcover", False)])
+def test_what_is_trained_but_not_written_down_goes_on_where_it_can(
+    benchmark: str, goes_on: bool, tmp_path: Path
+) -> None:
+    plan = Plan("n", methods={"a": {}}, benchmarks={benchmark: {"root": str(tmp_path)}})
+    row = rows_of(plan, tmp_path)[0]
+    settings = row.benchmarks[0].settings
+    settings.out.mkdir(parents=True)
+    save_settings(settings, settings.out / "config.yaml")
+    (settings.out / "summary.json").write_text("{}")
+    words = words_after("downstream/run.py", steps_of(row)[1].command(Path("launch.yaml")))
+    assert ("--resume" in words) is goes_on
+    assert (settings.out / "summary.json").exists() is goes_on
+
+
 @pytest.mark.parametrize("content", [None, "", "epochs: ["])
 def test_a_run_with_checkpoints_outlives_its_settings(content: str | None, tmp_path: Path) -> None:
     row = downstream_rows(tmp_path)
