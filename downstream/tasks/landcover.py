@@ -57,6 +57,9 @@ def run_landcover(
             f"explain {settings.explain} has no effect on {benchmark.name}: it is for scene benchmarks"
         )
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    # Before all tiles are read: a mistyped path is told at once.
+    trunk = load_trunk(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
+    distributed.print_once(f"weights: {trunk.report}")
     tiles, faults = survey_tiles(
         data.tiles, benchmark.classes, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers)
     )
@@ -65,8 +68,6 @@ def run_landcover(
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for note in notes:
         distributed.print_once(note)
-    trunk = load_trunk(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
-    distributed.print_once(f"weights: {trunk.report}")
     started = time.monotonic()
     train, val = ([surveyed[tile.key] for tile in part] for part in (split.train, split.val))
     task = LandCoverMapping(settings, accelerator, trunk, benchmark.classes, train, val)

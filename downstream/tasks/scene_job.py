@@ -100,15 +100,16 @@ def open_job(
         UserError: data, weights and settings don't fit together.
     """
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    # Before all images are read: a mistyped path is told at once.
+    trunk = load_trunk(
+        settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
+    )
+    distributed.print_once(f"weights: {trunk.report}")
     items, faults = check_images(data.items, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for sentence in notes:
         distributed.print_once(sentence)
     data = dataclasses.replace(data, items=items)
-    trunk = load_trunk(
-        settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
-    )
-    distributed.print_once(f"weights: {trunk.report}")
     settings = dataclasses.replace(
         settings,
         batch_size=settings.batch_size or benchmark.batch_size,
