@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, TypeGuard
 
+from shards.errors import UserError
 from shards.reading import StoredSample
 
 
@@ -16,6 +17,8 @@ def readable_metadata(sample: StoredSample) -> dict[str, Any] | None:
     """
     try:
         metadata: object = sample.metadata()
+    except UserError:  # a ValueError, too
+        raise
     except (ValueError, RecursionError):
         return None
     return metadata if isinstance(metadata, dict) else {}

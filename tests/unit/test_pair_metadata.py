@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.pair_metadata import link_of, place_of, readable_metadata, text_of
+from shards.errors import UnreadableShard
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -55,6 +56,15 @@ def test_whatever_was_written_is_read(one: Any, other: Any) -> None:
 )
 def test_what_is_no_json_is_told_from_what_names_nothing(written: str, read: dict[str, Any] | None) -> None:
     assert readable_metadata(Stored(written)) == read  # type: ignore[arg-type]
+
+
+def test_a_shard_that_can_t_be_read_is_no_missing_metadata() -> None:
+    class Damaged(Stored):
+        def metadata(self) -> Any:
+            raise UnreadableShard("it is damaged", shard="train-000000.tar")
+
+    with pytest.raises(UnreadableShard, match="is damaged"):
+        readable_metadata(Damaged(""))  # type: ignore[arg-type]
 
 
 def test_links_lead_to_the_web_alone() -> None:
