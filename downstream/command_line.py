@@ -11,10 +11,10 @@ import tyro
 from downstream.benchmarks import BENCHMARKS
 from downstream.protocols import PROTOCOLS, defaults_of
 from downstream.settings import CHANGEABLE_ON_RESUME, DownstreamSettings, check_settings
-from pretrain.loop import CONFIG_NAME
-from pretrain.options import take_option
-from pretrain.presets import choose
-from pretrain.settings_file import load_settings, refuse_changes_on_resume
+from pretrain.settings.files import load_settings, refuse_changes_on_resume
+from pretrain.settings.options import take_option
+from pretrain.settings.presets import choose
+from pretrain.training.loop import CONFIG_NAME
 from shards.errors import UserError
 
 DESCRIPTION = """Fine-tunes or probes trained weights on a benchmark.

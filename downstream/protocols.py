@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from downstream.settings import DownstreamSettings
-from pretrain.run_settings import OptimizerSettings, ValidationSettings
+from pretrain.settings.training import OptimizerSettings, ValidationSettings
 
 PAPER = DownstreamSettings()
 """SoundingEarth, section V-A: Adam 1e-3, 5 epochs, no schedule, no augmentation; the test part after each epoch."""
@@ -19,13 +19,13 @@ TUNED = replace(
     ),
     validation=ValidationSettings(patience_epochs=10),
 )
-"""Fine-tuning as one would defend it to a reviewer; what it searches is in `downstream.tasks.tuned`."""
+"""Fine-tuning as one would defend it to a reviewer; what it searches is in `downstream.scenes.tuned`."""
 
 FEW_SHOT = replace(PAPER, protocol="few-shot", num_seeds=10)
 """Five images a class are few: more draws than elsewhere, for a mean that can be compared."""
 
 FROZEN_PROTOCOLS = ("linear", "knn", "few-shot")
-"""Those that leave the trunk as it is; what they choose from is in `downstream.tasks.frozen`."""
+"""Those that leave the trunk as it is; what they choose from is in `downstream.scenes.frozen`."""
 
 PROTOCOLS: dict[str, DownstreamSettings] = {
     "paper": PAPER,

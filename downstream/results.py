@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 RESULTS_NAME = "results.json"
 PREDICTIONS_NAME = "predictions.csv"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """A report over results, or a benchmark: settings, processes, folder, running."""
     if sys.argv[1:2] == ["report"]:
-        from downstream.report import report_from
+        from downstream.reporting.report import report_from
 
         report_from(sys.argv[2:])
         return
@@ -35,12 +35,12 @@ def main() -> None:
 
 def fine_tune(request: Request) -> bool:
     """Joins the processes that were launched and runs the benchmark; whether it came to its end."""
-    from downstream.running import run_benchmark
+    from downstream.kinds import run_benchmark
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch
-    from pretrain.preparation import open_run_folder
-    from pretrain.processes import start_accelerator
+    from pretrain.training.preparation import open_run_folder
+    from pretrain.training.processes import start_accelerator
 
     settings = resolve_precision(request.settings)
     accelerator = start_accelerator(settings)

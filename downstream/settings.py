@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from downstream.tau_settings import TauSettings
-from downstream.transfer_settings import TransferSettings
-from pretrain import run_settings
-from pretrain.run_settings import OptimizerSettings, RunSettings, check_run_settings
-from pretrain.settings_file import flatten, require
+from downstream.tau.settings import TauSettings
+from downstream.transfer.settings import TransferSettings
+from pretrain.settings import training as run_settings
+from pretrain.settings.files import flatten, require
+from pretrain.settings.training import OptimizerSettings, RunSettings, check_run_settings
 from shards.errors import UserError
 
 Protocol = Literal["paper", "tuned", "linear", "knn", "few-shot"]

@@ -21,7 +21,7 @@ def main() -> None:
     from launch.comparison.rows import Row, choose_row, rows_of
     from launch.comparison.running import is_done, run_rows
     from launch.comparison.slurm import submit_rows
-    from pretrain.preparation import build_missing_demo_shards, lock_folder
+    from pretrain.training.preparation import build_missing_demo_shards, lock_folder
     from shards.errors import end_on_sigterm
 
     plan = load_plan(options.plan, shards=options.shards, roots=options.roots)

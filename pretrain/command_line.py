@@ -8,14 +8,14 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.config import CHANGEABLE_ON_RESUME, Config, check_config
 from pretrain.encoders import ENCODERS
 from pretrain.losses import LOSSES
 from pretrain.methods import METHODS
-from pretrain.options import take_option
-from pretrain.presets import PRESETS, choose
 from pretrain.releasing.options import ReleaseOptions
-from pretrain.settings_file import load_settings, refuse_changes_on_resume
+from pretrain.settings.files import load_settings, refuse_changes_on_resume
+from pretrain.settings.options import take_option
+from pretrain.settings.presets import PRESETS, choose
+from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config, check_config
 from shards.errors import UserError
 
 VERBS = ("train",)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from pretrain import distributed
-from pretrain.audio_transforms import spread_crop_starts
-from pretrain.image_transforms import ImageView, evaluation_image
+from pretrain.data.audio_transforms import spread_crop_starts
+from pretrain.data.image_transforms import ImageView, evaluation_image
 from pretrain.model import TwoTower
 from pretrain.seeds import sample_seed
-from shards.reading import ShardSet, StoredSample
+from shards.streaming.reading import ShardSet, StoredSample
 
 Embeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from typing_extensions import override
 
 from pretrain.encoders import ENCODERS
 from pretrain.hub import Token, fetch_files, is_hub_name
-from pretrain.preprocessing import preprocessing
+from pretrain.model_config import TwoTowerConfig, preprocessing
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
 
@@ -40,57 +39,6 @@ CARD_OF_BARE_TOWERS = """---
 
 Saved by `TwoTower.save_pretrained`, without a word on their training; `config.json` says how to prepare inputs.
 """
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class TwoTowerConfig:
-    """All that is needed to build the towers and to feed them.
-
-    Attributes:
-        image_encoder: trunk of the image tower, a name in `ENCODERS`.
-        sound_encoder: trunk of the sound tower, a name in `ENCODERS`.
-        embedding_dim: dimensions of the embedding space.
-        norm: "batch", "sync" or "group".
-        on_sphere: whether embeddings are scaled to length 1.
-        image_size: side of the input image, in pixels.
-        image_mean, image_std: of the red, green and blue channel, on values in [0, 1].
-        num_frames: frames of a sound crop.
-        sound_pooling: factor of average pooling in time and mel before the sound trunk.
-        spectrogram_mean, spectrogram_std: of the stored bytes, in [0, 255].
-        spectrogram: how the spectrograms were computed and what their bytes mean.
-        sound_trained: whether the method that gave the weights trains the sound tower; if not, images and sounds can't
-            be compared.
-    """
-
-    image_encoder: str = "resnet18"
-    sound_encoder: str = "resnet18"
-    embedding_dim: int = 128
-    norm: str = "batch"
-    on_sphere: bool = False
-    image_size: int = 192
-    image_mean: tuple[float, float, float] = IMAGENET_MEAN
-    image_std: tuple[float, float, float] = IMAGENET_STD
-    num_frames: int = 128
-    sound_pooling: int = 1
-    spectrogram_mean: float = 127.5
-    spectrogram_std: float = 50.0
-    spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
-    sound_trained: bool = True
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:
-        """The config as `dataclasses.asdict` wrote it to a model folder."""
-        return cls(
-            **{
-                **values,
-                "image_mean": tuple(values["image_mean"]),
-                "image_std": tuple(values["image_std"]),
-                "spectrogram": SpectrogramSettings.from_dict(values["spectrogram"]),
-            }
-        )
 
 
 class Tower(nn.Module):
@@ -195,7 +143,7 @@ class TwoTower(
 
         Args:
             pretrained_model_name_or_path: the folder, or `owner/name`.
-            force_download, token, cache_dir, local_files_only, revision: of the hub, see `pretrain.hub.fetch_files`.
+            force_download, token, cache_dir, local_files_only, revision: see `pretrain.hub.fetch_files`.
 
         Raises:
             UserError: no model there, or one that does not fit its config.

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from pretrain.run_settings import OptimizerSettings
+from pretrain.settings.training import OptimizerSettings
 
 
 def build_optimizer(

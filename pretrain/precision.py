@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from pretrain.run_settings import RunSettings
+from pretrain.settings.training import RunSettings
 
 Settings = TypeVar("Settings", bound=RunSettings)
 

@@ -23,7 +23,7 @@ def main() -> None:
         return
 
     if sys.argv[1:2] == ["convert"]:
-        from pretrain.authors_checkpoint import convert_authors_checkpoint
+        from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
 
         end_on_sigterm()
         conversion = parse_conversion(sys.argv[2:])
@@ -45,12 +45,12 @@ def main() -> None:
 def pre_train(request: Request) -> bool:
     """Joins the processes that were launched, trains, and says how it ended; whether it was asked to make room."""
     from pretrain.distributed import print_once
-    from pretrain.loop import Loop
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch
-    from pretrain.preparation import build_missing_demo_shards, open_run_folder
-    from pretrain.processes import start_accelerator
-    from pretrain.trainer import PreTraining
+    from pretrain.pretraining import PreTraining
+    from pretrain.training.loop import Loop
+    from pretrain.training.preparation import build_missing_demo_shards, open_run_folder
+    from pretrain.training.processes import start_accelerator
 
     config = resolve_precision(request.config)
     accelerator = start_accelerator(config)

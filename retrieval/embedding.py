@@ -18,8 +18,8 @@ from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrogram
 from retrieval.pair_metadata import readable_metadata
 from shards.errors import UserError
 from shards.progress import ProgressLine
-from shards.reading import ShardSet
 from shards.schema import SPLITS
+from shards.streaming.reading import ShardSet
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from pretrain.ranking import Metrics
-from pretrain.tracking import TRACKING_NAME, attach_report
-from pretrain.weights_identity import weights_sha256
+from pretrain.training.tracking import TRACKING_NAME, attach_report
+from pretrain.weights.identity import weights_sha256
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
-from retrieval.protocols import DIRECTIONS, PROTOCOLS, Protocol
+from retrieval.protocols import PROTOCOLS
+from retrieval.protocols.protocol import DIRECTIONS, Protocol
 from retrieval.report import write_report
 from retrieval.scoring import LABEL_ONLY, Evaluation, score
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 METRICS_NAME = "metrics.json"
 REPORT_NAME = "report.html"

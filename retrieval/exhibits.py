@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.pair_metadata import link_of, text_of
-from shards.audio_decoding import PREVIEW_SECONDS
-from shards.imagery import encode_jpeg
-from shards.reading import ShardSet, StoredSample
+from shards.decoding.audio_decoding import PREVIEW_SECONDS
+from shards.decoding.imagery import encode_jpeg
 from shards.schema import SpectrogramSettings
+from shards.streaming.reading import ShardSet, StoredSample
 
 PICTURE_PIXELS = 176
 QUERY_PICTURE_PIXELS = 288

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pretrain.audio_transforms import spread_crop_starts
+from pretrain.data.audio_transforms import spread_crop_starts
+from pretrain.data.image_transforms import evaluation_image
 from pretrain.embedding import embed_images
-from pretrain.image_transforms import evaluation_image
 from pretrain.model import TwoTower
+from shards.decoding.imagery import MAX_PIXELS, load_image, stored_image
 from shards.errors import UserError
-from shards.imagery import MAX_PIXELS, load_image, stored_image
 
 
 def image_of_file(
@@ -22,7 +22,7 @@ def image_of_file(
     """The part of an image file that a shard would store, (side, side, 3) uint8.
 
     Raises:
-        RejectedPair: as `shards.imagery.load_image` says.
+        RejectedPair: as `shards.decoding.imagery.load_image` says.
     """
     return stored_image(load_image(path, max_pixels=max_pixels, max_raster_bytes=max_raster_bytes).rgb)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pretrain.model import TwoTower
 from retrieval.embedding import load_model, make_folder, save_npz
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
-from shards.audio_decoding import decode_recording
+from shards.decoding.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
 from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES

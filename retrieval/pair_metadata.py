@@ -6,7 +6,7 @@ import math
 from typing import Any, TypeGuard
 
 from shards.errors import UserError
-from shards.reading import StoredSample
+from shards.streaming.reading import StoredSample
 
 
 def readable_metadata(sample: StoredSample) -> dict[str, Any] | None:

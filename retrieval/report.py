@@ -17,11 +17,11 @@ from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, 
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
 from retrieval.pair_metadata import place_of, text_of
-from retrieval.protocols import DIRECTIONS
+from retrieval.protocols.protocol import DIRECTIONS
 from retrieval.scoring import LABEL_ONLY, Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
-from shards.reading import ShardSet
-from shards.writing import write_text_atomically
+from shards.atomic_files import write_text_atomically
+from shards.streaming.reading import ShardSet
 
 LABELS = {"image_to_sound": "Image → sound", "sound_to_image": "Sound → image"}
 QUESTIONS = {

@@ -11,7 +11,7 @@ import numpy as np
 from pretrain.ranking import Metrics, RankBounds
 from retrieval.embedding import EmbeddedSplit
 from retrieval.pair_metadata import text_of
-from retrieval.protocols import DIRECTIONS, Protocol, Ranking
+from retrieval.protocols.protocol import DIRECTIONS, Protocol, Ranking
 
 LABEL_ONLY = "label_only"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings
-from shards.writing import write_text_atomically
 
 MANIFEST_NAME = "manifest.json"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import tyro
 
-from shards.building import build, print_build
+from shards.building.build import build, print_build
+from shards.building.parts import as_launched
+from shards.building.planning import BuildOptions
 from shards.errors import end_on_sigterm, run_command
-from shards.parts import as_launched
-from shards.planning import BuildOptions
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run_build(options: BuildOptions) -> None:
 
 def run_verify(options: VerifyOptions) -> None:
     """Prints the faults of a shard set; exit status 1 where there are any."""
-    from shards.verifying import print_verification, verify_shards
+    from shards.building.verifying import print_verification, verify_shards
 
     verification = verify_shards(options.shards)
     print_verification(options.shards, verification)
@@ -60,7 +60,7 @@ def run_verify(options: VerifyOptions) -> None:
 
 def run_info(options: InfoOptions) -> None:
     """Prints a description of a shard set."""
-    from shards.describing import describe_shards, print_description
+    from shards.building.describing import describe_shards, print_description
 
     description = describe_shards(options.shards)
     if options.json:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
 """Version of the shard set's layout and of `manifest.json`; a reader refuses any other."""
@@ -17,6 +21,10 @@ IMAGE_MEMBER = "jpg"
 SPECTROGRAM_MEMBER = "spectrogram.npy"
 METADATA_MEMBER = "json"
 PREVIEW_MEMBER = "mp3"
+PREVIEWS_FOLDER = "previews"
+
+MAX_KEY_CHARACTERS = tarfile.LENGTH_NAME - len("." + SPECTROGRAM_MEMBER)
+"""A USTAR header holds names of 100 characters."""
 
 MEL_BANDS = 128
 MIN_FRAMES = 128
@@ -105,3 +113,30 @@ class Rejection:
     key: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pair as it goes into a shard, and what the build counts of it.
+
+    Attributes:
+        key: the sample's key.
+        image: a JPEG file's bytes.
+        spectrogram: uint8 (128, T), T >= 128.
+        metadata: longitude, latitude, seconds, title … ; plain JSON values.
+        preview: an MP3 file's bytes, None where the source has no recordings.
+        used_seconds: seconds of sound that the spectrogram holds, 0 where that is unknown.
+        is_silent: the recording holds nothing.
+        was_repeated: it was shorter than 128 frames and was repeated to that length.
+        was_shortened: only parts of it were taken.
+    """
+
+    key: str
+    image: bytes
+    spectrogram: NDArray[np.uint8]
+    metadata: dict[str, Any]
+    preview: bytes | None = None
+    used_seconds: float = 0.0
+    is_silent: bool = False
+    was_repeated: bool = False
+    was_shortened: bool = False

@@ -11,8 +11,8 @@ from downstream.results import Results
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.outcomes import read_outcome
 from launch.comparison.table import Column, Line, Table
-from pretrain.config import Config
 from pretrain.ranking import chance_metrics
+from pretrain.settings.pretraining import Config
 
 THERE, BACK = "retrieval/image_to_sound", "retrieval/sound_to_image"
 

@@ -56,9 +56,9 @@ def write_tiny_shards(
     import cv2
     import numpy as np
 
+    from shards.building.writing import ShardWriter, tar_name
     from shards.manifest import Manifest, ShardEntry
-    from shards.schema import SpectrogramSettings
-    from shards.writing import Sample, ShardWriter, tar_name
+    from shards.schema import Sample, SpectrogramSettings
 
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True)

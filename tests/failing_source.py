@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from shards.schema import Pair, SpectrogramSettings
+from shards.schema import Pair, Sample, SpectrogramSettings
 from shards.sources.source import Listing, Source
-from shards.writing import Sample
 
 
 class OutOfMemorySource(Source):

@@ -31,10 +31,10 @@ def write_listening_shards(folder: Path, counts: dict[str, int], seed: int = 0) 
         counts: pairs of each split; keys count on from `FIRST_KEY`.
         seed: fixes all bytes.
     """
-    from shards.imagery import encode_jpeg
+    from shards.building.writing import ShardWriter, tar_name
+    from shards.decoding.imagery import encode_jpeg
     from shards.manifest import Manifest, ShardEntry
-    from shards.schema import SpectrogramSettings
-    from shards.writing import Sample, ShardWriter, tar_name
+    from shards.schema import Sample, SpectrogramSettings
 
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -66,7 +66,8 @@ def write_tiny_towers(folder: Path, seed: int = 0) -> Path:
     """A model folder whose towers were never trained and take a fraction of a second a batch."""
     import torch
 
-    from pretrain.model import TwoTower, TwoTowerConfig
+    from pretrain.model import TwoTower
+    from pretrain.model_config import TwoTowerConfig
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

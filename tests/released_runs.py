@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from pretrain.config import Config, DataSettings, ModelSettings
-from pretrain.metrics_file import MetricsFile
-from pretrain.model import TwoTower, TwoTowerConfig
-from pretrain.model_folder import write_model_folder
-from pretrain.settings_file import save_settings
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.settings.files import save_settings
+from pretrain.settings.pretraining import Config, DataSettings, ModelSettings
+from pretrain.training.metrics_file import MetricsFile
+from pretrain.weights.model_folder import write_model_folder
 
 DIRECTION = {"recall_at_1": 0.125, "recall_at_10": 0.5, "recall_at_100": None, "median_rank": 7.0, "mean_rank": 8.0}
 """Figures of a validation by hand."""

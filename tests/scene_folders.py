@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from downstream.benchmarks.folder import FOLDER
 from downstream.protocols import PROTOCOLS
+from downstream.scenes.folder import FOLDER
+from downstream.scenes.job import SceneJob
 from downstream.settings import DownstreamSettings
-from downstream.tasks.scene_job import SceneJob
 from pretrain.preemption import PreemptionWatch
-from pretrain.trunk_weights import Trunk
+from pretrain.weights.trunk_weights import Trunk
 
 COLOURS = {"field": (60, 200, 60), "roof": (60, 60, 200), "water": (200, 90, 30)}
 """Blue, green and red, as OpenCV writes them."""

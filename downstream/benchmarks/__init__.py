@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from downstream.benchmarks.advance import ADVANCE
-from downstream.benchmarks.aid import AID
-from downstream.benchmarks.audiovisual_benchmark import AudiovisualBenchmark
-from downstream.benchmarks.deepglobe import DEEPGLOBE
-from downstream.benchmarks.demo_audiovisual import DEMO_AUDIOVISUAL
-from downstream.benchmarks.demo_landcover import DEMO_LANDCOVER
-from downstream.benchmarks.demo_scenes import DEMO_SCENES
-from downstream.benchmarks.demo_tau import DEMO_TAU
-from downstream.benchmarks.folder import FOLDER
-from downstream.benchmarks.landcover_benchmark import LandCoverBenchmark
-from downstream.benchmarks.resisc45 import RESISC45
-from downstream.benchmarks.scene_benchmark import SceneBenchmark
-from downstream.benchmarks.tau_scenes import TAU_SCENES, TauBenchmark
-from downstream.benchmarks.transfer import ADVANCE_TRANSFER, SOUND_EVENTS, SoundEventsBenchmark, TransferBenchmark
-from downstream.benchmarks.ucmerced import UCMERCED
+from downstream.audiovisual.advance import ADVANCE
+from downstream.audiovisual.benchmark import AudiovisualBenchmark
+from downstream.audiovisual.demo_audiovisual import DEMO_AUDIOVISUAL
+from downstream.landcover.benchmark import LandCoverBenchmark
+from downstream.landcover.deepglobe import DEEPGLOBE
+from downstream.landcover.demo_landcover import DEMO_LANDCOVER
+from downstream.scenes.aid import AID
+from downstream.scenes.benchmark import SceneBenchmark
+from downstream.scenes.demo_scenes import DEMO_SCENES
+from downstream.scenes.folder import FOLDER
+from downstream.scenes.resisc45 import RESISC45
+from downstream.scenes.ucmerced import UCMERCED
+from downstream.tau.benchmark import TAU_SCENES, TauBenchmark
+from downstream.tau.demo_tau import DEMO_TAU
+from downstream.transfer.benchmark import ADVANCE_TRANSFER, SOUND_EVENTS, SoundEventsBenchmark, TransferBenchmark
 
 SCENE_BENCHMARKS: dict[str, SceneBenchmark] = {
     benchmark.name: benchmark for benchmark in (UCMERCED, RESISC45, AID, FOLDER, DEMO_SCENES)

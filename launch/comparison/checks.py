@@ -13,29 +13,30 @@ import yaml
 
 from downstream import settings as downstream_settings
 from downstream.benchmarks import AUDIOVISUAL_BENCHMARKS, BENCHMARKS, SCENE_BENCHMARKS
-from downstream.benchmarks.tau_scenes import TauBenchmark
-from downstream.benchmarks.transfer import SoundEventsBenchmark, TransferBenchmark
+from downstream.running.seeded_runs import check_protocol
 from downstream.settings import check_settings
-from downstream.tasks import tau_scenes, transfer_job
-from downstream.tasks.seeded_runs import check_protocol
-from downstream.transfer_settings import check_transfer_settings
+from downstream.tau import running as tau_scenes
+from downstream.tau.benchmark import TauBenchmark
+from downstream.transfer import job as transfer_job
+from downstream.transfer.benchmark import SoundEventsBenchmark, TransferBenchmark
+from downstream.transfer.settings import check_transfer_settings
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
-from pretrain import config as pretrain_config
-from pretrain.batches import BatchLayout, open_training_shards
 from pretrain.command_line import check_choices_and_rules
-from pretrain.config import Config, DataSettings
+from pretrain.data.batches import BatchLayout, open_training_shards
 from pretrain.methods import METHODS
 from pretrain.model import refuse_other_spectrograms
-from pretrain.processes import check_requirements
-from pretrain.settings_file import flatten, load_settings, require
-from pretrain.trainer import check_norm
+from pretrain.pretraining import check_norm
+from pretrain.settings import pretraining as pretrain_config
+from pretrain.settings.files import flatten, load_settings, require
+from pretrain.settings.pretraining import Config, DataSettings
+from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
 from retrieval.evaluation import EvaluateOptions
 from shards.errors import UserError
-from shards.reading import ShardSet
 from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT, SpectrogramSettings
+from shards.streaming.reading import ShardSet
 
 LENGTHS = {"epochs", "max_seconds"}
 """May change when a run is resumed, but not between rows that are compared."""

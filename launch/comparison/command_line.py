@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from pretrain.options import take_option
+from pretrain.settings.options import take_option
 from shards.errors import UserError
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from downstream.results import RESULTS_NAME, Results
-from pretrain.config import Config
-from pretrain.loop import SUMMARY_NAME
-from pretrain.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
+from pretrain.settings.pretraining import Config
+from pretrain.training.loop import SUMMARY_NAME
+from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
 from retrieval.evaluation import METRICS_NAME as RETRIEVAL_METRICS_NAME
-from retrieval.protocols import DIRECTIONS
+from retrieval.protocols.protocol import DIRECTIONS
 from shards.errors import UserError
 
 FAILED_NAME = "failed.txt"

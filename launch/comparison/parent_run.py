@@ -14,14 +14,14 @@ from typing import Any
 from launch.comparison.plan import Plan
 from launch.comparison.rows import ROWS_FOLDER, Row
 from launch.comparison.running import is_done
-from pretrain.tracking import LOCK_NAME, PROJECT_NAME, SQLITE_WAIT_SECONDS, TRACKING_NAME
-from shards.writing import write_text_atomically
+from pretrain.training.tracking import LOCK_NAME, PROJECT_NAME, SQLITE_WAIT_SECONDS, TRACKING_NAME
+from shards.atomic_files import write_text_atomically
 
 
 class ParentRun:
     """The plan's run in MLflow, under the id in `DIR/rows/tracking.json`; where no row is tracked by MLflow, nothing.
 
-    By that file the rows' runs find the store too (see `pretrain.tracking.Tracking`): `DIR/mlflow.db`, or what
+    By that file the rows' runs find the store too (see `pretrain.training.tracking.Tracking`): `DIR/mlflow.db`, or what
     MLFLOW_TRACKING_URI says.
 
     Args:

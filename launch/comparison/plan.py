@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from pretrain.presets import PRESETS, choose
-from pretrain.run_settings import STRICT
-from pretrain.settings_file import load_settings
+from pretrain.settings.files import load_settings
+from pretrain.settings.presets import PRESETS, choose
+from pretrain.settings.training import STRICT
 from shards.errors import UserError
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from downstream.published import RESNET18, RESNET50, SOUNDINGEARTH
+from downstream.reporting.published import RESNET18, RESNET50, SOUNDINGEARTH
 
 SOURCE = f"{SOUNDINGEARTH}, Table VII"
 

@@ -13,13 +13,13 @@ from typing import Protocol
 import jinja2
 from markupsafe import Markup
 
-from downstream.pictures import save_figure
+from downstream.running.pictures import save_figure
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.figure import draw
 from launch.comparison.outcomes import PlannedRow, read_outcome
 from launch.comparison.table import COSTS, Column, Line, Table
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 FOLDER_NAME = "report"
 MARKDOWN_NAME, CSV_NAME, RUNS_NAME = "comparison.md", "comparison.csv", "runs.csv"
@@ -154,7 +154,7 @@ def page(comparison: Comparison, png: bytes | None) -> str:
         png: the figure, where there is one.
     """
     # The look of the downstream report: these tables stand beside each other.
-    style = resources.files("downstream").joinpath("templates/report.css").read_text(encoding="utf-8")
+    style = resources.files("downstream.reporting").joinpath("templates/report.css").read_text(encoding="utf-8")
     template = resources.files("launch.comparison").joinpath("templates/comparison.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

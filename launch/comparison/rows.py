@@ -12,12 +12,12 @@ from downstream.protocols import PROTOCOLS, defaults_of
 from downstream.settings import DownstreamSettings
 from launch.comparison.outcomes import RETRIEVAL
 from launch.comparison.plan import Plan
-from pretrain.config import Config
-from pretrain.presets import PRESETS, choose
-from pretrain.settings_file import with_settings
+from pretrain.settings.files import with_settings
+from pretrain.settings.presets import PRESETS, choose
+from pretrain.settings.pretraining import Config
 from retrieval.evaluation import EvaluateOptions
 from shards.errors import UserError
-from shards.streaming import is_url
+from shards.streaming.fetching import is_url
 
 ROWS_FOLDER = "rows"
 SET_BY_THE_ROW = ("weights", "out")

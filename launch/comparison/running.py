@@ -16,8 +16,8 @@ from launch.comparison.outcomes import FAILED_NAME
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Row
 from launch.comparison.steps import Step, steps_of, write_row_settings
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 LOG_NAME = "log.txt"
 ERROR_PREFIX = "error: "

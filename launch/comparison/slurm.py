@@ -13,8 +13,8 @@ from pathlib import Path
 
 from launch.comparison.command_line import Options
 from launch.comparison.steps import REPOSITORY
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 JOBS_NAME, REPORT_NAME = "jobs.sbatch", "report.sbatch"
 

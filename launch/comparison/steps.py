@@ -20,13 +20,13 @@ from downstream.protocols import FROZEN_PROTOCOLS, defaults_of
 from downstream.results import RESULTS_NAME
 from downstream.settings import DownstreamSettings
 from launch.comparison.rows import Job, Row
-from pretrain.checkpoints import CHECKPOINTS_FOLDER, list_checkpoints
-from pretrain.config import CHANGEABLE_ON_RESUME, Config
-from pretrain.loop import CONFIG_NAME, SUMMARY_NAME
-from pretrain.settings_file import flatten, load_settings, save_settings
+from pretrain.settings.files import flatten, load_settings, save_settings
+from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
+from pretrain.training.checkpoints import CHECKPOINTS_FOLDER, list_checkpoints
+from pretrain.training.loop import CONFIG_NAME, SUMMARY_NAME
 from retrieval.evaluation import METRICS_NAME, REPORT_NAME, EvaluateOptions
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_NAME = "settings.yaml"

@@ -13,7 +13,7 @@ from typing_extensions import override
 from pretrain import distributed
 from pretrain.engines.engine import Engine, TrainingState
 from pretrain.optimization import set_learning_rate
-from pretrain.run_settings import RunSettings
+from pretrain.settings.training import RunSettings
 
 
 class DataParallelEngine(Engine):

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pretrain.precision import autocast
-from pretrain.run_settings import RunSettings
+from pretrain.settings.training import RunSettings
 
 
 @dataclass(frozen=True)

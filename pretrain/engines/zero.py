@@ -14,7 +14,7 @@ from typing_extensions import override
 from pretrain import distributed
 from pretrain.engines.engine import Engine, TrainingState
 from pretrain.optimization import set_learning_rate
-from pretrain.run_settings import RunSettings
+from pretrain.settings.training import RunSettings
 from shards.errors import UserError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from torch import nn
 
-from pretrain.config import LossSettings
 from pretrain.losses.batch_triplet import BatchTripletLoss
 from pretrain.losses.contrastive import ContrastiveLoss, SigmoidLoss, SymmetricContrastiveLoss
 from pretrain.losses.naive_triplet import NaiveTripletLoss
+from pretrain.settings.pretraining import LossSettings
 
 LOSSES: dict[str, Callable[[LossSettings, int], nn.Module]] = {
     "batch-triplet": lambda settings, _: BatchTripletLoss(settings.margin, settings.reduction),

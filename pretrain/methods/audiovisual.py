@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain.config import Config
+from pretrain.data.views import ADDITIONS, ImageAndSound, Views
 from pretrain.losses import LOSSES
 from pretrain.methods.interface import Method
 from pretrain.model import TwoTower
-from pretrain.task import Evaluation
-from pretrain.towers import build_towers
-from pretrain.validation import validate_retrieval
-from pretrain.views import ADDITIONS, ImageAndSound, Views
+from pretrain.settings.pretraining import Config
+from pretrain.training.task import Evaluation
+from pretrain.training.validation import validate_retrieval
+from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
-from shards.reading import ShardSet
 from shards.schema import VALIDATION_SPLIT
+from shards.streaming.reading import ShardSet
 
 
 class Audiovisual(Method):

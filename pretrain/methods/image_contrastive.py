@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain.config import Config
-from pretrain.image_transforms import RandomImageView
+from pretrain.data.image_transforms import RandomImageView
+from pretrain.data.views import TwoImageViews, Views
 from pretrain.losses.contrastive import contrastive_loss
 from pretrain.methods.image_only import ImageOnly
 from pretrain.model import TwoTower
-from pretrain.towers import build_towers
-from pretrain.views import TwoImageViews, Views
+from pretrain.settings.pretraining import Config
+from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
 
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from typing_extensions import override
 
-from pretrain.config import Config
-from pretrain.image_transforms import RandomImageView
+from pretrain.data.image_transforms import RandomImageView
+from pretrain.data.views import Views
 from pretrain.methods.interface import Method
 from pretrain.model import TwoTower
-from pretrain.task import Evaluation
-from pretrain.validation import validate_views
-from pretrain.views import Views
-from shards.reading import ShardSet
+from pretrain.settings.pretraining import Config
+from pretrain.training.task import Evaluation
+from pretrain.training.validation import validate_views
 from shards.schema import VALIDATION_SPLIT
+from shards.streaming.reading import ShardSet
 
 
 class ImageOnly(Method):

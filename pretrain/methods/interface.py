@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from pretrain.config import Config
+from pretrain.data.views import Views
 from pretrain.model import TwoTower
-from pretrain.task import Evaluation, WholeWeights
-from pretrain.views import Views
-from shards.reading import ShardSet
+from pretrain.settings.pretraining import Config
+from pretrain.training.task import Evaluation, WholeWeights
+from shards.streaming.reading import ShardSet
 
 
 class Method(nn.Module, abc.ABC):

@@ -12,17 +12,17 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain import distributed
-from pretrain.batches import BatchLayout
-from pretrain.config import Config
+from pretrain.data.batches import BatchLayout
+from pretrain.data.strong_views import StrongImageView
+from pretrain.data.views import TwoImageViews, Views
 from pretrain.losses.hashed_numbers import hashed_numbers
 from pretrain.losses.momentum_contrast import MomentumContrastLoss
-from pretrain.method_settings import MocoSettings
 from pretrain.methods.image_only import ImageOnly
 from pretrain.model import TwoTower
-from pretrain.strong_views import StrongImageView
-from pretrain.task import WholeWeights
-from pretrain.towers import build_towers
-from pretrain.views import TwoImageViews, Views
+from pretrain.settings.methods import MocoSettings
+from pretrain.settings.pretraining import Config
+from pretrain.training.task import WholeWeights
+from pretrain.weights.towers import build_towers
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.schema import TRAIN_SPLIT

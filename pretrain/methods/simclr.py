@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from pretrain.config import Config
+from pretrain.data.strong_views import StrongImageView
+from pretrain.data.views import TwoImageViews, Views
 from pretrain.losses.nt_xent import nt_xent_loss
 from pretrain.methods.image_only import ImageOnly
 from pretrain.model import TwoTower
-from pretrain.strong_views import StrongImageView
-from pretrain.towers import build_towers
-from pretrain.views import TwoImageViews, Views
+from pretrain.settings.pretraining import Config
+from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
 
 

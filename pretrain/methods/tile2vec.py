@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain.config import Config, DataSettings
-from pretrain.image_transforms import RandomImageView
+from pretrain.data.image_transforms import RandomImageView
+from pretrain.data.views import Row, Views, WithPlace
 from pretrain.losses.naive_triplet import random_others
 from pretrain.losses.no_negatives import chord
 from pretrain.losses.tile2vec import random_far_tiles, tile2vec_loss
-from pretrain.method_settings import Tile2vecSettings
 from pretrain.methods.image_only import ImageOnly
 from pretrain.model import TwoTower
 from pretrain.seeds import derived_seed
-from pretrain.task import Evaluation
-from pretrain.towers import build_towers
-from pretrain.views import Row, Views, WithPlace
+from pretrain.settings.methods import Tile2vecSettings
+from pretrain.settings.pretraining import Config, DataSettings
+from pretrain.training.task import Evaluation
+from pretrain.weights.towers import build_towers
+from shards.decoding.jpeg_parts import Box
 from shards.errors import UserError
-from shards.jpeg_parts import Box
 from shards.manifest import Manifest
-from shards.reading import ShardSet, StoredSample
+from shards.streaming.reading import ShardSet, StoredSample
 
 
 class NearView(RandomImageView):

@@ -8,7 +8,10 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from pretrain.model import NOTICE_NAME, TAGS
-from pretrain.model_card import (
+from pretrain.releasing.citation import CITATION
+from pretrain.releasing.energy import Energy
+from pretrain.releasing.facts import Facts
+from pretrain.releasing.model_card import (
     UNTRAINED_SOUND,
     beginning,
     how_trained,
@@ -17,13 +20,10 @@ from pretrain.model_card import (
     stft_words,
     what_they_are,
 )
-from pretrain.releasing.citation import CITATION
-from pretrain.releasing.energy import Energy
-from pretrain.releasing.facts import Facts
 from pretrain.releasing.notice import recordings
 from pretrain.releasing.results import scores_of
 from pretrain.releasing.trunk_files import TrunkFile, trunk_files
-from pretrain.strangers_words import as_code, as_line, as_quote
+from shards.untrusted_text import as_code, as_line, as_quote
 
 OWN_LICENCE = "see-notice"
 """What the hub shows where nobody named a licence for the weights."""

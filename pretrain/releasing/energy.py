@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pretrain.strangers_words import as_line
+from shards.untrusted_text import as_line
 
 RATED_WATTS: dict[str, int | None] = {
     "MIG": None,  # a part of a device: its share of the power is not published

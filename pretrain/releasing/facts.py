@@ -10,20 +10,21 @@ from typing import Any
 
 import yaml
 
-from pretrain.config import Config
-from pretrain.loop import CONFIG_NAME, SUMMARY_NAME
-from pretrain.metrics_file import MetricsFile
-from pretrain.model import CARD_NAME, NOTICE_NAME, TwoTower, TwoTowerConfig, find_model_folder
-from pretrain.model_card import KNOWN_INITS
-from pretrain.model_folder import MODEL_FOLDER
+from pretrain.model import CARD_NAME, NOTICE_NAME, TwoTower, find_model_folder
+from pretrain.model_config import TwoTowerConfig
 from pretrain.releasing.energy import Energy, estimate_energy
+from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults
-from pretrain.settings_file import load_settings
-from pretrain.strangers_words import as_line
-from pretrain.training_data import Licences, count_licences, open_if_at_hand, outline
+from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
+from pretrain.settings.files import load_settings
+from pretrain.settings.pretraining import Config
+from pretrain.training.loop import CONFIG_NAME, SUMMARY_NAME
+from pretrain.training.metrics_file import MetricsFile
+from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
-from shards.reading import ShardSet
 from shards.schema import VALIDATION_SPLIT
+from shards.streaming.reading import ShardSet
+from shards.untrusted_text import as_line
 
 UNCOUNTED = "the licences of the recordings"
 MOST_UNKNOWN_HOURS = 1 / 3600
@@ -55,7 +56,7 @@ class Facts:
         uses: what the run was computed on, and for how many hours; `RunState.uses`.
         validation: scores of these weights on the validation split, as `metrics.jsonl` has them.
         is_chosen: whether they were chosen from several by those scores.
-        data: source, pairs and seconds of sound, as `pretrain.training_data.outline` gives them.
+        data: source, pairs and seconds of sound, as `pretrain.releasing.training_data.outline` gives them.
         licences: of the training recordings.
         shard_set: where it is at hand.
         energy: about how much was taken.

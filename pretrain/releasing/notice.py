@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from pretrain.releasing.facts import Facts
-from pretrain.strangers_words import as_code, as_quote
 from shards.schema import SpectrogramScale
+from shards.untrusted_text import as_code, as_quote
 
 MOST_LICENCES = 20
 

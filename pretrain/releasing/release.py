@@ -15,7 +15,7 @@ from pretrain.releasing.notice import notice
 from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.results import read_results
 from pretrain.releasing.trunk_files import check_trunk, trunk_files, untried, write_trunk
-from pretrain.same_embeddings import Probe, check_towers, fixed_probe, real_probe
+from pretrain.weights.same_embeddings import Probe, check_towers, fixed_probe, real_probe
 from shards.checksums import file_sha256
 from shards.errors import UserError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from pretrain.model import WEIGHTS_NAME
-from pretrain.model_card import FIGURES
+from pretrain.releasing.model_card import FIGURES
 from shards.checksums import file_sha256
 from shards.errors import UserError
 

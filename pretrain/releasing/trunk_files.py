@@ -15,9 +15,10 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from pretrain.encoders.resnet import GROUPS
-from pretrain.model import Tower, TwoTower, TwoTowerConfig
-from pretrain.same_embeddings import Probe, require_same
-from pretrain.trunk_weights import load_trunk
+from pretrain.model import Tower, TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.same_embeddings import Probe, require_same
+from pretrain.weights.trunk_weights import load_trunk
 from shards.errors import UserError
 
 NUM_CLASSES = 1000
@@ -150,7 +151,7 @@ def check_trunk(folder: Path, file: TrunkFile, towers: TwoTower, probes: list[Pr
             if importlib.util.find_spec("timm") is not None:
                 loaded["timm"] = _by_timm(path, file)
             if file.modality == "image" and not file.has_group_norm:
-                loaded["pretrain.trunk_weights"] = _by_earshot(path, towers.config)
+                loaded["pretrain.weights.trunk_weights"] = _by_earshot(path, towers.config)
     except (RuntimeError, OSError, KeyError, TypeError, SafetensorError) as error:
         message = " ".join(str(error).split())[:300]
         raise UserError(f"{file.name} can't be loaded again, so nothing is kept: {message}") from error

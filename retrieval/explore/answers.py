@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from pretrain.activation_maps import nearness_maps, overlay
-from pretrain.image_transforms import evaluation_image
+from pretrain.data.image_transforms import evaluation_image
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, data_uri
 from retrieval.explore.questions import OTHER, PICTURE_PIXELS, Question, Questioner
-from shards.imagery import encode_jpeg
+from shards.decoding.imagery import encode_jpeg
 
 MEAN_OF_ROWS = 10_000
 """The mean image is taken over at most so many evenly spaced pairs."""

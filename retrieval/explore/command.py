@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pretrain.model import TwoTower
-from retrieval.atlas import Atlas, open_atlas
 from retrieval.embedding import open_model_and_split
-from retrieval.layout import Layout, Method, open_layout
+from retrieval.explore.atlas import Atlas, open_atlas
+from retrieval.explore.layout import Layout, Method, open_layout
 from retrieval.local_server import LOOPBACK, FixedHeaders, listen, serve_pages, shown_address
 from shards.errors import UserError, end_on_sigterm
 from shards.schema import SPLITS
@@ -93,7 +93,7 @@ def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path)
 
     page = _open_page(options)
     system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
-    css = resources.files("retrieval").joinpath("templates", "explore.css").read_text(encoding="utf-8")
+    css = resources.files("retrieval.explore").joinpath("templates", "explore.css").read_text(encoding="utf-8")
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         build_page(page),
@@ -155,7 +155,7 @@ def _layout(atlas: Atlas, method: Method) -> tuple[Layout | None, str]:
 def _splits(options: ExploreOptions) -> tuple[str, ...]:
     if options.split != "all":
         return (options.split,)
-    from shards.reading import ShardSet
+    from shards.streaming.reading import ShardSet
 
     counts = ShardSet.open(options.shards).manifest.splits
     return tuple(split for split in SPLITS if counts.get(split)) or ("test",)

@@ -14,8 +14,8 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.atlas import Modality
 from retrieval.explore.answers import Answer, Answerer
+from retrieval.explore.atlas import Modality
 from retrieval.explore.plane_view import Colouring, PlaneView
 from retrieval.explore.questions import OTHER, Question, Questioner
 from retrieval.explore.world_view import WorldView
@@ -172,7 +172,7 @@ class ExplorerPage:
 
 
 def _template(name: str) -> str:
-    return resources.files("retrieval").joinpath("templates", name).read_text(encoding="utf-8")
+    return resources.files("retrieval.explore").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def average_rank(distances: NDArray[np.float32], number: int) -> float:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from retrieval.atlas import Modality
 from retrieval.exhibits import data_uri
-from retrieval.layout import Layout, point_density
+from retrieval.explore.atlas import Modality
+from retrieval.explore.layout import Layout, point_density
 
 Colouring = Literal["modality", "label", "density"]
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.model import TwoTower
-from retrieval.atlas import Atlas, Modality
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, colour_spectrogram, data_uri, exhibit_of, picture
+from retrieval.explore.atlas import Atlas, Modality
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
 from retrieval.pair_metadata import readable_metadata
-from shards.audio_decoding import decode_recording, encode_preview
+from shards.decoding.audio_decoding import decode_recording, encode_preview
+from shards.decoding.imagery import encode_jpeg
 from shards.errors import RejectedPair, UserError, failures_as_rejections
-from shards.imagery import encode_jpeg
-from shards.reading import StoredSample
+from shards.streaming.reading import StoredSample
 
 OTHER: dict[Modality, Modality] = {"image": "sound", "sound": "image"}
 PICTURE_PIXELS = 288

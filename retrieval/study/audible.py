@@ -14,9 +14,9 @@ from retrieval.embedding import EmbeddedSplit
 from retrieval.exhibits import licence_name, picture
 from retrieval.pair_metadata import link_of, place_of, text_of
 from retrieval.study.folder import Credit
-from shards.reading import ShardSet, StoredSample
-from shards.splitting import EARTH_RADIUS_KM
-from shards.writing import PREVIEWS_FOLDER
+from shards.building.splitting import EARTH_RADIUS_KM
+from shards.schema import PREVIEWS_FOLDER
+from shards.streaming.reading import ShardSet, StoredSample
 
 PICTURE_PIXELS = 640
 SAME_PLACE_KM = 0.25

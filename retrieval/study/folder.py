@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from shards.atomic_files import write_text_atomically
 from shards.checksums import file_sha256
 from shards.errors import UserError
-from shards.writing import write_text_atomically
 
 STUDY_NAME = "study.json"
 MEDIA_FOLDER = "media"

@@ -21,9 +21,9 @@ from retrieval.study.figure import LABELS, PublishedRate, draw_figure
 from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, Study, StudyPair
 from retrieval.study.rates import RateSummary
 from retrieval.study.tally import KINDS, PairLine, Tally, tally
+from shards.atomic_files import partial_path
+from shards.decoding.imagery import decode_jpeg
 from shards.errors import UserError
-from shards.imagery import decode_jpeg
-from shards.writing import partial_path
 
 PAPER = {"true": PublishedRate(0.716, 0.121), "retrieved": PublishedRate(0.695, 0.131)}
 PAPER_SOURCE = "Heidler et al., arXiv 2108.00688, section V-E: 15 raters, 35 pairs of each kind"

@@ -21,13 +21,13 @@ import cv2
 import soundfile
 from PIL import Image
 
+from shards.atomic_files import write_text_atomically
 from shards.demo_world.factors import Place, generate_places
 from shards.demo_world.painting import paint_place
 from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
 from shards.demo_world.sounding import record_place
 from shards.errors import UserError
 from shards.progress import ProgressLine
-from shards.writing import write_text_atomically
 
 GENERATOR_VERSION = 2
 """Rises with every change of the world's look or sound, so that an older corpus is not taken for a newer one."""

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+from typing import TYPE_CHECKING
 
-from shards.errors import UserError
-from shards.sources.demo import DemoSource
-from shards.sources.recordings import RecordingsSource
-from shards.sources.soundingearth import SoundingEarthSource
-from shards.sources.source import Source
+from shards.registry import Registry
 
-SOURCES: dict[str, type[Source]] = {
-    "soundingearth": SoundingEarthSource,
-    "recordings": RecordingsSource,
-    "demo": DemoSource,
-}
+if TYPE_CHECKING:
+    from shards.sources.source import Source
 
-
-def find_source(name: str) -> type[Source]:
-    """The source of that name.
-
-    Raises:
-        UserError: there is none; names the choices.
-    """
-    if name not in SOURCES:
-        nearest = difflib.get_close_matches(name, SOURCES, n=1)
-        suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise UserError(f"unknown --source {name!r}; {suggestion}choose one of: {', '.join(SOURCES)}")
-    return SOURCES[name]
+SOURCES: Registry[type[Source]] = Registry(
+    "--source",
+    {
+        "soundingearth": "shards.sources.soundingearth:SoundingEarthSource",
+        "recordings": "shards.sources.recordings:RecordingsSource",
+        "demo": "shards.sources.demo:DemoSource",
+    },
+    takes_outside_code=True,
+)

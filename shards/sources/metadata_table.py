@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import RejectedPair, UserError
-from shards.schema import Pair, Rejection, is_valid_key
+from shards.schema import MAX_KEY_CHARACTERS, Pair, Rejection, is_valid_key
 from shards.sources.source import Listing
-from shards.writing import MAX_KEY_CHARACTERS
 
 TABLE_NAME = "metadata.csv"
 

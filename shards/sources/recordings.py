@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.progress import ProgressLine
-from shards.schema import Pair, Rejection, SpectrogramSettings
+from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 from shards.sources.metadata_table import (
     check_coordinates,
     files_by_stem,
@@ -17,7 +17,6 @@ from shards.sources.metadata_table import (
     require_columns,
 )
 from shards.sources.source import Listing, Source
-from shards.writing import Sample
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
@@ -54,7 +53,7 @@ class RecordingsSource(Source):
 
     def locate(self, listing: Listing) -> Listing:
         """Reads the headers of the images whose coordinates are not in metadata.csv."""
-        from shards.imagery import read_place
+        from shards.decoding.imagery import read_place
 
         pairs: list[Pair] = []
         rejected = list(listing.rejected)
@@ -76,8 +75,8 @@ class RecordingsSource(Source):
 
     def read(self, pair: Pair) -> Sample:
         """Decodes the recording block by block and the image, and encodes what is stored of them."""
-        from shards.audio_decoding import decode_recording, encode_preview
-        from shards.imagery import encode_jpeg, load_image, stored_image
+        from shards.decoding.audio_decoding import decode_recording, encode_preview
+        from shards.decoding.imagery import encode_jpeg, load_image, stored_image
 
         image = load_image(pair.image, bands=self.options.bands)
         longitude, latitude = _place(pair, image.longitude, image.latitude)

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.errors import RejectedPair
-from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, SpectrogramScale, SpectrogramSettings
+from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, Sample, SpectrogramScale, SpectrogramSettings
 from shards.sources.metadata_table import files_by_stem, list_table, read_table, require_columns
 from shards.sources.source import Listing, Source
-from shards.writing import Sample
 
 SUFFIXES = (".jpg", ".jpeg")
 
@@ -54,8 +53,8 @@ class SoundingEarthSource(Source):
 
     def read(self, pair: Pair) -> Sample:
         """Decodes image and spectrogram; the image is encoded anew, the spectrogram's bytes are kept."""
-        from shards.imagery import encode_jpeg, load_image, stored_image
-        from shards.spectrogram import repeat_to_length
+        from shards.decoding.imagery import encode_jpeg, load_image, stored_image
+        from shards.decoding.spectrogram import repeat_to_length
 
         image = load_image(pair.image, bands=self.options.bands)
         released = read_grey_jpeg(pair.sound)

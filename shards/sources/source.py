@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from shards.schema import Pair, Rejection, SpectrogramSettings
-from shards.writing import Sample
+from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 
 
 @dataclass(frozen=True)

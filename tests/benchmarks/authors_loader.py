@@ -24,7 +24,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 
-from pretrain.config import DataSettings
+from pretrain.settings.pretraining import DataSettings
 
 CENTRAL_PIXELS = 512
 CROP_PIXELS = (192, 384)

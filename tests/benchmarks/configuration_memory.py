@@ -19,9 +19,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pretrain.config import Config
-from pretrain.model import TwoTower, TwoTowerConfig
-from pretrain.presets import PRESETS
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.settings.presets import PRESETS
+from pretrain.settings.pretraining import Config
 
 FLOAT = 4
 PROCESSES = (1, 4, 8, 64)

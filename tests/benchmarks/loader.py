@@ -23,14 +23,14 @@ from benchmarks.corpus import TILE_PIXELS, Corpus, Workplace
 from benchmarks.measuring import alone, fastest
 from benchmarks.results import Figure, Row, Target
 
-from pretrain.audio_transforms import random_crop_start
-from pretrain.batches import BatchLayout, TrainingBatches, training_loader
-from pretrain.config import Config
-from pretrain.image_transforms import RandomImageView
-from pretrain.presets import PRESETS
+from pretrain.data.audio_transforms import random_crop_start
+from pretrain.data.batches import BatchLayout, TrainingBatches, training_loader
+from pretrain.data.image_transforms import RandomImageView
 from pretrain.seeds import sample_seed
-from shards.jpeg_parts import decode_part, image_shape
-from shards.reading import ShardSet
+from pretrain.settings.presets import PRESETS
+from pretrain.settings.pretraining import Config
+from shards.decoding.jpeg_parts import decode_part, image_shape
+from shards.streaming.reading import ShardSet
 
 SUITE = "loader"
 OURS, THEIRS = "ours, one core", "authors' form, one core"

@@ -11,7 +11,8 @@ from benchmarks.results import Figure, Row, Target
 from torch import Tensor
 
 from pretrain.losses.batch_triplet import batch_triplet_loss
-from pretrain.model import TwoTower, TwoTowerConfig
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
 
 SUITE = "model"
 

@@ -21,12 +21,12 @@ from benchmarks.measuring import alone, memory_mib
 from benchmarks.results import Figure, Row, Target, Value
 from numpy.typing import NDArray
 
-from retrieval.atlas import Atlas
-from retrieval.atlas_building import RECORD_NAME, PairNumbers, read_atlas
-from retrieval.gallery_index import EXACT_UP_TO, RECALL_AT, build_index
+from retrieval.explore.atlas import Atlas
+from retrieval.explore.atlas_building import RECORD_NAME, PairNumbers, read_atlas
+from retrieval.explore.gallery_index import EXACT_UP_TO, RECALL_AT, build_index
 from shards.manifest import Manifest
-from shards.reading import ShardSet
 from shards.schema import SpectrogramSettings
+from shards.streaming.reading import ShardSet
 
 SUITE = "search"
 DIMENSIONS = 128

@@ -18,10 +18,10 @@ import soxr
 from rich.console import Console
 from rich.table import Table
 
-from shards.audio_decoding import decode_recording, encode_preview
+from shards.decoding.audio_decoding import decode_recording, encode_preview
+from shards.decoding.sound_files import mono_blocks, opened
+from shards.decoding.spectrogram import SpectrogramStream
 from shards.schema import SpectrogramSettings
-from shards.sound_files import mono_blocks, opened
-from shards.spectrogram import SpectrogramStream
 
 RATE_HZ = 44_100
 SETTINGS = SpectrogramSettings()

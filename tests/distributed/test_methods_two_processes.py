@@ -22,7 +22,7 @@ from pretrain.losses.momentum_contrast import MomentumContrastLoss
 from pretrain.losses.naive_triplet import NaiveTripletLoss
 from pretrain.losses.nt_xent import nt_xent_loss
 from pretrain.losses.tile2vec import random_far_tiles, tile2vec_loss
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.metrics_file import MetricsFile
 
 IMAGES, DIM, FEATURES = 12, 5, 7
 

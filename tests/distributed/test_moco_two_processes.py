@@ -14,13 +14,14 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from two_processes import on_two_processes
 
-from pretrain.config import Config
-from pretrain.method_settings import MocoSettings
+from pretrain.data.strong_views import StrongImageView
+from pretrain.data.views import TwoImageViews
 from pretrain.methods.moco import Moco, random_order
-from pretrain.metrics_file import MetricsFile
-from pretrain.model import TwoTower, TwoTowerConfig
-from pretrain.strong_views import StrongImageView
-from pretrain.views import TwoImageViews
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.settings.methods import MocoSettings
+from pretrain.settings.pretraining import Config
+from pretrain.training.metrics_file import MetricsFile
 
 MOMENTUM = 0.6
 OPTIONS = [

@@ -11,7 +11,7 @@ from commands import CONSTANT_RATE, SMALL, accelerate_launch, run, torchrun
 from safetensors.torch import load_file
 
 from pretrain.losses import LOSSES
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.metrics_file import MetricsFile
 
 OPTIONS = [
     *(

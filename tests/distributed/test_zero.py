@@ -10,7 +10,7 @@ import torch
 from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL, accelerate_launch, run
 from safetensors.torch import load_file
 
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.metrics_file import MetricsFile
 
 OPTIONS = [
     *("--epochs", "2", "--model.norm", "group", "--log-every-steps", "1", "--seed", "3"),

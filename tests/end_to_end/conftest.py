@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from shards.building import build
-from shards.planning import BuildOptions
+from shards.building.build import build
+from shards.building.planning import BuildOptions
 
 NUM_ROWS = 44
 COLUMNS = ("key", "longitude", "latitude", "mp3name", "scene", "recording")

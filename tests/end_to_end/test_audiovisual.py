@@ -14,8 +14,9 @@ import soundfile
 import torch
 from commands import python, run
 
-from downstream.benchmarks.advance import PAIRS_OF_CLASS
-from pretrain.model import TwoTower, TwoTowerConfig
+from downstream.audiovisual.advance import PAIRS_OF_CLASS
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
 from shards.schema import SpectrogramSettings
 from shards.sources.metadata_table import read_table
 

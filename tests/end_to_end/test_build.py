@@ -10,10 +10,10 @@ import pytest
 import webdataset
 from shard_commands import build_arguments, files_of, run
 
-from shards.building import build
+from shards.building.build import build
+from shards.building.planning import BuildOptions
 from shards.manifest import Manifest
-from shards.planning import BuildOptions
-from shards.shard_index import load_index
+from shards.streaming.index import load_index
 
 
 def test_every_row_is_used_once_or_rejected_with_its_reason(small_shards: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from shards.building import build
+from shards.building.build import build
+from shards.building.planning import BuildOptions
 from shards.errors import UserError
-from shards.planning import BuildOptions
-from shards.shard_index import index_path
+from shards.streaming.index import index_path
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -23,14 +23,14 @@ from shard_commands import (
     wait_until,
 )
 
-from shards import building
-from shards.build_folder import clear_partial_files
-from shards.building import build
+from shards.atomic_files import partial_path
+from shards.building.build import build
+from shards.building.build import build as building
+from shards.building.folder import clear_partial_files
+from shards.building.parts import Part
+from shards.building.planning import BuildOptions, ShardPlan
 from shards.errors import UserError
 from shards.manifest import Manifest
-from shards.parts import Part
-from shards.planning import BuildOptions, ShardPlan
-from shards.writing import partial_path
 
 
 def options_for(root: Path, out: Path, **more: Any) -> BuildOptions:

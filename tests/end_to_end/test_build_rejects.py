@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from shards import rejected_list
-from shards.building import build
+from shards.building.build import build, rejected_list
+from shards.building.planning import BuildOptions
 from shards.errors import UserError
-from shards.planning import BuildOptions
 
 
 def options_for(root: Path, out: Path, **more: Any) -> BuildOptions:

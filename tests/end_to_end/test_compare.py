@@ -21,10 +21,10 @@ import yaml
 from commands import BIN, REPOSITORY, environment, python, run
 from scene_folders import write_scenes
 
-from pretrain.checkpoints import list_checkpoints
-from shards.building import build
+from pretrain.training.checkpoints import list_checkpoints
+from shards.building.build import build
+from shards.building.planning import BuildOptions
 from shards.demo_world.corpus import generate_demo_corpus
-from shards.planning import BuildOptions
 
 SETTINGS = {
     **{"batch_size": 16, "data.image_size": 32, "model.sound_pooling": 4, "data.workers": 0, "precision": "fp32"},

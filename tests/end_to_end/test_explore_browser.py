@@ -14,7 +14,7 @@ from browser import console_errors, open_chromium, requested_urls
 from explorer_server import explorer
 from listening_shards import write_listening_shards, write_tiny_towers
 
-from shards.reading import ShardSet
+from shards.streaming.reading import ShardSet
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

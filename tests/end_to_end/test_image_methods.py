@@ -14,13 +14,13 @@ from accelerate.utils import set_seed
 from commands import SMALL, accelerate_launch, environment, run
 from model_takers import assert_retrieval_and_downstream_take
 
-from pretrain.checkpoints import list_checkpoints
-from pretrain.config import Config
 from pretrain.methods import METHODS
-from pretrain.metrics_file import MetricsFile
 from pretrain.model import TwoTower
-from pretrain.settings_file import load_settings
-from shards.reading import ShardSet
+from pretrain.settings.files import load_settings
+from pretrain.settings.pretraining import Config
+from pretrain.training.checkpoints import list_checkpoints
+from pretrain.training.metrics_file import MetricsFile
+from shards.streaming.reading import ShardSet
 
 METHOD_WORDS = {
     "image-contrastive": [],

@@ -150,10 +150,10 @@ from pathlib import Path
 
 import torch
 
-from downstream.benchmarks.deepglobe import DEEPGLOBE
-from downstream.deeplab import DeepLab
-from downstream.landcover_maps import map_tiles
-from pretrain.trunk_weights import load_trunk
+from downstream.landcover.deepglobe import DEEPGLOBE
+from downstream.landcover.deeplab import DeepLab
+from downstream.landcover.maps import map_tiles
+from pretrain.weights.trunk_weights import load_trunk
 
 torch.set_num_threads(1)
 module = DeepLab(load_trunk("random", backbone="resnet50"), 6).eval()

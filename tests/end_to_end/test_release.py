@@ -18,11 +18,11 @@ from hub_server import serve_hub
 from safetensors.torch import load_file, save_file
 from scene_folders import write_scenes
 
-from pretrain.image_transforms import evaluation_image
+from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
-from pretrain.same_embeddings import fixed_probe
+from pretrain.weights.same_embeddings import fixed_probe
+from shards.decoding.spectrogram import SpectrogramStream
 from shards.schema import SpectrogramSettings
-from shards.spectrogram import SpectrogramStream
 
 RUN_THE_CARD = """
 import re

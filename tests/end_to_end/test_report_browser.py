@@ -17,11 +17,11 @@ from retrieval.embedding import EmbeddedSplit
 from retrieval.protocols import PROTOCOLS
 from retrieval.report import write_report
 from retrieval.scoring import score
-from shards.imagery import encode_jpeg
+from shards.building.writing import ShardWriter
+from shards.decoding.imagery import encode_jpeg
 from shards.manifest import Manifest, ShardEntry
-from shards.reading import ShardSet
-from shards.schema import SpectrogramSettings
-from shards.writing import Sample, ShardWriter
+from shards.schema import Sample, SpectrogramSettings
+from shards.streaming.reading import ShardSet
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

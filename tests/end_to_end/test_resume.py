@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY, SMALL, environment, python, run
 
-from pretrain.checkpoints import list_checkpoints
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.checkpoints import list_checkpoints
+from pretrain.training.metrics_file import MetricsFile
 
 REPEAT_A_SAMPLE = """
 import runpy, sys
-from shards.reading import ShardSet
+from shards.streaming.reading import ShardSet
 sample, before = ShardSet.sample, []
 def repeat_the_second(self, split, number):
     if split != "train":

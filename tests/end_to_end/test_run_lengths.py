@@ -9,8 +9,8 @@ import torch
 from commands import SMALL, accelerate_launch, run
 from safetensors.torch import load_file
 
-from pretrain.checkpoints import list_checkpoints
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.checkpoints import list_checkpoints
+from pretrain.training.metrics_file import MetricsFile
 
 
 def test_a_run_of_no_epoch_writes_the_model_as_it_was_initialised(tiny_shards: Path, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import pytest
 import torch
 from commands import CONSTANT_RATE, environment, python, run, torchrun
 
-from pretrain.checkpoints import list_checkpoints
-from pretrain.metrics_file import MetricsFile
-from pretrain.model import TwoTower, TwoTowerConfig
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.training.checkpoints import list_checkpoints
+from pretrain.training.metrics_file import MetricsFile
 from shards.demo_world.corpus import generate_demo_corpus
 
 CONTRACT = {"benchmark", "weights", "backbone", "protocol", "num_train", "num_test", "epochs", "seconds"}

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from commands import BIN, REPOSITORY, SMALL, environment
 
-from pretrain.checkpoints import list_checkpoints
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.checkpoints import list_checkpoints
+from pretrain.training.metrics_file import MetricsFile
 
 SCRIPT = REPOSITORY / "launch" / "slurm" / "several_nodes.sbatch"
 NODES = 2

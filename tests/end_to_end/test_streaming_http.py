@@ -10,7 +10,7 @@ import pytest
 from commands import SMALL, accelerate_launch, run, torchrun
 from shard_server import Fault, ShardServer, serve
 
-from pretrain.metrics_file import MetricsFile
+from pretrain.training.metrics_file import MetricsFile
 
 FEW = [*SMALL, "--epochs", "2", "--log-every-steps", "1", "--data.block-samples", "14"]
 BAD = "train-000002.tar"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from commands import BIN, REPOSITORY, python, run
 
-from downstream.benchmarks.demo_tau import write_demo
-from downstream.tasks.tau_scenes import OWN_BANK
+from downstream.tau.demo_tau import write_demo
+from downstream.tau.running import OWN_BANK
 
 pytestmark = pytest.mark.slow
 

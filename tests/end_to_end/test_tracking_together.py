@@ -15,8 +15,8 @@ TRACKED_RUN = """
 import sys
 from pathlib import Path
 from accelerate import Accelerator
-from pretrain.run_settings import RunSettings
-from pretrain.tracking import Tracking
+from pretrain.settings.training import RunSettings
+from pretrain.training.tracking import Tracking
 folder = Path(sys.argv[1])
 folder.mkdir()
 accelerator = Accelerator(cpu=True, log_with="mlflow", project_dir=str(folder))

@@ -15,11 +15,11 @@ import torch
 import yaml
 from commands import SMALL, accelerate_launch, environment, python, run
 
-from pretrain.checkpoints import list_checkpoints
-from pretrain.metrics_file import MetricsFile
 from pretrain.model import TwoTower
-from shards.reading import ShardSet
-from shards.shard_index import load_index
+from pretrain.training.checkpoints import list_checkpoints
+from pretrain.training.metrics_file import MetricsFile
+from shards.streaming.index import load_index
+from shards.streaming.reading import ShardSet
 
 
 @pytest.fixture(scope="module")

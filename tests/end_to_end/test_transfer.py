@@ -18,7 +18,7 @@ from commands import environment, python, run, torchrun
 from pair_folders import SCENES, write_advance, write_events, write_table
 from safetensors.torch import load_file
 
-from pretrain.checkpoints import list_checkpoints
+from pretrain.training.checkpoints import list_checkpoints
 
 TINY = [
     *("--batch-size", "8", "--tracker", "none", "--precision", "fp32", "--threads", "1", "--workers", "0"),

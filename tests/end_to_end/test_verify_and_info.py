@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from shard_commands import error_of, run
 
-from shards.describing import describe_shards
-from shards.shard_index import index_path
-from shards.verifying import print_verification, verify_shards
+from shards.building.describing import describe_shards
+from shards.building.verifying import print_verification, verify_shards
+from shards.streaming.index import index_path
 
 
 @pytest.fixture

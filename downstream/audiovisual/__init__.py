@@ -1,0 +1,1 @@
+"""Audiovisual scene recognition on frozen embeddings of both towers."""

@@ -1,0 +1,225 @@
+"""Images and sounds of labelled pairs → frozen embeddings of both towers, read and decoded by loader processes."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from downstream.audiovisual.benchmark import ScenePair
+from pretrain import distributed
+from pretrain.data.audio_transforms import spread_crop_starts
+from pretrain.data.batches import next_batch, to_device, training_loader
+from pretrain.data.image_transforms import evaluation_image
+from pretrain.embedding import PairEmbeddings
+from pretrain.model import TwoTower
+from pretrain.precision import autocast
+from shards.decoding.audio_decoding import decode_recording
+from shards.decoding.imagery import load_image, stored_image
+from shards.decoding.spectrogram import repeat_to_length
+from shards.errors import RejectedPair, UserError
+from shards.progress import ProgressLine
+from shards.schema import SpectrogramSettings
+
+SOUND_CROPS = 5
+"""Evenly spaced crops of a sound whose embeddings are averaged: of 10 s, each overlaps the next by about a half."""
+
+
+@dataclass(frozen=True)
+class PairView:
+    """How a pair is seen: as the towers saw theirs in validation.
+
+    Attributes:
+        image_size: side of the central 3/4 of the image as the network gets it, in pixels.
+        spectrogram: how the sound's spectrogram is computed.
+        num_frames: of a crop.
+        crops: of a sound.
+    """
+
+    image_size: int
+    spectrogram: SpectrogramSettings
+    num_frames: int
+    crops: int = SOUND_CROPS
+
+    def image(self, path: Path) -> NDArray[np.uint8]:
+        """A picture → (3, image_size, image_size) uint8, by the way that a tile takes through the shards.
+
+        Raises:
+            RejectedPair: it can't be decoded.
+        """
+        return evaluation_image(stored_image(load_image(path).rgb), self.image_size)
+
+    def sound(self, path: Path) -> NDArray[np.uint8]:
+        """A sound file → (crops, 1, mel bands, num_frames) uint8.
+
+        Raises:
+            RejectedPair: it can't be decoded.
+        """
+        recording = decode_recording(path, self.spectrogram, with_preview=False)
+        spectrogram = repeat_to_length(recording.spectrogram, self.num_frames)
+        starts = spread_crop_starts(spectrogram.shape[1], self.num_frames, self.crops)
+        return np.stack([spectrogram[:, start : start + self.num_frames] for start in starts])[:, None]
+
+
+class PairBatches(IterableDataset[dict[str, Any]]):
+    """Pairs in their order, in batches; worker w of W makes every W-th of them.
+
+    A batch holds "keys", "image" (n, 3, s, s) and "crops" (m, 1, mel bands, frames) uint8, "crops_of_pair", how many
+    of them are each pair's, and "faults", a sentence for each pair that can't be decoded, which is left out.
+    """
+
+    def __init__(self, pairs: Sequence[ScenePair], view: PairView, *, batch_size: int) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.view = view
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        starts = range(0, len(self.pairs), self.batch_size)
+        for start in starts[first::stride]:
+            yield self._read(self.pairs[start : start + self.batch_size])
+
+    def _read(self, pairs: Sequence[ScenePair]) -> dict[str, Any]:
+        view = self.view
+        keys, images, sounds, faults = [], [], [], []
+        for pair in pairs:
+            try:
+                image, sound = view.image(pair.image), view.sound(pair.sound)
+            except RejectedPair as error:
+                faults.append(f"{pair.key}: {error}")
+                continue
+            keys.append(pair.key)
+            images.append(image)
+            sounds.append(sound)
+        no_image = np.empty((0, 3, view.image_size, view.image_size), np.uint8)
+        no_crop = np.empty((0, 1, view.spectrogram.mel_bands, view.num_frames), np.uint8)
+        return {
+            "keys": keys,
+            "image": torch.from_numpy(np.stack(images) if images else no_image),
+            "crops": torch.from_numpy(np.concatenate([no_crop, *sounds])),
+            "crops_of_pair": [len(sound) for sound in sounds],
+            "faults": faults,
+        }
+
+
+def embed_pairs(
+    model: TwoTower,
+    pairs: Sequence[ScenePair],
+    view: PairView,
+    *,
+    batch_size: int,
+    workers: int,
+    precision: str,
+    max_corrupt: float,
+    should_stop: Callable[[int], bool] = lambda step: False,
+) -> tuple[PairEmbeddings, list[str]] | None:
+    """Embeds image and sound of every pair; several processes share the work, and each gets all of the result.
+
+    Args:
+        model: the towers, in evaluation mode, on their device.
+        pairs: with different keys.
+        view: how a pair is seen.
+        batch_size: pairs embedded at once by a process.
+        workers: loader processes of each.
+        precision: of the towers.
+        max_corrupt: largest share of pairs that may be undecodable.
+        should_stop: asked after each batch; True ends the work.
+
+    Returns:
+        The embeddings, in the order of `pairs`, and a sentence for each pair that is not among them; None when
+        stopped.
+
+    Raises:
+        UserError: more than `max_corrupt` of the pairs can't be decoded; names the first.
+    """
+    rank, world = distributed.rank(), distributed.num_processes()
+    own = pairs[rank::world]
+    batches = PairBatches(own, view, batch_size=batch_size)
+    stream = iter(training_loader(batches, workers=workers, pin_memory=False))
+    keys: list[str] = []
+    images, sounds = [np.empty((0, model.config.embedding_dim), np.float32)], []
+    faults: list[str] = []
+    device = next(model.parameters()).device
+    # As many turns on every process, for at each of them they ask each other whether to stop.
+    turns = math.ceil(math.ceil(len(pairs) / world) / batch_size)
+    with ProgressLine("embedding", len(pairs), enabled=distributed.is_first()) as progress:
+        for turn in range(turns):
+            if turn * batch_size < len(own):
+                batch = next_batch(stream)
+                image, sound = _embed(model, batch, device, precision)
+                images.append(image)
+                sounds.append(sound)
+                keys += batch["keys"]
+                faults += batch["faults"]
+            _check_faults(faults, len(pairs), max_corrupt)
+            progress.advance(min(len(pairs), (turn + 1) * batch_size * world) - progress.done)
+            if should_stop(turn + 1):
+                return None
+    gathered = distributed.gather_objects((keys, np.concatenate(images), np.concatenate([images[0], *sounds]), faults))
+    faults = [fault for part in gathered for fault in part[3]]
+    _check_faults(faults, len(pairs), max_corrupt)
+    return _in_order(pairs, gathered), faults
+
+
+@torch.inference_mode()
+def _embed(
+    model: TwoTower, batch: dict[str, Any], device: torch.device, precision: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if not batch["keys"]:
+        nothing = np.empty((0, model.config.embedding_dim), np.float32)
+        return nothing, nothing
+    tensors = to_device(batch, device)
+    with autocast(device, precision):
+        images = model.encode_image(tensors["image"]).float().cpu().numpy()
+        crops = model.encode_sound(tensors["crops"]).float().cpu().numpy()
+    last = np.cumsum(batch["crops_of_pair"])
+    return images, np.stack([part.mean(0) for part in np.split(crops, last[:-1])])
+
+
+def _check_faults(faults: list[str], num_pairs: int, max_corrupt: float) -> None:
+    if len(faults) > max_corrupt * num_pairs:
+        raise UserError(
+            f"{len(faults)} of {num_pairs} pairs can't be used, more than max_corrupt {max_corrupt:g}; the first: "
+            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
+        )
+
+
+def _in_order(pairs: Sequence[ScenePair], gathered: list[Any]) -> PairEmbeddings:
+    """What the processes embedded, in the order of the pairs."""
+    keys = [key for part in gathered for key in part[0]]
+    position = {pair.key: i for i, pair in enumerate(pairs)}
+    order = sorted(range(len(keys)), key=lambda i: position[keys[i]])
+    image, sound = (np.concatenate([part[i] for part in gathered])[order] for i in (1, 2))
+    return PairEmbeddings([keys[i] for i in order], image, sound)
+
+
+def save_embeddings(path: Path, embeddings: PairEmbeddings, faults: list[str]) -> None:
+    """Writes `path` (npz): keys (n,), image and sound (n, d), faults."""
+    buffer = io.BytesIO()
+    keys, sentences = (np.array(values, dtype=np.str_) for values in (embeddings.keys, faults))
+    np.savez(buffer, keys=keys, image=embeddings.image, sound=embeddings.sound, faults=sentences)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(buffer.getvalue())
+    os.replace(partial, path)
+
+
+def load_embeddings(path: Path) -> tuple[PairEmbeddings, list[str]] | None:
+    """What `save_embeddings` wrote; None where it is not there or not whole."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            embeddings = PairEmbeddings(stored["keys"].tolist(), stored["image"], stored["sound"])
+            return embeddings, stored["faults"].tolist()
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,48 @@
+"""Both towers of a run, for benchmarks that see and hear, and the spectrograms that they may be given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate.utils import set_seed
+
+from downstream.settings import DownstreamSettings
+from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
+from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.trunk_weights import DEFAULT_BACKBONE
+from shards.errors import UserError
+from shards.schema import SpectrogramSettings
+
+
+def load_towers(settings: DownstreamSettings) -> TwoTower:
+    """Both towers of `settings.weights`: a run folder, a model folder, or "random", untrained ones by the seed.
+
+    Raises:
+        UserError: weights of one trunk alone, or a backbone that is not the weights'.
+    """
+    weights, backbone = settings.weights, settings.backbone
+    if weights == "random":
+        set_seed(settings.seed)
+        encoder = DEFAULT_BACKBONE if backbone == "auto" else backbone
+        return TwoTower(TwoTowerConfig(image_encoder=encoder)).eval()
+    if weights == "imagenet" or Path(weights).is_file():
+        raise UserError(
+            f"weights must be random, a run folder or a model folder here, for {settings.benchmark} needs an image "
+            f"and a sound tower, got {weights}, which has an image trunk alone"
+        )
+    model = TwoTower.from_pretrained(find_model_folder(Path(weights)))
+    if backbone not in ("auto", model.config.image_encoder):
+        raise UserError(f"backbone must be auto or that of the weights, {model.config.image_encoder}, got {backbone}")
+    return model
+
+
+def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> SpectrogramSettings:
+    """How clips are turned into spectrograms: in our own way, which has to be what the model was trained on.
+
+    Raises:
+        UserError: the model was trained on other spectrograms, unless `force`.
+    """
+    ours = SpectrogramSettings()
+    if not force:
+        refuse_other_spectrograms(model.config.spectrogram, ours, f"the clips that {weights} is to hear")
+    return ours

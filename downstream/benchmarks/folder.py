@@ -1,7 +1,0 @@
-"""Your own scenes: any folder of class folders, at its own image size."""
-
-from __future__ import annotations
-
-from downstream.benchmarks.scene_benchmark import SceneBenchmark
-
-FOLDER = SceneBenchmark(name="folder", title="a set of your own")

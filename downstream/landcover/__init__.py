@@ -1,0 +1,1 @@
+"""Land-cover mapping: benchmarks, tiles, DeepLabv3+, and scores of maps."""

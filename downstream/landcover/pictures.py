@@ -1,0 +1,190 @@
+"""Pictures of land-cover maps: tile, truth and prediction side by side, and which class was taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from downstream.landcover.benchmark import Colour
+from downstream.landcover.scores import accuracy, class_ious
+from downstream.landcover.tiles import TileImage
+
+PANEL_SIDE = 800
+"""Longer side of a panel in pixels, at most; tiles are never enlarged beyond `LEAST_SIDE`."""
+LEAST_SIDE = 360
+LEAST_WIDTH = 960
+"""Of the three panels, so that the legend has room beneath them."""
+MARGIN, GAP = 24, 16
+TITLE_HEIGHT, CAPTION_HEIGHT, LEGEND_HEIGHT = 44, 30, 66
+COLOUR_SHARE = 0.6
+"""How much of a class's colour an overlay shows; the rest is the tile in grey."""
+DARKEST_GREY, GREY_CONTRAST = 40, 0.7
+CELL_SIDE, LABEL_WIDTH, HEADING_HEIGHT = 100, 150, 44
+RIGHT, WRONG = (16, 112, 132), (186, 82, 20)
+INK, FAINT, PAPER = (28, 32, 38), (104, 110, 120), (255, 255, 255)
+UNKNOWN_STRIPES = (150, 40, 40)
+
+
+def draw_tile(
+    key: str,
+    image: TileImage,
+    predicted: NDArray[np.uint8],
+    confusion: NDArray[np.int64],
+    classes: Mapping[str, Colour],
+) -> Image.Image:
+    """A picture of a tile, its mask and its predicted map; the legend gives each class's IoU on this tile.
+
+    Args:
+        key: the tile's id.
+        image: the tile.
+        predicted: (h, w) uint8 labels of the whole tile, at any size.
+        confusion: (classes, classes) of the tile, see `downstream.landcover.scores`.
+        classes: the colour of each class.
+    """
+    size = _panel_size(*image.labels.shape)
+    rgb = cv2.resize(image.rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    truth, mapped = (
+        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        for labels in (image.labels, predicted)
+    )
+    palette = np.array(list(classes.values()), dtype=np.float32)
+    panels = {"tile": rgb, "truth": _overlay(rgb, truth, palette), "prediction": _overlay(rgb, mapped, palette)}
+    width, height = size
+    picture = Image.new(
+        "RGB",
+        (
+            2 * MARGIN + max(LEAST_WIDTH, len(panels) * width + (len(panels) - 1) * GAP),
+            2 * MARGIN + TITLE_HEIGHT + CAPTION_HEIGHT + height + LEGEND_HEIGHT,
+        ),
+        PAPER,
+    )
+    pen = ImageDraw.Draw(picture)
+    share = accuracy(confusion)
+    title = f"tile {key}" + (f"   ·   accuracy {share:.3f}" if share is not None else "   ·   nothing known")
+    pen.text((MARGIN, MARGIN), title, INK, _font(26))
+    top = MARGIN + TITLE_HEIGHT + CAPTION_HEIGHT
+    for number, (caption, panel) in enumerate(panels.items()):
+        left = MARGIN + number * (width + GAP)
+        pen.text((left, top - CAPTION_HEIGHT), caption, FAINT, _font(20))
+        picture.paste(Image.fromarray(panel), (left, top))
+    present = np.unique(np.concatenate([truth.ravel(), mapped.ravel()]))
+    _legend(pen, (MARGIN, top + height + GAP), picture.width - 2 * MARGIN, classes, class_ious(confusion), present)
+    return picture
+
+
+def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Colour]) -> Image.Image:
+    """A table of what the pixels of each class were taken for, in percent of the class, and each class's IoU.
+
+    Args:
+        confusion: (classes, classes), see `downstream.landcover.scores`.
+        classes: the colour of each class.
+    """
+    names, side, label = list(classes), CELL_SIDE, LABEL_WIDTH
+    totals, ious = confusion.sum(1), class_ious(confusion)
+    left, top = MARGIN + label, MARGIN + TITLE_HEIGHT + HEADING_HEIGHT
+    size = (left + (len(names) + 1) * side + MARGIN, top + len(names) * side + MARGIN)
+    picture = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(picture)
+    share = accuracy(confusion)
+    known = f"{int(totals.sum()):,} known pixels"
+    title = known if share is None else f"{share:.1%} of {known} right"
+    pen.text((MARGIN, MARGIN), title, INK, _font(26))
+    pen.text((left - 16, top - 12), "taken for", FAINT, _font(16), anchor="rs")
+    for column, heading in enumerate((*names, "IoU")):
+        pen.text((left + (column + 0.5) * side, top - 12), heading, FAINT, _font(16), anchor="ms")
+    for row, (name, colour) in enumerate(classes.items()):
+        middle = top + (row + 0.5) * side
+        pen.rectangle((MARGIN, middle - 12, MARGIN + 24, middle + 12), fill=_as_overlaid(colour), outline=INK)
+        pen.text((MARGIN + 36, middle), name, INK, _font(18), anchor="lm")
+        for column in range(len(names)):
+            part = confusion[row, column] / totals[row] if totals[row] else 0.0
+            cell = (left + column * side, top + row * side, left + (column + 1) * side, top + (row + 1) * side)
+            pen.rectangle(cell, fill=_tint(RIGHT if row == column else WRONG, part), outline=PAPER, width=2)
+            if part:
+                ink = PAPER if part > 0.45 else INK
+                text = f"{part:.0%}" if part >= 0.005 else "<1%"
+                pen.text((cell[0] + side / 2, middle), text, ink, _font(19), anchor="mm")
+        iou = "absent" if ious[row] is None else f"{ious[row]:.3f}"
+        pen.text((left + (len(names) + 0.5) * side, middle), iou, INK, _font(18), anchor="mm")
+    return picture
+
+
+def _tint(colour: Colour, share: float) -> Colour:
+    """White at a share of 0, the colour at 1, growing fast at first so that rare mistakes are seen."""
+    red, green, blue = (round(255 + (value - 255) * share**0.6) for value in colour)
+    return red, green, blue
+
+
+def spread_by_accuracy(accuracies: Sequence[float | None], count: int) -> list[int]:
+    """Up to `count` numbers of tiles, evenly from the least to the most accurate; those without accuracy are last."""
+    ordered = sorted(range(len(accuracies)), key=lambda i: (accuracies[i] is None, accuracies[i] or 0.0))
+    if len(ordered) <= count:
+        return ordered
+    return [ordered[round(position)] for position in np.linspace(0, len(ordered) - 1, count)]
+
+
+def _panel_size(height: int, width: int) -> tuple[int, int]:
+    longer = max(height, width)
+    scale = min(max(longer, LEAST_SIDE), PANEL_SIDE) / longer
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _overlay(rgb: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Classes in their colours over the tile in grey, with their borders drawn; what is unknown is striped."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+    # Without its extremes, so that a colour is the same in shadow and in light.
+    grey = DARKEST_GREY + GREY_CONTRAST * grey
+    known = labels < len(palette)
+    colours = palette[np.where(known, labels, 0)]
+    blended = np.where(known[..., None], COLOUR_SHARE * colours + (1 - COLOUR_SHARE) * grey, grey)
+    rows, columns = np.indices(labels.shape)
+    stripes = ~known & ((rows + columns) % 12 < 2)
+    blended[stripes] = UNKNOWN_STRIPES
+    border = np.zeros(labels.shape, dtype=bool)
+    border[1:] |= labels[1:] != labels[:-1]
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    blended[border] *= 0.45
+    return blended.clip(0, 255).astype(np.uint8)
+
+
+def _legend(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    width: int,
+    classes: Mapping[str, Colour],
+    ious: Sequence[float | None],
+    present: NDArray[np.uint8],
+) -> None:
+    """A swatch a class, its name and its IoU; what is absent is faint."""
+    left, top = place
+    step = width / (len(classes) + 1)
+    entries = [
+        *(
+            (name, f"IoU {iou:.3f}" if iou is not None else "absent", colour, label in present)
+            for label, ((name, colour), iou) in enumerate(zip(classes.items(), ious, strict=True))
+        ),
+        ("unknown", "not counted", None, bool((present >= len(classes)).any())),
+    ]
+    for number, (name, note, colour, is_present) in enumerate(entries):
+        x = round(left + number * step)
+        box = (x, top + 4, x + 30, top + 34)
+        pen.rectangle(box, fill=_as_overlaid(colour), outline=INK if is_present else FAINT)
+        for offset in range(0, 30, 8) if colour is None else ():
+            pen.line((x + offset, top + 34, x + offset + 6, top + 4), UNKNOWN_STRIPES, 2)
+        pen.text((x + 40, top), name, INK if is_present else FAINT, _font(18))
+        pen.text((x + 40, top + 21), note, FAINT, _font(15))
+
+
+def _as_overlaid(colour: Colour | None) -> Colour:
+    """A class's colour as it looks over a middle grey; that grey where it is None."""
+    grey = DARKEST_GREY + GREY_CONTRAST * 128
+    red, green, blue = (round(COLOUR_SHARE * value + (1 - COLOUR_SHARE) * grey) for value in colour or (grey,) * 3)
+    return red, green, blue
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

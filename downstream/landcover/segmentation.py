@@ -1,0 +1,201 @@
+"""Land-cover mapping by fine-tuning DeepLabv3+, as a task of the training loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from downstream.landcover.benchmark import Colour
+from downstream.landcover.deeplab import DeepLab
+from downstream.landcover.maps import MappedTile, map_tiles
+from downstream.landcover.patches import PatchBatches, PatchIndex
+from downstream.landcover.scores import landcover_scores
+from downstream.landcover.tiles import UNKNOWN, SurveyedTile
+from downstream.settings import DownstreamSettings
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout, training_loader
+from pretrain.training.task import Evaluation, Task
+from pretrain.weights.trunk_weights import Trunk
+from shards.errors import UserError
+
+MODEL_FOLDER = "model"
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, the mean over the known pixels of all processes; the same on every process.
+
+    Sums and counts are shared, not means: a process whose patches are mostly unknown counts for what it knows.
+
+    Args:
+        logits: (n, classes, height, width).
+        labels: (n, height, width) integers, `UNKNOWN` where a pixel counts nowhere.
+
+    Returns:
+        A scalar; 0 where no pixel is known.
+    """
+    total = F.cross_entropy(logits.float(), labels.long(), ignore_index=UNKNOWN, reduction="sum")
+    totals = distributed.gather_with_gradient(total.view(1))
+    counts = distributed.gather_with_gradient((labels != UNKNOWN).sum().view(1))
+    return totals.sum() / counts.sum().clamp(min=1)
+
+
+class LandCoverMapping(Task):
+    """DeepLabv3+ on a trunk, trained on patches and scored on whole tiles after each epoch.
+
+    Args:
+        settings: checked, with batch size, patch size and stride resolved.
+        accelerator: the processes that train together.
+        trunk: what is fine-tuned.
+        classes: the colour of each class.
+        train: tiles to cut patches from.
+        val: tiles to score on.
+
+    Raises:
+        UserError: batch size, processes and patches don't fit together, or the trunk is no ResNet.
+    """
+
+    settings: DownstreamSettings
+    module: DeepLab
+
+    def __init__(
+        self,
+        settings: DownstreamSettings,
+        accelerator: Accelerator,
+        trunk: Trunk,
+        classes: Mapping[str, Colour],
+        train: list[SurveyedTile],
+        val: list[SurveyedTile],
+    ) -> None:
+        self.settings = settings
+        self.device = accelerator.device
+        self.classes = classes
+        self.trunk = trunk
+        self.patches = PatchIndex(train, settings.image_size, settings.patch_stride)
+        self.num_train_tiles = len(train)
+        self.val = [surveyed.tile for surveyed in val]
+        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
+        self.per_process = self.layout.per_process
+        check_patches_at_once(self.per_process, settings.optimizer.chunk_size)
+        if len(self.patches) < settings.batch_size:
+            raise UserError(
+                f"batch_size must be at most the {len(self.patches)} training patches, got {settings.batch_size}; take "
+                "a smaller --batch-size, a smaller --patch-stride, or more tiles"
+            )
+        self.steps_per_epoch = self.layout.steps_per_epoch(len(self.patches))
+        set_seed(settings.seed)
+        self.module = DeepLab(trunk, len(classes)).to(self.device)
+        self.mapped: list[MappedTile] = []
+        """What the last evaluation found, in the order of the validation tiles."""
+
+    @property
+    def window(self) -> int:
+        """Side of the windows by which tiles are mapped: twice a training patch."""
+        return 2 * self.settings.image_size
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring windows share at least: a quarter of a window."""
+        return self.window // 4
+
+    @override
+    def announcement(self) -> str:
+        """Tiles, patches, and how a batch is dealt."""
+        return (
+            f"{len(self.patches)} patches of {self.settings.image_size} px from {self.num_train_tiles} training tiles, "
+            f"{len(self.val)} validation tiles, {len(self.classes)} classes; batch {self.layout.batch_size} = "
+            f"{self.layout.num_processes} processes x {self.per_process} patches x {self.layout.accumulation} "
+            "accumulation steps"
+        )
+
+    @override
+    def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
+        """Training patches, cut by the loader's processes."""
+        batches = PatchBatches(
+            self.patches,
+            self.classes,
+            self.layout,
+            seed=self.settings.seed,
+            rank=distributed.rank(),
+            first_step=first_step,
+            last_step=last_step,
+        )
+        pin_memory = self.device.type == "cuda"
+        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=pin_memory))
+
+    @override
+    def observe_batch(self, batch: Mapping[str, Any]) -> None:
+        """Seeds dropout by the batch, so that a resumed run drops what it would have dropped."""
+        torch.manual_seed(batch["seed"])
+
+    @override
+    def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy over the known pixels of all processes."""
+        return pixel_cross_entropy(outputs["logits"], batch["labels"])
+
+    @override
+    def step_metrics(
+        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
+    ) -> tuple[dict[str, float], list[str]]:
+        """Nothing beside the loss."""
+        return {}, []
+
+    @override
+    def evaluate(self, module: nn.Module) -> Evaluation:
+        """Maps the validation tiles; processes share them."""
+        assert isinstance(module, DeepLab)
+        self.mapped = map_tiles(
+            module,
+            self.val,
+            self.classes,
+            window=self.window,
+            overlap=self.overlap,
+            device=self.device,
+            precision=self.settings.precision,
+            threads=max(1, self.settings.workers),
+        )
+        scores = landcover_scores([mapped.confusion for mapped in self.mapped], list(self.classes))
+        sentence = (
+            f"overall accuracy {scores['overall_accuracy']:.3f}, mean IoU {scores['mean_iou']:.3f} on {len(self.val)} "
+            "validation tiles"
+            if scores["overall_accuracy"] is not None
+            else "no validation tile has a known pixel"
+        )
+        # The last model is kept: to choose by these tiles would be to fit on them.
+        return Evaluation("test", scores, None, sentence)
+
+    @override
+    def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
+        """Writes the network's weights, under segmentation-models-pytorch's names, and what they mean."""
+        place = folder / MODEL_FOLDER
+        place.mkdir(parents=True, exist_ok=True)
+        tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+        (place / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
+        config = {
+            "network": "DeepLabV3Plus",
+            "encoder": self.trunk.backbone,
+            "classes": self.classes,
+            "image_mean": self.trunk.mean,
+            "image_std": self.trunk.std,
+            "patch_size": self.settings.image_size,
+        }
+        (place / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def check_patches_at_once(per_process: int, chunk_size: int) -> None:
+    """DeepLabv3+ pools a patch to a single pixel and normalises that over the patches: one alone has no variance."""
+    at_once = min(chunk_size or per_process, per_process)
+    if at_once < 2 or per_process % at_once == 1:
+        raise UserError(
+            f"a process must take at least 2 patches at once, for batch norm, got {per_process} a process in chunks of "
+            f"{at_once}; take a larger --batch-size, fewer processes, or another --optimizer.chunk-size"
+        )

@@ -1,0 +1,1 @@
+"""Results of many runs as tables, beside the figures that papers published."""

@@ -1,0 +1,105 @@
+"""Figures that Chen et al. (2022) published for TAU Urban Audio-Visual Scenes 2021, each with its table."""
+
+from __future__ import annotations
+
+from downstream.reporting.published import Published
+
+PAPER = (
+    "Chen et al., Audio-Visual Scene Classification Using a Transfer Learning Based Joint Optimization Strategy (2022)"
+)
+
+WEIGHTS = "ImageNet + Places365"
+EFFICIENTNET, RESNET50 = "efficientnet-v2-s", "resnet50"
+FOLDS = "official folds; about 10% of the training fold to choose by"
+TRAIN_FRACTION = 8646 / (8646 + 3645)
+
+FEATURES = {"fbank": "FBank", "scalogram": "scalogram"}
+FUSIONS = {"pipeline": "Pipeline", "joint": "Joint"}
+"""Table 3's names of strategies."""
+
+ABLATION = {
+    "pipeline": "I: embedding, pre-trained",
+    "pipeline-trainable": "II: embedding, trainable",
+    "joint-pretrained": "III: raw image, pre-trained",
+    "joint": "IV: raw image, trainable",
+}
+"""Table 4's rows: what is seen, and the acoustic encoder."""
+
+APPROACHES = ("", *FUSIONS.values(), *ABLATION.values())
+"""In the order of the tables."""
+
+SINGLE: tuple[tuple[str, str, str, float, float], ...] = (
+    ("sound", "fbank", "", 0.6968, 76.08),
+    ("sound", "scalogram", "", 0.6325, 77.98),
+    ("image", "", RESNET50, 0.3939, 87.03),
+    ("image", "", EFFICIENTNET, 0.2731, 90.91),
+)
+"""Table 2: modality, features, backbone, log loss and accuracy."""
+
+BOTH: tuple[tuple[str, str, str, float, float], ...] = (
+    ("pipeline", "fbank", RESNET50, 0.3808, 88.87),
+    ("pipeline", "fbank", EFFICIENTNET, 0.2146, 92.84),
+    ("pipeline", "scalogram", RESNET50, 0.3506, 89.29),
+    ("pipeline", "scalogram", EFFICIENTNET, 0.2055, 93.14),
+    ("joint", "fbank", RESNET50, 0.2664, 91.13),
+    ("joint", "fbank", EFFICIENTNET, 0.1788, 93.45),
+    ("joint", "scalogram", RESNET50, 0.2495, 91.55),
+    ("joint", "scalogram", EFFICIENTNET, 0.1517, 94.59),
+)
+"""Table 3: strategy, features, backbone, log loss and accuracy."""
+
+ABLATED: tuple[tuple[str, float, float], ...] = (
+    ("pipeline", 0.2055, 93.14),
+    ("pipeline-trainable", 0.2144, 92.39),
+    ("joint-pretrained", 0.1591, 94.31),
+    ("joint", 0.1517, 94.59),
+)
+"""Table 4: strategy, log loss and accuracy, of scalogram and EfficientNetV2-S."""
+
+
+def _published(
+    table: str, scores: tuple[float, float], *, modality: str, features: str, backbone: str, approach: str = ""
+) -> Published:
+    return Published(
+        "tau-scenes",
+        WEIGHTS if backbone else "–",
+        backbone,
+        dict(zip(("log_loss", "accuracy"), scores, strict=True)),
+        f"{PAPER}, {table}",
+        TRAIN_FRACTION,
+        modality=modality,
+        remark=FOLDS,
+        approach=approach,
+        joined=FEATURES.get(features, ""),
+    )
+
+
+PUBLISHED_TAU: tuple[Published, ...] = (
+    *(
+        _published("Table 2", (loss, accuracy), modality=modality, features=features, backbone=backbone)
+        for modality, features, backbone, loss, accuracy in SINGLE
+    ),
+    *(
+        _published(
+            "Table 3",
+            (loss, accuracy),
+            modality="both",
+            features=features,
+            backbone=backbone,
+            approach=FUSIONS[strategy],
+        )
+        for strategy, features, backbone, loss, accuracy in BOTH
+    ),
+    *(
+        _published(
+            "Table 4",
+            (loss, accuracy),
+            modality="both",
+            features="scalogram",
+            backbone=EFFICIENTNET,
+            approach=ABLATION[strategy],
+        )
+        for strategy, loss, accuracy in ABLATED
+    ),
+)
+"""All of them, in the order of the paper's tables; its filter bank is not defined in it."""

@@ -1,0 +1,102 @@
+"""A trained classifier on disk, and whether the run that trained it has come to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from downstream.running.heads import SceneClassifier
+from downstream.settings import DownstreamSettings
+from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.training.checkpoints import STATE_FILE, list_checkpoints
+from pretrain.training.loop import SUMMARY_NAME
+from pretrain.weights.model_folder import MODEL_FOLDER
+from shards.errors import UserError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def write_classifier(
+    run_folder: Path, module: SceneClassifier, classes: list[str], settings: DownstreamSettings
+) -> None:
+    """Writes `model/`: `model.safetensors` (trunk, projection and head by name) and `config.json` (what they mean).
+
+    Raises:
+        UserError: it can't be written; the former ones stay.
+    """
+    record = {
+        "benchmark": settings.benchmark,
+        "classes": classes,
+        "head_on": settings.head_on,
+        "weights": settings.weights,
+        "image_size": settings.image_size,
+        "image_mean": module.mean.flatten().tolist(),
+        "image_std": module.std.flatten().tolist(),
+        "on_sphere": module.on_sphere,
+    }
+    write_network(run_folder, module.state_dict(), record)
+
+
+def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Writes `model/` of any network: `model.safetensors` and `config.json`.
+
+    Raises:
+        UserError: it can't be written; the former ones stay.
+    """
+    folder = run_folder / MODEL_FOLDER
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    contents = {
+        WEIGHTS_NAME: safetensors.torch.save(tensors),
+        CONFIG_NAME: (json.dumps(record, indent=1) + "\n").encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            partial = folder / f".{name}.partial"
+            partial.write_bytes(content)
+            os.replace(partial, folder / name)
+    except OSError as error:
+        raise UserError(
+            f"the network can't be written to {folder}: {error.strerror or error}; free some space, then go on with "
+            "--resume"
+        ) from error
+
+
+def read_classifier(run_folder: Path, module: Network) -> Network:
+    """Gives `module` the weights that a run kept.
+
+    Raises:
+        UserError: there are none, or they are of another classifier.
+    """
+    path = run_folder / MODEL_FOLDER / WEIGHTS_NAME
+    try:
+        tensors = safetensors.torch.load(path.read_bytes())
+        module.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        message = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the classifier in {path} can't be loaded: {message}; start again with another --out"
+        ) from error
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
+
+
+def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | None:
+    """The state that a run ended with: its summary, or its last checkpoint where a kill came between; None before."""
+    path = run_folder / SUMMARY_NAME
+    if path.is_file():
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if summary["stopped_early"] or summary["step"] >= total_steps:
+            return summary
+    for checkpoint in list_checkpoints(run_folder)[-1:]:
+        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["state"]
+        if state["step"] >= total_steps:
+            return {**state, "stopped_early": False}
+    return None

@@ -1,0 +1,48 @@
+"""A classifier on a trunk: normalised pixels → features or embedding → class scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pretrain.weights.trunk_weights import Trunk
+
+
+class SceneClassifier(nn.Module):
+    """A trunk, its embedding layer where the head sits on that, and one linear layer.
+
+    Args:
+        trunk: what the weights brought.
+        num_classes: of the benchmark.
+        on_embedding: whether the head sits on the embedding, as in the authors' code (at length 1 for weights that
+            compare it so), or on the pooled features.
+    """
+
+    def __init__(self, trunk: Trunk, num_classes: int, *, on_embedding: bool) -> None:
+        super().__init__()
+        self.trunk = trunk.module
+        self.projection: nn.Module = nn.Identity()
+        width = trunk.num_features
+        self.on_sphere = False
+        if on_embedding and trunk.projection is not None:
+            self.projection, width = trunk.projection, trunk.projection.out_features
+            self.on_sphere = trunk.on_sphere
+        self.head = nn.Linear(width, num_classes)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """(n, 3, height, width) uint8 → float32 as the trunk takes it."""
+        return ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(n, 3, height, width) uint8 → (n, features), what the head sits on."""
+        features = self.projection(self.trunk(self.normalised(images)))
+        return F.normalize(features.float(), dim=1) if self.on_sphere else features
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Class scores of a batch's "image", (n, 3, height, width) uint8 → "logits", (n, classes)."""
+        return {"logits": self.head(self.features(batch["image"]))}

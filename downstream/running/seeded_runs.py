@@ -1,0 +1,146 @@
+"""Runs of the training loop, one a seed, within one run of a benchmark: each trained, taken up again, or read back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from downstream.audiovisual.splits import PairSplit
+from downstream.results import RESULTS_NAME, Results
+from downstream.running.classifier_files import finished_summary
+from downstream.running.splits import Split
+from downstream.scores import mean_and_sd
+from downstream.settings import DownstreamSettings
+from pretrain import distributed
+from pretrain.preemption import PreemptionWatch
+from pretrain.settings.files import load_settings
+from pretrain.training.checkpoints import CHECKPOINTS_FOLDER
+from pretrain.training.loop import CONFIG_NAME, Loop
+from pretrain.training.task import Task
+from pretrain.training.tracking import Tracking
+from shards.errors import UserError
+
+SplitOfSeed = TypeVar("SplitOfSeed", Split, PairSplit)
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[SplitOfSeed]):
+    """What a seed's run came to on its test part.
+
+    Attributes:
+        seed: of the run.
+        split: its items.
+        probabilities: (test items, classes).
+        scores: on them.
+        summary: what its training ended with.
+    """
+
+    seed: int
+    split: SplitOfSeed
+    probabilities: NDArray[np.float32]
+    scores: dict[str, float]
+    summary: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in `results.json`."""
+        parts = {f"num_{name}": len(getattr(self.split, name)) for name in ("train", "val", "test")}
+        ended = {name: self.summary[name] for name in ("best_step", "step", "stopped_early")}
+        return {"seed": self.seed, **parts, **ended, **self.scores}
+
+
+def seed_settings(settings: DownstreamSettings) -> list[DownstreamSettings]:
+    """The settings of each seed's run, in `OUT/seed-<seed>`."""
+    return [
+        replace(settings, seed=seed, out=settings.out / f"seed-{seed}")
+        for seed in range(settings.seed, settings.seed + settings.num_seeds)
+    ]
+
+
+def train(
+    make_task: Callable[[], Task], settings: DownstreamSettings, accelerator: Accelerator, preemption: PreemptionWatch
+) -> dict[str, Any] | None:
+    """Trains one seed's run, or goes on with it; of a finished one it reads the summary. None: asked to make room.
+
+    Args:
+        make_task: builds what is trained, where something is left to train.
+        settings: of the seed.
+        accelerator: the processes that train together.
+        preemption: whether a scheduler asked to make room.
+
+    Raises:
+        UserError: it was begun for another number of epochs, which the other seeds may have finished.
+    """
+    config = settings.out / CONFIG_NAME
+    if config.is_file():
+        begun = load_settings(DownstreamSettings, config).epochs
+        if begun != settings.epochs:
+            raise UserError(
+                f"epochs is {begun} in {settings.out} and can't become {settings.epochs}; name another --out"
+            )
+    if distributed.is_first():
+        settings.out.mkdir(parents=True, exist_ok=True)
+    distributed.barrier()
+    started = distributed.from_first(config.is_file())
+    task = make_task()
+    total_steps = settings.epochs * task.steps_per_epoch
+    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
+    if summary is None:
+        distributed.print_once(f"seed {settings.seed}: {settings.out}")
+        summary = Loop(task, accelerator, preemption, resume=started).run()
+        accelerator.free_memory()
+        if summary["preempted"]:
+            return None
+    if distributed.is_first():
+        # A finished run is not gone on with; what counts is its best model.
+        shutil.rmtree(settings.out / CHECKPOINTS_FOLDER, ignore_errors=True)
+    distributed.barrier()
+    return summary
+
+
+def refuse_finished(settings: DownstreamSettings) -> None:
+    """Refuses to resume what has its results.
+
+    Raises:
+        UserError: it has.
+    """
+    if (settings.out / RESULTS_NAME).is_file():
+        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
+
+
+def check_protocol(settings: DownstreamSettings) -> None:
+    """Refuses settings that a benchmark with one recipe can't follow.
+
+    Raises:
+        UserError: names the setting.
+    """
+    if settings.protocol != "paper":
+        raise UserError(
+            f"protocol must be paper for {settings.benchmark}, the one way it is run, got {settings.protocol}"
+        )
+    if settings.head_on == "embedding":
+        raise UserError(f"head_on must be auto or trunk for {settings.benchmark}, got embedding")
+    if settings.train_fraction:
+        raise UserError(
+            f"train_fraction must be 0 for {settings.benchmark}, whose split is its own, got "
+            f"{settings.train_fraction:g}; choose by --split"
+        )
+
+
+def scores_of(outcomes: Sequence[Outcome[Any]], epochs: int) -> list[dict[str, Any]]:
+    """`Results.epochs` over several seeds: the mean and the standard deviation of each score."""
+    return [{"epoch": epochs, **mean_and_sd([outcome.scores for outcome in outcomes])}]
+
+
+def track(settings: DownstreamSettings, accelerator: Accelerator, results: Results) -> None:
+    """Hands the scores and `results.json` to the experiment tracker."""
+    tracking = Tracking(accelerator, settings, settings.out)
+    last = results.epochs[-1]
+    tracking.log({f"test/{name}": value for name, value in last.items() if name != "epoch"}, step=last["epoch"])
+    tracking.log_file(settings.out / RESULTS_NAME)
+    tracking.finish()

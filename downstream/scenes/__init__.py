@@ -1,0 +1,1 @@
+"""Scene recognition: benchmarks, data, fine-tuning and frozen-feature protocols."""

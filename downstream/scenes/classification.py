@@ -1,0 +1,174 @@
+"""Scene recognition by fine-tuning, as a task of the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from downstream.running.classifier_files import write_classifier
+from downstream.running.heads import SceneClassifier
+from downstream.running.inference import ImageReader, outputs_in_order
+from downstream.running.splits import Split
+from downstream.scenes.images import ImageView, SceneBatches
+from downstream.scores import classification_scores
+from downstream.settings import DownstreamSettings
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout, training_loader
+from pretrain.training.task import Evaluation, Task
+from pretrain.weights.trunk_weights import Trunk
+
+
+class SceneRecognition(Task):
+    """A classifier on a trunk, trained on the training part; its test part is scored after each epoch.
+
+    Args:
+        settings: checked, with the batch size resolved.
+        accelerator: the processes that train together.
+        trunk: what is fine-tuned.
+        classes: names.
+        split: the items.
+        training_view: how an image is seen in training.
+        evaluation_view: how it is seen in evaluation.
+
+    Raises:
+        UserError: batch size, processes and items don't fit together.
+    """
+
+    settings: DownstreamSettings
+    module: SceneClassifier
+    label_smoothing = 0.0
+
+    def __init__(
+        self,
+        settings: DownstreamSettings,
+        accelerator: Accelerator,
+        trunk: Trunk,
+        classes: list[str],
+        split: Split,
+        *,
+        training_view: ImageView,
+        evaluation_view: ImageView,
+    ) -> None:
+        self.settings = settings
+        self.device = accelerator.device
+        self.classes = classes
+        self.split = split
+        self.training_view = training_view
+        self.evaluation_view = evaluation_view
+        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
+        self.per_process = self.layout.per_process
+        self.steps_per_epoch = self.layout.steps_per_epoch(len(split.train))
+        set_seed(settings.seed)
+        module: nn.Module = SceneClassifier(trunk, len(classes), on_embedding=settings.head_on == "embedding")
+        if self.device.type == "cuda" and distributed.num_processes() > 1:
+            # Each process alone would normalise over too few images.
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        assert isinstance(module, SceneClassifier)
+        self.module = module.to(self.device)
+        self.probabilities: NDArray[np.float32] | None = None
+        self._readers: dict[str, ImageReader] = {}
+
+    @override
+    def announcement(self) -> str:
+        """Items, classes and how a batch is dealt."""
+        val = f", {len(self.split.val)} validation" if self.split.val else ""
+        return (
+            f"{len(self.split.train)} training{val} and {len(self.split.test)} test images of {len(self.classes)} "
+            f"classes ({self.split.name}); batch {self.layout.batch_size} = {self.layout.num_processes} processes x "
+            f"{self.per_process} images x {self.layout.accumulation} accumulation steps"
+        )
+
+    @override
+    def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
+        """Training images, read by the loader's processes."""
+        batches = SceneBatches(
+            self.split.train,
+            self.training_view,
+            self.layout,
+            seed=self.settings.seed,
+            rank=distributed.rank(),
+            first_step=first_step,
+            last_step=last_step,
+        )
+        pin_memory = self.device.type == "cuda"
+        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=pin_memory))
+
+    @override
+    def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy over the images of all processes."""
+        logits = distributed.gather_with_gradient(outputs["logits"])
+        labels = distributed.gather_with_gradient(batch["label"])
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    @override
+    def step_metrics(
+        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
+    ) -> tuple[dict[str, float], list[str]]:
+        """Nothing beside the loss."""
+        return {}, []
+
+    @override
+    def evaluate(self, module: nn.Module) -> Evaluation:
+        """Scores the test part, and keeps its class probabilities."""
+        self.probabilities, scores = self.score(module, "test")
+        # The last model is kept: to choose by the test part would be to fit on it.
+        return Evaluation("test", scores, None, _sentence(scores, len(self.split.test), "test"))
+
+    def score(self, module: nn.Module, part: str) -> tuple[NDArray[np.float32], dict[str, float]]:
+        """Class probabilities (n, classes) of a part's items in their order, and the scores of the most probable.
+
+        Args:
+            module: the classifier.
+            part: "test" or "val".
+
+        Raises:
+            FloatingPointError: a probability is not finite.
+        """
+        assert isinstance(module, SceneClassifier)
+        module.eval()
+        items = {"test": self.split.test, "val": self.split.val}[part]
+        if part not in self._readers:
+            self._readers[part] = ImageReader(
+                items, self.evaluation_view, batch_size=self.per_process, workers=self.settings.workers
+            )
+        probabilities = outputs_in_order(
+            lambda batch: module(dict(batch))["logits"].float().softmax(1),
+            self._readers[part],
+            width=len(self.classes),
+            device=self.device,
+            precision=self.settings.precision,
+        )
+        if not np.isfinite(probabilities).all():
+            raise FloatingPointError(f"class scores of the {part} part are not finite")
+        truth = np.array([item.label for item in items])
+        return probabilities, classification_scores(truth, probabilities.argmax(1))
+
+    @override
+    def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
+        """Writes the classifier's weights and what they mean."""
+        assert isinstance(module, SceneClassifier)
+        write_classifier(folder, module, self.classes, self.settings)
+
+
+class ValidatedSceneRecognition(SceneRecognition):
+    """The same, but a validation part is scored after each epoch, and the model that did best on it is kept."""
+
+    @override
+    def evaluate(self, module: nn.Module) -> Evaluation:
+        """Scores the validation part."""
+        _, scores = self.score(module, "val")
+        error = 1 - scores["accuracy"]
+        return Evaluation("val", scores, error, _sentence(scores, len(self.split.val), "validation"))
+
+
+def _sentence(scores: dict[str, float], num_items: int, part: str) -> str:
+    return f"accuracy {scores['accuracy']:.3f} on {num_items} {part} images"

@@ -1,0 +1,152 @@
+"""Labelled images from disk as batches: in a seed's order for training, in theirs for evaluation; bad ones counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from downstream.running.passes import Passes
+from downstream.scenes.benchmark import SceneItem
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout, DealtBatches
+from pretrain.seeds import sample_seed
+from shards.decoding.imagery import load_image
+from shards.errors import RejectedPair, UserError
+from shards.progress import ProgressLine
+
+ImageView = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
+"""(height, width, 3) uint8 and a seed → (3, size, size) uint8; loader processes get it pickled."""
+
+
+@dataclass(frozen=True)
+class WholeImage:
+    """The whole image, brought to a square of `image_size`: what `paper` sees in training and test alike."""
+
+    image_size: int
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:  # noqa: ARG002  # nothing is random
+        """(height, width, 3) uint8 → (3, image_size, image_size) uint8."""
+        size = (self.image_size, self.image_size)
+        if image.shape[:2] != size:
+            interpolation = cv2.INTER_AREA if self.image_size < min(image.shape[:2]) else cv2.INTER_LINEAR
+            image = cv2.resize(image, size, interpolation=interpolation).astype(np.uint8)
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def check_images(
+    items: Sequence[SceneItem], *, max_corrupt: float, threads: int = 1
+) -> tuple[list[SceneItem], list[str]]:
+    """Sorts out items whose image can't be decoded; several processes share the work, and each gets the result.
+
+    Args:
+        items: to look at.
+        max_corrupt: the largest share of them that may be unreadable.
+        threads: of this process.
+
+    Returns:
+        The readable items, and a sentence for each of the others, both in the items' order.
+
+    Raises:
+        UserError: more than a share `max_corrupt` of the images is unreadable; names the first.
+    """
+    own = range(distributed.rank(), len(items), distributed.num_processes())
+    found: dict[int, str] = {}
+    title = "checking images"
+    with (
+        ProgressLine(title, len(own), enabled=distributed.is_first()) as progress,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for i, fault in zip(own, pool.map(_fault, (items[i] for i in own)), strict=True):
+            progress.advance()
+            if fault is not None:
+                found[i] = fault
+    faults = {i: fault for part in distributed.gather_objects(found) for i, fault in part.items()}
+    sentences = [f"{items[i].key}: {faults[i]}" for i in sorted(faults)]
+    if len(faults) > max_corrupt * len(items):
+        raise UserError(
+            f"{len(faults)} of {len(items)} images can't be used, more than max_corrupt {max_corrupt:g}; the first: "
+            f"{sentences[0]}; mend or remove them, or allow more by --max-corrupt"
+        )
+    return [item for i, item in enumerate(items) if i not in faults], sentences
+
+
+def _fault(item: SceneItem) -> str | None:
+    try:
+        load_image(item.path)
+    except RejectedPair as error:
+        return str(error)
+    return None
+
+
+class SceneBatches(DealtBatches):
+    """The training batches of a scene benchmark.
+
+    The order is a permutation of the items by seed and epoch, as in pre-training, and a view draws from (seed, epoch,
+    key): so batches are the same for any number of processes and workers, and resuming is starting later.
+
+    Args:
+        items: of the training part.
+        view: how an image is seen.
+        layout: how a global batch is dealt.
+        seed: of the run.
+        rank: this process's number.
+        first_step: the first step to give.
+        last_step: the step before which to end.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[SceneItem],
+        view: ImageView,
+        layout: BatchLayout,
+        *,
+        seed: int,
+        rank: int,
+        first_step: int,
+        last_step: int,
+    ) -> None:
+        super().__init__(len(items), layout, rank=rank, first_step=first_step, last_step=last_step)
+        self.items = items
+        self.view = view
+        self.seed = seed
+
+    @override
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
+
+    @override
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+        return read_batch([self.items[order[i]] for i in positions], self.view, seed=self.seed, epoch=epoch)
+
+
+def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, epoch: int = 0) -> dict[str, Any]:
+    """A batch: "keys", "image" (n, 3, size, size) uint8 and "label" (n,) int64; or "error", a sentence."""
+    try:
+        images = [view(load_image(item.path).rgb, sample_seed(seed, epoch, item.key)) for item in items]
+    except RejectedPair as error:
+        return {"error": f"{error}; it could be read when the run began"}
+    return {
+        "keys": [item.key for item in items],
+        "image": torch.from_numpy(np.stack(images)),
+        "label": torch.tensor([item.label for item in items]),
+    }
+
+
+class PassesOverImages(Passes[SceneItem]):
+    """Labelled images in their order, under one view."""
+
+    def __init__(self, items: Sequence[SceneItem], view: ImageView, *, batch_size: int) -> None:
+        super().__init__(items, batch_size=batch_size)
+        self.view = view
+
+    @override
+    def make(self, items: Sequence[SceneItem]) -> dict[str, Any]:
+        return read_batch(items, self.view)

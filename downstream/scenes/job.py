@@ -1,0 +1,141 @@
+"""A scene benchmark that is about to be run, whatever the protocol; and what a protocol gives back."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from downstream.running.splits import Split
+from downstream.scenes.benchmark import SceneBenchmark, SceneData
+from downstream.scenes.images import check_images
+from downstream.settings import DownstreamSettings, HeadOn
+from pretrain import distributed
+from pretrain.preemption import PreemptionWatch
+from pretrain.weights.trunk_weights import Trunk, load_trunk
+from shards.decoding.imagery import load_image
+from shards.errors import RejectedPair, UserError
+
+IMAGES_FOR_SIZE = 50
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """What every protocol gets.
+
+    Attributes:
+        benchmark: what is known of the data set.
+        settings: with batch size, image size and what the head sits on resolved.
+        accelerator: the processes that work together.
+        preemption: whether a scheduler asked to make room.
+        data: the classes and the readable items.
+        trunk: of the settings' weights and seed.
+        notes: what readers of the results have to know.
+        resume: whether to go on with what stands in the folder.
+    """
+
+    benchmark: SceneBenchmark
+    settings: DownstreamSettings
+    accelerator: Accelerator
+    preemption: PreemptionWatch
+    data: SceneData
+    trunk: Trunk
+    notes: list[str]
+    resume: bool
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the splits of protocols that draw several."""
+        return [self.settings.seed + i for i in range(self.settings.num_seeds)]
+
+    @property
+    def train_fraction(self) -> float:
+        """Of protocols on the usual splits."""
+        return self.settings.train_fraction or self.benchmark.usual_fractions[0]
+
+    def fresh_trunk(self, seed: int) -> Trunk:
+        """A new trunk of the settings' weights; random ones are drawn by the seed."""
+        settings = self.settings
+        return load_trunk(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=seed)
+
+
+@dataclass(frozen=True)
+class SceneOutcome:
+    """What a protocol gives.
+
+    Attributes:
+        split: of the first seed.
+        probabilities: (test items of that split, classes).
+        epochs: for `Results.epochs`.
+        seconds: of training and scoring, over all starts.
+        seeds: of the splits, or of the run where there is one.
+        details: what belongs to the protocol alone, for `Results.details`.
+        has_classifier: whether `model/` holds a trained classifier, of the first seed.
+    """
+
+    split: Split
+    probabilities: NDArray[np.float32]
+    epochs: list[dict[str, Any]]
+    seconds: float
+    seeds: list[int]
+    details: dict[str, Any] = field(default_factory=dict)
+    has_classifier: bool = False
+
+
+def open_job(
+    benchmark: SceneBenchmark,
+    settings: DownstreamSettings,
+    accelerator: Accelerator,
+    preemption: PreemptionWatch,
+    *,
+    resume: bool,
+) -> SceneJob:
+    """Opens data and weights, tells the user what of them is used, and resolves the settings that hang on them.
+
+    Raises:
+        UserError: data, weights and settings don't fit together.
+    """
+    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    # Before all images are read: a mistyped path is told at once.
+    trunk = load_trunk(
+        settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
+    )
+    distributed.print_once(f"weights: {trunk.report}")
+    items, faults = check_images(data.items, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
+    notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
+    for sentence in notes:
+        distributed.print_once(sentence)
+    data = dataclasses.replace(data, items=items)
+    settings = dataclasses.replace(
+        settings,
+        batch_size=settings.batch_size or benchmark.batch_size,
+        image_size=settings.image_size or benchmark.image_size or _common_size(data),
+        head_on=_head_on(settings, trunk),
+    )
+    return SceneJob(benchmark, settings, accelerator, preemption, data, trunk, notes, resume)
+
+
+def _head_on(settings: DownstreamSettings, trunk: Trunk) -> HeadOn:
+    if settings.head_on == "embedding" and trunk.projection is None:
+        raise UserError(
+            f"head_on embedding needs weights with an embedding layer, {settings.weights} has none; choose trunk"
+        )
+    if settings.head_on != "auto":
+        return settings.head_on
+    return "embedding" if settings.protocol == "paper" and trunk.projection is not None else "trunk"
+
+
+def _common_size(data: SceneData) -> int:
+    """The shorter side that most of the images have, of up to 50 looked at."""
+    sides = []
+    for item in data.items[:: max(1, len(data.items) // IMAGES_FOR_SIZE)]:
+        try:
+            sides.append(min(load_image(item.path).rgb.shape[:2]))
+        except RejectedPair as error:
+            raise UserError(f"{item.key}: {error}; it could be read when the run began") from error
+    values, counts = np.unique(sides, return_counts=True)
+    return int(values[counts.argmax()])

@@ -1,0 +1,191 @@
+"""Fine-tuning as one would defend it to a reviewer: the same recipe and the same search for every kind of weights.
+
+On the usual splits, a tenth of the training part is set aside to choose by. AdamW with a learning rate that warms up,
+falls as a cosine and is lower the nearer a layer is to the pixels; random views; label smoothing; training stops early
+where the validation part has not improved for some epochs, and the epoch that did best on it counts. The learning rate
+is searched on the first seed: the settings' own, and a third and three times as much. The other seeds, with other
+splits, take the one that did best on the validation part. The test part of each seed is scored once, at the very end.
+
+`OUT/seed-<seed>/lr-<learning rate>/` holds a run of the training loop each; those that are finished are not trained
+again when the whole is resumed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from downstream.running.classifier_files import finished_summary, read_classifier, write_classifier
+from downstream.running.splits import Split, stratified_split
+from downstream.scenes.augmentation import RandomSceneView
+from downstream.scenes.classification import ValidatedSceneRecognition
+from downstream.scenes.images import WholeImage
+from downstream.scenes.job import SceneJob, SceneOutcome
+from downstream.scores import mean_and_sd
+from downstream.settings import DownstreamSettings
+from pretrain import distributed
+from pretrain.optimization import build_optimizer
+from pretrain.settings.files import load_settings
+from pretrain.training.checkpoints import CHECKPOINTS_FOLDER
+from pretrain.training.loop import CONFIG_NAME, Loop
+from shards.errors import UserError
+
+VAL_FRACTION = 0.1
+"""Of the training part of each class, to choose by."""
+
+LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
+"""Times `optimizer.learning_rate`: what is searched, on the first seed."""
+
+LAYER_DECAY = 0.8
+"""Each stage of the trunk learns by this factor slower than the one above it."""
+
+STAGES = ("layer4", "layer3", "layer2", "layer1")
+LABEL_SMOOTHING = 0.1
+
+
+def layer_lr_scale(name: str) -> float:
+    """The factor of a parameter's learning rate: 1 for the head, less for each stage down to the stem."""
+    if not name.startswith("trunk."):
+        return 1.0
+    stage = name.split(".")[1]
+    return LAYER_DECAY ** (1 + STAGES.index(stage) if stage in STAGES else 1 + len(STAGES))
+
+
+class TunedRecognition(ValidatedSceneRecognition):
+    """Scene recognition with layer-wise learning rates and label smoothing."""
+
+    label_smoothing = LABEL_SMOOTHING
+
+    @override
+    def optimizer(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.module, self.settings.optimizer, layer_lr_scale)
+
+
+@dataclass(frozen=True)
+class TunedRun:
+    """A finished run of one seed under one learning rate.
+
+    Attributes:
+        settings: its own; `out` is its folder.
+        split: the seed's.
+        summary: what it ended with.
+    """
+
+    settings: DownstreamSettings
+    split: Split
+    summary: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """What results tell of it."""
+        return {
+            "learning_rate": self.settings.optimizer.learning_rate,
+            "val_accuracy": 1 - self.summary["best_error"],
+            "best_step": self.summary["best_step"],
+            "steps": self.summary["step"],
+            "stopped_early": self.summary["stopped_early"],
+        }
+
+
+def run_tuned(job: SceneJob) -> SceneOutcome | None:
+    """Searches, trains each seed, and scores each on its test part."""
+    first, *others = job.seeds
+    search: list[TunedRun] = []
+    for factor in LEARNING_RATE_FACTORS:
+        run = _train(job, first, job.settings.optimizer.learning_rate * factor)
+        if run is None:
+            return None
+        search.append(run)
+    best = min(search, key=lambda run: run.summary["best_error"])
+    learning_rate = best.settings.optimizer.learning_rate
+    distributed.print_once(f"learning rate {learning_rate:g} did best on the validation part of seed {first}")
+    chosen = [best]
+    for seed in others:
+        run = _train(job, seed, learning_rate)
+        if run is None:
+            return None
+        chosen.append(run)
+    scored = [_score(job, run, keep=run is best) for run in chosen]
+    scores = [scores for _, scores in scored]
+    seeds = [
+        {"seed": run.settings.seed, **run.record(), **its_scores}
+        for run, its_scores in zip(chosen, scores, strict=True)
+    ]
+    return SceneOutcome(
+        split=best.split,
+        probabilities=scored[0][0],
+        epochs=[{"epoch": job.settings.epochs, **mean_and_sd(scores)}],
+        seconds=sum(run.summary["seconds"] for run in (*search, *chosen[1:])),
+        seeds=job.seeds,
+        details={"seeds": seeds, "search": [run.record() for run in search]},
+        has_classifier=True,
+    )
+
+
+def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
+    """A run of one seed under one learning rate: trained, taken up where it stopped, or read back; None: make room."""
+    settings = _settings(job, seed, learning_rate)
+    task = _task(job, settings)
+    total_steps = settings.epochs * task.steps_per_epoch
+    started = distributed.from_first((settings.out / CONFIG_NAME).is_file())
+    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
+    if summary is None:
+        distributed.print_once(f"seed {seed}, learning rate {learning_rate:g}: {settings.out}")
+        summary = Loop(task, job.accelerator, job.preemption, resume=started).run()
+        job.accelerator.free_memory()
+        if summary["preempted"]:
+            return None
+    if distributed.is_first():
+        # A finished run is not gone on with; what counts is its best model.
+        shutil.rmtree(settings.out / CHECKPOINTS_FOLDER, ignore_errors=True)
+    distributed.barrier()
+    return TunedRun(settings, task.split, summary)
+
+
+def _settings(job: SceneJob, seed: int, learning_rate: float) -> DownstreamSettings:
+    """Of one run; its folder is made.
+
+    Raises:
+        UserError: it was begun for another number of epochs, which its learning rates depend on.
+    """
+    out = job.settings.out / f"seed-{seed}" / f"lr-{learning_rate:g}"
+    if (out / CONFIG_NAME).is_file():
+        begun = load_settings(DownstreamSettings, out / CONFIG_NAME).epochs
+        if begun != job.settings.epochs:
+            raise UserError(
+                f"epochs is {begun} in {out} and can't become {job.settings.epochs}: under tuned the learning rate "
+                "falls towards the last epoch; name another --out"
+            )
+    if distributed.is_first():
+        out.mkdir(parents=True, exist_ok=True)
+    distributed.barrier()
+    optimizer = replace(job.settings.optimizer, learning_rate=learning_rate)
+    return replace(job.settings, seed=seed, out=out, optimizer=optimizer)
+
+
+def _task(job: SceneJob, settings: DownstreamSettings) -> TunedRecognition:
+    return TunedRecognition(
+        settings,
+        job.accelerator,
+        job.fresh_trunk(settings.seed),
+        job.data.classes,
+        stratified_split(job.data.items, job.train_fraction, settings.seed, val_fraction=VAL_FRACTION),
+        training_view=RandomSceneView(settings.image_size),
+        evaluation_view=WholeImage(settings.image_size),
+    )
+
+
+def _score(job: SceneJob, run: TunedRun, *, keep: bool) -> tuple[NDArray[np.float32], dict[str, float]]:
+    """Probabilities and scores of a run's best model on its test part; `keep` writes that model to `OUT/model/`."""
+    # A new one: an engine may have taken the trained module apart.
+    task = _task(job, run.settings)
+    module = read_classifier(run.settings.out, task.module)
+    if keep and distributed.is_first():
+        write_classifier(Path(job.settings.out), module, job.data.classes, job.settings)
+    return task.score(module, "test")

@@ -1,0 +1,1 @@
+"""Audiovisual scene classification on TAU Urban Audio-Visual Scenes 2021."""

@@ -1,0 +1,171 @@
+"""Clips as batches: single aligned frames in a seed's order for training, whole clips in theirs for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from downstream.running.passes import OwnShare, Passes
+from downstream.scenes.images import ImageView
+from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP, second_of_frame
+from downstream.tau.benchmark import Clip
+from downstream.tau.clip_files import ClipFiles
+from pretrain.data.batches import BatchLayout, DealtBatches
+from pretrain.seeds import derived_seed, sample_seed
+from shards.errors import UserError
+
+
+@dataclass(frozen=True)
+class FixedEmbeddings:
+    """Image embeddings of the seconds of clips in one file, (clips, 10, width) float32; loaders get it pickled."""
+
+    path: Path
+    row_of_clip: Mapping[str, int]
+
+    def of_clip(self, clip: Clip) -> NDArray[np.float32]:
+        """(10, width), a view of the file."""
+        rows: NDArray[np.float32] = np.load(self.path, mmap_mode="r")[self.row_of_clip[clip.key]]
+        return rows
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """What a network takes in of a clip.
+
+    Attributes:
+        files: of the clips' frames.
+        hears: whether batches hold acoustic frames.
+        view: how pictures are seen in training; None: they are not.
+        whole_view: how they are seen in evaluation; None: they are not.
+        embeddings: in place of pictures.
+    """
+
+    files: ClipFiles
+    hears: bool
+    view: ImageView | None = None
+    whole_view: ImageView | None = None
+    embeddings: FixedEmbeddings | None = None
+
+    def frame(self, clip: Clip, frame: int, seed: int) -> dict[str, NDArray[Any]]:
+        """An acoustic frame, 0 to 55, and the picture of the second that it lies in."""
+        arrays: dict[str, NDArray[Any]] = {"label": np.array(clip.label)}
+        second = second_of_frame(frame)
+        if self.hears:
+            arrays["acoustic"] = self.files.acoustic(clip)[frame]
+        if self.view is not None:
+            arrays["image"] = self.view(self.files.picture(clip, second), seed)
+        if self.embeddings is not None:
+            arrays["embedding"] = self.embeddings.of_clip(clip)[second]
+        return arrays
+
+    def whole(self, clip: Clip) -> dict[str, NDArray[Any]]:
+        """All frames and pictures of a clip."""
+        arrays: dict[str, NDArray[Any]] = {"label": np.array(clip.label)}
+        if self.hears:
+            arrays["acoustic"] = self.files.acoustic(clip)
+        if self.whole_view is not None:
+            view = self.whole_view
+            arrays["image"] = np.stack([view(self.files.picture(clip, second), 0) for second in range(CLIP_SECONDS)])
+        if self.embeddings is not None:
+            arrays["embedding"] = self.embeddings.of_clip(clip)
+        return arrays
+
+
+class FrameBatches(DealtBatches):
+    """The training batches: pairs of an acoustic frame and the picture of its second (section 2.2.1).
+
+    The order is a permutation by seed and epoch, and a view draws from (seed, epoch, key): so batches are the same for
+    any number of processes and workers, and resuming is starting later. A batch also holds its "number".
+
+    Args:
+        clips: of the training part.
+        reader: what is read of them.
+        layout: how a global batch is dealt.
+        frames_of_clip: how many frames an epoch draws from each clip, anew each time; 0: all.
+        seed: of the run.
+        rank: this process's number.
+        first_step: the first step to give.
+        last_step: the step before which to end.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        reader: ClipReader,
+        layout: BatchLayout,
+        *,
+        frames_of_clip: int,
+        seed: int,
+        rank: int,
+        first_step: int,
+        last_step: int,
+    ) -> None:
+        self.drawn = min(frames_of_clip or FRAMES_OF_CLIP, FRAMES_OF_CLIP)
+        super().__init__(len(clips) * self.drawn, layout, rank=rank, first_step=first_step, last_step=last_step)
+        self.clips = clips
+        self.reader = reader
+        self.seed = seed
+
+    @override
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
+
+    @override
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+        try:
+            return {**stacked([self._item(int(order[i]), epoch) for i in positions]), "number": number}
+        except OSError as error:
+            folder = self.reader.files.folder
+            raise UserError(
+                f"a clip's frames in {folder} can't be read any more: {error}; go on by --resume"
+            ) from error
+
+    def _item(self, item: int, epoch: int) -> tuple[str, dict[str, NDArray[Any]]]:
+        number, draw = divmod(item, self.drawn)
+        clip = self.clips[number]
+        frame = draw
+        if self.drawn < FRAMES_OF_CLIP:
+            drawing = np.random.default_rng(derived_seed(self.seed, f"{epoch}/{clip.key}/frames"))
+            frame = int(drawing.permutation(FRAMES_OF_CLIP)[draw])
+        key = f"{clip.key}/{frame}"
+        return key, self.reader.frame(clip, frame, sample_seed(self.seed, epoch, key))
+
+
+def stacked(items: Sequence[tuple[str, Mapping[str, NDArray[Any]]]]) -> dict[str, Any]:
+    """Named arrays of several items → "keys" and tensors with a row for each."""
+    names = items[0][1]
+    tensors = {name: torch.from_numpy(np.stack([arrays[name] for _, arrays in items])) for name in names}
+    return {"keys": [key for key, _ in items], **tensors}
+
+
+class PassesOverClips(Passes[Clip]):
+    """Whole clips in their order."""
+
+    def __init__(self, clips: Sequence[Clip], reader: ClipReader, *, batch_size: int) -> None:
+        super().__init__(clips, batch_size=batch_size)
+        self.reader = reader
+
+    @override
+    def make(self, items: Sequence[Clip]) -> dict[str, Any]:
+        return stacked([(clip.key, self.reader.whole(clip)) for clip in items])
+
+
+class WholeClips(OwnShare[Clip]):
+    """This process's share of whole clips.
+
+    Args:
+        clips: of all processes.
+        reader: what is read of them.
+        batch_size: clips at once.
+        workers: loader processes of this process.
+    """
+
+    def __init__(self, clips: Sequence[Clip], reader: ClipReader, *, batch_size: int, workers: int) -> None:
+        super().__init__(clips, lambda own: PassesOverClips(own, reader, batch_size=batch_size), workers=workers)

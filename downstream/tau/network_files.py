@@ -1,0 +1,94 @@
+"""A trained network of audiovisual scene classification on disk, and its acoustic encoder for other strategies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from downstream.running.classifier_files import write_network
+from downstream.settings import DownstreamSettings
+from downstream.tau.benchmark import CLASSES
+from downstream.tau.joint_network import AcousticEncoder, JointNetwork
+from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.weights.model_folder import MODEL_FOLDER
+from shards.errors import UserError
+
+ACOUSTIC = "acoustic."
+"""What the names of the acoustic encoder's tensors begin with."""
+
+
+def write_joint_network(run_folder: Path, network: JointNetwork, settings: DownstreamSettings) -> None:
+    """Writes `model/`: `model.safetensors` (all parts by name) and `config.json` (what they mean).
+
+    Raises:
+        UserError: it can't be written; the former ones stay.
+    """
+    tau = settings.tau
+    record = {
+        "benchmark": settings.benchmark,
+        "classes": CLASSES,
+        "strategy": tau.strategy,
+        "features": tau.features,
+        "visual": tau.visual,
+        "weights": settings.weights,
+        "image_size": settings.image_size,
+    }
+    write_network(run_folder, network.state_dict(), record)
+
+
+def read_network(run_folder: Path, network: JointNetwork) -> JointNetwork:
+    """Gives `network` the weights that a run kept.
+
+    Raises:
+        UserError: there are none, or they are of another network.
+    """
+    try:
+        network.load_state_dict(_tensors(run_folder))
+    except RuntimeError as error:
+        message = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the network in {run_folder / MODEL_FOLDER} can't be loaded: {message}; start again with another --out"
+        ) from error
+    return network
+
+
+def read_acoustic_encoder(run_folder: Path, features: str) -> AcousticEncoder:
+    """The acoustic encoder of a finished run, with the normalisation that it was trained under.
+
+    Raises:
+        UserError: there is no such run, it is of another strategy than audio, or it heard other features.
+    """
+    tensors = {
+        name.removeprefix(ACOUSTIC): value for name, value in _tensors(run_folder).items() if name.startswith(ACOUSTIC)
+    }
+    try:
+        record = json.loads((run_folder / MODEL_FOLDER / CONFIG_NAME).read_text(encoding="utf-8"))
+        heard, strategy = record["features"], record["strategy"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run_folder} says nowhere what it heard; give a run of tau.strategy audio") from error
+    if not tensors:
+        raise UserError(f"{run_folder} holds no acoustic encoder; give a run of tau.strategy audio")
+    if strategy != "audio":
+        raise UserError(
+            f"the acoustic encoder in {run_folder} was trained under tau.strategy {strategy}, together with what it "
+            "was joined to; give a run of tau.strategy audio"
+        )
+    if heard != features:
+        raise UserError(f"tau.features must be that of {run_folder}, {heard}, got {features}")
+    encoder = AcousticEncoder(np.stack([tensors["mean"].numpy(), tensors["std"].numpy()]))
+    encoder.load_state_dict(tensors)
+    return encoder
+
+
+def _tensors(run_folder: Path) -> dict[str, Tensor]:
+    path = run_folder / MODEL_FOLDER / WEIGHTS_NAME
+    try:
+        return dict(safetensors.torch.load(path.read_bytes()))
+    except (OSError, SafetensorError) as error:
+        message = " ".join(str(error).split())[:200]
+        raise UserError(f"no network in {path}: {message}; give the folder of a finished run") from error

@@ -1,0 +1,328 @@
+"""Audiovisual scene classification on TAU's clips, from their folder to results, under any strategy."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+
+from downstream.results import RESULTS_NAME, Results, write_predictions
+from downstream.running.classifier_files import finished_summary
+from downstream.scores import confusion
+from downstream.settings import DownstreamSettings, how_trained
+from downstream.tau.acoustic_features import CLIP_SECONDS
+from downstream.tau.benchmark import CLASSES, Clip, TauBenchmark
+from downstream.tau.clip_batches import ClipReader, FixedEmbeddings
+from downstream.tau.clip_files import ClipFiles, acoustic_statistics, prepare_clips
+from downstream.tau.clip_splits import ClipSplit, split_clips
+from downstream.tau.frame_views import CentralSquare, RandomStreetView
+from downstream.tau.image_embeddings import embed_pictures
+from downstream.tau.joint_network import AcousticEncoder, JointNetwork
+from downstream.tau.network_files import read_acoustic_encoder, read_network
+from downstream.tau.settings import check_tau_settings
+from downstream.tau.task import JointScenes, segment_labels
+from downstream.tau.visual_encoder import EFFICIENTNET, VisualEncoder, load_visual_trunk
+from pretrain import distributed
+from pretrain.preemption import PreemptionWatch
+from pretrain.seeds import derived_seed
+from pretrain.settings.files import flatten, load_settings, save_settings
+from pretrain.training.loop import CONFIG_NAME, Loop
+from pretrain.training.metrics_file import METRICS_NAME
+from pretrain.training.tracking import Tracking
+from pretrain.weights.trunk_weights import Trunk
+from shards.errors import UserError
+
+BATCH_SIZE = 256
+EFFICIENTNET_SIZE, TRUNK_SIZE = 288, 224
+"""Sides of the images that EfficientNetV2-S and ResNet-50 see (Chen et al., 2022, Table 1)."""
+
+ACOUSTIC_FOLDER = "acoustic"
+DIVIDING = ("seed", "tau.val_fraction", "tau.val_by")
+"""The settings that say which clips train and which validate."""
+FRAMES_FOLDER = "frames"
+EMBEDDINGS_NAME = "image_embeddings.npy"
+
+NO_WEIGHTS = "–"
+"""Of strategy audio, as tables show it."""
+
+OWN_BANK = "scalogram by our constant-Q Morlet bank, 290 filters from 20 Hz to 8 kHz: the paper does not define its own"
+
+
+@dataclass(frozen=True)
+class TauJob:
+    """A run that is about to train, one network or two in turn.
+
+    Attributes:
+        accelerator: the processes that work together.
+        preemption: whether a scheduler asked to make room.
+        files: the clips' frames.
+        split: the clips.
+        trunk: what sees, as it was loaded; None: nothing sees.
+        notes: what readers of the results have to know.
+    """
+
+    accelerator: Accelerator
+    preemption: PreemptionWatch
+    files: ClipFiles
+    split: ClipSplit
+    trunk: Trunk | None
+    notes: list[str]
+
+
+def run_tau(
+    benchmark: TauBenchmark,
+    settings: DownstreamSettings,
+    accelerator: Accelerator,
+    preemption: PreemptionWatch,
+    *,
+    resume: bool,
+) -> bool:
+    """Runs a strategy of Chen et al. (2022) and writes `results.json`, `predictions.csv` and `model/`.
+
+    A strategy with a pre-trained acoustic encoder trains that first, in `OUT/acoustic`, unless it is given one.
+
+    Returns:
+        Whether it came to its end.
+
+    Raises:
+        UserError: data, weights and settings don't fit together.
+    """
+    if resume and (settings.out / RESULTS_NAME).is_file():
+        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
+    settings = resolved(settings)
+    job = _prepared(benchmark, settings, accelerator, preemption)
+    if distributed.is_first():
+        save_settings(settings, settings.out / CONFIG_NAME)
+    acoustic_run = settings.tau.acoustic_run
+    if settings.tau.acoustic_is_pretrained and acoustic_run is None:
+        # Runs within this one find its tracker by it.
+        Tracking(accelerator, settings, settings.out).finish()
+        acoustic_run = settings.out / ACOUSTIC_FOLDER
+        audio = dataclasses.replace(settings, out=acoustic_run, tau=dataclasses.replace(settings.tau, strategy="audio"))
+        if not _train_and_score(dataclasses.replace(job, trunk=None), audio, None):
+            return False
+    return _train_and_score(job, settings, acoustic_run)
+
+
+def resolved(settings: DownstreamSettings) -> DownstreamSettings:
+    """The settings, checked, with the paper's values where none are given.
+
+    Raises:
+        UserError: one of them has no meaning here.
+    """
+    check_tau_settings(settings.tau)
+    name = settings.benchmark
+    if settings.protocol != "paper":
+        raise UserError(f"protocol must be paper for {name}, which has tau.strategy instead, got {settings.protocol}")
+    if settings.head_on == "embedding":
+        raise UserError(f"head_on must be auto or trunk for {name}, got embedding")
+    if settings.train_fraction:
+        raise UserError(f"train_fraction must be 0 for {name}, whose folds are fixed, got {settings.train_fraction:g}")
+    if settings.num_seeds > 1:
+        distributed.print_once(f"num_seeds {settings.num_seeds} has no effect on {name}: it trains once, by its --seed")
+    if settings.explain:
+        distributed.print_once(f"explain {settings.explain} has no effect on {name}: it is for scene benchmarks")
+    size = EFFICIENTNET_SIZE if settings.tau.visual == EFFICIENTNET else TRUNK_SIZE
+    return dataclasses.replace(
+        settings,
+        batch_size=settings.batch_size or BATCH_SIZE,
+        image_size=settings.image_size or size,
+        head_on="trunk",
+    )
+
+
+def _prepared(
+    benchmark: TauBenchmark, settings: DownstreamSettings, accelerator: Accelerator, preemption: PreemptionWatch
+) -> TauJob:
+    """What is trained before, read; and the clips, decoded and divided."""
+    tau = settings.tau
+    # First, for decoding takes hours: a mistyped path is told at once.
+    trunk = load_visual_trunk(settings) if tau.sees else None
+    if trunk is not None:
+        distributed.print_once(f"weights: {trunk.report}")
+    if tau.acoustic_run is not None:
+        check_acoustic_run(tau.acoustic_run, settings)
+    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
+    data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
+    notes = [*data.missing, *(f"not used: {fault}" for fault in data.faults)]
+    for sentence in notes:
+        distributed.print_once(sentence)
+    split = split_clips(data.train, data.test, val_fraction=tau.val_fraction, val_by=tau.val_by, seed=settings.seed)
+    return TauJob(accelerator, preemption, files, split, trunk, notes)
+
+
+def check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
+    """Makes sure that a run has trained its acoustic encoder to the end, and on none of the clips that validate here.
+
+    Raises:
+        UserError: it has not, or divides the clips in another way.
+    """
+    read_acoustic_encoder(run, settings.tau.features)
+    if not (run / RESULTS_NAME).is_file():
+        raise UserError(f"tau.acoustic_run {run} has no {RESULTS_NAME} yet; go on with it first, by --resume {run}")
+    theirs, ours = flatten(load_settings(DownstreamSettings, run / CONFIG_NAME)), flatten(settings)
+    for name in DIVIDING:
+        if theirs[name] != ours[name]:
+            raise UserError(
+                f"{name} must be that of tau.acoustic_run {run}, {theirs[name]}, got {ours[name]}: its encoder has "
+                "learned from clips that would validate here"
+            )
+
+
+def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> bool:
+    """Trains a network, goes on with it, or finds its results; False where a scheduler asked to make room."""
+    if distributed.from_first((settings.out / RESULTS_NAME).is_file()):
+        trained = distributed.from_first(Results.read(settings.out).epochs[-1]["epoch"])
+        if trained != settings.epochs:
+            raise UserError(
+                f"epochs is {trained} in {settings.out}, which is finished, and can't become {settings.epochs}; name "
+                "another --out"
+            )
+        return True
+    if distributed.is_first():
+        settings.out.mkdir(exist_ok=True)
+    distributed.barrier()
+    task = _build(job, settings, acoustic_run)
+    total_steps = settings.epochs * task.steps_per_epoch
+    started = distributed.from_first((settings.out / METRICS_NAME).is_file())
+    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
+    if summary is None:
+        summary = Loop(task, job.accelerator, job.preemption, resume=started).run()
+        job.accelerator.free_memory()
+        if summary["preempted"]:
+            return False
+    # Built anew: an engine may have taken the trained module apart.
+    task = _build(job, settings, acoustic_run)
+    probabilities, scores = task.score(read_network(settings.out, task.module), "test")
+    if distributed.is_first():
+        best_epoch = summary["best_step"] // task.steps_per_epoch
+        _write(job, settings, probabilities, scores, best_epoch=best_epoch, seconds=summary["seconds"])
+    distributed.barrier()
+    tracking = Tracking(job.accelerator, settings, settings.out)
+    tracking.log({f"test/{name}": value for name, value in scores.items()}, step=summary["step"])
+    tracking.log_file(settings.out / RESULTS_NAME)
+    tracking.finish()
+    return True
+
+
+def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> JointScenes:
+    """The task of a strategy."""
+    tau, frozen = settings.tau, settings.tau.acoustic_is_pretrained
+    acoustic = _acoustic_encoder(job, settings, acoustic_run) if tau.hears else None
+    visual = embeddings = view = whole_view = None
+    width = 0
+    if job.trunk is not None:
+        # A copy: engines change modules in place, and the next network needs the trunk as it was loaded.
+        visual = VisualEncoder(copy.deepcopy(job.trunk)).to(job.accelerator.device)
+        if tau.sees_embeddings:
+            embeddings = _image_embeddings(job, settings, visual)
+            width, visual = visual.num_features, None
+        else:
+            view, whole_view = RandomStreetView(settings.image_size), CentralSquare(settings.image_size)
+    reader = ClipReader(job.files, tau.hears, view=view, whole_view=whole_view, embeddings=embeddings)
+    # Whatever was drawn for the encoders, the classifier begins alike.
+    set_seed(derived_seed(settings.seed, "classifier") % 2**32)
+    network = JointNetwork(
+        len(CLASSES), acoustic=acoustic, visual=visual, embedding_width=width, freeze_acoustic=frozen
+    )
+    return JointScenes(settings, job.accelerator, network, reader, job.split)
+
+
+def _image_embeddings(job: TauJob, settings: DownstreamSettings, visual: VisualEncoder) -> FixedEmbeddings:
+    """Of all clips' pictures, seen as in evaluation."""
+    return embed_pictures(
+        visual,
+        [*job.split.train, *job.split.val, *job.split.test],
+        ClipReader(job.files, hears=False, whole_view=CentralSquare(settings.image_size)),
+        settings.out / EMBEDDINGS_NAME,
+        workers=settings.workers,
+        device=job.accelerator.device,
+        precision=settings.precision,
+    )
+
+
+def _acoustic_encoder(job: TauJob, settings: DownstreamSettings, run: Path | None) -> AcousticEncoder:
+    """A run's, or a new one with the training clips' statistics."""
+    if settings.tau.acoustic_is_pretrained:
+        assert run is not None
+        return read_acoustic_encoder(run, settings.tau.features)
+    statistics = acoustic_statistics(job.files, job.split.train)
+    set_seed(settings.seed)
+    return AcousticEncoder(statistics)
+
+
+def _write(
+    job: TauJob,
+    settings: DownstreamSettings,
+    probabilities: NDArray[np.float32],
+    scores: dict[str, float],
+    *,
+    best_epoch: int,
+    seconds: float,
+) -> None:
+    """Writes `results.json` and `predictions.csv`, and tells the scores."""
+    split, tau, out = job.split, settings.tau, settings.out
+    _write_predictions(out, split.test, probabilities)
+    num_labelled = len(split.train) + len(split.val)
+    results = Results(
+        benchmark=settings.benchmark,
+        weights=settings.weights if tau.sees else NO_WEIGHTS,
+        weights_sha256=job.trunk.weights_sha256 if job.trunk is not None else None,
+        backbone=job.trunk.backbone if job.trunk is not None else "",
+        protocol=settings.protocol,
+        num_train=num_labelled,
+        num_test=len(split.test),
+        epochs=[{"epoch": settings.epochs, **scores}],
+        seconds=round(seconds, 1),
+        head_on=settings.head_on,
+        seed=settings.seed,
+        split=split.name,
+        train_fraction=num_labelled / (num_labelled + len(split.test)),
+        notes=[*job.notes, *([OWN_BANK] if tau.hears and tau.features == "scalogram" else [])],
+        details=_details(job, settings, probabilities, best_epoch),
+    )
+    results.write(out)
+    distributed.print_once(
+        f"{tau.strategy}: log loss {scores['log_loss']:.4f}, accuracy {scores['accuracy']:.3f} over "
+        f"{CLIP_SECONDS * len(split.test)} test segments; results: {out / RESULTS_NAME}"
+    )
+
+
+def _details(
+    job: TauJob, settings: DownstreamSettings, probabilities: NDArray[np.float32], best_epoch: int
+) -> dict[str, Any]:
+    """What `results.json` says beyond what all benchmarks say."""
+    split, tau = job.split, settings.tau
+    truth, predicted = segment_labels(split.test), probabilities.argmax(2).ravel()
+    return {
+        "classes": CLASSES,
+        "strategy": tau.strategy,
+        "features": tau.features if tau.hears else "",
+        "image_size": settings.image_size if tau.sees else 0,
+        "batch_size": settings.batch_size,
+        "num_val": len(split.val),
+        "num_segments": len(truth),
+        "train_frames": tau.train_frames,
+        "best_epoch": best_epoch,
+        "acoustic_run": None if tau.acoustic_run is None else str(tau.acoustic_run),
+        "training": how_trained(settings),
+        "confusion_matrix": confusion(truth, predicted, len(CLASSES)).tolist(),
+    }
+
+
+def _write_predictions(folder: Path, clips: Sequence[Clip], probabilities: NDArray[np.float32]) -> None:
+    """`predictions.csv`: of each second of each test clip its class, the predicted one, and the class's probability."""
+    rows: list[list[object]] = []
+    for clip, of_seconds in zip(clips, probabilities, strict=True):
+        for second, row in enumerate(of_seconds):
+            rows.append([clip.key, second, CLASSES[clip.label], CLASSES[row.argmax()], f"{row[clip.label]:.6f}"])
+    write_predictions(folder, ["clip", "second", "class", "predicted", "probability_of_class"], rows)

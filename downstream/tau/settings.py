@@ -1,0 +1,80 @@
+"""The settings of audiovisual scene classification on TAU's clips: which strategy, which features, which frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from pretrain.settings.files import require
+from shards.errors import UserError
+
+Strategy = Literal["audio", "video", "pipeline", "pipeline-trainable", "joint-pretrained", "joint"]
+Features = Literal["scalogram", "fbank"]
+
+
+@dataclass(frozen=True)
+class TauSettings:
+    """Only of tau-scenes and demo-tau."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    strategy: Strategy = "joint"
+    """audio, video: one modality. pipeline: image embeddings and acoustic encoder fixed; joint: augmented images, the
+    acoustic encoder in training; pipeline-trainable, joint-pretrained: the other two of Table 4."""
+    features: Features = "scalogram"
+    """What is heard: wavelet filters (scalogram) or mel filters (fbank) on 512-ms spectra."""
+    visual: Literal["trunk", "efficientnet-v2-s"] = "trunk"
+    """What sees: the trunk that --weights brings (of random and imagenet weights a ResNet-18, the paper's is --backbone
+    resnet50), or EfficientNetV2-S with --weights random, imagenet or a file."""
+    acoustic_run: Path | None = None
+    """A finished run of strategy audio, for strategies with a pre-trained acoustic encoder; else one is trained first,
+    in OUT/acoustic."""
+    cache: Path | None = None
+    """The folder for decoded frames, which runs may share; OUT/frames where it is not given."""
+    frame_side: int = 480
+    """The shorter side, in pixels, at which frames of a video are kept; 0 keeps them as they are."""
+    train_frames: int = 0
+    """Acoustic frames that an epoch draws from each training clip; 0 takes all 56."""
+    val_fraction: float = 0.1
+    """Share of each class's training clips that is set aside to choose the best epoch by."""
+    val_by: Literal["clip", "location"] = "clip"
+    """clip: drawn clip by clip, as the paper says; location: no place lies on both sides."""
+
+    @property
+    def hears(self) -> bool:
+        """Whether the strategy takes in sound."""
+        return self.strategy != "video"
+
+    @property
+    def sees(self) -> bool:
+        """Whether the strategy takes in images."""
+        return self.strategy != "audio"
+
+    @property
+    def sees_embeddings(self) -> bool:
+        """Whether images are embedded once and for all, without augmentation (Table 4, I and II)."""
+        return self.strategy in ("pipeline", "pipeline-trainable")
+
+    @property
+    def acoustic_is_pretrained(self) -> bool:
+        """Whether the acoustic encoder is a run's of strategy audio and stays as it is (Table 4, I and III)."""
+        return self.strategy in ("pipeline", "joint-pretrained")
+
+
+def check_tau_settings(settings: TauSettings) -> None:
+    """Checks every rule that can be known before data is opened.
+
+    Raises:
+        UserError: names the setting, its value and its rule.
+    """
+    require(settings, "frame_side", lambda value: value == 0 or value >= 32, "0 or >= 32 pixels")
+    require(settings, "train_frames", lambda value: value >= 0, ">= 0 (0 takes all)")
+    require(settings, "val_fraction", lambda value: 0 < value < 1, "in (0, 1)")
+    if settings.acoustic_run is not None and not settings.acoustic_is_pretrained:
+        raise UserError(
+            f"tau.acoustic_run has no effect under tau.strategy {settings.strategy}, which trains its acoustic encoder "
+            "or has none; leave it out"
+        )

@@ -1,0 +1,163 @@
+"""Audiovisual scene classification as a task of the training loop, whatever its strategy trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from downstream.running.inference import outputs_in_order
+from downstream.settings import DownstreamSettings
+from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP
+from downstream.tau.benchmark import CLASSES, Clip
+from downstream.tau.clip_batches import ClipReader, FrameBatches, WholeClips
+from downstream.tau.clip_splits import ClipSplit
+from downstream.tau.joint_network import JointNetwork
+from downstream.tau.network_files import write_joint_network
+from downstream.tau.segment_scores import class_wise_scores
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout, training_loader
+from pretrain.seeds import derived_seed
+from pretrain.training.task import Evaluation, Task
+
+CLIPS_AT_ONCE = 8
+"""In evaluation; of each, 30 acoustic frames and 10 images."""
+
+
+class JointScenes(Task):
+    """A network on frames of clips; the model with the smallest log loss on the validation segments is kept.
+
+    Args:
+        settings: checked, with batch size and image size resolved.
+        accelerator: the processes that train together.
+        network: what is trained.
+        reader: what it takes in.
+        split: the clips.
+
+    Raises:
+        UserError: batch size, processes and clips don't fit together.
+    """
+
+    settings: DownstreamSettings
+    module: JointNetwork
+
+    def __init__(
+        self,
+        settings: DownstreamSettings,
+        accelerator: Accelerator,
+        network: JointNetwork,
+        reader: ClipReader,
+        split: ClipSplit,
+    ) -> None:
+        self.settings = settings
+        self.device = accelerator.device
+        self.reader = reader
+        self.split = split
+        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
+        self.per_process = self.layout.per_process
+        self.num_frames = len(split.train) * min(settings.tau.train_frames or FRAMES_OF_CLIP, FRAMES_OF_CLIP)
+        self.steps_per_epoch = self.layout.steps_per_epoch(self.num_frames)
+        module: nn.Module = network
+        if self.device.type == "cuda" and distributed.num_processes() > 1:
+            # Each process alone would normalise over too few frames.
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        assert isinstance(module, JointNetwork)
+        self.module = module.to(self.device)
+        self._shares: dict[str, WholeClips] = {}
+
+    @override
+    def announcement(self) -> str:
+        """Clips, frames and how a batch is dealt."""
+        split, layout = self.split, self.layout
+        return (
+            f"strategy {self.settings.tau.strategy}: {self.num_frames} frames an epoch of {len(split.train)} training "
+            f"clips, {len(split.val)} validation, {len(split.test)} test clips; batch {layout.batch_size} = "
+            f"{layout.num_processes} processes x {self.per_process} frames x {layout.accumulation} accumulation steps"
+        )
+
+    @override
+    def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
+        """Frames of the training clips, read by the loader's processes."""
+        batches = FrameBatches(
+            self.split.train,
+            self.reader,
+            self.layout,
+            frames_of_clip=self.settings.tau.train_frames,
+            seed=self.settings.seed,
+            rank=distributed.rank(),
+            first_step=first_step,
+            last_step=last_step,
+        )
+        pin_memory = self.device.type == "cuda"
+        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=pin_memory))
+
+    @override
+    def observe_batch(self, batch: Mapping[str, Any]) -> None:
+        """Fixes what dropout will draw by the batch's number, so that a resumed run draws it too."""
+        torch.manual_seed(derived_seed(self.settings.seed, f"dropout/{batch['number']}/{distributed.rank()}"))
+
+    @override
+    def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy over the frames of all processes (Eq. 2, as a mean)."""
+        logits = distributed.gather_with_gradient(outputs["logits"])
+        return F.cross_entropy(logits, distributed.gather_with_gradient(batch["label"]))
+
+    @override
+    def step_metrics(
+        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
+    ) -> tuple[dict[str, float], list[str]]:
+        """Nothing beside the loss."""
+        return {}, []
+
+    @override
+    def evaluate(self, module: nn.Module) -> Evaluation:
+        """Scores the segments of the validation clips."""
+        _, scores = self.score(module, "val")
+        sentence = f"log loss {scores['log_loss']:.4f}, accuracy {scores['accuracy']:.3f} on the validation segments"
+        return Evaluation("val", scores, scores["log_loss"], sentence)
+
+    def score(self, module: nn.Module, part: str) -> tuple[NDArray[np.float32], dict[str, float]]:
+        """Class probabilities (clips, 10, classes) of a part's segments, and the scores of all segments.
+
+        Args:
+            module: the network.
+            part: "test" or "val".
+
+        Raises:
+            FloatingPointError: a probability is not finite.
+        """
+        assert isinstance(module, JointNetwork)
+        module.eval()
+        clips = {"test": self.split.test, "val": self.split.val}[part]
+        if part not in self._shares:
+            self._shares[part] = WholeClips(clips, self.reader, batch_size=CLIPS_AT_ONCE, workers=self.settings.workers)
+        rows = outputs_in_order(
+            lambda batch: module.segment_probabilities(batch).flatten(1),
+            self._shares[part],
+            width=CLIP_SECONDS * len(CLASSES),
+            device=self.device,
+            precision=self.settings.precision,
+        )
+        if not np.isfinite(rows).all():
+            raise FloatingPointError(f"class scores of the {part} part are not finite")
+        probabilities = rows.reshape(len(clips), CLIP_SECONDS, len(CLASSES))
+        return probabilities, class_wise_scores(segment_labels(clips), probabilities.reshape(-1, len(CLASSES)))
+
+    @override
+    def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
+        """Writes the network's weights and what they mean."""
+        assert isinstance(module, JointNetwork)
+        write_joint_network(folder, module, self.settings)
+
+
+def segment_labels(clips: Sequence[Clip]) -> NDArray[np.int64]:
+    """(10 · clips,): the label of each second of each clip."""
+    return np.repeat(np.array([clip.label for clip in clips], dtype=np.int64), CLIP_SECONDS)

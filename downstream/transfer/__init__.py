@@ -1,0 +1,1 @@
+"""Sound-event transfer for audiovisual scene recognition (Hu et al., ECCV 2020)."""

@@ -1,0 +1,135 @@
+"""Settings of the transfer of sound events to scenes: which loss, from which teacher, by which of eye and ear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from pretrain.settings.files import require
+from pretrain.settings.training import STRICT
+from shards.errors import UserError
+
+TransferLoss = Literal["none", "kl-audio", "kl-joint", "sq-audio", "sq-joint", "events"]
+Modality = Literal["both", "image", "sound"]
+
+SOUND_STRIDE: Literal[2] = 2
+"""Of torchvision's first convolution."""
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """What advance-transfer and sound-events alone know (Hu et al., ECCV 2020)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    loss: TransferLoss = "events"
+    """What is asked of sound events: nothing; that those predicted from the sound (audio) or from image and sound
+    (joint) are the teacher's, by binary KL or squared distance; or that those of the predicted scene are (events)."""
+    with_scene_loss: bool = True
+    """Whether the labels of the scenes are learned from, too."""
+    alpha: float = 0.1
+    """Weight of the transfer loss beside the scene loss; alone it has none."""
+    beta: float = 0.001
+    """Weight of L_E2 in the loss `events`; 0 leaves L_E1."""
+    over_events: Literal["sum", "mean"] = "sum"
+    """How a transfer loss is taken over the events: sum, as in the paper; mean, as in its authors' code."""
+    modality: Modality = "both"
+    """What the networks see and hear; the other input is set to zero."""
+    teacher: Path | None = None
+    """The --out of sound-events, or a file of a torchvision-shaped sound ResNet; the sound trunk begins from it."""
+    num_events: int = 0
+    """Outputs that the teacher must have, such as AudioSet's 527; 0: whatever it has."""
+    sound_backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
+    """The sound trunk where there is no teacher; auto: resnet50."""
+    sound_stride: Literal[0, 1, 2] = 0
+    """Stride of the sound trunk's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
+    config.json names it, else torchvision's 2."""
+    num_frames: int = 400
+    """Frames that are heard, 25 ms each: the middle of a longer sound; a shorter one is repeated."""
+    label_column: str = "scene"
+    """Of a root with metadata.csv: the column that names the scene."""
+    group_column: str = "recording"
+    """Of a root with metadata.csv: pairs with the same value in it never lie in two parts of a grouped split."""
+    event_column: str = "description"
+    """Of a root with metadata.csv: the column that names what sounds, which sound-events learns."""
+
+
+def check_hearing(settings: Any) -> None:
+    """Checks what sound-events asks of the settings, too.
+
+    Args:
+        settings: of the whole run, a DownstreamSettings.
+
+    Raises:
+        UserError: names the setting, its value and its rule.
+    """
+    require(settings, "transfer.num_frames", lambda value: value >= 32, ">= 32 frames of 25 ms")
+
+
+def check_transfer_settings(settings: Any) -> None:
+    """Checks every rule on the transfer that can be known before data is opened.
+
+    Args:
+        settings: of the whole run, a DownstreamSettings.
+
+    Raises:
+        UserError: names the setting, its value and its rule.
+    """
+    for name in ("alpha", "beta", "num_events"):
+        require(settings, f"transfer.{name}", lambda value: value >= 0, ">= 0")
+    check_hearing(settings)
+    transfer = settings.transfer
+    if transfer.loss == "none" and not transfer.with_scene_loss:
+        raise UserError(
+            "transfer.loss none goes with the scene loss, else nothing is learned; take another --transfer.loss, or "
+            "leave out --transfer.no-with-scene-loss"
+        )
+    if transfer.loss != "none" and transfer.teacher is None:
+        raise UserError(
+            f"transfer.loss {transfer.loss} needs transfer.teacher: train one by `downstream/run.py sound-events`, or "
+            "give a file of weights"
+        )
+    if transfer.loss.endswith("audio") and transfer.modality == "image":
+        raise UserError(
+            f"transfer.loss {transfer.loss} predicts events from the sound, which transfer.modality image sets to "
+            f"zero; take {transfer.loss.replace('audio', 'joint')}"
+        )
+    if transfer.num_events and transfer.teacher is None:
+        raise UserError(f"transfer.num_events is the teacher's, got {transfer.num_events} and no transfer.teacher")
+
+
+def approach_of(settings: Any) -> str:
+    """A run's losses by the paper's names, such as "L_s + L_E", as tables show them.
+
+    L_s† is L_s where every trunk that the modality uses begins from random weights.
+
+    Args:
+        settings: of the whole run, a DownstreamSettings.
+    """
+    transfer: TransferSettings = settings.transfer
+    if transfer.loss == "none":
+        random_trunks = {"image": settings.weights == "random", "sound": transfer.teacher is None}
+        used = random_trunks.values() if transfer.modality == "both" else [random_trunks[transfer.modality]]
+        return "L_s†" if all(used) else "L_s"
+    name = TRANSFER_NAMES[transfer.loss] if transfer.loss != "events" or transfer.beta else "L_E1"
+    return f"L_s + {name}" if transfer.with_scene_loss else f"{name} alone"
+
+
+TRANSFER_NAMES: dict[str, str] = {
+    "sq-audio": "L_SQ (N_a)",
+    "sq-joint": "L_SQ (N_v+a)",
+    "kl-audio": "L_KL (N_a)",
+    "kl-joint": "L_KL (N_v+a)",
+    "events": "L_E",
+}
+"""The paper's names of the transfer losses, in the order of its tables."""
+
+APPROACHES: tuple[str, ...] = (
+    *("L_s†", "L_s"),
+    *(f"L_s + {name}" for name in (*TRANSFER_NAMES.values(), "L_E1")),
+    *(f"{name} alone" for name in ("L_E1", *TRANSFER_NAMES.values())),
+)
+"""All that tables may show, in their order."""

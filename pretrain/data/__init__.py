@@ -1,0 +1,1 @@
+"""Training batches: which samples, in which order, and which views of them the encoders see."""

@@ -1,0 +1,133 @@
+"""What a training batch holds of each stored pair, as a pre-training method asks for it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from pretrain.data.audio_transforms import random_crop_start
+from pretrain.data.image_transforms import ImageView, RandomImageView
+from pretrain.seeds import derived_seed
+from pretrain.settings.pretraining import DataSettings
+from shards.schema import MEL_BANDS
+from shards.streaming.reading import StoredSample
+
+Row = Mapping[str, NDArray[Any]]
+"""The places of one pair in a batch, by the name of the entry."""
+
+
+class Views(abc.ABC):
+    """Makes the entries of a batch, one pair at a time; it is copied into the loader's processes."""
+
+    @property
+    @abc.abstractmethod
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of one pair's part of each entry of a batch."""
+
+    @abc.abstractmethod
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        """Writes one pair's views into its row of every entry; `seed` fixes all that is random.
+
+        Raises:
+            UserError: the pair can't be read.
+        """
+
+
+class ImageAndSound(Views):
+    """A view of the image and a crop of the sound: "image" (3, s, s) and "sound" (1, 128, t), uint8."""
+
+    def __init__(self, settings: DataSettings) -> None:
+        self._settings = settings
+        self._image_view = RandomImageView(settings)
+
+    @property
+    @override
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        size, frames = self._settings.image_size, self._settings.num_frames
+        return {"image": ((3, size, size), torch.uint8), "sound": ((1, MEL_BANDS, frames), torch.uint8)}
+
+    @override
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        self._image_view.of_sample(sample, seed, row["image"])
+        num_frames = self._settings.num_frames
+        row["sound"][0] = sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames)
+
+
+class TwoImageViews(Views):
+    """Two independent views of the same image: "image" and "other_image", (3, s, s) uint8."""
+
+    def __init__(self, view: ImageView, image_size: int) -> None:
+        self._view = view
+        self._image_size = image_size
+
+    @property
+    @override
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        view = ((3, self._image_size, self._image_size), torch.uint8)
+        return {"image": view, "other_image": view}
+
+    @override
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        self._view.of_sample(sample, seed, row["image"])
+        self._view.of_sample(sample, derived_seed(seed, "other view"), row["other_image"])
+
+
+class WithIdentity(Views):
+    """The entries of other views, and "identity": a number that stands for the pair's key, () int64."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    @property
+    @override
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {**self._views.entries, "identity": ((), torch.int64)}
+
+    @override
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        self._views.write(sample, seed, row)
+        # Of 63 bits: two of a million keys share one with a chance of 1 in ten million.
+        row["identity"][...] = derived_seed(0, sample.key) >> 1
+
+
+class WithPlace(Views):
+    """The entries of other views, and "place": where the pair was recorded, a point of the unit sphere, (3,) float32.
+
+    A pair without coordinates has NaN there.
+    """
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    @property
+    @override
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {**self._views.entries, "place": ((3,), torch.float32)}
+
+    @override
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        self._views.write(sample, seed, row)
+        metadata = sample.metadata()
+        row["place"][:] = point_on_sphere(metadata.get("longitude"), metadata.get("latitude"))
+
+
+ADDITIONS: dict[str, Callable[[Views], Views]] = {"identity": WithIdentity, "place": WithPlace}
+"""By the name of the entry that they add to other views."""
+
+
+def point_on_sphere(longitude: float | None, latitude: float | None) -> NDArray[np.float32]:
+    """Degrees east and north → a point of the unit sphere, (3,) float32; NaN where one is None.
+
+    Two points a chord c apart are 2·asin(c/2) radians apart on the ground; float32 keeps that to about a metre.
+    """
+    if longitude is None or latitude is None:
+        return np.full(3, np.nan, np.float32)
+    east, north = np.radians(longitude), np.radians(latitude)
+    point = (np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north))
+    return np.asarray(point, dtype=np.float32)

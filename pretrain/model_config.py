@@ -1,0 +1,110 @@
+"""`config.json` of a model: all that is needed to build the towers and to prepare their inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from shards.schema import SpectrogramSettings
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+CENTRAL_FRACTION = 0.75
+"""Side of the view that evaluation sees, as a fraction of the stored image's shorter side."""
+
+
+@dataclass(frozen=True)
+class TwoTowerConfig:
+    """All that is needed to build the towers and to feed them.
+
+    Attributes:
+        image_encoder: trunk of the image tower, a name in `ENCODERS`.
+        sound_encoder: trunk of the sound tower, a name in `ENCODERS`.
+        embedding_dim: dimensions of the embedding space.
+        norm: "batch", "sync" or "group".
+        on_sphere: whether embeddings are scaled to length 1.
+        image_size: side of the input image, in pixels.
+        image_mean, image_std: of the red, green and blue channel, on values in [0, 1].
+        num_frames: frames of a sound crop.
+        sound_pooling: factor of average pooling in time and mel before the sound trunk.
+        spectrogram_mean, spectrogram_std: of the stored bytes, in [0, 255].
+        spectrogram: how the spectrograms were computed and what their bytes mean.
+        sound_trained: whether the method that gave the weights trains the sound tower; if not, images and sounds can't
+            be compared.
+    """
+
+    image_encoder: str = "resnet18"
+    sound_encoder: str = "resnet18"
+    embedding_dim: int = 128
+    norm: str = "batch"
+    on_sphere: bool = False
+    image_size: int = 192
+    image_mean: tuple[float, float, float] = IMAGENET_MEAN
+    image_std: tuple[float, float, float] = IMAGENET_STD
+    num_frames: int = 128
+    sound_pooling: int = 1
+    spectrogram_mean: float = 127.5
+    spectrogram_std: float = 50.0
+    spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
+    sound_trained: bool = True
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:
+        """The config as `dataclasses.asdict` wrote it to a model folder."""
+        return cls(
+            **{
+                **values,
+                "image_mean": tuple(values["image_mean"]),
+                "image_std": tuple(values["image_std"]),
+                "spectrogram": SpectrogramSettings.from_dict(values["spectrogram"]),
+            }
+        )
+
+
+def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
+    """All that a stranger must do to an image and a sound before the towers, and what their embeddings mean.
+
+    It follows from the other fields of `config.json` and from `pretrain.data.image_transforms.evaluation_image` and
+    `shards.decoding.spectrogram`; null stands for what the source of the training data has not published.
+    """
+    spectrogram = config.spectrogram
+    is_known = spectrogram.window_samples is not None
+    return {
+        "image": {
+            "channels": "RGB",
+            "central_fraction_of_shorter_side": CENTRAL_FRACTION,
+            "resize_to_pixels": [config.image_size, config.image_size],
+            "interpolation": "area; bilinear where the crop is smaller than that",
+            "scale": "pixels / 255",
+            "mean": list(config.image_mean),
+            "std": list(config.image_std),
+        },
+        "sound": {
+            "channels": "mono",
+            "sample_rate_hz": spectrogram.sample_rate_hz,
+            "window": "periodic Hann, divided by its sum; no padding" if is_known else None,
+            "window_samples": spectrogram.window_samples,
+            "hop_samples": spectrogram.hop_samples,
+            "power": 2 if is_known else None,
+            "mel_bands": spectrogram.mel_bands,
+            "mel_scale": spectrogram.mel_scale,
+            "mel_filters": "triangles of peak 1 from 0 Hz to half the sampling rate" if is_known else None,
+            "scale": spectrogram.scale.name,
+            "byte_0_stands_for": spectrogram.scale.low,
+            "byte_255_stands_for": spectrogram.scale.high,
+            "num_frames": config.num_frames,
+            "seconds": spectrogram.frames_to_seconds(config.num_frames),
+            "standardisation": "(byte - mean) / std",
+            "mean": config.spectrogram_mean,
+            "std": config.spectrogram_std,
+            "average_pooling_after": config.sound_pooling,
+            "shape": [1, spectrogram.mel_bands, config.num_frames],
+        },
+        "embedding": {
+            "dimensions": config.embedding_dim,
+            "length": 1 if config.on_sphere else None,
+            "compare_by": "Euclidean distance",
+        },
+    }

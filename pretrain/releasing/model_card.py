@@ -1,0 +1,152 @@
+"""The card of `model/`: what the weights are, what they were trained on and how they scored, filled from the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretrain.model_config import TwoTowerConfig
+from pretrain.settings.pretraining import Config, ModelSettings
+from shards.manifest import Manifest
+from shards.schema import SpectrogramSettings
+from shards.untrusted_text import as_code
+
+KNOWN_INITS = ("random", "imagenet")
+"""What strangers know of the settings of where a trunk begins; others are paths."""
+
+COLUMNS = {
+    "image_to_sound": "image → sound",
+    "sound_to_image": "sound → image",
+    "view_to_view": "view → other view of the image",
+    "chance": "chance",
+}
+
+UNTRAINED_SOUND = "The sound tower was not trained and is as it was initialised: images and sounds can't be compared."
+
+FIGURES = {
+    "recall_at_1": "recall@1",
+    "recall_at_10": "recall@10",
+    "recall_at_100": "recall@100",
+    "median_rank": "median rank",
+}
+"""What a card shows of each part."""
+
+
+def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *, step: int, epoch: int) -> str:
+    """The model card, in Markdown with the hub's metadata, filled from the run.
+
+    Args:
+        config: the run's settings.
+        manifest: of the shard set trained on.
+        validation: scores of the released weights: `image_to_sound` and `sound_to_image` or, where the method
+            learns from images alone, `view_to_view`; `chance`; `gallery_size`.
+        step: steps trained.
+        epoch: epochs trained.
+    """
+    model, counts = config.model, manifest.splits
+    spectrogram = manifest.spectrogram
+    hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
+    sound_trained = config.method == "audiovisual"
+    untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
+    encode_sound = (
+        f",\n`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.num_frames}) uint8 spectrogram bytes"
+        if sound_trained
+        else ""
+    )
+    return f"""---
+library_name: earshot
+tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
+---
+# {"Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images"}
+
+{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.
+
+```python
+from pretrain.model import TwoTower
+model = TwoTower.from_pretrained("FOLDER")
+```
+
+`model.encode_image` takes (n, 3, {config.data.image_size}, {config.data.image_size}) uint8 pixels{encode_sound};
+compare the results by Euclidean distance.
+
+## Results on the validation split
+
+{results_table(validation)}
+
+Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
+
+## Training
+
+| | |
+|---|---|
+| data | source {as_code(manifest.source)}: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
+| sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft_words(spectrogram)} |
+| split | by {as_code(str(manifest.build.get("split_by", "unknown")))} |
+| method | {method_words(config)} |
+| recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
+{epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
+| trunks begin at | image {beginning(model.image_init)}, sound {beginning(model.sound_init)} |
+| normalisation layers | {model.norm} |
+
+## Limits
+
+{untrained}Embeddings mean something only for images and spectrograms prepared as `config.json` says.
+The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
+the licences of the source's recordings and images before passing the weights on.
+"""
+
+
+def what_they_are(model: ModelSettings | TwoTowerConfig, *, sound_trained: bool) -> str:
+    """The towers and what they embed, as a sentence without its end, to which `how_trained` belongs."""
+    image, sound = f"image tower ({model.image_encoder})", f"sound tower ({model.sound_encoder})"
+    space = f"space of {model.embedding_dim} dimensions"
+    if sound_trained:
+        what = "overhead images and sounds recorded at the same place"
+        return f"An {image} and a {sound} that embed {what} into one {space}"
+    return f"A {sound} that was never trained, and an {image} that embeds overhead images into a {space}"
+
+
+def how_trained(config: Config, step: int) -> str:
+    """How the weights after a step came about, in a few words that follow a semicolon."""
+    if step == 0:
+        return "not trained here: the weights are those that training would begin from"
+    inits = (config.model.image_init, config.model.sound_init)
+    if "imagenet" in (inits if config.method == "audiovisual" else inits[:1]):
+        return "trained without labels, from trunks that learned ImageNet's"
+    return "trained without labels"
+
+
+def stft_words(spectrogram: SpectrogramSettings) -> str:
+    """Rate, window and hop of the spectrograms, as far as they are known."""
+    if not spectrogram.window_samples:
+        return "STFT settings not published with the source"
+    return (
+        f"{spectrogram.sample_rate_hz} Hz, window {spectrogram.window_samples}, hop {spectrogram.hop_samples} samples"
+    )
+
+
+def beginning(init: str) -> str:
+    """What a trunk began from; the path of a file or folder says nothing to strangers."""
+    return init if init in KNOWN_INITS else "other weights"
+
+
+def method_words(config: Config) -> str:
+    """The method, its loss and margin, as a cell of a table."""
+    if config.method != "audiovisual":
+        return f"{config.method}, on the images alone"
+    margin = f", margin {config.loss.margin:g}" if "triplet" in config.loss.name else ""
+    return f"{config.method}, loss `{config.loss.name}`{margin}"
+
+
+def results_table(validation: dict[str, Any]) -> str:
+    """Recalls and median ranks as a Markdown table.
+
+    Args:
+        validation: one or more of `COLUMNS`, each with figures by name.
+    """
+    parts = {part: label for part, label in COLUMNS.items() if part in validation}
+    rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
+    for name, label in FIGURES.items():
+        values = [validation[part][name] for part in parts]
+        cells = ("–" if value is None else f"{value:.3f}" if "recall" in name else f"{value:.1f}" for value in values)
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -1,0 +1,163 @@
+"""Named settings: what each is for, what it needs, and what to expect of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pretrain.settings.pretraining import Config, DataSettings, LossSettings, ModelSettings, ValidationSettings
+from pretrain.settings.training import CheckpointSettings, OptimizerSettings
+from shards.errors import UserError
+
+DEMO = Config(
+    epochs=16,
+    batch_size=64,
+    data=DataSettings(image_size=96),
+    model=ModelSettings(sound_pooling=2),
+    optimizer=OptimizerSettings(learning_rate=3e-4, warmup_epochs=2.0, max_gradient_norm=5.0),
+    checkpoint=CheckpointSettings(every_epochs=5),
+)
+"""A small run for 2 CPU cores: 96-pixel images, spectrograms pooled to 64 × 64.
+
+    accelerate launch pretrain/run.py demo
+"""
+
+SOUNDINGEARTH_RESNET18 = Config(
+    shards=Path("data/soundingearth-shards"),
+    out=Path("runs/soundingearth-resnet18"),
+    epochs=300,
+    batch_size=256,
+    data=DataSettings(workers=8),
+    optimizer=OptimizerSettings(learning_rate=1e-3, warmup_epochs=5.0),
+)
+"""The paper's recipe with ResNet-18 for both towers: Adam 1e-3, batch 256, 300 epochs, from scratch.
+
+    accelerate launch pretrain/run.py soundingearth-resnet18 --shards SHARDS --out RUN
+
+The paper reports recall@100 of 0.190 and a median rank of 744 among about 10,000 test pairs (Table VII).
+"""
+
+SOUNDINGEARTH_RESNET50 = replace(
+    SOUNDINGEARTH_RESNET18,
+    out=Path("runs/soundingearth-resnet50"),
+    model=ModelSettings(image_encoder="resnet50"),
+)
+"""As `soundingearth-resnet18`, with ResNet-50 for the images.
+
+    accelerate launch pretrain/run.py soundingearth-resnet50 --shards SHARDS --out RUN
+
+The paper reports recall@100 of 0.153 and a median rank of 836 (Table VII).
+"""
+
+
+def _compared(name: str, **changes: Any) -> Config:
+    """`soundingearth-resnet18` with another method or loss, so that nothing else differs in the comparison."""
+    return replace(SOUNDINGEARTH_RESNET18, out=Path("runs") / name, **changes)
+
+
+NAIVE_TRIPLET = _compared("naive-triplet", loss=LossSettings(name="naive-triplet"))
+"""One random other sound of the batch as the negative (SoundingEarth, Eq. 2).
+
+    accelerate launch pretrain/run.py naive-triplet --shards SHARDS --out RUN
+
+The paper reports recall@100 of 0.186 and a median rank of 749 with ResNet-18 (Table VII).
+"""
+
+CONTRASTIVE = _compared("contrastive", loss=LossSettings(name="contrastive"))
+"""InfoNCE on the sphere at temperature 0.2, images among sounds, as SoundingEarth's authors coded it; add
+`--loss.direction both` for the symmetric form.
+
+    accelerate launch pretrain/run.py contrastive --shards SHARDS --out RUN
+
+The paper reports recall@100 of 0.291 and a median rank of 565 with ResNet-18 (Table VII).
+"""
+
+SYMMETRIC_CONTRASTIVE = _compared("symmetric-contrastive", loss=LossSettings(name="symmetric-contrastive"))
+"""InfoNCE in both directions at a temperature that is learned, as CLIP's.
+
+    accelerate launch pretrain/run.py symmetric-contrastive --shards SHARDS --out RUN
+"""
+
+SIGMOID = _compared("sigmoid", loss=LossSettings(name="sigmoid"))
+"""SigLIP's pairwise loss: every image with every sound is a question of its own.
+
+    accelerate launch pretrain/run.py sigmoid --shards SHARDS --out RUN
+"""
+
+IMAGE_CONTRASTIVE = _compared(
+    "image-contrastive", method="image-contrastive", loss=LossSettings(name="contrastive", direction="both")
+)
+"""The contrastive loss between two views of an image, without a projection head.
+
+    accelerate launch pretrain/run.py image-contrastive --shards SHARDS --out RUN
+"""
+
+SIMCLR = _compared("simclr", method="simclr")
+"""SimCLR on the images; the larger --batch-size is, the better (with --optimizer.chunk-size where memory is short).
+
+    accelerate launch pretrain/run.py simclr --shards SHARDS --out RUN
+"""
+
+MOCO = _compared("moco", method="moco")
+"""MoCo v2 on the images, with a queue of half as many keys as there are training tiles.
+
+    accelerate launch pretrain/run.py moco --shards SHARDS --out RUN
+"""
+
+TILE2VEC = _compared("tile2vec", method="tile2vec")
+"""Tile2Vec on the images: an overlapping crop is nearer than another tile.
+
+    accelerate launch pretrain/run.py tile2vec --shards SHARDS --out RUN
+"""
+
+BEST_RETRIEVAL = _compared(
+    "best-retrieval",
+    batch_size=1024,
+    model=ModelSettings(image_init="imagenet"),
+    loss=LossSettings(name="symmetric-contrastive", queue_size=4096, negatives_from_km=1.0),
+    optimizer=replace(SOUNDINGEARTH_RESNET18.optimizer, chunk_size=128),
+    validation=ValidationSettings(crops=5),
+)
+"""What brings retrieval forward, together; `launch/plans/best-retrieval.yaml` takes it apart, an ingredient a row.
+
+Symmetric contrastive with a learned temperature, a batch of 1,024, the image trunk from ImageNet, a queue of 4,096
+past pairs, no negatives from within 1 km, five sound crops at evaluation.
+
+    accelerate launch pretrain/run.py best-retrieval --shards SHARDS --out RUN
+    python retrieval/run.py evaluate --weights RUN --shards SHARDS --split test --crops 10 --out RUN/retrieval
+
+It has not been run on SoundingEarth yet: there is no score to expect.
+"""
+
+PRESETS: dict[str, Config] = {
+    "demo": DEMO,
+    "soundingearth-resnet18": SOUNDINGEARTH_RESNET18,
+    "soundingearth-resnet50": SOUNDINGEARTH_RESNET50,
+    "batch-triplet": _compared("batch-triplet"),
+    "naive-triplet": NAIVE_TRIPLET,
+    "contrastive": CONTRASTIVE,
+    "symmetric-contrastive": SYMMETRIC_CONTRASTIVE,
+    "sigmoid": SIGMOID,
+    "image-contrastive": IMAGE_CONTRASTIVE,
+    "simclr": SIMCLR,
+    "moco": MOCO,
+    "tile2vec": TILE2VEC,
+    "best-retrieval": BEST_RETRIEVAL,
+}
+
+
+def choose(name: str, known: Iterable[str], kind: str) -> str:
+    """`name`, if it is known.
+
+    Raises:
+        UserError: names the kind and the value, the nearest known name and all the choices.
+    """
+    choices = sorted(known)
+    if name in choices:
+        return name
+    near = difflib.get_close_matches(name, choices, n=1)
+    suggestion = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"unknown {kind} {name!r}; {suggestion}choose one of: {', '.join(choices)}")

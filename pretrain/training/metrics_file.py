@@ -1,0 +1,40 @@
+"""`metrics.jsonl`: one JSON object a line, appended as a run goes, cut back when it resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shards.atomic_files import write_text_atomically
+
+METRICS_NAME = "metrics.jsonl"
+
+
+class MetricsFile:
+    """The metrics of a run folder; every line has `step`, `epoch` and `split`."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.path = run_folder / METRICS_NAME
+
+    def append(self, *, step: int, epoch: int, split: str, **values: Any) -> None:
+        """Adds a line and hands it to the operating system at once."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "epoch": epoch, "split": split, **values}) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """The whole lines; the last is left out where a killed run wrote only a part of it."""
+        if not self.path.is_file():
+            return []
+        lines = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return lines
+
+    def drop_after(self, step: int) -> None:
+        """Drops what came after `step`: a run that resumes there will write it again."""
+        kept = [line for line in self.read() if line["step"] <= step]
+        write_text_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))

@@ -1,0 +1,76 @@
+"""What stands before the first step: demo shards where they are missing, and the run folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pretrain import distributed
+from pretrain.settings.presets import DEMO
+from pretrain.settings.pretraining import Config
+from pretrain.settings.training import RunSettings
+from shards.errors import UserError
+from shards.manifest import MANIFEST_NAME
+
+DEMO_WORLD = Path("data/demo-world")
+
+
+def build_missing_demo_shards(config: Config) -> None:
+    """Makes the demo world and its shards, on the first process, if the demo's own shard folder is missing."""
+    if config.shards != DEMO.shards:
+        return
+    if distributed.is_first() and not (Path(config.shards) / MANIFEST_NAME).is_file():
+        print(f"no shards in {config.shards} yet: building the demo world", file=sys.stderr, flush=True)
+        command = Path(__file__).resolve().parents[2] / "shards" / "run.py"
+        # For all, though this process is one of several that were launched.
+        options = ["build", "--source", "demo", "--root", str(DEMO_WORLD), "--out", str(config.shards), "--part", "all"]
+        if subprocess.run([sys.executable, str(command), *options], check=False).returncode:
+            raise UserError(f"the demo shards could not be built in {config.shards}; see above for the reason")
+    distributed.barrier()
+
+
+@contextmanager
+def open_run_folder(settings: RunSettings) -> Iterator[None]:
+    """Makes the run folder and keeps other runs out of it, on the first process.
+
+    Raises:
+        UserError: the folder can't be written, or another process trains in it now.
+    """
+    if not distributed.is_first():
+        distributed.barrier()
+        yield
+        return
+    with lock_folder(settings.out, "another process trains in it"):
+        distributed.barrier()
+        yield
+
+
+@contextmanager
+def lock_folder(out: Path, at_work: str, *, setting: str = "out") -> Iterator[None]:
+    """Makes a folder to write to and keeps other commands out of it.
+
+    Args:
+        out: the folder.
+        at_work: what goes on there if it is locked, such as "a plan is run in it now".
+        setting: that the folder comes from, for messages.
+
+    Raises:
+        UserError: it can't be written, or it is locked.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(out, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{setting} {out} is in use: {at_work}; wait for it or stop it") from error
+    except OSError as error:
+        raise UserError(f"{setting} {out} can't be written: {error.strerror}; name another --{setting}") from error
+    try:
+        yield
+    finally:
+        os.close(lock)

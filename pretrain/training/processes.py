@@ -1,0 +1,83 @@
+"""Joining the processes that were launched, as Accelerate's; refusing a world that is not the one launched for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
+
+from pretrain.engines import ENGINES
+from pretrain.settings.training import RunSettings
+from shards.errors import UserError
+
+ON_THE_CPU = (
+    "on the CPU launch with ACCELERATE_USE_CPU=true torchrun --nproc_per_node N pretrain/run.py, "
+    "or by a DeepSpeed file of launch/accelerate/"
+)
+
+
+def start_accelerator(settings: RunSettings) -> Accelerator:
+    """Joins the processes that were launched, and shares the machine's cores out to them.
+
+    Raises:
+        UserError: other processes joined than were launched, a kind of distribution that there is no
+            engine for, or a tracker whose package is not installed.
+    """
+    check_requirements(settings)
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        raise UserError(
+            "several processes were asked for, but without CUDA and DeepSpeed accelerate launch starts one, which "
+            f"would train alone; {ON_THE_CPU}"
+        )
+    with_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    on_cpu = not torch.cuda.is_available()
+    # Given a backend, Accelerate without DeepSpeed takes even a single process for a distributed one, and fails.
+    handlers = []
+    if launched > 1 or with_deepspeed:
+        waits = timedelta(minutes=settings.timeout_minutes)
+        handlers = [InitProcessGroupKwargs(backend="gloo" if on_cpu else "nccl", timeout=waits)]
+    accelerator = Accelerator(
+        mixed_precision="no",  # the engines see to it, alike under every kind of distribution
+        kwargs_handlers=handlers,
+        log_with=None if settings.tracker == "none" else settings.tracker,
+        project_dir=str(settings.out),
+    )
+    if accelerator.num_processes != launched:
+        raise UserError(
+            f"{launched} processes were launched but {accelerator.num_processes} joined, so each would train alone; "
+            f"{ON_THE_CPU}"
+        )
+    if with_deepspeed != (accelerator.distributed_type == DistributedType.DEEPSPEED):
+        raise UserError(
+            f"the launch configuration asks for DeepSpeed, but the processes joined as "
+            f"{accelerator.distributed_type.value}, without it; take ACCELERATE_USE_CPU out of the environment"
+        )
+    if accelerator.distributed_type not in ENGINES:
+        known = ", ".join(kind.value for kind in ENGINES)
+        raise UserError(
+            f"the launch configuration asks for {accelerator.distributed_type.value}, a run goes on any of: {known}; "
+            "use a file of launch/accelerate/"
+        )
+    if accelerator.device.type == "cpu":
+        # accelerate launch and torchrun set OMP_NUM_THREADS=1, which would leave cores idle.
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // here))
+    return accelerator
+
+
+def check_requirements(settings: RunSettings) -> None:
+    """Checks that the packages which the settings ask for are installed.
+
+    Raises:
+        UserError: the tracker's is not.
+    """
+    if settings.tracker != "none" and importlib.util.find_spec(settings.tracker) is None:
+        raise UserError(
+            f"tracker {settings.tracker} needs the package {settings.tracker}, which is not installed; "
+            f"pip install {settings.tracker}, or choose another --tracker"
+        )

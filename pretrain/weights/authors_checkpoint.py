@@ -1,0 +1,195 @@
+"""The checkpoints that SoundingEarth's authors released, as towers of ours with the same embeddings."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
+from pretrain.model import Tower, TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.files import read_weights
+from pretrain.weights.model_folder import MODEL_FOLDER, write_model_folder
+from pretrain.weights.same_embeddings import check_towers, fixed_probe
+from shards.errors import UserError
+from shards.sources.soundingearth import SoundingEarthSource
+from shards.untrusted_text import as_code
+
+IMAGE_PREFIX = "img_encoder.module_list.0."
+SOUND_PREFIX = "snd_encoder.module_list.0."
+TEMPERATURE_KEY = "loss_function.tau"
+"""A learned temperature: only contrastive losses have one, and they compare embeddings on the unit sphere."""
+
+PROJECTION = "fc."
+IMAGE_SIZE = 192
+NUM_FRAMES = 128
+ENCODER_OF_DEPTH = {False: ("soundingearth-resnet18", 2), True: ("soundingearth-resnet50", 6)}
+"""By whether blocks are bottlenecks: the encoder, and how many blocks its third stage has."""
+
+CARD = """---
+library_name: earshot
+tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
+---
+# SoundingEarth's released towers
+
+Converted from {file}, a checkpoint of the authors of *Self-supervised Audiovisual Representation Learning for Remote
+Sensing Data* (arXiv 2108.00688): {report}.
+
+```python
+from pretrain.model import TwoTower
+model = TwoTower.from_pretrained("FOLDER")
+```
+
+Images: the central 3/4 of the tile, resized to {size} px, normalised with ImageNet's mean and standard deviation.
+Sounds: {frames} consecutive frames of the spectrograms of the data set's release (source `soundingearth`), whose bytes
+stand for exp(log-mel / 10); other spectrograms are other inputs. Embeddings are {sphere}.
+"""
+
+
+def is_authors_checkpoint(state: dict[str, Tensor]) -> bool:
+    """Whether tensors by name are the two towers of such a checkpoint, or one of them."""
+    return any(key.startswith((IMAGE_PREFIX, SOUND_PREFIX)) for key in _bare(state))
+
+
+def towers_of_authors(state: dict[str, Tensor], where: str, *, on_sphere: bool | None = None) -> tuple[TwoTower, str]:
+    """The towers of a checkpoint, in evaluation mode on the CPU, and a sentence on what was taken.
+
+    The authors' 1 × 1 convolution and mean over the map are our mean over the map and linear layer: both are linear.
+
+    Args:
+        state: tensors by name, as `read_weights` gives them.
+        where: names the file in errors.
+        on_sphere: whether embeddings are compared at length 1, as after a contrastive loss; None: if the file holds
+            a learned temperature. Other contrastive losses leave no trace in it.
+
+    Raises:
+        UserError: a tower is missing, or of another architecture than was released.
+    """
+    state = _bare(state)
+    parts = {prefix: _part(state, prefix, where) for prefix in (IMAGE_PREFIX, SOUND_PREFIX)}
+    dims = [part[f"{PROJECTION}weight"].shape[0] for part in parts.values()]
+    if dims[0] != dims[1]:
+        raise UserError(f"{where}: the image tower embeds in {dims[0]} dimensions, the sound tower in {dims[1]}")
+    spectrogram = SoundingEarthSource.settings
+    scale = spectrogram.scale
+    # The authors' network takes the value that a byte stands for; ours (byte - mean) / std, which is then the same.
+    std = 255 / (scale.high - scale.low)
+    config = TwoTowerConfig(
+        image_encoder=_encoder(parts[IMAGE_PREFIX], f"{where}: the image tower"),
+        sound_encoder=_encoder(parts[SOUND_PREFIX], f"{where}: the sound tower"),
+        embedding_dim=dims[0],
+        on_sphere=TEMPERATURE_KEY in state if on_sphere is None else on_sphere,
+        image_size=IMAGE_SIZE,
+        num_frames=NUM_FRAMES,
+        spectrogram_mean=-scale.low * std,
+        spectrogram_std=std,
+        spectrogram=spectrogram,
+    )
+    towers = TwoTower(config)
+    _load(towers.image_tower, parts[IMAGE_PREFIX], f"{where}: the image tower")
+    _load(towers.sound_tower, parts[SOUND_PREFIX], f"{where}: the sound tower")
+    num_used = sum(len(part) for part in parts.values())
+    unused = sorted(key for key in state if not key.startswith((IMAGE_PREFIX, SOUND_PREFIX)))
+    report = (
+        f"the authors' image tower ({config.image_encoder}) and sound tower ({config.sound_encoder}), "
+        f"{num_used} tensors, {len(unused)} not used{': ' if unused else ''}{', '.join(map(as_code, unused[:3]))}"
+    )
+    return towers.eval(), report
+
+
+def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None = None) -> str:
+    """Writes `out/model/`, a model folder of ours with the embeddings of an authors' checkpoint, checked as a release.
+
+    Args:
+        file: the checkpoint; nothing but tensors is unpickled.
+        out: the folder that is to hold `model/`, which must not be there yet.
+        on_sphere: as for `towers_of_authors`.
+
+    Returns:
+        A sentence on what was taken from where.
+
+    Raises:
+        UserError: it can't be read, is no such checkpoint, or the folder is taken or can't be written.
+    """
+    state = read_weights(file)
+    if not is_authors_checkpoint(state):
+        shown = ", ".join(sorted(state)[:3])
+        raise UserError(
+            f"{file} is no checkpoint of SoundingEarth's authors: none of its tensors begins with {IMAGE_PREFIX} or "
+            f"{SOUND_PREFIX}; they are named like {shown}"
+        )
+    if (out / MODEL_FOLDER).exists():
+        raise UserError(f"out {out} holds a model already; name another --out")
+    towers, report = towers_of_authors(state, str(file), on_sphere=on_sphere)
+    sphere = "scaled to length 1" if towers.config.on_sphere else "compared as they are, by Euclidean distance"
+    card = CARD.format(file=as_code(file.name), report=report, size=IMAGE_SIZE, frames=NUM_FRAMES, sphere=sphere)
+    is_new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
+    probes = [fixed_probe(towers.config)]
+    try:
+        folder = write_model_folder(out, towers, card, check=lambda written: check_towers(written, towers, probes))
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds the model
+                out.rmdir()
+    return f"{report}; the model is in {folder}, and embeds as the checkpoint does"
+
+
+def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix of data-parallel wrappers."""
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _part(state: dict[str, Tensor], prefix: str, where: str) -> dict[str, Tensor]:
+    part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    for name in ("conv1.weight", f"{PROJECTION}weight", f"{PROJECTION}bias"):
+        if name not in part:
+            raise UserError(
+                f"{where} lacks {prefix}{name}; give a checkpoint with both towers, as the authors wrote it"
+            )
+    return part
+
+
+def _encoder(part: dict[str, Tensor], where: str) -> str:
+    is_bottleneck = "layer1.0.conv3.weight" in part
+    name, depth = ENCODER_OF_DEPTH[is_bottleneck]
+    found_depth = len({key.split(".")[1] for key in part if key.startswith("layer3.")})
+    # The first convolution of a stage has the stage's width in both kinds of blocks.
+    keys = ["conv1.weight", *(f"layer{i}.0.conv1.weight" for i in range(1, 5))]
+    widths = tuple(part[key].shape[0] if key in part else 0 for key in keys)
+    if found_depth != depth or widths != (STEM_CHANNELS, *STAGE_CHANNELS):
+        raise UserError(
+            f"{where} is of another architecture than was released: its stem and stages have {_list(widths)} channels "
+            f"and stage 3 has {found_depth} blocks; {name} has {_list((STEM_CHANNELS, *STAGE_CHANNELS))} and {depth}"
+        )
+    return name
+
+
+def _list(widths: tuple[int, ...]) -> str:
+    return ", ".join(map(str, widths))
+
+
+def _load(tower: Tower, part: dict[str, Tensor], where: str) -> None:
+    weight, bias = part[f"{PROJECTION}weight"], part[f"{PROJECTION}bias"]
+    trunk = {key: value for key, value in part.items() if not key.startswith(PROJECTION)}
+    if weight.ndim not in (2, 4) or math.prod(weight.shape[2:]) != 1:
+        raise UserError(f"{where}: fc.weight has the shape {tuple(weight.shape)}, not that of a 1 x 1 convolution")
+    try:
+        tower.trunk.load_state_dict(_with_counters(trunk, tower.trunk.state_dict()))
+        tower.projection.load_state_dict({"weight": weight.flatten(1), "bias": bias})
+    except RuntimeError as error:
+        message = " ".join(str(error).split())[:300]
+        raise UserError(f"{where} does not fit the released architecture: {message}") from error
+
+
+def _with_counters(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With batch norm's counters of batches, which old PyTorch did not write and evaluation does not use."""
+    counters = {key: torch.zeros_like(value) for key, value in own.items() if key.endswith("num_batches_tracked")}
+    return {**counters, **state}

@@ -1,0 +1,101 @@
+"""Whether towers that were written to a folder come back as they were: the same inputs, compared bit by bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrain.data.audio_transforms import spread_crop_starts
+from pretrain.data.image_transforms import evaluation_image
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from shards.errors import UserError
+from shards.schema import VALIDATION_SPLIT
+from shards.streaming.reading import ShardSet
+
+NUM_FIXED = 4
+NUM_REAL = 8
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Inputs that towers are compared on.
+
+    Attributes:
+        name: what they are.
+        images: (n, 3, s, s) uint8.
+        sounds: (n, 1, mel bands, frames) uint8.
+    """
+
+    name: str
+    images: Tensor
+    sounds: Tensor
+
+
+def fixed_probe(config: TwoTowerConfig) -> Probe:
+    """Random bytes of the towers' input shapes, the same ones each time."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randint(0, 256, (NUM_FIXED, *shape), generator=generator, dtype=torch.uint8)
+
+    images = noise(3, config.image_size, config.image_size)
+    return Probe("random inputs", images, noise(1, config.spectrogram.mel_bands, config.num_frames))
+
+
+def real_probe(config: TwoTowerConfig, shard_set: ShardSet) -> Probe:
+    """The first pairs of the validation split, as evaluation sees them, one sound crop each.
+
+    Raises:
+        UserError: they can't be read.
+    """
+    shard_set.check_files(VALIDATION_SPLIT)
+    count = min(NUM_REAL, shard_set.num_samples(VALIDATION_SPLIT))
+    if not count:
+        raise UserError("the shard set has no validation pairs")
+    samples = [shard_set.sample(VALIDATION_SPLIT, number) for number in range(count)]
+    images = [evaluation_image(sample.image(), config.image_size) for sample in samples]
+    frames = config.num_frames
+    sounds = [sample.frames(spread_crop_starts(sample.num_frames, frames, 1)[0], frames)[None] for sample in samples]
+    return Probe("validation pairs", torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(sounds)))
+
+
+@torch.inference_mode()
+def check_towers(folder: Path, towers: TwoTower, probes: list[Probe]) -> None:
+    """Checks that the towers in a folder embed as those at hand.
+
+    Args:
+        folder: a model folder.
+        towers: those that were written there, in evaluation mode, on the CPU.
+        probes: what is embedded.
+
+    Raises:
+        UserError: they can't be loaded, or an embedding differs in any bit.
+    """
+    again = TwoTower.from_pretrained(folder)
+    for probe in probes:
+        for what, ours, theirs in (
+            ("image", towers.encode_image(probe.images), again.encode_image(probe.images)),
+            ("sound", towers.encode_sound(probe.sounds), again.encode_sound(probe.sounds)),
+        ):
+            require_same(ours, theirs, f"{what} embeddings of {probe.name} by TwoTower.from_pretrained")
+
+
+def require_same(ours: Tensor, theirs: Tensor, what: str) -> None:
+    """Refuses values that are not finite or differ in any bit.
+
+    Raises:
+        UserError: they are or do.
+    """
+    if not torch.isfinite(ours).all():
+        raise UserError(f"the {what} are not finite: the training has diverged, and nothing is kept")
+    if not torch.equal(ours, theirs):
+        most = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
+        raise UserError(
+            f"the {what} differ from those of the weights at hand, by up to {most:.2g}, so nothing is kept; this "
+            "is a fault of the disk, of the memory or of Earshot"
+        )

@@ -1,0 +1,247 @@
+"""The index of a gallery, chosen by its size: exact, or lists whose recall was measured and stands on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.index import DIFFERENCES_SLACK, Lists, propose_from_all, squared_distances
+from shards.atomic_files import partial_path, write_text_atomically
+from shards.errors import UserError
+
+EXACT_UP_TO = 200_000
+"""Embeddings of the largest gallery that is read through for a query; of 128 dimensions that takes about 20 ms."""
+TARGET_RECALL = 0.95
+RECALL_AT = 10
+RECALL_QUERIES = 200
+CANDIDATES_PER_ANSWER = 10
+"""Candidates from the lists, for each answer, that are put in order by their true distances."""
+MOST_SCANNED = 1_000_000
+"""Embeddings in the lists that are searched for one query, at most; of 128 dimensions that takes about 40 ms."""
+
+
+@dataclass(frozen=True)
+class ListsRecord:
+    """What is known of lists on disk that propose candidates (an inverted file, faiss' IVF).
+
+    Attributes:
+        gallery_size, dimensions: of the gallery.
+        lists: in how many the gallery is divided.
+        probes: how many, the nearest ones, are searched for a query.
+        recall_at_10: of the 10 nearest by brute force, the fraction that is found, mean over the queries.
+        num_queries: on which it was measured.
+        file_bytes: size of the file of lists.
+    """
+
+    gallery_size: int
+    dimensions: int
+    lists: int
+    probes: int
+    recall_at_10: float
+    num_queries: int
+    file_bytes: int
+
+
+class GalleryIndex:
+    """Nearest neighbours of one query in a gallery that lies on disk, in exact order by exact distances.
+
+    Small galleries are read through, and the answer is exact. In larger ones faiss proposes candidates from the lists
+    nearest to the query, and only these are put in order. Threads can share it.
+
+    Args:
+        gallery: (n, d) float32, C-contiguous, finite, n > 0; may be memory-mapped, is never copied.
+        lists: what proposes candidates, with its record; without it all of the gallery is read.
+
+    Raises:
+        ValueError: the gallery is empty, or not (n, d) float32.
+    """
+
+    def __init__(self, gallery: NDArray[np.float32], lists: tuple[Lists, ListsRecord] | None = None) -> None:
+        if gallery.ndim != 2 or gallery.size == 0 or gallery.dtype != np.float32:
+            raise ValueError(f"gallery must be (n, d) float32 with n > 0, got {gallery.dtype} {gallery.shape}")
+        self._gallery = gallery
+        self._lists = lists
+
+    def __len__(self) -> int:
+        return len(self._gallery)
+
+    @property
+    def record(self) -> ListsRecord | None:
+        """What is known of the lists; None where the search is exact."""
+        return self._lists[1] if self._lists else None
+
+    @property
+    def description(self) -> str:
+        """How the gallery is searched, such as "exact" or with its lists and measured recall."""
+        if self.record is None:
+            return "exact"
+        record = self.record
+        return (
+            f"IVF with {record.lists:,} lists, {record.probes:,} probed: recall@{RECALL_AT} "
+            f"{record.recall_at_10:.3f} measured on {record.num_queries} queries"
+        )
+
+    def search(self, query: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Finds the gallery items that are nearest to a query.
+
+        Args:
+            query: (d,) an embedding, taken as float32.
+            count: how many; a smaller gallery gives all it has.
+
+        Returns:
+            Their numbers, (min(count, n),) int64, nearest first and the lower number first among the equally near;
+            and their Euclidean distances, float64.
+
+        Raises:
+            ValueError: the query is not (d,) or not finite, or count is below 1.
+        """
+        query = self._checked(query)
+        if count < 1:
+            raise ValueError(f"count must be >= 1, got {count}")
+        count = min(count, len(self))
+        if self._lists is None:
+            return self._search_all(query, count)
+        return self._ordered(query, self._candidates(*self._lists, query, count), count)
+
+    def distances(self, query: NDArray[Any]) -> NDArray[np.float32]:
+        """The Euclidean distance of every gallery item to a query (d,): (n,), in float32."""
+        squared = squared_distances(self._gallery, self._checked(query))
+        return np.sqrt(squared, out=squared)
+
+    def _checked(self, query: NDArray[Any]) -> NDArray[np.float32]:
+        query = np.ascontiguousarray(query, dtype=np.float32)
+        if query.shape != self._gallery.shape[1:] or not np.isfinite(query).all():
+            raise ValueError(f"query must be {self._gallery.shape[1:]} and finite, got shape {query.shape}")
+        return query
+
+    def _ordered(
+        self, query: NDArray[np.float32], candidates: NDArray[np.int64], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The nearest of some gallery items, by distances in float64."""
+        found = np.sort(candidates)
+        squared = np.square(self._gallery[found] - query.astype(np.float64)).sum(axis=1)
+        nearest = np.argsort(squared, kind="stable")[:count]
+        return found[nearest], np.sqrt(squared[nearest])
+
+    def _search_all(self, query: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        num_candidates = count + 16
+        while True:
+            num_candidates = min(num_candidates, len(self))
+            candidates, others_from = propose_from_all(self._gallery, query, num_candidates)
+            numbers, distances = self._ordered(query, candidates, count)
+            if num_candidates == len(self) or distances[-1] ** 2 < others_from * (1 - DIFFERENCES_SLACK):
+                return numbers, distances
+            num_candidates *= 4
+
+    def _candidates(
+        self, lists: Lists, record: ListsRecord, query: NDArray[np.float32], count: int
+    ) -> NDArray[np.int64]:
+        probes = record.probes
+        while True:
+            candidates = lists.propose(query, min(CANDIDATES_PER_ANSWER * count, len(self)), probes)
+            if len(candidates) >= count or probes >= record.lists:
+                return candidates
+            probes *= 2  # those probed hold fewer than what was asked for
+
+
+def build_index(
+    gallery: NDArray[np.float32], queries: NDArray[np.float32], path: Path, *, exact_up_to: int = EXACT_UP_TO
+) -> GalleryIndex:
+    """Makes the index that the size of a gallery asks for; lists are written to `path`, their record beside it.
+
+    Args:
+        gallery: (n, d) float32, as in `GalleryIndex`; about 140 bytes an item of 128 dimensions are held meanwhile.
+        queries: (q, d) of the kind that will be asked, on which recall is measured; at most `RECALL_QUERIES` of them,
+            evenly spread, are used.
+        path: `<name>.faiss`; a small gallery has no such file.
+        exact_up_to: the largest gallery that is searched without lists.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    if len(gallery) <= exact_up_to:
+        return GalleryIndex(gallery)
+    lists = Lists.of(gallery, round(len(gallery) ** 0.5))
+    partial = partial_path(path)
+    try:
+        lists.save(partial)
+        record = _measure(lists, gallery, queries, partial.stat().st_size)
+        os.replace(partial, path)
+        write_text_atomically(_record_path(path), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"the index {path} can't be written ({error}); make room there") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return open_index(gallery, path, exact_up_to=exact_up_to)
+
+
+def open_index(gallery: NDArray[np.float32], path: Path, *, exact_up_to: int = EXACT_UP_TO) -> GalleryIndex:
+    """Opens what `build_index` made of the same gallery; its lists are memory-mapped.
+
+    Raises:
+        UserError: the lists or their record are missing, damaged or those of another gallery.
+    """
+    if len(gallery) <= exact_up_to:
+        return GalleryIndex(gallery)
+    try:
+        record = ListsRecord(**json.loads(_record_path(path).read_text(encoding="utf-8")))
+        size = path.stat().st_size
+        if size != record.file_bytes:
+            raise ValueError(f"it has {size} bytes, its record says {record.file_bytes}")
+        lists = Lists.open(path)
+        if not (record.gallery_size, record.dimensions) == gallery.shape == lists.shape:
+            raise ValueError(f"it is of embeddings {lists.shape}, not of {gallery.shape}")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"the index {path} can't be opened ({error}); delete it to have it made again") from error
+    return GalleryIndex(gallery, (lists, record))
+
+
+def _measure(lists: Lists, gallery: NDArray[np.float32], queries: NDArray[np.float32], file_bytes: int) -> ListsRecord:
+    """Finds how many lists must be probed for the recall that is aimed at; else probes as many as time allows."""
+    rows = np.linspace(0, len(queries) - 1, min(len(queries), RECALL_QUERIES)).astype(np.int64)
+    asked = queries[rows]
+    exact = GalleryIndex(gallery)
+    reach = [exact.search(query, RECALL_AT)[1][-1] for query in asked]
+    most_probes = max(1, min(lists.num_lists, lists.num_lists * MOST_SCANNED // len(gallery)))
+    for probes in _probes_to_try(most_probes):
+        record = ListsRecord(
+            *(len(gallery), gallery.shape[1], lists.num_lists, probes),
+            recall_at_10=0.0,
+            num_queries=len(asked),
+            file_bytes=file_bytes,
+        )
+        recall = mean_recall(GalleryIndex(gallery, (lists, record)), asked, reach)
+        if recall >= TARGET_RECALL:
+            break
+    return dataclasses.replace(record, recall_at_10=recall)
+
+
+def mean_recall(index: GalleryIndex, queries: NDArray[np.float32], reach: Sequence[float]) -> float:
+    """recall@10: the fraction of each query's answers that are within its true 10th distance, mean over the queries.
+
+    Args:
+        index: what is measured.
+        queries: (q, d).
+        reach: the distance of each query's 10th nearest by brute force (of the last in a smaller gallery).
+    """
+    count = min(RECALL_AT, len(index))
+    found = [np.mean(index.search(query, count)[1] <= far) for query, far in zip(queries, reach, strict=True)]
+    return float(np.mean(found))
+
+
+def _probes_to_try(most: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12 … up to `most` itself."""
+    steps = {2**power * part // 2 for power in range(most.bit_length()) for part in (2, 3)}
+    return [*sorted(step for step in steps if step < most), most]
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(".index.json")

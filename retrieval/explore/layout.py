@@ -1,0 +1,134 @@
+"""A two-dimensional map of an atlas's embeddings, by UMAP or t-SNE, kept in its folder."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from retrieval.embedding import save_npz
+from retrieval.explore.atlas import Atlas
+from shards.errors import UserError
+
+Method = Literal["umap", "tsne"]
+METHOD_NAMES: dict[Method, str] = {"umap": "UMAP", "tsne": "t-SNE"}
+
+MOST_POINTS = 10_000
+FEWEST_PAIRS = 5
+"""Of fewer, neither method can tell who is whose neighbour."""
+NEIGHBOURS = 15
+"""Points that UMAP takes as a point's neighbourhood; its default."""
+PERPLEXITY = 30.0
+"""About the same of t-SNE; its default."""
+SEED = 0
+DENSITY_CELLS = 100
+DENSITY_SMOOTHING_CELLS = 2.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pairs of an atlas, or a sample of them, lie on a plane, their images and sounds among each other.
+
+    Attributes:
+        numbers: (m,) of the pairs in the atlas, ascending.
+        image_points, sound_points: (m, 2), from one fit, so that their distances can be compared.
+        description: how it was made and of how many pairs, such as "UMAP of 10,000 of 50,545 pairs, drawn by a fixed
+            seed".
+    """
+
+    numbers: NDArray[np.int64]
+    image_points: NDArray[np.float32]
+    sound_points: NDArray[np.float32]
+    description: str
+
+
+def open_layout(atlas: Atlas, method: Method = "umap", *, most_points: int = MOST_POINTS) -> Layout:
+    """The map of an atlas from its folder, where `layout-<method>-<pairs>.npz` keeps it; it is made where missing.
+
+    10,000 pairs take a minute or two of one core.
+
+    Args:
+        atlas: what is shown.
+        method: "umap" (McInnes et al., arXiv 1802.03426) or "tsne" (van der Maaten and Hinton, JMLR 2008).
+        most_points: of a larger atlas so many pairs are drawn by a fixed seed.
+
+    Raises:
+        UserError: another method, fewer than `FEWEST_PAIRS` pairs, or embeddings that are all the same.
+    """
+    if method not in METHOD_NAMES:
+        raise UserError(f"unknown map {method!r}; choose one of: {', '.join(METHOD_NAMES)}")
+    num_pairs = min(len(atlas), most_points)
+    if num_pairs < FEWEST_PAIRS:
+        raise UserError(f"a map of the embedding needs at least {FEWEST_PAIRS} pairs, got {num_pairs}")
+    description = f"{METHOD_NAMES[method]} of {num_pairs:,} pairs"
+    if num_pairs < len(atlas):
+        description = f"{METHOD_NAMES[method]} of {num_pairs:,} of {len(atlas):,} pairs, drawn by a fixed seed"
+    numbers = np.sort(np.random.default_rng(SEED).choice(len(atlas), num_pairs, replace=False)).astype(np.int64)
+    path = atlas.folder / f"layout-{method}-{num_pairs}.npz"
+    points = _read(path, numbers)
+    if points is None:
+        print(f"laying out {description} …", file=sys.stderr, flush=True)
+        points = _plane(np.concatenate([atlas.image_embeddings[numbers], atlas.sound_embeddings[numbers]]), method)
+        try:
+            save_npz(path, numbers=numbers, image_points=points[:num_pairs], sound_points=points[num_pairs:])
+        except OSError as error:
+            # What was laid out is shown all the same.
+            print(f"warning: the map is not kept: {path}: {error.strerror}", file=sys.stderr, flush=True)
+    return Layout(numbers, points[:num_pairs], points[num_pairs:], description)
+
+
+def point_density(points: NDArray[Any]) -> NDArray[np.float32]:
+    """How crowded it is around each point of a plane: a smoothed histogram's value there, 1 where it is highest.
+
+    Args:
+        points: (k, 2), finite.
+
+    Returns:
+        (k,) in (0, 1].
+    """
+    points = np.asarray(points, dtype=np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    span = np.where(high > low, high - low, 1.0)
+    cells = np.minimum((points - low) / span * DENSITY_CELLS, DENSITY_CELLS - 1).astype(np.int64)
+    counts = np.zeros((DENSITY_CELLS, DENSITY_CELLS))
+    np.add.at(counts, (cells[:, 0], cells[:, 1]), 1)
+    density = gaussian_filter(counts, DENSITY_SMOOTHING_CELLS, mode="constant")[cells[:, 0], cells[:, 1]]
+    return (density / density.max()).astype(np.float32)
+
+
+def _read(path: Path, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    """The points in a file, images before sounds; None where it is missing, damaged or of other pairs."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            points = np.concatenate([arrays["image_points"], arrays["sound_points"]])
+            is_ours = np.array_equal(arrays["numbers"], numbers)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return points if is_ours and points.shape == (2 * len(numbers), 2) and np.isfinite(points).all() else None
+
+
+def _plane(embeddings: NDArray[np.float32], method: Method) -> NDArray[np.float32]:
+    """(k, d) → (k, 2), the same each time on one machine."""
+    # Neither method minds shift and scale; but t-SNE crashes the process where PCA, its start, finds no variance.
+    shifted = embeddings.astype(np.float64) - embeddings[0]
+    largest = np.abs(shifted).max()
+    if largest == 0:
+        raise UserError("the weights give all pairs the same embedding, which has no map: they have collapsed")
+    embeddings = (shifted / largest).astype(np.float32)
+    if method == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
+        points = TSNE(perplexity=perplexity, random_state=SEED, init="pca").fit_transform(embeddings)
+    else:
+        from umap import UMAP  # type: ignore[import-untyped, unused-ignore]  # takes seconds to load
+
+        neighbours = min(NEIGHBOURS, len(embeddings) - 1)
+        points = UMAP(n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(embeddings)
+    return np.asarray(points, dtype=np.float32)

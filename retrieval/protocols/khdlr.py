@@ -1,0 +1,118 @@
+"""The protocol `khdlr`: the metric that SoundingEarth's authors published (Heidler et al., arXiv 2108.00688)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pretrain.data.audio_transforms import random_crop_start
+from pretrain.embedding import CropStarts, PairEmbeddings
+from pretrain.ranking import RankBounds, rank_bounds_both_ways
+from retrieval.index import NearestNeighbours
+from retrieval.protocols.protocol import Protocol, Ranking
+from shards.errors import UserError
+from shards.streaming.reading import StoredSample
+
+KHDLR_BATCH_PAIRS = 16
+ROWS_PER_BLOCK = 256
+
+
+class Khdlr(Protocol):
+    """The metric that SoundingEarth's authors published (Heidler et al., arXiv 2108.00688, and their code).
+
+    Pairs in key order, in batches of 16 of which the last incomplete one is dropped; one random crop of the sound;
+    recall@k counts average ranks strictly below k; sound → image divides each image's distances by their mean.
+    """
+
+    name = "khdlr"
+    description = (
+        "As SoundingEarth's authors published it: pairs in key order, the last incomplete batch of 16 dropped, one "
+        "random crop of each sound, recall@k counts ranks below k, and for sound → image the distances of an image "
+        "are divided by their mean."
+    )
+    recall_meaning = "rank of the true match below {k}"
+    default_crops = None
+
+    def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
+        """One crop at random, fixed by seed and key; `crops` has no effect."""
+
+        def starts(sample: StoredSample) -> list[int]:
+            digest = hashlib.blake2b(f"{seed}/{sample.key}".encode(), digest_size=8).digest()
+            return [random_crop_start(sample.num_frames, num_frames, int.from_bytes(digest, "little"))]
+
+        return starts
+
+    def select(self, embeddings: PairEmbeddings) -> PairEmbeddings:
+        """Sorts by key and drops the last incomplete batch of 16.
+
+        Raises:
+            UserError: fewer than 16 pairs.
+        """
+        n = len(embeddings.keys)
+        if n < KHDLR_BATCH_PAIRS:
+            raise UserError(
+                f"protocol khdlr drops the last incomplete batch of {KHDLR_BATCH_PAIRS} pairs, and the split has only "
+                f"{n}; use --protocol standard or a larger split"
+            )
+        order = sorted(range(n), key=lambda i: _key_order(embeddings.keys[i]))[: n - n % KHDLR_BATCH_PAIRS]
+        return PairEmbeddings([embeddings.keys[i] for i in order], embeddings.image[order], embeddings.sound[order])
+
+    def rank(self, embeddings: PairEmbeddings) -> Ranking:
+        """Image → sound by Euclidean distance, sound → image by distance over the image's mean distance."""
+        image_to_sound, _ = rank_bounds_both_ways(embeddings.image, embeddings.sound)
+        means, true = [], []
+        for start, block in _distance_blocks(embeddings):
+            means.append(block.mean(axis=1))
+            true.append(np.diagonal(block, offset=start))
+        scales = np.concatenate(means)
+        scales[scales == 0] = 1.0
+        sound_to_image = _scaled_bounds(embeddings, scales, np.concatenate(true) / scales)
+        return Ranking(embeddings, {"image_to_sound": image_to_sound, "sound_to_image": sound_to_image}, scales)
+
+    def recall(self, bounds: RankBounds, k: int) -> float:
+        """Average ranks strictly below k."""
+        return float(np.mean(bounds.ranks < k))
+
+    def chance_recall(self, gallery_size: int, k: int) -> float:
+        """k − 1 of n."""
+        return (k - 1) / gallery_size
+
+    def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
+        """By the distance of that direction."""
+        embeddings = ranking.embeddings
+        if direction == "image_to_sound":
+            return NearestNeighbours(embeddings.sound).search(embeddings.image[queries], count)[0]
+        assert ranking.image_scales is not None
+        chosen = PairEmbeddings([], embeddings.image, embeddings.sound[queries])
+        distances = np.concatenate([block for _, block in _distance_blocks(chosen)])
+        return np.argsort(distances / ranking.image_scales[:, None], axis=0, kind="stable")[:count].T
+
+
+def _key_order(key: str) -> tuple[int, int, str]:
+    return (0, int(key), key) if key.isdecimal() else (1, 0, key)
+
+
+def _distance_blocks(embeddings: PairEmbeddings) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Distances of a block of images to all sounds, after the number of the block's first image."""
+    images, sounds = torch.from_numpy(embeddings.image).double(), torch.from_numpy(embeddings.sound).double()
+    for start in range(0, len(images), ROWS_PER_BLOCK):
+        block = images[start : start + ROWS_PER_BLOCK]
+        # By subtraction: equal embeddings then have equal distances, which a matrix product does not promise.
+        yield start, torch.cdist(block, sounds, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+
+
+def _scaled_bounds(
+    embeddings: PairEmbeddings, image_scales: NDArray[np.float64], true: NDArray[np.float64]
+) -> RankBounds:
+    """Bounds of sound → image by distances over the images' scales; `true` are those of the true matches."""
+    n = len(true)
+    bounds = RankBounds(np.zeros(n, np.int64), np.zeros(n, np.int64))
+    for start, block in _distance_blocks(embeddings):
+        scaled = block / image_scales[start : start + len(block), None]
+        bounds.nearer[:] += (scaled < true).sum(axis=0)
+        bounds.tied[:] += (scaled == true).sum(axis=0)
+    return bounds

@@ -1,0 +1,262 @@
+"""A corpus becomes a shard set: list, plan, estimate, pack in parallel, and write the manifest last."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.building.estimating import estimate
+from shards.building.finishing import describe_missing, finish, read_records
+from shards.building.folder import (
+    at_work_in,
+    check_begun,
+    check_folder,
+    clear_partial_files,
+    damaged_shards,
+    is_finished,
+    keep_part_count,
+    keep_plan,
+    refuse_another_plan,
+    remove_work_folder,
+)
+from shards.building.packing import ShardRecord
+from shards.building.packing_pool import PackingPool, cannot_write
+from shards.building.parts import FINISH, Part, parse_part
+from shards.building.planning import (
+    BuildOptions,
+    BuildPlan,
+    ShardPlan,
+    check_options,
+    idle_options,
+    make_plan,
+    usable_cpus,
+)
+from shards.building.rejected_list import REJECTED_NAME, check_listed, check_rejected_so_far
+from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.progress import ProgressLine
+from shards.schema import PREVIEWS_FOLDER
+from shards.sources import SOURCES
+from shards.sources.source import Listing, Source, SourceOptions
+
+PROBE_ABOVE_PAIRS = 300
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a process is to do: the corpus as listed, its plan, the options and the part that falls to it."""
+
+    source: Source
+    listing: Listing
+    plan: BuildPlan
+    options: BuildOptions
+    part: Part | None
+    num_workers: int
+
+    @property
+    def out(self) -> Path:
+        return self.options.out
+
+    @property
+    def prefix(self) -> str:
+        """What the lines of one process among several begin with."""
+        return f"{self.part}: " if self.part else ""
+
+
+def build(options: BuildOptions) -> Manifest | None:
+    """Builds a shard set or a part of it, goes on with one that was stopped, or mends a finished one.
+
+    The bytes depend on the corpus and the options alone: not on the number of workers or parts, nor on being stopped.
+
+    Returns:
+        The manifest; None where this was a part of the build and others are still to come.
+
+    Raises:
+        UserError: an option, the corpus or the folder is not usable, too many pairs are rejected, or the disk is full.
+    """
+    check_options(options)
+    part = parse_part(options.part)
+    source_class = SOURCES.load(options.source)
+    check_folder(options.out)
+    if options.part == FINISH:
+        check_begun(options.out)
+    for words in idle_options(options, source_class):
+        print(f"warning: {words}", file=sys.stderr, flush=True)
+    source = source_class(_source_options(options, source_class))
+    num_workers = options.workers or usable_cpus()
+    source.prepare(num_workers)
+    listing = source.list_pairs()
+    if options.split_by == "cell":
+        listing = source.locate(listing)
+    try:
+        if not is_finished(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
+            check_listed(options.out, listing.num_rows, listing.rejected, options.max_rejected)
+        work = _Work(source, listing, make_plan(source, listing, options), options, part, num_workers)
+        if not is_finished(options.out):
+            try:
+                manifest = _finish_begun(work) if options.part == FINISH else _build_begun(work)
+            except (UserError, FileNotFoundError):
+                # Another process may have finished the set meanwhile and removed what this one was looking for.
+                if not is_finished(options.out):
+                    raise
+                manifest = None
+            if manifest is not None or not is_finished(options.out):
+                return manifest
+        return _finished_build(work)
+    except OSError as error:
+        raise cannot_write(options.out, error) from error
+
+
+def _build_begun(work: _Work) -> Manifest | None:
+    """Packs what this process has to pack, and finishes the set if that was the last of it.
+
+    Returns:
+        The manifest; None where other parts are still to come, or where the set was found finished.
+    """
+    out, part, shards = work.out, work.part, work.plan.shards
+    with at_work_in(out, part):
+        keep_plan(work.plan, out)
+        keep_part_count(part, out)
+        mine = part.of(shards) if part else list(shards)
+        clear_partial_files(out, mine if part else None)
+        records = read_records(out, shards)
+        # Asked after the records, which another part removes after it has written the manifest.
+        if is_finished(out):
+            return None
+        _pack(work, mine, records)
+        manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
+        if manifest is None and not is_finished(out):
+            missing = describe_missing(work.plan, out) or "the last of the others is ending"
+            print(f"{part} is finished; {missing}; whoever ends last writes the manifest", flush=True)
+            return None
+    remove_work_folder(out)
+    return manifest
+
+
+def _finish_begun(work: _Work) -> Manifest | None:
+    """Writes the manifest of a set whose parts are all packed; None where another process has just done that.
+
+    Raises:
+        UserError: shards are missing; says which and whose they are.
+    """
+    out = work.out
+    keep_plan(work.plan, out)
+    manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
+    if manifest is None and not is_finished(out):
+        raise UserError(
+            f"--out {out} can't be finished: {describe_missing(work.plan, out)}; start these parts again, or give "
+            "--part all to pack what is missing here; finished shards are kept"
+        )
+    remove_work_folder(out)
+    return manifest
+
+
+def _source_options(options: BuildOptions, source_class: type[Source]) -> SourceOptions:
+    root = options.root or source_class.default_root
+    if root is None:
+        raise UserError(f"--source {options.source} needs --root with the folder of the corpus")
+    return SourceOptions(
+        root=root,
+        limit=options.limit,
+        max_seconds=options.max_seconds,
+        jpeg_quality=options.jpeg_quality,
+        bands=options.bands,
+        previews=options.previews,
+        places=options.places,
+        seed=options.seed,
+    )
+
+
+def _finished_build(work: _Work) -> Manifest:
+    out, plan, options = work.out, work.plan, work.options
+    manifest = Manifest.load(out)
+    refuse_another_plan(out, manifest.source, manifest.build, plan, "was built")
+    damaged = damaged_shards(out, manifest)
+    if damaged:
+        words = f"{out} was built, but {', '.join(f'{name} {words}' for name, words in damaged.items())}"
+        if work.part or options.part == FINISH:
+            raise UserError(f"{words}; one process packs lost shards again: give --part all")
+        print(words, flush=True)
+        with at_work_in(out, None):
+            clear_partial_files(out)
+            _pack_again([shard for shard in plan.shards if shard.name in damaged], work, manifest)
+    remove_work_folder(out)
+    ending = f"{len(damaged)} of its shards packed again" if damaged else "nothing to do"
+    print(f"{work.prefix}{out} is built already, with these options from this corpus: {ending}")
+    return manifest
+
+
+def _pack_again(shards: list[ShardPlan], work: _Work, manifest: Manifest) -> None:
+    """Packs shards of a finished set that were lost; they are those of the manifest, or the set is refused."""
+    out, source = work.out, work.source
+    entries = {entry.name: entry for entry in manifest.shards}
+    with_previews = source.has_recordings and work.options.previews and (out / PREVIEWS_FOLDER).is_dir()
+    num_pairs = sum(len(shard.pairs) for shard in shards)
+    with (
+        PackingPool(source, out, min(work.num_workers, len(shards)), with_previews=with_previews) as pool,
+        ProgressLine("packing lost shards again", num_pairs) as progress,
+    ):
+        for record in pool.pack(shards, progress):
+            if record.entry != entries[record.entry.name]:
+                (out / record.entry.name).unlink()
+                raise UserError(
+                    f"{record.entry.name} was packed again and came out otherwise than {out} was built, by other files "
+                    "or versions of the decoders; copy it from where the set is whole, or remove the folder and build "
+                    "it anew"
+                )
+
+
+def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord]) -> None:
+    """Packs those of the shards that have no record yet, and adds theirs."""
+    out, listing = work.out, work.listing
+
+    def judge() -> None:
+        finished = (records[shard.name] for shard in work.plan.shards if shard.name in records)
+        rejected = [*listing.rejected, *(rejection for record in finished for rejection in record.rejected)]
+        check_rejected_so_far(out, listing.num_rows, rejected, work.options.max_rejected)
+
+    to_do = [shard for shard in shards if shard.name not in records]
+    num_pairs, num_to_do = (sum(len(shard.pairs) for shard in some) for some in (shards, to_do))
+    if len(to_do) < len(shards):
+        print(f"{work.prefix}going on: {len(shards) - len(to_do)} of {len(shards)} shards are finished", flush=True)
+    if not to_do:
+        return
+    judge()
+    with_previews = work.source.has_recordings and work.options.previews
+    num_workers = min(work.num_workers, len(to_do))
+    with PackingPool(work.source, out, num_workers, with_previews=with_previews) as pool:
+        if num_to_do > PROBE_ABOVE_PAIRS:
+            of_all = sum(len(shard.pairs) for shard in work.plan.shards if shard.name not in records)
+            estimate(pool, to_do, of_all, num_workers, out, prefix=work.prefix)
+        with ProgressLine(
+            f"{work.prefix}building shards", num_pairs, done=num_pairs - num_to_do, plain=work.part is not None
+        ) as progress:
+            for record in pool.pack(to_do, progress):
+                records[record.entry.name] = record
+                if len(records) < len(work.plan.shards):
+                    judge()
+    if pool.used_seconds:
+        speed = pool.used_seconds / pool.busy_seconds
+        hours = pool.used_seconds / 3600
+        print(f"{work.prefix}read {hours:.2f} hours of sound at {speed:.0f} × real time per core", flush=True)
+
+
+def print_build(out: Path, manifest: Manifest) -> None:
+    """Prints what was listed, used and rejected, and what it takes."""
+    used = sum(manifest.splits.values())
+    splits = ", ".join(f"{split} {count:,}" for split, count in manifest.splits.items())
+    print(f"{out}: {manifest.build['num_listed']:,} pairs listed, {used:,} used ({splits})")
+    if manifest.rejected:
+        reasons = Counter(rejection.reason for rejection in manifest.rejected).most_common()
+        words = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+        print(f"{len(manifest.rejected):,} rejected: {words}; each one stands in {out / REJECTED_NAME}")
+    statistics = manifest.statistics
+    size = sum(entry.bytes for entry in manifest.shards)
+    print(
+        f"{statistics['seconds_of_sound'] / 3600:,.2f} hours of sound, {size / max(1, used) / 1000:,.1f} KB a pair; "
+        f"{statistics['silent']} silent, {statistics['repeated_to_length']} repeated to length, "
+        f"{statistics['shortened']} shortened"
+    )

@@ -1,0 +1,136 @@
+"""What a shard set holds, in figures: splits, hours, bytes a pair, rejections, and how near test lies to training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.building.splitting import EARTH_RADIUS_KM
+from shards.manifest import Manifest
+from shards.schema import METADATA_MEMBER, PREVIEWS_FOLDER, SPLITS
+from shards.streaming.index import load_index, read_member
+
+NEAR_METRES = (0, 100, 1000)
+_SAME_PLACE_METRES = 0.001
+"""Rounding moves one place by less: 180° east and 180° west are 0 m apart."""
+
+
+def describe_shards(folder: Path) -> dict[str, Any]:
+    """Reads the manifest, the indexes and the samples' coordinates of a shard set.
+
+    Raises:
+        UserError: the folder is no shard set, or a shard or its index is missing.
+    """
+    manifest = Manifest.load(folder)
+    bytes_of_member: Counter[str] = Counter()
+    places: dict[str, list[tuple[float, float]]] = {split: [] for split in SPLITS}
+    for entry in manifest.shards:
+        index = load_index(folder / entry.name)
+        with (folder / entry.name).open("rb") as file:
+            for sample in index.samples:
+                for member, (_, length) in sample.members.items():
+                    bytes_of_member[member] += length
+                bytes_of_member["tar headers and padding"] += sample.bytes - sum(
+                    length for _, length in sample.members.values()
+                )
+                metadata = json.loads(read_member(file, sample, METADATA_MEMBER))
+                places[entry.split].append((metadata["longitude"], metadata["latitude"]))
+        if index.previews is not None and (folder / PREVIEWS_FOLDER / entry.name).is_file():
+            bytes_of_member["previews"] += index.previews.bytes
+    num_samples = sum(manifest.splits.values())
+    return {
+        "source": manifest.source,
+        "splits": manifest.splits,
+        "num_samples": num_samples,
+        "num_shards": len(manifest.shards),
+        "hours_of_sound": manifest.statistics["seconds_of_sound"] / 3600,
+        "bytes_a_pair": {member: total / max(1, num_samples) for member, total in bytes_of_member.items()},
+        "bytes": sum(entry.bytes for entry in manifest.shards),
+        "statistics": manifest.statistics,
+        "num_rejected": len(manifest.rejected),
+        "rejected": dict(Counter(rejection.reason for rejection in manifest.rejected).most_common()),
+        "build": manifest.build,
+        "spectrogram": dataclasses.asdict(manifest.spectrogram),
+        "test_pairs_near_training": {
+            f"within_{metres}_m": count for metres, count in count_near(places["test"], places["train"]).items()
+        },
+    }
+
+
+def count_near(
+    queries: Sequence[tuple[float, float]], places: Sequence[tuple[float, float]], metres: Sequence[int] = NEAR_METRES
+) -> dict[int, int]:
+    """How many queries have a place within each distance, along the great circle on a sphere.
+
+    Args:
+        queries: (longitude, latitude) of each in degrees.
+        places: likewise.
+        metres: the distances; 0 counts those at the very place.
+
+    Returns:
+        distance in metres → number of queries.
+    """
+    if not queries or not places:
+        return dict.fromkeys(metres, 0)
+    nearest_metres = nearest_distances_metres(np.asarray(queries), np.asarray(places))
+    return {limit: int((nearest_metres <= limit + _SAME_PLACE_METRES).sum()) for limit in metres}
+
+
+def nearest_distances_metres(queries: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Great-circle distance from each query to its nearest place, exact on a sphere of the Earth's mean radius.
+
+    Args:
+        queries: (n, 2) longitude and latitude in degrees.
+        places: (m, 2) likewise, m >= 1.
+
+    Returns:
+        (n,) metres.
+    """
+    from sklearn.neighbors import BallTree
+
+    tree = BallTree(np.radians(places[:, ::-1]), metric="haversine")
+    radians, _ = tree.query(np.radians(queries[:, ::-1]), k=1)
+    return np.asarray(radians[:, 0] * EARTH_RADIUS_KM * 1000, dtype=np.float64)
+
+
+def print_description(folder: Path, description: dict[str, Any]) -> None:
+    """Prints what `describe_shards` found as a page of text."""
+    build, statistics, spectrogram = description["build"], description["statistics"], description["spectrogram"]
+    splits = ", ".join(f"{split} {count:,}" for split, count in description["splits"].items())
+    print(f"{folder}: source {description['source']}, {description['num_samples']:,} pairs in "
+          f"{description['num_shards']} shards, {description['bytes'] / 1e6:,.1f} MB")  # fmt: skip
+    print(f"splits       {splits}; {describe_split(build)}")
+    hours = f"{description['hours_of_sound']:,.2f} hours" if statistics["seconds_of_sound"] else "length unknown"
+    print(f"sound        {hours}; {statistics['silent']} silent, {statistics['repeated_to_length']} repeated to "
+          f"length, {statistics['shortened']} shortened")  # fmt: skip
+    parts = ", ".join(f"{member} {size:,.0f}" for member, size in description["bytes_a_pair"].items())
+    print(f"bytes a pair {sum(description['bytes_a_pair'].values()):,.0f}: {parts}")
+    scale = spectrogram["scale"]
+    steps = {name: "not published" if value is None else value for name, value in spectrogram.items()}
+    print(f"spectrogram  sample_rate_hz {steps['sample_rate_hz']}, window_samples {steps['window_samples']}, "
+          f"hop_samples {steps['hop_samples']}, mel_bands {steps['mel_bands']}; byte 0 is {scale['name']} "
+          f"{scale['low']:g}, 255 is {scale['high']:g}; training mean {statistics['spectrogram_mean']:.2f}, "
+          f"standard deviation {statistics['spectrogram_std']:.2f} bytes")  # fmt: skip
+    reasons = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items())
+    print(f"rejected     {description['num_rejected']}{': ' + reasons if reasons else ''}")
+    near = description["test_pairs_near_training"]
+    counts = ", ".join(f"{name.split('_')[1]} m: {count:,}" for name, count in near.items())
+    print(f"test pairs whose place is near a training pair's, of {description['splits'].get('test', 0):,}: {counts}")
+
+
+def describe_split(build: dict[str, Any]) -> str:
+    """How a set was split, in words, from its manifest's `build`."""
+    seed = f"seed {build['split_seed']}"
+    return {
+        "key": "by the last digit of the key (7 val, 2 and 5 test)",
+        "cell": f"by cells of {build.get('cell_km')} km, {seed}",
+        "column": f"by column {build.get('column')}, {seed}",
+        "random": f"at random, {seed}",
+    }[build["split_by"]]

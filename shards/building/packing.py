@@ -1,0 +1,257 @@
+"""One shard's work in a worker process: read its pairs, write its tar, tell how it goes, and leave a record."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards.atomic_files import write_text_atomically
+from shards.building.planning import ShardPlan
+from shards.building.writing import ShardWriter
+from shards.errors import RejectedPair, failures_as_rejections
+from shards.manifest import ShardEntry
+from shards.schema import Pair, Rejection, Sample
+from shards.sources.source import Source
+
+WORK_FOLDER = ".build"
+DECODERS_LOG = "decoders.log"
+
+SINGLE_THREADED = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "OPENCV_FOR_THREADS_NUM",
+        "GDAL_NUM_THREADS",
+    ),
+    "1",
+)
+"""Environment of the workers: a process a core, a thread a process."""
+
+
+class BuildStoppedError(Exception):
+    """The build is ending; the shard at hand is dropped and built again next time."""
+
+
+@dataclass
+class Tally:
+    """What is counted over samples; sums of integers are exact, so the order of the shards doesn't matter to them.
+
+    Attributes:
+        seconds_of_sound: seconds that the spectrograms hold, where they are known.
+        silent: recordings that hold nothing.
+        repeated_to_length: recordings shorter than 128 frames.
+        shortened: recordings of which only parts were taken.
+        num_bytes: bytes of all spectrograms.
+        sum_of_bytes: sum over them.
+        sum_of_squares: sum of their squares.
+    """
+
+    seconds_of_sound: float = 0.0
+    silent: int = 0
+    repeated_to_length: int = 0
+    shortened: int = 0
+    num_bytes: int = 0
+    sum_of_bytes: int = 0
+    sum_of_squares: int = 0
+
+    def add(self, sample: Sample) -> None:
+        """Counts a sample."""
+        histogram = np.bincount(sample.spectrogram.ravel(order="K"), minlength=256)
+        values = np.arange(256, dtype=np.int64)
+        self.seconds_of_sound += sample.used_seconds
+        self.silent += sample.is_silent
+        self.repeated_to_length += sample.was_repeated
+        self.shortened += sample.was_shortened
+        self.num_bytes += sample.spectrogram.size
+        self.sum_of_bytes += int(histogram @ values)
+        self.sum_of_squares += int(histogram @ values**2)
+
+    def merge(self, other: Tally) -> None:
+        """Adds another tally's counts."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a finished shard leaves in `.build/`, so that the build can go on without it."""
+
+    entry: ShardEntry
+    rejected: tuple[Rejection, ...]
+    tally: Tally
+
+    def to_json(self) -> str:
+        """The record as it is written to its file."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ShardRecord:
+        """The record as `to_json` wrote it."""
+        values = json.loads(text)
+        rejected = tuple(Rejection(**rejection) for rejection in values["rejected"])
+        return cls(ShardEntry(**values["entry"]), rejected, Tally(**values["tally"]))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a worker tells: it starts on a pair (`is_done` False) or is done with it.
+
+    Attributes:
+        process: the worker's process id.
+        key: the pair's key.
+        is_done: whether the pair is done.
+        used_seconds: seconds of sound decoded, 0 where the source has no recordings.
+        busy_seconds: seconds that reading and writing it took.
+    """
+
+    process: int
+    key: str
+    is_done: bool = False
+    used_seconds: float = 0.0
+    busy_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few pairs took, to tell how long all of them will take."""
+
+    num_pairs: int
+    used_seconds: float
+    busy_seconds: float
+    stored_bytes: int
+
+
+_channel: tuple[SimpleQueue[Progress], ctypes.c_bool] | None = None
+"""Of a worker process: where it tells its progress, and what stops it, without a lock that a dead one could hold."""
+
+
+def start_worker(queue: SimpleQueue[Progress], stop: ctypes.c_bool, folder: Path) -> None:
+    """Initializer of a worker: it leaves Ctrl-C to the main process and ends when that is gone.
+
+    What the decoders' C libraries write to the terminal about bad files goes to a file in `.build/`.
+    """
+    global _channel
+    _channel = queue, stop
+    with (folder / WORK_FOLDER / DECODERS_LOG).open("ab") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+
+def _report(progress: Progress) -> None:
+    """Tells the main process; raises BuildStoppedError when that is ending the build."""
+    if _channel is not None:
+        queue, stop = _channel
+        if stop.value:
+            raise BuildStoppedError
+        queue.put(progress)
+
+
+def record_path(folder: Path, shard_name: str) -> Path:
+    """Where a finished shard's record lies."""
+    return folder / WORK_FOLDER / f"{shard_name}.json"
+
+
+def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews: bool) -> ShardRecord:
+    """Reads the pairs of a shard and writes it with its index, its previews and, last, its record.
+
+    Raises:
+        OSError: the folder can't be written to, such as on a full disk.
+        MemoryError: the memory ran out; names the pair.
+        BuildStoppedError: the build is ending.
+    """
+    rejected: list[Rejection] = []
+    tally = Tally()
+    num_samples = 0
+    with ShardWriter(folder, shard.name, with_previews=with_previews) as writer:
+        for pair in shard.pairs:
+            _report(Progress(os.getpid(), pair.key))
+            started, used_seconds = time.perf_counter(), 0.0
+            try:
+                sample = read_pair(source, pair)
+            except RejectedPair as rejection:
+                detail = rejection.detail.encode("utf-8", "backslashreplace").decode("utf-8")
+                rejected.append(Rejection(pair.key, rejection.reason, detail))
+            else:
+                writer.add(sample)
+                tally.add(sample)
+                num_samples += 1
+                used_seconds = sample.used_seconds if source.has_recordings else 0.0
+            _report(Progress(os.getpid(), pair.key, True, used_seconds, time.perf_counter() - started))
+        checksum = writer.finish()
+    entry = ShardEntry(shard.name, shard.split, num_samples, checksum.bytes, checksum.sha256)
+    record = ShardRecord(entry, tuple(rejected), tally)
+    write_text_atomically(record_path(folder, shard.name), record.to_json())
+    return record
+
+
+def read_pair(source: Source, pair: Pair) -> Sample:
+    """Reads one pair.
+
+    Raises:
+        RejectedPair: the pair can't be used.
+        MemoryError: the memory ran out; names the pair.
+    """
+    try:
+        with failures_as_rejections():
+            return source.read(pair)
+    except MemoryError as error:
+        raise MemoryError(f"key {pair.key}{f', {error}' if str(error) else ''}") from error
+
+
+def probe_pairs(source: Source, pairs: tuple[Pair, ...]) -> Probe:
+    """Reads a few pairs and says what that took; the first one twice, as it also loads the libraries."""
+    used_seconds, stored_bytes = 0.0, 0
+    started = 0.0
+    for number, pair in enumerate((pairs[0], *pairs)):
+        if number == 1:
+            started = time.perf_counter()
+        try:
+            sample = read_pair(source, pair)
+        except RejectedPair:
+            continue
+        if number >= 1:
+            used_seconds += sample.used_seconds
+            stored_bytes += _stored_bytes(sample)
+    return Probe(len(pairs), used_seconds, time.perf_counter() - started, stored_bytes)
+
+
+def _stored_bytes(sample: Sample) -> int:
+    """Bytes a sample takes on disk, with about 3 KB for headers, padding, metadata and its index entry."""
+    return len(sample.image) + sample.spectrogram.size + len(sample.preview or b"") + 3 * 1024
+
+
+def read_record(folder: Path, shard: ShardPlan) -> ShardRecord | None:
+    """The record of a shard that stands finished in the folder, None where it must be built."""
+    try:
+        record: Any = ShardRecord.from_json(record_path(folder, shard.name).read_text(encoding="utf-8"))
+        size = (folder / shard.name).stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if size == record.entry.bytes else None

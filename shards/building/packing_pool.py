@@ -1,0 +1,157 @@
+"""The worker processes of a build: they get shards to pack, and their progress, failures and end are seen to here."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from shards.building.packing import (
+    SINGLE_THREADED,
+    Probe,
+    Progress,
+    ShardRecord,
+    pack_shard,
+    probe_pairs,
+    start_worker,
+)
+from shards.building.planning import ShardPlan
+from shards.errors import UserError
+from shards.progress import ProgressLine
+from shards.schema import Pair
+from shards.sources.source import Source
+
+_POLL_SECONDS = 0.2
+
+
+class PackingPool:
+    """Packs shards in parallel; use it as a context manager, which ends its processes.
+
+    Args:
+        source: the corpus.
+        folder: the shard set.
+        num_workers: processes.
+        with_previews: whether listening clips are written.
+
+    Attributes:
+        used_seconds: seconds of sound read so far.
+        busy_seconds: seconds that the workers spent on it, summed over them.
+    """
+
+    def __init__(self, source: Source, folder: Path, num_workers: int, *, with_previews: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._source, self._folder, self._with_previews = source, folder, with_previews
+        self._queue = context.SimpleQueue()
+        self._stop = context.RawValue(ctypes.c_bool, False)
+        self._executor = ProcessPoolExecutor(num_workers, context, start_worker, (self._queue, self._stop, folder))
+        self._pending: set[Future[ShardRecord]] = set()
+        self._key_of_process: dict[int, str] = {}
+        self._started = time.monotonic()
+        self.used_seconds = self.busy_seconds = 0.0
+
+    def __enter__(self) -> PackingPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.value = True
+        # Not `future.cancel()`: where the workers have died too, the executor would stumble over what it cancelled.
+        ending = threading.Thread(target=self._executor.shutdown, kwargs={"wait": True, "cancel_futures": True})
+        ending.start()
+        # A worker that tells its progress must not wait for a reader: the queue is read until all have ended.
+        while ending.is_alive():
+            self._read_queue(None)
+            ending.join(_POLL_SECONDS)
+
+    def probe(self, pairs: tuple[Pair, ...]) -> Probe:
+        """Reads a few pairs in one worker and says what that took."""
+        with _single_threaded_children(), self._named_failures():
+            return self._executor.submit(probe_pairs, self._source, pairs).result()
+
+    def pack(self, shards: list[ShardPlan], progress: ProgressLine) -> Iterator[ShardRecord]:
+        """Packs the shards and yields a record as each is finished, in any order.
+
+        Raises:
+            UserError: the folder can't be written to, the memory ran out, or a worker process died.
+        """
+        self._started = time.monotonic()
+        with _single_threaded_children(), self._named_failures():
+            for shard in shards:
+                self._pending.add(
+                    self._executor.submit(
+                        pack_shard, self._source, shard, self._folder, with_previews=self._with_previews
+                    )
+                )
+            while self._pending:
+                done, self._pending = wait(self._pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                self._read_queue(progress)
+                for future in done:
+                    yield future.result()
+
+    def _read_queue(self, progress: ProgressLine | None) -> None:
+        while not self._queue.empty():
+            message: Progress = self._queue.get()
+            self._key_of_process[message.process] = message.key
+            if message.is_done:
+                del self._key_of_process[message.process]
+                self.used_seconds += message.used_seconds
+                self.busy_seconds += message.busy_seconds
+                if progress is not None:
+                    progress.advance(1, self._describe_rate())
+
+    def _describe_rate(self) -> str:
+        hours = (time.monotonic() - self._started) / 3600
+        return f"{self.used_seconds / 3600 / hours:.0f} hours of sound per hour" if self.used_seconds else ""
+
+    @contextmanager
+    def _named_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool as error:
+            self._read_queue(None)
+            keys = ", ".join(sorted(self._key_of_process.values())) or "none"
+            raise UserError(
+                "a worker process died: the memory ran out, or a file crashed its decoder (keys being read: "
+                f"{keys}); finished shards are kept: start the command again with fewer --workers, or take that row "
+                "out of metadata.csv"
+            ) from error
+        except MemoryError as error:
+            pair = f" ({error})" if str(error) else ""
+            raise UserError(
+                f"the memory ran out while a pair was read{pair}; finished shards are kept: start the command again "
+                "with fewer --workers, or take that row out of metadata.csv"
+            ) from error
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+
+
+def cannot_write(folder: Path, error: OSError) -> UserError:
+    """The sentence for a folder that can't be written to, such as on a full disk."""
+    return UserError(
+        f"can't write to --out {folder}: {error.strerror}; finished shards are kept: make room there and start the "
+        "same command again"
+    )
+
+
+@contextmanager
+def _single_threaded_children() -> Iterator[None]:
+    """Processes started meanwhile use one thread each; libraries read this when they are loaded."""
+    before = {name: os.environ.get(name) for name in SINGLE_THREADED}
+    os.environ.update(SINGLE_THREADED)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

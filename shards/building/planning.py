@@ -1,0 +1,259 @@
+"""The plan of a build: which pair goes into which shard, and everything that the result depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from shards.building.splitting import hash_share, split_at_random, split_by_cell, split_by_group, split_by_key
+from shards.building.writing import tar_name
+from shards.errors import UserError
+from shards.schema import SPLITS, Pair
+from shards.sources.source import Listing, Source
+
+
+def usable_cpus() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Packs a corpus of image/sound pairs into shards.
+
+    A build that was stopped goes on when the same command is started again.
+    """
+
+    source: str
+    """The corpus: soundingearth (as released), recordings (metadata.csv, images/, audio/) or demo (generated)."""
+
+    out: Path
+    """Folder of the shard set."""
+
+    root: Path | None = None
+    """Folder of the corpus; for demo where it is generated, data/demo-world unless given."""
+
+    workers: int | None = None
+    """Processes that read and pack, by default one a usable core; the result is the same with any number."""
+
+    split_by: Literal["key", "cell", "random", "column"] = "key"
+    """key: the last digit of the key, as published (7 val, 2 and 5 test); cell: location cells; random: by a hash of
+    the key; column: values of a column. The last three give 10 % val and 20 % test."""
+
+    cell_km: float = 10.0
+    """Side of a location cell in kilometres, for --split-by cell; no cell is in two splits."""
+
+    column: str | None = None
+    """Column of metadata.csv, for --split-by column; no value is in two splits."""
+
+    split_seed: int = 0
+    """Seed of the splits by cell, random and column, and of the order of the samples."""
+
+    max_rejected: float = 0.05
+    """Share of rejected pairs above which the build fails, 0 to 1."""
+
+    max_seconds: float = 600.0
+    """Seconds of sound taken from a longer recording, in evenly spread parts."""
+
+    jpeg_quality: int = 90
+    """Quality of the stored images, 1 to 100."""
+
+    samples_per_shard: int = 256
+    """Pairs planned for a shard; those rejected leave it smaller."""
+
+    limit: int | None = None
+    """Take the first rows of metadata.csv only, for a try."""
+
+    bands: tuple[int, int, int] = (1, 2, 3)
+    """Bands of multi-band images that become red, green and blue, counted from 1."""
+
+    previews: bool = True
+    """Make listening clips of 10 s for reports and the explorer."""
+
+    places: int = 1200
+    """Places of the demo corpus."""
+
+    seed: int = 0
+    """Seed of the demo corpus."""
+
+    part: str | None = None
+    """K/N: pack the K-th of N parts of the shards, beside other processes that get the same options and --out; whoever
+    ends last writes the manifest. array: take K/N from a Slurm array. all: pack everything, though several processes
+    were launched. finish: pack nothing, write the manifest or say which parts are missing. By default a process that
+    was launched among several (accelerate launch, torchrun) takes its part, and one alone takes all."""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard to be written: its file name, its split, its candidates in order."""
+
+    name: str
+    split: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """All shards to be written.
+
+    Attributes:
+        source: name of the corpus.
+        record: every option that the result depends on and a checksum of the listing, plain JSON values.
+        shards: train, val and test in turn; a split without pairs has none.
+    """
+
+    source: str
+    record: dict[str, Any]
+    shards: tuple[ShardPlan, ...]
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs whose files are to be opened."""
+        return sum(len(shard.pairs) for shard in self.shards)
+
+
+def check_options(options: BuildOptions) -> None:
+    """Refuses values that can't work before anything is read.
+
+    Raises:
+        UserError: names the option, its value and the rule.
+    """
+    rules = {
+        "--workers": (options.workers, options.workers is None or options.workers >= 1, ">= 1"),
+        "--cell-km": (options.cell_km, math.isfinite(options.cell_km) and options.cell_km > 0, "> 0"),
+        "--max-rejected": (options.max_rejected, 0 <= options.max_rejected <= 1, "within [0, 1]"),
+        "--max-seconds": (options.max_seconds, math.isfinite(options.max_seconds) and options.max_seconds >= 1, ">= 1"),
+        "--jpeg-quality": (options.jpeg_quality, 1 <= options.jpeg_quality <= 100, "within [1, 100]"),
+        "--samples-per-shard": (options.samples_per_shard, options.samples_per_shard >= 1, ">= 1"),
+        "--limit": (options.limit, options.limit is None or options.limit >= 1, ">= 1"),
+        "--bands": (options.bands, min(options.bands) >= 1, ">= 1, counted from 1"),
+        "--places": (options.places, options.places >= 1, ">= 1"),
+    }
+    for name, (value, holds, rule) in rules.items():
+        if not holds:
+            raise UserError(f"{name} must be {rule}, got {value}")
+    if options.split_by == "column" and not options.column:
+        raise UserError("--split-by column needs --column with the name of a column of metadata.csv")
+    if options.split_by != "column" and options.column:
+        raise UserError(
+            f"--column {options.column} has no effect with --split-by {options.split_by}; give --split-by column"
+        )
+
+
+def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]:
+    """A sentence for each option that was given and changes nothing."""
+    defaults = {field.name: field.default for field in dataclasses.fields(BuildOptions)}
+    without_recordings = () if source_class.has_recordings else ("max_seconds", "previews")
+    reasons = {
+        **({} if options.split_by == "cell" else {"cell_km": f"--split-by {options.split_by}; give --split-by cell"}),
+        **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),
+        **dict.fromkeys(without_recordings, f"--source {options.source}, which brings no recordings"),
+    }
+    return [
+        f"--{'no-' if value is False else ''}{name.replace('_', '-')}{'' if value is False else f' {value}'} "
+        f"has no effect with {reason}"
+        for name, reason in reasons.items()
+        if (value := getattr(options, name)) != defaults[name]
+    ]
+
+
+def make_plan(source: Source, listing: Listing, options: BuildOptions) -> BuildPlan:
+    """Deals the listed pairs to splits and shards.
+
+    Raises:
+        UserError: the pairs can't be split that way, or none is left for training.
+    """
+    splits = assign_splits(listing, options)
+    counts = Counter(splits)
+    if not counts["train"]:
+        raise UserError(
+            f"no pair for training: --split-by {options.split_by} puts {counts['val']} pairs into val and "
+            f"{counts['test']} into test; choose another --split-by, --split-seed or a smaller --cell-km"
+        )
+    shards: list[ShardPlan] = []
+    for split in SPLITS:
+        members = [pair for pair, other in zip(listing.pairs, splits, strict=True) if other == split]
+        members.sort(key=lambda pair: (hash_share(f"{options.split_seed}:order:{pair.key}"), pair.key))
+        for number, start in enumerate(range(0, len(members), options.samples_per_shard)):
+            shards.append(
+                ShardPlan(tar_name(split, number), split, tuple(members[start : start + options.samples_per_shard]))
+            )
+    record = {
+        **source.build_options(),
+        "samples_per_shard": options.samples_per_shard,
+        "split_by": options.split_by,
+        "split_seed": options.split_seed,
+        **({"cell_km": options.cell_km} if options.split_by == "cell" else {}),
+        **({"column": options.column} if options.split_by == "column" else {}),
+        "num_listed": listing.num_rows,
+        "listing_sha256": _listing_checksum(listing, source.options.root),
+    }
+    return BuildPlan(options.source, json.loads(json.dumps(record)), tuple(shards))
+
+
+def assign_splits(listing: Listing, options: BuildOptions) -> list[str]:
+    """The split of each listed pair.
+
+    Raises:
+        UserError: a key that is no number, no such column, or a pair without coordinates.
+    """
+    pairs, seed = listing.pairs, options.split_seed
+    if options.split_by == "random":
+        return [split_at_random(pair.key, seed) for pair in pairs]
+    if options.split_by == "key":
+        try:
+            return [split_by_key(pair.key) for pair in pairs]
+        except ValueError as error:
+            raise UserError(
+                f"--split-by key needs keys that are numbers: {error}; give --split-by random, cell or column"
+            ) from error
+    if options.split_by == "cell":
+        return [_split_by_cell(pair, options.cell_km, seed) for pair in pairs]
+    if options.column is None or options.column not in listing.columns:
+        raise UserError(
+            f"--column {options.column}: metadata.csv has no such column; choose one of: {', '.join(listing.columns)}"
+        )
+    return split_by_group([pair.columns[options.column] for pair in pairs], [pair.key for pair in pairs], seed)
+
+
+def _split_by_cell(pair: Pair, cell_km: float, seed: int) -> str:
+    if pair.longitude is None or pair.latitude is None:
+        raise UserError(
+            f"--split-by cell needs a place for every pair, and neither metadata.csv nor {pair.image.name} has one "
+            f"for key {pair.key}; add its longitude and latitude, or take the row out"
+        )
+    return split_by_cell(pair.longitude, pair.latitude, cell_km, seed)
+
+
+def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What differs between two plans' records, in words."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != "listing_sha256"]
+    words = [f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names]
+    return ", ".join(words) or "the corpus has changed since (metadata.csv or the files it lists)"
+
+
+def _listing_checksum(listing: Listing, root: Path) -> str:
+    """SHA-256 over the table's rows, the names and sizes of the files, and what was rejected."""
+    checksum = hashlib.sha256()
+    for pair in listing.pairs:
+        files = [[os.path.relpath(path, root), _size(path)] for path in (pair.image, pair.sound)]
+        row = [pair.key, files, pair.longitude, pair.latitude, pair.columns]
+        checksum.update(json.dumps(row, sort_keys=True).encode("ascii"))
+    for rejection in listing.rejected:
+        checksum.update(json.dumps(dataclasses.asdict(rejection), sort_keys=True).encode("ascii"))
+    return checksum.hexdigest()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, -1 where it can't be told (its pair is then rejected when it is read)."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

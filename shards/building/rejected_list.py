@@ -1,0 +1,73 @@
+"""`rejected.csv`: which pairs were left out and why, and when they are too many for the build to go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from shards.atomic_files import write_text_atomically
+from shards.errors import UserError
+from shards.schema import Rejection
+
+REJECTED_NAME = "rejected.csv"
+
+JUDGED_EARLY_FROM_ROWS = 1000
+"""A smaller corpus is read to its end in any case, so that the list of its rejected pairs is complete."""
+
+
+def check_rejected(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
+    """Writes the whole list of rejected pairs, and ends the build where they are too many.
+
+    Raises:
+        UserError: their share of the rows is above `most`.
+    """
+    _write_list(out, rejected)
+    if len(rejected) > most * num_rows:
+        raise UserError(
+            f"{len(rejected)} of {num_rows} pairs are rejected, {len(rejected) / num_rows:.1%}, above --max-rejected "
+            f"{most:g}; most often: {_most_often(rejected)}; see {out / REJECTED_NAME}, mend the corpus or allow a "
+            "larger share"
+        )
+
+
+def check_listed(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
+    """Ends the build where the rows that were rejected as they were listed are too many; else writes nothing.
+
+    Raises:
+        UserError: as `check_rejected`.
+    """
+    if len(rejected) > most * num_rows:
+        check_rejected(out, num_rows, rejected, most)
+
+
+def check_rejected_so_far(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
+    """Ends the build of a large corpus as soon as its rejected pairs are too many, after writing the list so far.
+
+    Which pairs that list holds depends on which shards were finished first.
+
+    Raises:
+        UserError: their share of all rows, read or not, is above `most`.
+    """
+    if num_rows >= JUDGED_EARLY_FROM_ROWS and len(rejected) > most * num_rows:
+        _write_list(out, rejected)
+        raise UserError(
+            f"{len(rejected)} of {num_rows} pairs are rejected so far, more than --max-rejected {most:g} allows, so "
+            f"the build stopped early; most often: {_most_often(rejected)}; see {out / REJECTED_NAME} for the list so "
+            "far, mend the corpus or allow a larger share; finished shards are kept"
+        )
+
+
+def _write_list(out: Path, rejected: Sequence[Rejection]) -> None:
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(("key", "reason", "detail"))
+    table.writerows((rejection.key, rejection.reason, rejection.detail) for rejection in rejected)
+    write_text_atomically(out / REJECTED_NAME, text.getvalue())
+
+
+def _most_often(rejected: Sequence[Rejection]) -> str:
+    (reason, count), *_ = Counter(rejection.reason for rejection in rejected).most_common(1)
+    return f"{reason} ({count})"

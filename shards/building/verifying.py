@@ -1,0 +1,210 @@
+"""Whether a shard set is what its manifest says: counts, checksums, indexes, and a sample of each shard decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.building.planning import usable_cpus
+from shards.errors import RejectedPair, UserError
+from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
+from shards.progress import ProgressLine
+from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, MIN_FRAMES, PREVIEW_MEMBER, PREVIEWS_FOLDER, SPECTROGRAM_MEMBER
+from shards.sources.metadata_table import check_coordinates
+from shards.streaming.index import (
+    FileChecksum,
+    SampleEntry,
+    ShardIndex,
+    build_index_from_tar,
+    load_index,
+    read_frames,
+    read_member,
+)
+
+_READ_BYTES = 1 << 20
+_MEMBERS = {IMAGE_MEMBER, METADATA_MEMBER, SPECTROGRAM_MEMBER}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with one shard, or with `manifest.json` itself, as a sentence."""
+
+    shard: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify_shards` found.
+
+    Attributes:
+        manifest: the set's.
+        faults: none where all is well.
+        num_previews: listening clips that were found.
+    """
+
+    manifest: Manifest
+    faults: tuple[Fault, ...]
+    num_previews: int
+
+
+def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
+    """Reads every byte of a shard set and compares it with the manifest and the indexes.
+
+    Raises:
+        UserError: the folder is no shard set.
+    """
+    manifest = Manifest.load(folder)
+    faults = [Fault(MANIFEST_NAME, sentence) for sentence in wrong_totals(folder)]
+    shard_of_key: dict[str, str] = {}
+    num_previews = 0
+    with (
+        ThreadPoolExecutor(usable_cpus()) as pool,
+        ProgressLine("verifying shards", len(manifest.shards), enabled=show_progress) as progress,
+    ):
+        for entry, (index, found) in zip(
+            manifest.shards, pool.map(lambda entry: _verify_shard(folder, entry), manifest.shards), strict=True
+        ):
+            faults += found
+            for sample in index.samples if index else ():
+                if sample.key in shard_of_key:
+                    faults.append(Fault(entry.name, f"key {sample.key} is in {shard_of_key[sample.key]} already"))
+                shard_of_key.setdefault(sample.key, entry.name)
+            clips, found = _verify_previews(folder, entry, index)
+            num_previews += clips
+            faults += found
+            progress.advance()
+    faults += _unknown_tars(folder, manifest)
+    return Verification(manifest, tuple(faults), num_previews)
+
+
+def print_verification(folder: Path, verification: Verification) -> None:
+    """Prints what is fine and a line for each fault."""
+    faulty = {fault.shard for fault in verification.faults}
+    for fault in verification.faults:
+        print(f"{fault.shard}: {fault.sentence}")
+    manifest = verification.manifest
+    fine = [entry for entry in manifest.shards if entry.name not in faulty]
+    num_samples = sum(entry.num_samples for entry in fine)
+    clips = f", {verification.num_previews:,} listening clips" if verification.num_previews else ""
+    print(f"{folder}: {len(fine)} of {len(manifest.shards)} shards are fine, with {num_samples:,} samples{clips}")
+    if verification.faults:
+        print(f"{len(verification.faults)} faults; copy the faulty files again from where they were built, or rebuild")
+
+
+def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, list[Fault]]:
+    """Checks a tar and its index; returns the index as the tar itself gives it, None where that can't be read."""
+    path = folder / entry.name
+    faults: list[Fault] = []
+
+    def fault(sentence: str) -> None:
+        faults.append(Fault(entry.name, sentence))
+
+    try:
+        checksum = _file_checksum(path)
+    except FileNotFoundError:
+        return None, [Fault(entry.name, "the file is missing")]
+    except OSError as error:
+        return None, [Fault(entry.name, f"can't be read: {error.strerror}")]
+    if checksum.bytes != entry.bytes:
+        fault(f"has {checksum.bytes:,} bytes, the manifest says {entry.bytes:,}")
+    elif checksum.sha256 != entry.sha256:
+        fault("its checksum is not that of the manifest: some of its bytes have changed")
+    try:
+        in_tar = build_index_from_tar(path)
+    except UserError as error:
+        fault(str(error))
+        return None, faults
+    if len(in_tar.samples) != entry.num_samples:
+        fault(f"holds {len(in_tar.samples)} samples, the manifest says {entry.num_samples}")
+    try:
+        if load_index(path).samples != in_tar.samples:
+            fault("its index does not fit the tar")
+    except UserError as error:
+        fault(str(error))
+    faults += _decode_some(path, in_tar)
+    return in_tar, faults
+
+
+def _decode_some(path: Path, index: ShardIndex) -> Iterator[Fault]:
+    """Decodes the first, middle and last sample of a tar."""
+    samples = index.samples
+    with path.open("rb") as file:
+        for sample in (samples[number] for number in _spread(len(samples))):
+            try:
+                _decode_sample(file, sample)
+            except (ValueError, RejectedPair, OSError, KeyError, TypeError) as error:
+                yield Fault(path.name, f"sample {sample.key} can't be decoded: {error}")
+
+
+def _spread(count: int) -> list[int]:
+    return sorted({0, count // 2, count - 1}) if count else []
+
+
+def _decode_sample(file: io.BufferedReader, sample: SampleEntry) -> None:
+    from shards.decoding.imagery import decode_jpeg
+
+    if set(sample.members) != _MEMBERS:
+        raise ValueError(f"its members are {', '.join(sample.members)}, not {', '.join(sorted(_MEMBERS))}")
+    decode_jpeg(read_member(file, sample, IMAGE_MEMBER))
+    if sample.num_frames < MIN_FRAMES:
+        raise ValueError(f"its spectrogram has {sample.num_frames} frames, fewer than {MIN_FRAMES}")
+    read_frames(file, sample, 0, sample.num_frames)
+    metadata = json.loads(read_member(file, sample, METADATA_MEMBER))
+    if metadata["key"] != sample.key:
+        raise ValueError(f"its JSON is that of {metadata['key']}")
+    check_coordinates(metadata["longitude"], metadata["latitude"])
+
+
+def _verify_previews(folder: Path, entry: ShardEntry, index: ShardIndex | None) -> tuple[int, list[Fault]]:
+    """Checks the listening clips of a shard; returns their number. A set without any works, one with a part doesn't."""
+    import soundfile
+
+    name = f"{PREVIEWS_FOLDER}/{entry.name}"
+    path = folder / name
+    if index is None or not (folder / PREVIEWS_FOLDER).is_dir():
+        return 0, []
+    try:
+        stated = load_index(folder / entry.name).previews
+    except UserError:
+        stated = None
+    if stated is None:
+        return 0, []
+    try:
+        faults = [] if _file_checksum(path) == stated else [Fault(name, "its checksum is not that of the index")]
+        clips = build_index_from_tar(path).samples
+    except FileNotFoundError:
+        return 0, [Fault(name, "the file is missing")]
+    except UserError as error:
+        return 0, [Fault(name, str(error))]
+    foreign = {clip.key for clip in clips} - {sample.key for sample in index.samples}
+    faults += [Fault(name, f"clip {key} belongs to no sample of {entry.name}") for key in sorted(foreign)]
+    with path.open("rb") as file:
+        for clip in [clips[number] for number in _spread(len(clips))[:1]]:
+            try:
+                soundfile.read(io.BytesIO(read_member(file, clip, PREVIEW_MEMBER)))
+            except (soundfile.LibsndfileError, UserError) as error:
+                faults.append(Fault(name, f"clip {clip.key} can't be decoded: {error}"))
+    return len(clips), faults
+
+
+def _unknown_tars(folder: Path, manifest: Manifest) -> list[Fault]:
+    known = {entry.name for entry in manifest.shards}
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".tar") and name not in known)
+    return [Fault(name, "is not in the manifest") for name in names]
+
+
+def _file_checksum(path: Path) -> FileChecksum:
+    """Size and SHA-256 of a file, read block by block."""
+    checksum, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            checksum.update(block)
+            size += len(block)
+    return FileChecksum(size, checksum.hexdigest())

@@ -1,0 +1,174 @@
+"""Samples → a tar, its index and the tar of its listening clips, the same bytes every time, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.atomic_files import partial_path, write_text_atomically
+from shards.schema import (
+    IMAGE_MEMBER,
+    MAX_KEY_CHARACTERS,
+    MEL_BANDS,
+    METADATA_MEMBER,
+    MIN_FRAMES,
+    PREVIEW_MEMBER,
+    PREVIEWS_FOLDER,
+    SPECTROGRAM_MEMBER,
+    Sample,
+    is_valid_key,
+)
+from shards.streaming.index import FileChecksum, SampleEntry, ShardIndex, index_path
+
+
+def tar_name(split: str, number: int) -> str:
+    """`<split>-<number:06d>.tar`."""
+    return f"{split}-{number:06d}.tar"
+
+
+class AtomicTar:
+    """A tar that is written in one pass beside its place and renamed there when it is complete.
+
+    Headers are USTAR with time 0, owner 0 and mode 0644, so equal members give equal bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = partial_path(path)
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+        self._file: BinaryIO = self.partial.open("wb")
+
+    def add(self, name: str, data: bytes) -> int:
+        """Appends a member and returns the offset of its data."""
+        header = tarfile.TarInfo(name)
+        header.size, header.mode, header.mtime = len(data), 0o644, 0
+        self._write(header.tobuf(tarfile.USTAR_FORMAT))
+        start = self.size
+        self._write(data)
+        self._pad(tarfile.BLOCKSIZE)
+        return start
+
+    def complete(self) -> FileChecksum:
+        """Ends the tar, brings it to the disk and returns its checksum; `publish` then puts it in its place."""
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._pad(tarfile.RECORDSIZE)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return FileChecksum(self.size, self._sha256.hexdigest())
+
+    def publish(self) -> None:
+        """Renames the completed tar to its place."""
+        os.replace(self.partial, self.path)
+
+    def discard(self) -> None:
+        """Removes what was written and not published."""
+        # On a full disk closing fails too, as it writes what is still buffered.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha256.update(data)
+        self.size += len(data)
+
+    def _pad(self, multiple: int) -> None:
+        self._write(bytes(-self.size % multiple))
+
+
+class ShardWriter:
+    """Writes one shard: `folder/<name>`, its index, and `folder/previews/<name>`; use it as a context manager.
+
+    Nothing stands under a final name before `finish`, and nothing is left of it when it isn't reached.
+
+    Args:
+        folder: the shard set.
+        name: file name of the tar.
+        with_previews: whether the samples bring listening clips.
+    """
+
+    def __init__(self, folder: Path, name: str, *, with_previews: bool) -> None:
+        self._tar = AtomicTar(folder / name)
+        self._previews: AtomicTar | None = None
+        if with_previews:
+            (folder / PREVIEWS_FOLDER).mkdir(exist_ok=True)
+            self._previews = AtomicTar(folder / PREVIEWS_FOLDER / name)
+        self._entries: list[SampleEntry] = []
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tar.discard()
+        if self._previews is not None:
+            self._previews.discard()
+
+    def add(self, sample: Sample) -> SampleEntry:
+        """Appends a sample: its image, its JSON, its spectrogram, in that order.
+
+        Raises:
+            ValueError: the key can't name a sample, or the spectrogram is not uint8 (128, T).
+        """
+        if not is_valid_key(sample.key) or len(sample.key) > MAX_KEY_CHARACTERS:
+            raise ValueError(f"{sample.key!r} can't name a sample")
+        members = {
+            IMAGE_MEMBER: sample.image,
+            METADATA_MEMBER: encode_metadata({"key": sample.key, **sample.metadata}),
+            SPECTROGRAM_MEMBER: encode_spectrogram(sample.spectrogram),
+        }
+        offset = self._tar.size
+        places = {
+            extension: (self._tar.add(f"{sample.key}.{extension}", data), len(data))
+            for extension, data in members.items()
+        }
+        entry = SampleEntry(sample.key, offset, self._tar.size - offset, places, sample.spectrogram.shape[1])
+        self._entries.append(entry)
+        if self._previews is not None and sample.preview is not None:
+            self._previews.add(f"{sample.key}.{PREVIEW_MEMBER}", sample.preview)
+        return entry
+
+    def finish(self) -> FileChecksum:
+        """Puts previews, index and tar, the tar last, in their places; returns the checksum of the tar."""
+        previews_checksum = self._previews.complete() if self._previews else None
+        checksum = self._tar.complete()
+        index = ShardIndex(self._tar.path.name, tuple(self._entries), previews_checksum)
+        if self._previews is not None:
+            self._previews.publish()
+        write_text_atomically(index_path(self._tar.path), index.to_json())
+        self._tar.publish()
+        return checksum
+
+
+def encode_spectrogram(spectrogram: NDArray[np.uint8]) -> bytes:
+    """The npy file of a spectrogram, uint8 (128, T >= 128), in Fortran order: a frame's bands lie together.
+
+    Raises:
+        ValueError: another type or shape.
+    """
+    shape = spectrogram.shape
+    if spectrogram.dtype != np.uint8 or len(shape) != 2 or shape[0] != MEL_BANDS or shape[1] < MIN_FRAMES:
+        raise ValueError(
+            f"a spectrogram is uint8 ({MEL_BANDS}, T) with T >= {MIN_FRAMES}, got {spectrogram.dtype} {shape}"
+        )
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asfortranarray(spectrogram), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def encode_metadata(metadata: dict[str, Any]) -> bytes:
+    """A sample's JSON: UTF-8, sorted keys, no NaN."""
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, allow_nan=False).encode("utf-8")

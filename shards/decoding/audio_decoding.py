@@ -1,0 +1,212 @@
+"""Sound files to stored spectrograms and listening clips, in blocks, so that length costs no memory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from shards.decoding.sound_files import CHUNK_SAMPLES, mono_blocks, opened
+from shards.decoding.spectrogram import SpectrogramStream, repeat_to_length
+from shards.errors import RejectedPair
+from shards.schema import MIN_FRAMES, SpectrogramSettings
+
+MAX_PARTS = 20
+MIN_PART_SECONDS = 10.0
+"""A recording that is too long gives at most `MAX_PARTS` parts, none much shorter than `MIN_PART_SECONDS`."""
+
+SILENCE_PEAK = 1e-4
+"""A recording is silent when no sample reaches this share of full scale (−80 dBFS, three steps of a 16-bit sample)."""
+
+PREVIEW_SECONDS = 10.0
+
+PREVIEW_COMPRESSION = 0.5
+"""libsndfile's scale from 0 (largest) to 1; here about 28 kbit/s for 16 kHz mono."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedRecording:
+    """What a sound file becomes.
+
+    Attributes:
+        spectrogram: uint8 of shape (mel bands, frames), frames ≥ `MIN_FRAMES`, Fortran order.
+        seconds: length of the whole recording.
+        used_seconds: length of what the spectrogram was computed from.
+        is_silent: whether no sample of it reaches `SILENCE_PEAK`.
+        was_shortened: whether it was longer than `max_seconds` and evenly spread parts stand for it.
+        was_repeated: whether it was shorter than `MIN_FRAMES` and was repeated to that length.
+        preview: float32 of shape (samples,), mono, at the spectrogram's rate, at most `PREVIEW_SECONDS` from the
+            middle of what was used; None where it was not asked for.
+    """
+
+    spectrogram: npt.NDArray[np.uint8]
+    seconds: float
+    used_seconds: float
+    is_silent: bool
+    was_shortened: bool
+    was_repeated: bool
+    preview: npt.NDArray[np.float32] | None
+
+
+def decode_recording(
+    path: Path,
+    settings: SpectrogramSettings,
+    *,
+    max_seconds: float = 600.0,
+    block_seconds: float = 30.0,
+    with_preview: bool = True,
+) -> DecodedRecording:
+    """Decodes a sound file (MP3, OGG, FLAC, WAV and what else libsndfile reads; any rate and channel count).
+
+    Channels are averaged and resampled to `settings.sample_rate_hz`. A recording longer than `max_seconds` is
+    represented by evenly spread parts of that total length; no frame of the spectrogram spans two of them.
+
+    Args:
+        path: the file.
+        settings: of the spectrogram; all known.
+        max_seconds: how much of a recording is used at most; `math.inf` uses all.
+        block_seconds: how much is decoded at a time; it has no influence on the result.
+        with_preview: whether to keep a listening clip.
+
+    Raises:
+        RejectedPair: "missing sound"; "undecodable sound" (not a sound file, damaged, cut short against the length
+            that it states, or samples that are not finite); "sound too short" (under one window at the new rate).
+        ValueError: `max_seconds` or `block_seconds` is not positive, or the settings are not all known.
+    """
+    if not max_seconds > 0:
+        raise ValueError(f"max_seconds must be > 0, got {max_seconds}")
+    if not block_seconds > 0:
+        raise ValueError(f"block_seconds must be > 0, got {block_seconds}")
+    if not path.is_file():
+        raise RejectedPair("missing sound", f"{path.name}: no such file")
+    with opened(path) as sound:
+        rate = sound.samplerate
+        parts = evenly_spread_parts(sound.frames, rate, max_seconds)
+        was_shortened = parts != [(0, sound.frames)]
+        collected = _Collected(settings, PREVIEW_SECONDS if with_preview else 0.0)
+        used_frames = 0
+        for index, (start, num_frames) in enumerate(parts):
+            if was_shortened:
+                sound.seek(start)
+            collected.start_part(num_frames / rate, holds_preview=index == len(parts) // 2)
+            resample = _Resampler(rate, collected.sample_rate_hz)
+            for mono in mono_blocks(sound, path, start, num_frames, block_seconds):
+                used_frames += len(mono)
+                for chunk in range(0, len(mono), CHUNK_SAMPLES):
+                    collected.add(resample(mono[chunk : chunk + CHUNK_SAMPLES]))
+            collected.add(resample.rest())
+            collected.end_part()
+        whole_frames = sound.frames if was_shortened else used_frames
+    return collected.recording(path, whole_frames / rate, used_frames / rate, was_shortened)
+
+
+def evenly_spread_parts(num_frames: int, sample_rate_hz: int, max_seconds: float) -> list[tuple[int, int]]:
+    """The parts that stand for a recording: (first frame, number of frames) of each, in order.
+
+    A recording of at most `max_seconds` is one part. A longer one is cut into up to `MAX_PARTS` equal stretches and
+    gives the middle of each; the parts sum to `max_seconds` exactly.
+    """
+    if num_frames <= max_seconds * sample_rate_hz:
+        return [(0, num_frames)]
+    total = round(max_seconds * sample_rate_hz)
+    num_parts = min(MAX_PARTS, max(1, int(max_seconds // MIN_PART_SECONDS)))
+    lengths = [total * (i + 1) // num_parts - total * i // num_parts for i in range(num_parts)]
+    return [((2 * i + 1) * num_frames // (2 * num_parts) - n // 2, n) for i, n in enumerate(lengths)]
+
+
+def encode_preview(waveform: npt.NDArray[np.float32], sample_rate_hz: int = 16_000) -> bytes:
+    """A listening clip as mono MP3 of variable bit rate; the same waveform gives the same bytes.
+
+    Args:
+        waveform: float32 of shape (samples,); what exceeds ±1 is clipped.
+        sample_rate_hz: its sampling rate, one that MP3 knows (8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz).
+    """
+    encoded = io.BytesIO()
+    soundfile.write(
+        encoded,
+        np.clip(waveform, -1.0, 1.0),
+        sample_rate_hz,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE",
+        compression_level=PREVIEW_COMPRESSION,
+    )
+    return encoded.getvalue()
+
+
+class _Resampler:
+    """soxr at its high quality, or nothing at all where the rates agree."""
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._stream = None
+        if from_hz != to_hz:
+            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+
+    def __call__(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return waveform if self._stream is None else self._stream.resample_chunk(waveform)
+
+    def rest(self) -> npt.NDArray[np.float32]:
+        """What is still inside when the sound has ended."""
+        nothing = np.empty(0, np.float32)
+        return nothing if self._stream is None else self._stream.resample_chunk(nothing, last=True)
+
+
+class _Collected:
+    """Gathers spectrogram, peak and preview from a resampled recording, part by part."""
+
+    def __init__(self, settings: SpectrogramSettings, preview_seconds: float) -> None:
+        self._stream = SpectrogramStream(settings)
+        assert settings.sample_rate_hz is not None
+        assert settings.window_samples is not None
+        self.sample_rate_hz = settings.sample_rate_hz
+        self._window_samples = settings.window_samples
+        self._preview_samples = round(preview_seconds * self.sample_rate_hz)
+        self._frames: list[npt.NDArray[np.uint8]] = []
+        self._preview: list[npt.NDArray[np.float32]] = []
+        self._peak = 0.0
+        self._num_samples = 0
+        self._samples_to_preview: int | None = None
+
+    def start_part(self, seconds: float, *, holds_preview: bool) -> None:
+        """Begins a part of that length; the preview is the middle of the one that holds it."""
+        self._samples_to_preview = None
+        if holds_preview:
+            self._samples_to_preview = max(0, (round(seconds * self.sample_rate_hz) - self._preview_samples) // 2)
+
+    def add(self, waveform: npt.NDArray[np.float32]) -> None:
+        """Takes the next samples of the part."""
+        self._num_samples += len(waveform)
+        if len(waveform) > 0:
+            self._peak = max(self._peak, float(waveform.max()), -float(waveform.min()))
+        self._frames.append(self._stream.push(waveform))
+        if self._samples_to_preview is not None:
+            skipped = min(self._samples_to_preview, len(waveform))
+            self._samples_to_preview -= skipped
+            wanted = self._preview_samples - sum(map(len, self._preview))
+            if wanted > 0 and skipped < len(waveform):
+                self._preview.append(waveform[skipped : skipped + wanted].copy())
+
+    def end_part(self) -> None:
+        """Completes the part's frames; the next part shares none with it."""
+        self._frames.append(self._stream.finish())
+
+    def recording(self, path: Path, seconds: float, used_seconds: float, was_shortened: bool) -> DecodedRecording:
+        """The result, once all parts have ended."""
+        spectrogram = np.concatenate([frames.T for frames in self._frames]).T
+        if spectrogram.shape[1] == 0:
+            length = f"{self._num_samples} samples at {self.sample_rate_hz} Hz"
+            raise RejectedPair("sound too short", f"{path.name}: {length}, under {self._window_samples}")
+        return DecodedRecording(
+            spectrogram=repeat_to_length(spectrogram),
+            seconds=seconds,
+            used_seconds=used_seconds,
+            is_silent=self._peak < SILENCE_PEAK,
+            was_shortened=was_shortened,
+            was_repeated=spectrogram.shape[1] < MIN_FRAMES,
+            preview=np.concatenate(self._preview) if self._preview else None,
+        )

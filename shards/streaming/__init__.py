@@ -1,0 +1,1 @@
+"""A finished shard set, read back: opened, indexed, ordered, cached and fetched."""

@@ -1,0 +1,264 @@
+"""Where a shard set may lie (a folder, HTTP, an object store, a command), and how one file of it is fetched whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import os
+import random
+import re
+import shlex
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from shards.checksums import file_sha256
+from shards.errors import UserError
+from shards.streaming.index import FileChecksum
+
+PIPE_NAME = "{name}"
+"""Stands for the file's name in a `pipe:` location."""
+
+_HTTP_SCHEMES = ("http", "https")
+_COMMAND_SCHEMES = ("s3", "gs", "htgs", "hf", "ais", "sftp", "ftps", "scp")
+_TRANSIENT_STATUS = (408, 425, 429)
+_GOOD_ENDS = (0, -signal.SIGPIPE, 128 + signal.SIGPIPE)
+_CHUNK_BYTES = 1 << 20
+_SILENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """How often, and after which waits, a download that brings nothing is tried again.
+
+    Attributes:
+        attempts: tries in a row that bring nothing before the file counts as unreadable.
+        first_seconds: longest wait before the second try; it doubles with every further one.
+        most_seconds: no wait is longer.
+    """
+
+    attempts: int = 6
+    first_seconds: float = 0.5
+    most_seconds: float = 30.0
+
+    def wait(self, failures: int) -> None:
+        """Waits after so many failures in a row, at random between half and all of the time."""
+        longest = min(self.most_seconds, self.first_seconds * 2 ** (failures - 1))
+        time.sleep(longest * random.SystemRandom().uniform(0.5, 1.0))
+
+
+class UnfetchableError(OSError):
+    """A file could not be fetched, and trying again right now will not help."""
+
+
+def is_url(location: str | Path) -> bool:
+    """Whether a location is a URL (`scheme://…` or `pipe:…`) rather than a path."""
+    return isinstance(location, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:", location) is not None
+
+
+def local_folder(location: str | Path) -> Path | None:
+    """The folder that a path or a `file://` URL names, None for any other URL."""
+    if not is_url(location):
+        return Path(location)
+    parts = urlsplit(str(location))
+    return Path(url2pathname(parts.path)) if parts.scheme.lower() == "file" else None
+
+
+class ShardSource:
+    """The place that a shard set is fetched from.
+
+    `http(s)` is read here, so that a broken download goes on where it stopped. Object stores and file servers
+    (s3, gs, htgs, hf, ais, sftp, ftps, scp) are read through the command-line client that WebDataset uses for
+    them, started without a shell. `pipe:COMMAND` runs a shell command in which `{name}` stands for the file's name.
+
+    Args:
+        location: a folder or a URL.
+        allow_pipe: whether a `pipe:` location may run its command.
+        retry: how downloads are tried again.
+
+    Raises:
+        UserError: a scheme that can't be read, or a `pipe:` location that is not allowed or lacks `{name}`.
+    """
+
+    def __init__(self, location: str | Path, *, allow_pipe: bool = False, retry: RetryRule = RetryRule()) -> None:
+        self.folder = local_folder(location)
+        self.location = str(location)
+        self.retry = retry
+        self._scheme = "" if self.folder else urlsplit(self.location).scheme.lower()
+        if self._scheme == "pipe":
+            _check_pipe(self.location, allow_pipe)
+        elif self._scheme and self._scheme not in (*_HTTP_SCHEMES, *_COMMAND_SCHEMES):
+            known = ", ".join(("file", *_HTTP_SCHEMES, *_COMMAND_SCHEMES))
+            raise UserError(
+                f"shards can't be read from {self.location}: the scheme must be one of {known} or pipe, got "
+                f"{self._scheme}; fetch them with your own tools and give their folder"
+            )
+
+    def address(self, name: str) -> str:
+        """Where a file of the set lies: a path, a URL, or `pipe:` and a command."""
+        if self.folder:
+            return str(self.folder / name)
+        if self._scheme == "pipe":
+            return self.location.replace(PIPE_NAME, shlex.quote(name))
+        parts = urlsplit(self.location)
+        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name)}"))
+
+    def shown(self, name: str) -> str:
+        """The address as it may stand in a message: without a password or a signature."""
+        if self.folder or self._scheme == "pipe":
+            return self.address(name)
+        parts = urlsplit(self.address(name))
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+    def read_bytes(self, name: str) -> bytes:
+        """A small file of the set.
+
+        Raises:
+            UnfetchableError: it can't be fetched, however often it is tried.
+        """
+        failures = 0
+        while True:
+            try:
+                with self._open(name, 0) as (stream, _):
+                    return stream.read()
+            except (OSError, http.client.HTTPException) as error:
+                failures += 1
+                self._wait_or_give_up(error, failures)
+
+    def fetch(self, name: str, path: Path, checksum: FileChecksum) -> None:
+        """Brings a file of the set to `path`, going on with what stands there from an earlier try.
+
+        Raises:
+            UnfetchableError: it can't be fetched, or what comes is not what the manifest says.
+        """
+        failures, furthest = 0, 0
+        while True:
+            problem: Exception
+            try:
+                self._fetch_rest(name, path, checksum.bytes)
+                if _has(path, checksum):
+                    return
+                path.unlink()
+                problem = OSError("what came has another size or SHA-256 than the manifest says")
+            except (OSError, http.client.HTTPException) as error:
+                problem = error
+                reached = path.stat().st_size if path.exists() else 0
+                # A download that comes in pieces is no failure as long as each try brings a fair piece of it.
+                if reached - furthest > checksum.bytes / 100:
+                    failures, furthest = 0, reached
+            failures += 1
+            self._wait_or_give_up(problem, failures)
+
+    def _fetch_rest(self, name: str, path: Path, num_bytes: int) -> None:
+        have = path.stat().st_size if path.exists() else 0
+        if have >= num_bytes:
+            return
+        with self._open(name, have) as (stream, start), path.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            # One byte more than there should be is enough to know that it is another file.
+            while chunk := stream.read(min(_CHUNK_BYTES, num_bytes + 1 - file.tell())):
+                file.write(chunk)
+            if file.tell() < num_bytes:
+                raise OSError(f"it ended after {file.tell()} of {num_bytes} bytes")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _wait_or_give_up(self, error: Exception, failures: int) -> None:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnfetchableError):
+            raise error
+        if isinstance(error, http.client.InvalidURL):
+            raise UnfetchableError("it is no valid URL") from None  # its own words may hold a password
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"no space is left where shards are cached ({detail}); free some or lower data.cache_gb")
+        if failures >= self.retry.attempts:
+            raise UnfetchableError(f"{detail}, {failures} times") from error
+        self.retry.wait(failures)
+
+    @contextlib.contextmanager
+    def _open(self, name: str, start: int) -> Iterator[tuple[IO[bytes], int]]:
+        """The file's bytes from `start` on, or from 0 where that can't be had; and which of both it is."""
+        if self.folder:
+            try:
+                file = (self.folder / name).open("rb")
+            except FileNotFoundError as error:
+                raise UnfetchableError("no such file") from error
+            with file:
+                file.seek(start)
+                yield file, start
+        elif self._scheme in _HTTP_SCHEMES:
+            with _open_http(self.address(name), start) as response:
+                yield response, start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        else:
+            with _open_command(self.address(name), self._scheme) as stream:
+                yield stream, 0
+
+
+def _check_pipe(location: str, allow_pipe: bool) -> None:
+    if not allow_pipe:
+        raise UserError(
+            f"shards {location!r} would run a shell command, which is not allowed by default; "
+            "if it is yours, allow it with --data.allow-pipe"
+        )
+    if PIPE_NAME not in location:
+        raise UserError(
+            f"shards {location!r} must hold {PIPE_NAME} where the file's name belongs, as in "
+            f"'pipe:ssh host cat /data/shards/{PIPE_NAME}'"
+        )
+
+
+def _open_http(url: str, start: int) -> Any:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_SILENCE_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return _open_http(url, 0)
+        reason = f"HTTP {error.code} {error.reason}"
+        if 400 <= error.code < 500 and error.code not in _TRANSIENT_STATUS:
+            raise UnfetchableError(reason) from error
+        raise OSError(reason) from error
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+        served = response.headers.get("Content-Range", "")
+        if not served.startswith(f"bytes {start}-"):
+            response.close()
+            raise OSError(f"the server sent {served or 'an unnamed part'} when asked for byte {start} on")
+    return response
+
+
+@contextlib.contextmanager
+def _open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
+    from webdataset.gopen import Pipe, gopen_schemes
+
+    try:
+        # `gopen` itself would also rewrite the URL by an environment variable, even into a shell command.
+        if scheme == "s3" and scheme not in gopen_schemes:
+            stream = Pipe(["aws", "s3", "cp", url, "-"], mode="rb", bufsize=8192)
+        else:
+            stream = gopen_schemes[scheme](url, "rb", 8192)
+    except (FileNotFoundError, ImportError) as error:
+        raise UnfetchableError(f"{scheme} needs a program that is not installed: {error}") from error
+    try:
+        # Not `stream.read`: its errors quote the whole command line, which may hold a token.
+        yield stream.stream
+    finally:
+        stream.ignore_errors = True
+        stream.close()
+        if stream.status not in _GOOD_ENDS:
+            # What looked like the file's end was a failure.
+            raise OSError(f"the program that reads {scheme} URLs ended with status {stream.status}")
+
+
+def _has(path: Path, checksum: FileChecksum) -> bool:
+    if path.stat().st_size != checksum.bytes:
+        return False
+    return file_sha256(path) == checksum.sha256

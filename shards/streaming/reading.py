@@ -1,0 +1,281 @@
+"""A finished shard set, opened: its samples by number, of which only what is asked for is read."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.decoding.imagery import decode_jpeg
+from shards.decoding.jpeg_parts import Box, decode_part, image_shape
+from shards.errors import UnreadableShard, UserError
+from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, PREVIEW_MEMBER, PREVIEWS_FOLDER
+from shards.streaming.cache import BYTES_PER_GB, ShardCache, StreamSettings, block_bytes_at_most
+from shards.streaming.fetching import ShardSource, UnfetchableError, local_folder
+from shards.streaming.index import SampleEntry, load_index, read_frames, read_member
+from shards.streaming.order import epoch_order
+from shards.streaming.tar_files import TarFiles
+
+MAX_HELD_INDEXES = 256
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """One pair as it lies in a tar."""
+
+    tar_path: Path
+    entry: SampleEntry
+    files: TarFiles
+
+    @property
+    def key(self) -> str:
+        """The pair's key."""
+        return self.entry.key
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the stored spectrogram."""
+        return self.entry.num_frames
+
+    def image_bytes(self) -> bytes:
+        """The image as stored, a JPEG."""
+        return read_member(self.files.get(self.tar_path), self.entry, IMAGE_MEMBER)
+
+    def image(self) -> NDArray[np.uint8]:
+        """The image, (height, width, 3) uint8 RGB.
+
+        Raises:
+            UserError: it is not a readable JPEG.
+        """
+        return self._decoded(decode_jpeg)
+
+    def image_part(self, choose: Callable[[int, int], Box]) -> NDArray[np.uint8]:
+        """A part of the image, (height, width, 3) uint8 RGB; of an image with restart markers little more is decoded.
+
+        Args:
+            choose: the part of an image of a given height and width.
+
+        Raises:
+            UserError: it is not a readable JPEG.
+        """
+        return self._decoded(lambda jpeg: decode_part(jpeg, choose(*image_shape(jpeg))))
+
+    def _decoded(self, decode: Callable[[bytes], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        jpeg = self.image_bytes()
+        try:
+            return decode(jpeg)
+        except ValueError as error:
+            raise UserError(
+                f"the image of sample {self.key} in {self.tar_path} can't be decoded ({error}); "
+                "find what is damaged with 'python shards/run.py verify'"
+            ) from error
+
+    def frames(self, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
+        """Consecutive frames of the spectrogram, (128, num_frames) uint8 as stored."""
+        return read_frames(self.files.get(self.tar_path), self.entry, first_frame, num_frames)
+
+    def metadata(self) -> dict[str, Any]:
+        """The pair's place, title, creator, licence …"""
+        return json.loads(read_member(self.files.get(self.tar_path), self.entry, METADATA_MEMBER))
+
+    def preview(self) -> bytes | None:
+        """The listening clip, an MP3, or None where the set has none."""
+        path = self.tar_path.parent / PREVIEWS_FOLDER / self.tar_path.name
+        entry = self.files.clips(path).get(self.key)
+        return None if entry is None else read_member(self.files.get(path), entry, PREVIEW_MEMBER)
+
+
+class ShardSet:
+    """A shard set, read where it lies or, fetched shard by shard, from a cache on the local disk.
+
+    Args:
+        folder: where the tars are, or come to be.
+        manifest: what the set holds.
+        cache: what brings them there, None for a set that is read in place.
+
+    Attributes:
+        unreadable: shards that were found to be unreadable, by file name, each with its sentence; asking for one of
+            their samples raises `UnreadableShard`.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, cache: ShardCache | None = None) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.unreadable: dict[str, str] = {}
+        self._cache = cache
+        self._fetches_ahead = False
+        self._files = TarFiles(cache)
+        self._splits: dict[str, _Split] = {}
+
+    @classmethod
+    def open(cls, location: str | Path, settings: StreamSettings | None = None) -> ShardSet:
+        """Opens the shard set at `location`, a folder or a URL (see `shards.streaming.fetching.ShardSource`).
+
+        Raises:
+            UserError: it is none, it is of another format version, or the location may not be read.
+        """
+        settings = settings or StreamSettings()
+        folder = local_folder(location)
+        if folder and settings.cache_folder is None:
+            return cls(folder, Manifest.load(folder))
+        source = ShardSource(location, allow_pipe=settings.allow_pipe, retry=settings.retry)
+        if folder:
+            Manifest.load(folder)  # says better than a failed download what is wrong with a folder
+        try:
+            text = source.read_bytes(MANIFEST_NAME).decode("utf-8")
+        except (UnfetchableError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"no shards at {source.shown('')}: {source.shown(MANIFEST_NAME)} could not be fetched ({error}); give "
+                "the place where the whole folder of a finished 'python shards/run.py build' lies"
+            ) from error
+        manifest = Manifest.from_json(text, where=source.shown(MANIFEST_NAME))
+        cache = ShardCache(source, text, manifest, settings)
+        return cls(cache.folder, manifest, cache)
+
+    def num_samples(self, split: str) -> int:
+        """Samples of a split."""
+        return self.manifest.num_samples(split)
+
+    def sample(self, split: str, number: int) -> StoredSample:
+        """The sample that has this number in the split, 0 … num_samples − 1, counted through its shards in order.
+
+        Raises:
+            UnreadableShard: its shard's index can't be read; reading from the sample raises it where the tar can't.
+        """
+        return self._split(split).sample(number)
+
+    def samples(self, split: str) -> Iterator[StoredSample]:
+        """All samples of a split, in the order of the tars."""
+        for number in range(self.num_samples(split)):
+            yield self.sample(split, number)
+
+    def epoch_order(self, split: str, *, seed: int, epoch: int, block_samples: int) -> NDArray[np.int64]:
+        """The numbers of a split's samples in the order of one epoch; see `shards.streaming.order.epoch_order`."""
+        counts = [shard.num_samples for shard in self.manifest.of_split(split)]
+        return epoch_order(counts, seed=seed, epoch=epoch, block_samples=block_samples)
+
+    def check_files(self, split: str, *, skip_unreadable: bool = False) -> None:
+        """Checks that every shard of a split has its index and, where the set is read in place, its size.
+
+        Args:
+            split: "train", "val" or "test".
+            skip_unreadable: enter shards that are at fault in `unreadable` instead of raising.
+
+        Raises:
+            UnreadableShard: names the first shard that is missing, truncated, or has another index.
+        """
+        shards = self.manifest.of_split(split)
+        faults = self._cache.fetch_indexes([shard.name for shard in shards]) if self._cache else {}
+        for number, shard in enumerate(shards):
+            try:
+                if shard.name in faults:
+                    raise faults[shard.name]
+                if self._cache is None:
+                    _check_size(self.folder / shard.name, shard)
+                self._split(split).entries(number)
+            except UnreadableShard as error:
+                if not skip_unreadable:
+                    raise
+                self.unreadable[shard.name] = str(error)
+
+    def prepare_blocks(self, split: str, block_samples: int) -> None:
+        """Checks that the shards of any one block fit the cache; where two do, the next is fetched ahead.
+
+        Raises:
+            UserError: they don't fit.
+        """
+        if self._cache is None:
+            return
+        needed, given = block_bytes_at_most(self.manifest.of_split(split), block_samples), self._cache.most_bytes
+        if needed > given:
+            raise UserError(
+                f"data.cache_gb must be at least {needed / BYTES_PER_GB:.3g}, which shards of {block_samples} samples "
+                f"(data.block_samples), shuffled together, can take, got {given / BYTES_PER_GB:.3g}; raise it, or "
+                "lower data.block_samples"
+            )
+        self._fetches_ahead = 2 * needed <= given
+
+    def fetch_ahead(self, split: str, numbers: Sequence[int] | NDArray[np.int64]) -> None:
+        """Has the shards of these samples fetched in the background, if the cache has room for another block."""
+        if self._cache and self._fetches_ahead:
+            names = self._split(split).shard_names(numbers)
+            self._cache.prefetch([name for name in names if name not in self.unreadable])
+
+    def _split(self, split: str) -> _Split:
+        if split not in self._splits:
+            self._splits[split] = _Split(self, split, self._files)
+        return self._splits[split]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process reads the indexes that it needs.
+        return {**self.__dict__, "_splits": {}}
+
+
+class _Split:
+    """The indexes of one split's shards, each read when first needed."""
+
+    def __init__(self, shard_set: ShardSet, split: str, files: TarFiles) -> None:
+        self._shards = shard_set.manifest.of_split(split)
+        self._paths = [shard_set.folder / shard.name for shard in self._shards]
+        self._first = np.concatenate([[0], np.cumsum([shard.num_samples for shard in self._shards])]).tolist()
+        self._files = files
+        self._unreadable = shard_set.unreadable
+        self._indexes: OrderedDict[int, tuple[SampleEntry, ...]] = OrderedDict()
+
+    def entries(self, shard: int) -> tuple[SampleEntry, ...]:
+        """The samples of the shard that has this number in the split."""
+        if shard in self._indexes:
+            self._indexes.move_to_end(shard)
+            return self._indexes[shard]
+        path, promised = self._paths[shard], self._shards[shard].num_samples
+        try:
+            self._files.bring_index(path)
+            samples = load_index(path).samples
+        except UnreadableShard:
+            raise
+        except UserError as error:
+            raise UnreadableShard(str(error), shard=path.name) from error
+        if len(samples) != promised:
+            raise UnreadableShard(
+                f"the index of {path} has {len(samples)} samples where the manifest says {promised}; "
+                "copy the shard set again, or build it again",
+                shard=path.name,
+            )
+        if len(self._indexes) >= MAX_HELD_INDEXES:
+            self._indexes.popitem(last=False)
+        self._indexes[shard] = samples
+        return samples
+
+    def shard_names(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """File names of the shards that hold these samples."""
+        shards = np.unique(np.searchsorted(self._first, numbers, side="right") - 1)
+        return [self._shards[shard].name for shard in shards]
+
+    def sample(self, number: int) -> StoredSample:
+        if not 0 <= number < self._first[-1]:
+            raise IndexError(f"sample {number} of a split of {self._first[-1]}")
+        shard = bisect_right(self._first, number) - 1
+        name = self._shards[shard].name
+        if name in self._unreadable:
+            raise UnreadableShard(self._unreadable[name], shard=name)
+        return StoredSample(self._paths[shard], self.entries(shard)[number - self._first[shard]], self._files)
+
+
+def _check_size(path: Path, shard: ShardEntry) -> None:
+    if not path.is_file():
+        raise UnreadableShard(f"shard {path} is missing; copy it again, or build the shards again", shard=shard.name)
+    size = path.stat().st_size
+    if size != shard.bytes:
+        raise UnreadableShard(
+            f"shard {path} has {size} bytes where the manifest says {shard.bytes}: it is truncated or "
+            "replaced; copy it again, or build the shards again",
+            shard=shard.name,
+        )

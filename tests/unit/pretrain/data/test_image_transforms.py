@@ -1,0 +1,84 @@
+"""Random views: the paper's distributions, drawn independently, from a seed alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pretrain.data.image_transforms import RandomImageView, RotatedResize
+from pretrain.settings.pretraining import DataSettings
+
+SETTINGS = DataSettings(image_size=32)
+
+
+def picture(side: int) -> np.ndarray:
+    return cv2.blur(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8), (5, 5))
+
+
+def test_a_view_follows_its_seed_and_the_crop_alone() -> None:
+    view, other = RandomImageView(SETTINGS), RandomImageView(SETTINGS)
+    image = picture(100)
+    first = view(image, 7)
+    view(image, 8)
+    np.testing.assert_array_equal(view(image, 7), first)
+    box = other.crop(100, 100, 7)
+    part = image[box.top : box.top + box.height, box.left : box.left + box.width].copy()
+    out = np.zeros((3, 32, 32), np.uint8)
+    assert other.of_crop(part, 7, out=out) is out
+    np.testing.assert_array_equal(out, first)
+    assert not np.array_equal(view(image, 8), first)
+
+
+def test_crops_are_the_papers() -> None:
+    boxes = [RandomImageView(SETTINGS).crop(512, 512, seed) for seed in range(4000)]
+    sides = np.array([box.height for box in boxes])
+    assert all(box.height == box.width for box in boxes)
+    assert (sides.min(), sides.max()) == (192, 384)
+    assert abs(sides.mean() - 288) < 4
+    # Where in the room that is left, uniformly.
+    places = np.array([[box.top / (512 - box.height), box.left / (512 - box.width)] for box in boxes])
+    assert np.all(np.abs(places.mean(axis=0) - 0.5) < 0.02)
+    assert places.min() == 0
+    assert places.max() == 1
+    # In an image that is not square, within its shorter side.
+    assert {RandomImageView(SETTINGS).crop(512, 800, seed).height <= 384 for seed in range(50)} == {True}
+
+
+def test_what_is_drawn_for_a_view_is_independent() -> None:
+    view = RandomImageView(DataSettings(image_size=32, blur_probability=0.5))
+    image, drawn = picture(64), []
+    for seed in range(600):
+        box = view.crop(64, 64, seed)
+        view(image, seed)
+        turn, blur, colour = view._transform.transforms
+        shifts = [colour.params[name] for name in ("hue_shift", "sat_shift", "val_shift")]
+        drawn.append([box.height, box.top, box.left, turn.params["angle"], bool(blur.params), *shifts])
+    correlation = np.corrcoef(np.array(drawn, dtype=float).T)
+    # Where a crop may lie depends on its size in extent only; 0.17 is four standard errors.
+    assert np.abs(correlation - np.eye(len(correlation)))[:, 3:].max() < 0.17
+
+
+@pytest.mark.parametrize("angle", [-170.0, -33.0, 0.0, 45.0, 90.0])
+def test_turning_at_the_same_size_is_albumentations_rotation(angle: float) -> None:
+    import albumentations as A
+
+    image = picture(40)
+    rotate = A.Rotate((angle, angle), border_mode=cv2.BORDER_REFLECT_101, p=1.0)
+    ours = RotatedResize(40, 180).apply(image, angle=angle).astype(int)
+    assert np.abs(ours - rotate(image=image)["image"]).max() <= 1
+
+
+@pytest.mark.parametrize("side", [24, 48, 64, 200])
+def test_without_an_angle_it_is_a_resize(side: int) -> None:
+    image = picture(side)
+    smaller = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA) if side > 64 else image
+    expected = cv2.resize(smaller, (32, 32), interpolation=cv2.INTER_LINEAR).astype(int)
+    difference = np.abs(RotatedResize(32, 0).apply(image, angle=0.0) - expected)
+    # At the edge of what is enlarged, a resize repeats the last pixel where a turn reflects.
+    assert difference[2:-2, 2:-2].max() <= 1
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_the_smallest_crops_have_views_too(side: int) -> None:
+    assert RotatedResize(32, 180).apply(picture(8)[:side, :side], angle=45.0).shape == (32, 32, 3)

@@ -1,0 +1,115 @@
+"""Where the towers of a run begin: random, from ImageNet's weights, from another run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.releasing.trunk_files import trunk_files, write_trunk
+from pretrain.settings.pretraining import Config, ModelSettings
+from pretrain.weights.towers import build_towers
+from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.streaming.reading import ShardSet
+
+
+@pytest.fixture
+def manifest(tiny_shards: Path) -> Manifest:
+    return ShardSet.open(tiny_shards).manifest
+
+
+def towers(manifest: Manifest, **model: object) -> TwoTower:
+    torch.manual_seed(0)
+    config = replace(Config(), model=replace(ModelSettings(), **model))  # type: ignore[arg-type]
+    return build_towers(config, manifest, on_sphere=True)
+
+
+@pytest.fixture
+def imagenet_like(tmp_path: Path) -> Path:
+    torch.manual_seed(7)
+    path = tmp_path / "resnet18-like.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    return path
+
+
+def test_both_trunks_begin_from_imagenet_s_weights(manifest: Manifest, imagenet_like: Path) -> None:
+    built = towers(manifest, image_init="imagenet", sound_init="imagenet", imagenet_file=imagenet_like)
+    given = torch.load(imagenet_like, weights_only=True)
+    for name, value in built.image_tower.trunk.state_dict().items():
+        assert torch.equal(value, given[name]), name
+    for name, value in built.sound_tower.trunk.state_dict().items():
+        if name != "conv1.weight":
+            assert torch.equal(value, given[name]), name
+    # A grey image, the same in three channels, is answered as its one channel.
+    grey = torch.randn(2, 1, 64, 64)
+    built.eval()
+    torch.testing.assert_close(
+        built.sound_tower.trunk(grey), built.image_tower.trunk(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_projections_are_not_taken(manifest: Manifest, imagenet_like: Path) -> None:
+    fresh = towers(manifest)
+    built = towers(manifest, image_init=str(imagenet_like))
+    assert built.image_tower.projection.weight.shape == fresh.image_tower.projection.weight.shape
+    assert not torch.equal(built.image_tower.trunk.conv1.weight, fresh.image_tower.trunk.conv1.weight)
+
+
+def test_trunks_begin_from_another_run_with_its_normalisation_of_images(manifest: Manifest, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    config = TwoTowerConfig(spectrogram=manifest.spectrogram, image_mean=(0.1, 0.2, 0.3), embedding_dim=16)
+    other = TwoTower(config)
+    other.save_pretrained(tmp_path / "run" / "model")
+    run = str(tmp_path / "run")
+    built = towers(manifest, image_init=run, sound_init=run)
+    for tower in ("image_tower", "sound_tower"):
+        ours, theirs = getattr(built, tower).trunk.state_dict(), getattr(other, tower).trunk.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert built.config.image_mean == (0.1, 0.2, 0.3)
+    assert built.config.embedding_dim == ModelSettings().embedding_dim
+
+
+def test_each_trunk_begins_from_a_released_trunk_alone(manifest: Manifest, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    other = TwoTower(TwoTowerConfig(spectrogram=manifest.spectrogram, embedding_dim=16)).eval()
+    image, sound = trunk_files(other.config)
+    for file in (image, sound):
+        write_trunk(tmp_path, file, other)
+    built = towers(manifest, image_init=str(tmp_path / image.name), sound_init=str(tmp_path / sound.name))
+    for tower in ("image_tower", "sound_tower"):
+        ours, theirs = getattr(built, tower).trunk.state_dict(), getattr(other, tower).trunk.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(UserError, match=r"conv1\.weight has the shape \(64, 1, 7, 7\), in resnet18 \(64, 3, 7, 7\)"):
+        towers(manifest, image_init=str(tmp_path / sound.name))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_init": "nowhere"}, "model.image_init must be random, imagenet, or a run folder"),
+        ({"sound_init": "nowhere"}, "model.sound_init must be random, imagenet, or a run folder"),
+        ({"image_init": "RUN", "image_encoder": "resnet50"}, "holds a resnet18, the trunk .* is a resnet50"),
+        ({"sound_init": "RUN", "sound_encoder": "resnet50"}, "holds a resnet18, model.sound_encoder is resnet50"),
+        ({"image_init": "RUN", "norm": "group"}, "tensors differ.*normalisation layers of model.norm"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    manifest: Manifest, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    TwoTower(TwoTowerConfig(spectrogram=manifest.spectrogram)).save_pretrained(tmp_path / "run" / "model")
+    changes = {name: str(tmp_path / "run") if value == "RUN" else value for name, value in changes.items()}
+    with pytest.raises(UserError, match=message):
+        towers(manifest, **changes)
+
+
+def test_random_trunks_are_left_alone(manifest: Manifest) -> None:
+    one, two = towers(manifest), towers(manifest)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert dataclasses.asdict(one.config) == dataclasses.asdict(two.config)

@@ -1,0 +1,237 @@
+"""`evaluate` on a tiny shard set with random towers: its files, their keys, and the mistakes it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pretrain.data.image_transforms import evaluation_image
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from pretrain.ranking import both_directions, chance_metrics
+from retrieval.embedding import EmbeddedSplit, choose_device, open_split
+from retrieval.evaluation import EvaluateOptions, evaluate, show
+from retrieval.scoring import Evaluation
+from shards.errors import UserError
+from shards.schema import SpectrogramSettings
+from shards.streaming.reading import ShardSet
+
+FIGURES = [
+    *("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_100"),
+    *("recall_at_10_percent", "median_rank", "mean_rank", "mrr"),
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose towers were never trained."""
+    torch.manual_seed(0)
+    run_folder = tmp_path_factory.mktemp("run")
+    TwoTower(TwoTowerConfig(embedding_dim=16, image_size=32, sound_pooling=4)).save_pretrained(run_folder / "model")
+    return run_folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(weights: Path, tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    return out, evaluate(EvaluateOptions(weights, tiny_shards, out, crops=3))
+
+
+def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tiny_shards: Path) -> None:
+    out, evaluation = evaluated
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == evaluation.metrics
+    assert list(metrics) == [
+        *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
+        *("label_only", "weights", "weights_sha256", "shards", "split", "crops", "seed"),
+    ]
+    weights = Path(metrics["weights"]) / "model" / "model.safetensors"
+    assert metrics["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (metrics["protocol"], metrics["gallery_size"], metrics["split"]) == ("standard", 24, "test")
+    assert (metrics["crops"], metrics["shards"]) == (3, str(tiny_shards))
+    for part in ("chance", "image_to_sound", "sound_to_image"):
+        assert list(metrics[part]) == FIGURES
+        assert metrics[part]["recall_at_100"] is None
+        assert all(
+            0 <= metrics[part][name] <= 1 for name in FIGURES if name.startswith(("recall", "mrr")) if "100" not in name
+        )
+    assert metrics["chance"] == chance_metrics(24)
+    assert metrics["label_only"] is None
+
+
+def test_metrics_are_those_of_the_embeddings(evaluated: tuple[Path, Evaluation]) -> None:
+    out, evaluation = evaluated
+    embedded = EmbeddedSplit.load(out / "embeddings.npz")
+    figures = both_directions(embedded.embeddings.image, embedded.embeddings.sound)
+    assert figures["image_to_sound"] == evaluation.metrics["image_to_sound"]
+    assert figures["sound_to_image"] == evaluation.metrics["sound_to_image"]
+
+
+def test_embeddings_are_those_of_the_towers(
+    evaluated: tuple[Path, Evaluation], weights: Path, tiny_shards: Path
+) -> None:
+    embedded = EmbeddedSplit.load(evaluated[0] / "embeddings.npz")
+    model = TwoTower.from_pretrained(weights)
+    samples = list(ShardSet.open(tiny_shards).samples("test"))
+    assert embedded.embeddings.keys == [sample.key for sample in samples]
+    assert embedded.metadata == [sample.metadata() for sample in samples]
+    assert embedded.provenance["weights"] == str(weights)
+    for row in (0, 11, 23):
+        sample = samples[row]
+        last = sample.num_frames - 128
+        crops = np.stack([sample.frames(round(last * part / 2), 128) for part in range(3)])[:, None]
+        with torch.inference_mode():
+            image = model.encode_image(torch.from_numpy(evaluation_image(sample.image(), 32))[None])[0]
+            sound = model.encode_sound(torch.from_numpy(crops)).mean(dim=0)
+        assert np.allclose(embedded.embeddings.image[row], image, atol=1e-5)
+        assert np.allclose(embedded.embeddings.sound[row], sound, atol=1e-5)
+
+
+def test_random_towers_score_about_chance(evaluated: tuple[Path, Evaluation]) -> None:
+    metrics = evaluated[1].metrics
+    for direction in ("image_to_sound", "sound_to_image"):
+        assert 8 <= metrics[direction]["mean_rank"] <= 17
+        assert metrics[direction]["recall_at_1"] <= 0.2
+
+
+def test_khdlr_ranks_whole_batches_of_random_crops(
+    weights: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = EvaluateOptions(weights, tiny_shards, tmp_path / "a", protocol="khdlr", seed=1, crops=5)
+    metrics = evaluate(options).metrics
+    assert "warning: --crops 5 has no effect" in capsys.readouterr().err
+    assert (metrics["gallery_size"], metrics["crops"], metrics["seed"]) == (16, 1, 1)
+    assert metrics["chance"]["recall_at_10"] == 9 / 16
+    evaluate(dataclasses.replace(options, out=tmp_path / "b", seed=2))
+    first, second = (EmbeddedSplit.load(tmp_path / name / "embeddings.npz").embeddings for name in "ab")
+    assert np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.sound, second.sound)
+
+
+def test_other_spectrograms_are_refused_unless_forced(weights: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    model = TwoTower.from_pretrained(weights)
+    config = dataclasses.replace(model.config, spectrogram=SpectrogramSettings(hop_samples=320))
+    TwoTower(config).save_pretrained(tmp_path / "model")
+    options = EvaluateOptions(tmp_path / "model", tiny_shards, tmp_path / "out", crops=1)
+    with pytest.raises(UserError, match=r"hop_samples 400.*hop_samples 320"):
+        evaluate(options)
+    assert not (tmp_path / "out").exists()
+    assert evaluate(dataclasses.replace(options, force=True)).metrics["gallery_size"] == 24
+
+
+def test_embedding_files_hold_nothing_pickled(tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.npz"
+    np.savez(path, keys=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="not an embedding file"):
+        EmbeddedSplit.load(path)
+    with pytest.raises(UserError, match="not an embedding file"):
+        EmbeddedSplit.load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crops": 0}, "crops must be >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"weights": Path("nowhere")}, "no weights at nowhere"),
+        ({"shards": Path("nowhere")}, "no shards at nowhere"),
+        ({"device": "gpu"}, "device 'gpu' can't be used"),
+    ],
+)
+def test_mistakes_are_named(
+    change: dict[str, object], message: str, weights: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    options = dataclasses.replace(EvaluateOptions(weights, tiny_shards, tmp_path / "out"), **change)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=message):
+        evaluate(options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_must_be_there(tiny_shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown split 'tset'; choose one of: train, val, test"):
+        open_split(tiny_shards, "tset")
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_shards, copy)
+    record = json.loads((copy / "manifest.json").read_text())
+    record["shards"] = [shard for shard in record["shards"] if shard["split"] != "test"]
+    (copy / "manifest.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"split test of .* holds no pairs; it has train 48, val 16"):
+        open_split(copy, "test")
+    next(tiny_path for tiny_path in copy.glob("val-*.tar")).unlink()
+    with pytest.raises(UserError, match="is missing"):
+        open_split(copy, "val")
+
+
+def test_an_evaluation_that_is_replaced_leaves_nothing_to_be_mixed_up(
+    weights: Path,
+    tiny_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = EvaluateOptions(weights, tiny_shards, tmp_path, crops=1)
+    evaluate(options)
+    assert "replacing" not in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedSplit, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(dataclasses.replace(options, split="val"))
+    assert f"replacing the evaluation in {tmp_path}" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no evaluation at"):
+        show(tmp_path)
+
+
+def test_auto_takes_what_is_there() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_the_command_prints_table_and_report(
+    weights: Path, tiny_shards: Path, tmp_path: Path, repository: Path
+) -> None:
+    command = [sys.executable, str(repository / "retrieval" / "run.py"), "evaluate", "--weights", str(weights)]
+    command += ["--shards", str(tiny_shards), "--split", "test", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "image → sound" in done.stdout
+    assert "chance" in done.stdout
+    assert done.stdout.splitlines()[-1].split(": ")[0] == "report"
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert "embedding test: 24/24" in done.stderr
+
+
+def test_the_command_ends_on_one_sentence(
+    weights: Path, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--weights", str(weights), "--shards", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(repository / "retrieval" / "run.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: no shards at")
+
+
+def test_the_report_goes_to_the_run_that_made_the_weights(
+    weights: Path, tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached: list[tuple[Path, Path, dict[str, float | None]]] = []
+    monkeypatch.setattr("retrieval.evaluation.attach_report", lambda *call: attached.append(call))
+    run_folder = tmp_path / "run"
+    shutil.copytree(weights, run_folder)
+    evaluate(EvaluateOptions(run_folder, tiny_shards, tmp_path / "a", crops=1))
+    assert attached == []
+    (run_folder / "tracking.json").write_text('{"tracker": "mlflow"}')
+    metrics = evaluate(EvaluateOptions(run_folder / "model", tiny_shards, tmp_path / "b", crops=1)).metrics
+    ((folder, report, figures),) = attached
+    assert (folder, report) == (run_folder, tmp_path / "b" / "report.html")
+    assert figures["test/image_to_sound/recall_at_10"] == metrics["image_to_sound"]["recall_at_10"]
+    assert len(figures) == 16

@@ -1,0 +1,131 @@
+"""`embed` on folders of images and of sounds, of which some can't be decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from pretrain.data.image_transforms import evaluation_image
+from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
+from retrieval.folders import EmbedOptions, embed
+from shards.decoding.audio_decoding import decode_recording
+from shards.errors import UserError
+from shards.schema import SpectrogramSettings
+
+CONFIG = TwoTowerConfig(embedding_dim=16, image_size=32, sound_pooling=4)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose towers were never trained."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    TwoTower(CONFIG).save_pretrained(folder)
+    return folder
+
+
+def test_images_of_a_folder(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    images = tmp_path / "images"
+    (images / "sub").mkdir(parents=True)
+    large = rng.integers(0, 256, (600, 700, 3), dtype=np.uint8)
+    cv2.imwrite(str(images / "b.png"), large[..., ::-1])
+    cv2.imwrite(str(images / "sub" / "a.tif"), large[:100, :100, ::-1])
+    cv2.imwrite(str(images / "cut.jpg"), large)
+    (images / "cut.jpg").write_bytes((images / "cut.jpg").read_bytes()[:5000])
+    (images / "text.jpeg").write_text("not an image")
+    (images / "notes.txt").write_text("ignored")
+    out = tmp_path / "out" / "images.npz"
+    embed(EmbedOptions(weights, out, images=images))
+    arrays = np.load(out, allow_pickle=False)
+    assert arrays["names"].tolist() == ["b.png", "sub/a.tif"]
+    assert arrays["embeddings"].shape == (2, 16)
+    assert arrays["embeddings"].dtype == np.float32
+    assert arrays["rejected_names"].tolist() == ["cut.jpg", "text.jpeg"]
+    assert [reason.split(":")[0] for reason in arrays["rejected_reasons"]] == ["truncated image", "undecodable image"]
+    assert json.loads(str(arrays["provenance"]))["kind"] == "images"
+    # A large image goes the way of the shards: its central half first, then the central three quarters of that.
+    model = TwoTower.from_pretrained(weights)
+    pixels = evaluation_image(large[150:450, 200:500], 32)
+    with torch.inference_mode():
+        expected = model.encode_image(torch.from_numpy(pixels[None]))[0].numpy()
+    assert np.allclose(arrays["embeddings"][0], expected, atol=1e-5)
+    printed = capsys.readouterr().out
+    assert "2 images embedded" in printed
+    assert "2 left out: 1 truncated image, 1 undecodable image" in printed
+    assert "cut.jpg" in printed
+
+
+def test_sounds_of_a_folder(weights: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    soundfile.write(sounds / "long.flac", rng.normal(0, 0.1, 16_000 * 8), 16_000)
+    soundfile.write(sounds / "stereo.wav", rng.normal(0, 0.1, (44_100, 2)), 44_100)
+    (sounds / "empty.mp3").write_bytes(b"")
+    out = tmp_path / "sounds.npz"
+    embedded = embed(EmbedOptions(weights, out, sounds=sounds, crops=2))
+    assert embedded.names == ["long.flac", "stereo.wav"]
+    assert embedded.rejected["empty.mp3"][0] == "undecodable sound"
+    spectrogram = decode_recording(
+        sounds / "long.flac", SpectrogramSettings(), max_seconds=600, with_preview=False
+    ).spectrogram
+    crops = np.stack([spectrogram[:, :128], spectrogram[:, -128:]])[:, None]
+    with torch.inference_mode():
+        expected = TwoTower.from_pretrained(weights).encode_sound(torch.from_numpy(crops)).mean(dim=0).numpy()
+    assert np.allclose(embedded.embeddings[0], expected, atol=1e-5)
+
+
+def test_real_awkward_sounds(weights: Path, tmp_path: Path, real_data: Path) -> None:
+    folder = real_data / "awkward_audio"
+    embedded = embed(EmbedOptions(weights, tmp_path / "sounds.npz", sounds=folder, crops=1))
+    assert len(embedded.names) + len(embedded.rejected) == len(list(folder.glob("*.*")))
+    assert {name for name in embedded.rejected if "undecodable" in name} == {
+        path.name for path in folder.glob("*_undecodable.*")
+    }
+    assert np.isfinite(embedded.embeddings).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "give either --images DIR or --sounds DIR"),
+        ({"images": Path("a"), "sounds": Path("b")}, "give either --images DIR or --sounds DIR"),
+        ({"images": Path("a"), "crops": 0}, "crops must be >= 1, got 0"),
+        ({"images": Path("a"), "out": Path("x.npy")}, r"out must be a file that ends in .npz, got x.npy"),
+        ({"images": Path("nowhere")}, "no images at nowhere: no such folder"),
+        ({"weights": Path("nowhere"), "images": Path("a")}, "no weights at nowhere"),
+    ],
+)
+def test_mistakes_are_named(change: dict[str, object], message: str, weights: Path, tmp_path: Path) -> None:
+    options = dataclasses.replace(EmbedOptions(weights, tmp_path / "out.npz"), **change)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=message):
+        embed(options)
+
+
+def test_a_folder_must_hold_something_decodable(weights: Path, tmp_path: Path) -> None:
+    out, folder = tmp_path / "out.npz", tmp_path / "images"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"none of its files ends in \.jpg"):
+        embed(EmbedOptions(weights, out, images=folder))
+    (folder / "a.jpg").write_text("text")
+    with pytest.raises(UserError, match=r"none of the 1 images in .* could be decoded; first: undecodable image"):
+        embed(EmbedOptions(weights, out, images=folder))
+    assert not out.exists()
+
+
+def test_sounds_need_published_spectrogram_settings(tmp_path: Path) -> None:
+    unknown = SpectrogramSettings(sample_rate_hz=None, window_samples=None, hop_samples=None, mel_scale=None)
+    TwoTower(dataclasses.replace(CONFIG, spectrogram=unknown)).save_pretrained(tmp_path / "model")
+    (tmp_path / "sounds").mkdir()
+    soundfile.write(tmp_path / "sounds" / "a.wav", np.zeros(16_000), 16_000)
+    with pytest.raises(UserError, match="not published"):
+        embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=tmp_path / "sounds"))
