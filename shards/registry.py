@@ -63,6 +63,13 @@ class Registry(Generic[T]):
         listed = ", ".join(sorted(self._entries))
         return f"{listed}; or {' or '.join(forms)}" if forms else listed
 
+    @property
+    def metavar(self) -> str:
+        """The same in few characters, for where `--help` shows the value of an option."""
+        forms = [f"{prefix}:NAME" for prefix in self._families]
+        own = ["module:object"] if self._takes_outside_code else []
+        return "|".join([*sorted(self._entries), *forms, *own])
+
     def check(self, name: str, *, setting: str | None = None) -> None:
         """Refuses a name that stands for nothing; what is registered is not imported for it.
 

@@ -10,12 +10,14 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from shards.building.splitting import hash_share, split_at_random, split_by_cell, split_by_group, split_by_key
 from shards.building.writing import tar_name
+from shards.command_line import one_of
 from shards.errors import UserError
 from shards.schema import SPLITS, Pair
+from shards.sources import SOURCES
 from shards.sources.source import Listing, Source
 
 
@@ -28,10 +30,10 @@ def usable_cpus() -> int:
 class BuildOptions:
     """Packs a corpus of image/sound pairs into shards.
 
-    A build that was stopped goes on when the same command is started again.
+    An interrupted build resumes when rerun; its output is byte-identical.
     """
 
-    source: str
+    source: Annotated[str, one_of(SOURCES)]
     """The corpus: soundingearth (as released), recordings (metadata.csv, images/, audio/) or demo (generated)."""
 
     out: Path

@@ -1,0 +1,62 @@
+"""What the verbs of `shards/run.py` do: build, verify and describe a shard set, and print how that came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.building.build import build, print_build
+from shards.building.parts import as_launched
+from shards.building.planning import BuildOptions
+from shards.errors import end_on_sigterm
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Checks counts, checksums and indexes of a shard set, and decodes a sample of each shard."""
+
+    shards: Path
+    """Folder of the shard set."""
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Describes a shard set: its contents, bytes per pair, and how near its test places are to training places."""
+
+    shards: Path
+    """Folder of the shard set."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+def run_build(options: BuildOptions) -> None:
+    """Builds the shards, or this process's part of them, and prints what was used and what was rejected."""
+    end_on_sigterm()
+    manifest = build(as_launched(options, os.environ))
+    if manifest is not None:
+        print_build(options.out, manifest)
+
+
+def run_verify(options: VerifyOptions) -> None:
+    """Prints the faults of a shard set; exit status 1 where there are any."""
+    from shards.building.verifying import print_verification, verify_shards
+
+    verification = verify_shards(options.shards)
+    print_verification(options.shards, verification)
+    if verification.faults:
+        sys.exit(1)
+
+
+def run_info(options: InfoOptions) -> None:
+    """Prints a description of a shard set."""
+    from shards.building.describing import describe_shards, print_description
+
+    description = describe_shards(options.shards)
+    if options.json:
+        print(json.dumps(description, indent=1, ensure_ascii=False))
+    else:
+        print_description(options.shards, description)
