@@ -1,0 +1,42 @@
+"""The Markdown pages: their links lead somewhere, their contents list what follows, and the first one stays short."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("shards", "pretrain", "downstream", "retrieval", "launch")
+PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / package / "README.md" for package in PACKAGES)]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> list[str]:
+    """The anchors of a page's headings, as GitHub makes them, in order; code blocks have none."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if not link.startswith("https://"):
+            name, _, anchor = link.partition("#")
+            target = page.parent / name if name else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_contents_of_a_package_page_list_all_its_sections(package: str) -> None:
+    page = REPOSITORY / package / "README.md"
+    contents = page.read_text(encoding="utf-8").partition("\n## ")[0]
+    sections = re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(re.findall(r"\]\(#", contents)) == len(sections)
+
+
+def test_the_first_page_stays_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
