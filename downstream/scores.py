@@ -1,13 +1,24 @@
-"""Scores of classifiers and of land-cover maps, as scikit-learn defines them."""
+"""The scores of the benchmarks, each declared once, and how those of classifiers are computed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from pretrain.scores import NATS, Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ACCURACY = Score("accuracy", "Accuracy")
+PRECISION = Score("precision", "Precision")
+RECALL = Score("recall", "Recall")
+F1 = Score("f1", "F1")
+OVERALL_ACCURACY = Score("overall_accuracy", "OA")
+MEAN_IOU = Score("mean_iou", "mIoU")
+MEAN_AVERAGE_PRECISION = Score("mean_average_precision", "mAP")
+LOG_LOSS = Score("log_loss", "Log loss", NATS, "lower")
 
 
 def classification_scores(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, float]:
@@ -20,14 +31,18 @@ def classification_scores(truth: NDArray[np.int64], predicted: NDArray[np.int64]
     Returns:
         `accuracy`, `precision`, `recall`, `f1`, fractions in [0, 1]; a class that is never predicted has precision 0.
     """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
     precision, recall, f1, _ = precision_recall_fscore_support(truth, predicted, average="weighted", zero_division=0)
     values = (accuracy_score(truth, predicted), precision, recall, f1)
-    return dict(zip(("accuracy", "precision", "recall", "f1"), map(float, values), strict=True))
+    return {score.key: float(value) for score, value in zip((ACCURACY, PRECISION, RECALL, F1), values, strict=True)}
 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """(classes, classes): entry (i, j) counts items of class i that were taken for class j."""
-    matrix: Any = confusion_matrix(truth, predicted, labels=np.arange(num_classes))
+    from sklearn.metrics import confusion_matrix
+
+    matrix: Any = confusion_matrix(truth, predicted, labels=range(num_classes))
     return matrix
 
 
@@ -40,6 +55,8 @@ def mean_and_sd(of_seeds: Sequence[Mapping[str, float]]) -> dict[str, float | No
     Returns:
         Twice as many entries; a standard deviation of one seed is None.
     """
+    import numpy as np
+
     result: dict[str, float | None] = {}
     for name in of_seeds[0] if of_seeds else ():
         values = np.array([scores[name] for scores in of_seeds], dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pretrain.ranking_scores import MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
+
 Embeddings = TypeVar("Embeddings", NDArray[Any], torch.Tensor)
 Metrics = dict[str, float | None]
 """The figures of one direction; None where k exceeds the gallery."""
-
-RECALL_KS = (1, 5, 10, 100)
 
 ROWS_PER_TILE = 256
 COLUMNS_PER_TILE = 4096
@@ -145,13 +146,18 @@ def ranking_metrics(nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | to
     n = lower.size
     if lower.min() < 0 or ties.min() < 1 or (lower + ties).max() > n:
         raise ValueError(f"nearer must be >= 0, tied >= 1 and their sum <= the gallery's size {n}")
-    metrics: Metrics = {f"recall_at_{k}": recall_at(lower, ties, k) if k <= n else None for k in RECALL_KS}
-    metrics["recall_at_10_percent"] = recall_at(lower, ties, -(-n // 10))
+    metrics = recalls(n, lambda k: recall_at(lower, ties, k))
     doubled_ranks = 2 * lower + ties + 1
-    metrics["median_rank"] = float(np.median(doubled_ranks)) / 2
-    metrics["mean_rank"] = int(doubled_ranks.sum()) / (2 * n)
-    metrics["mrr"] = _mean_reciprocal_rank(lower, ties)
+    metrics[MEDIAN_RANK.key] = float(np.median(doubled_ranks)) / 2
+    metrics[MEAN_RANK.key] = int(doubled_ranks.sum()) / (2 * n)
+    metrics[MRR.key] = _mean_reciprocal_rank(lower, ties)
     return metrics
+
+
+def recalls(gallery_size: int, recall: Callable[[int], float]) -> Metrics:
+    """Recall at each k that is reported, by key, from a function that gives it at any k; None where k exceeds n."""
+    at_k = {score.key: recall(k) if k <= gallery_size else None for k, score in RECALLS.items()}
+    return at_k | {RECALL_AT_10_PERCENT.key: recall(-(-gallery_size // 10))}
 
 
 def recall_at(nearer: NDArray[np.int64], tied: NDArray[np.int64], k: int) -> float:

@@ -11,12 +11,13 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.ranking import Metrics
+from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.scores import Score
 from pretrain.training.tracking import TRACKING_NAME, attach_report
 from pretrain.weights.identity import weights_sha256
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
 from retrieval.protocols import PROTOCOLS
-from retrieval.protocols.protocol import DIRECTIONS, Protocol
+from retrieval.protocols.protocol import Protocol
 from retrieval.report import write_report
 from retrieval.scoring import LABEL_ONLY, Evaluation, score
 from shards.atomic_files import write_text_atomically
@@ -24,11 +25,8 @@ from shards.errors import UserError
 
 METRICS_NAME = "metrics.json"
 REPORT_NAME = "report.html"
-LABELS = {
-    "image_to_sound": "image → sound",
-    "sound_to_image": "sound → image",
-    LABEL_ONLY: "label known only",
-}
+SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
+"""The scores of the printed table."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +133,17 @@ def print_scores(metrics: dict[str, Any]) -> None:
     n = metrics["gallery_size"]
     table = Table(title=f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", title_justify="left")
     table.add_column("")
-    for heading in ("recall@1", "recall@5", "recall@10", f"recall@10% (k={-(-n // 10)})", "median rank"):
-        table.add_column(heading, justify="right")
-    for direction in (*DIRECTIONS, "chance", *([LABEL_ONLY] if metrics[LABEL_ONLY] else [])):
-        table.add_row(LABELS.get(direction, direction), *_row(metrics[direction]))
+    for shown in SHOWN:
+        k = f" (k={-(-n // 10)})" if shown is RECALL_AT_10_PERCENT else ""
+        table.add_column(shown.heading + k, justify="right")
+    for part, words in (DIRECTIONS | {"chance": "chance", LABEL_ONLY: "label known only"}).items():
+        if metrics[part]:
+            table.add_row(words, *(_cell(shown, metrics[part][shown.key]) for shown in SHOWN))
     Console(width=100).print(table)
 
 
-def _row(figures: Metrics) -> list[str]:
-    recalls = [figures[f"recall_at_{k}"] for k in ("1", "5", "10", "10_percent")]
-    return ["-" if recall is None else f"{recall:.3f}" for recall in recalls] + [f"{figures['median_rank']:.1f}"]
+def _cell(of: Score, value: float | None) -> str:
+    return "-" if value is None else f"{value:.{3 if of.is_fraction else 1}f}"
 
 
 def _crops(options: EvaluateOptions, protocol: Protocol) -> int:

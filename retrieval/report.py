@@ -12,18 +12,18 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from pretrain.ranking import RECALL_KS, RankBounds
+from pretrain.ranking import RankBounds
+from pretrain.ranking_scores import DIRECTIONS, MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
 from retrieval.pair_metadata import place_of, text_of
-from retrieval.protocols.protocol import DIRECTIONS
 from retrieval.scoring import LABEL_ONLY, Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
 from shards.atomic_files import write_text_atomically
 from shards.streaming.reading import ShardSet
 
-LABELS = {"image_to_sound": "Image → sound", "sound_to_image": "Sound → image"}
+LABELS = {direction: words.capitalize() for direction, words in DIRECTIONS.items()}
 QUESTIONS = {
     "image_to_sound": "Given the picture of a place, which recording was made there?",
     "sound_to_image": "Given a recording, which picture shows the place where it was made?",
@@ -73,7 +73,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "source": shard_set.manifest.source,
         "weights_name": _weights_name(Path(metrics["weights"])),
         "protocol_description": evaluation.protocol.description,
-        "directions": DIRECTIONS,
+        "directions": tuple(DIRECTIONS),
         "labels": LABELS,
         "questions": QUESTIONS,
         "score_rows": _score_rows(metrics, evaluation.protocol.recall_meaning),
@@ -96,20 +96,19 @@ def _format_recall(value: float) -> str:
 def _score_rows(metrics: dict[str, Any], recall_meaning: str) -> list[dict[str, Any]]:
     """Rows of the table: name, explanation, kind and the value of each column, None where k exceeds the gallery."""
     n = metrics["gallery_size"]
-    rows = [(f"recall_at_{k}", f"Recall@{k}", recall_meaning.format(k=k)) for k in RECALL_KS]
-    rows.append(("recall_at_10_percent", "Recall@10 %", recall_meaning.format(k=f"{-(-n // 10):,}")))
-    rows.append(("median_rank", "Median rank", f"1 is best, {n:,} is last"))
-    rows.append(("mean_rank", "Mean rank", f"1 is best, {n:,} is last"))
-    rows.append(("mrr", "MRR", "mean of 1 / rank"))
+    meanings = {score: recall_meaning.format(k=k) for k, score in RECALLS.items()}
+    meanings[RECALL_AT_10_PERCENT] = recall_meaning.format(k=f"{-(-n // 10):,}")
+    meanings |= dict.fromkeys((MEDIAN_RANK, MEAN_RANK), f"1 is best, {n:,} is last")
+    meanings[MRR] = "mean of 1 / rank"
     return [
         {
-            "name": name,
-            "heading": heading,
-            "explanation": explanation,
-            "is_rank": name.endswith("rank"),
-            **{column: metrics[column][name] for column in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics[column]},
+            "name": score.key,
+            "heading": score.heading,
+            "explanation": meaning,
+            "is_rank": not score.is_fraction,
+            **{column: metrics[column][score.key] for column in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics[column]},
         }
-        for name, heading, explanation in rows
+        for score, meaning in meanings.items()
     ]
 
 
@@ -122,7 +121,7 @@ def _recall_svg(evaluation: Evaluation) -> Markup:
         Curve(direction, [protocol.recall(bounds[direction], k) for k in ks]) for direction in reversed(DIRECTIONS)
     ]
     figures = ", ".join(
-        f"{LABELS[direction]} {evaluation.metrics[direction]['recall_at_10_percent']:.0%}" for direction in DIRECTIONS
+        f"{LABELS[direction]} {evaluation.metrics[direction][RECALL_AT_10_PERCENT.key]:.0%}" for direction in DIRECTIONS
     )
     return recall_chart(ks, curves, f"Recall over k. Among the first tenth of the gallery: {figures}, chance 10%.")
 
@@ -136,7 +135,7 @@ def _histograms(evaluation: Evaluation) -> dict[str, Markup]:
             direction,
             shares[direction],
             top,
-            evaluation.metrics[direction]["median_rank"] / n,
+            evaluation.metrics[direction][MEDIAN_RANK.key] / n,
             f"Histogram of ranks, {LABELS[direction]}: {shares[direction][0]:.0%} of the true matches stand in the "
             f"first of {len(shares[direction])} equal parts of the gallery.",
         )

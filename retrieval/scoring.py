@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pretrain.ranking import Metrics, RankBounds
+from pretrain.ranking_scores import DIRECTIONS
 from retrieval.embedding import EmbeddedSplit
 from retrieval.pair_metadata import text_of
-from retrieval.protocols.protocol import DIRECTIONS, Protocol, Ranking
+from retrieval.protocols.protocol import Protocol, Ranking
 
 LABEL_ONLY = "label_only"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from launch.comparison.outcomes import DOWNSTREAM_SCORES, RETRIEVAL, RETRIEVAL_SCORES, RowOutcome, State
 from launch.comparison.published import SCORES, SOURCE, TABLE_VII
 from launch.comparison.table import ARROWS, COSTS, DAGGER, HEADINGS, Column, Line, Statistic, Table
-from retrieval.protocols.protocol import DIRECTIONS
+from pretrain.ranking_scores import DIRECTIONS
 
 STATES: dict[State, str] = {
     "failed": "failed",

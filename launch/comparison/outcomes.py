@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from downstream.results import RESULTS_NAME, Results
+from pretrain.ranking_scores import DIRECTIONS
 from pretrain.settings.pretraining import Config
 from pretrain.training.loop import SUMMARY_NAME
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
 from retrieval.evaluation import METRICS_NAME as RETRIEVAL_METRICS_NAME
-from retrieval.protocols.protocol import DIRECTIONS
 from shards.errors import UserError
 
 FAILED_NAME = "failed.txt"
@@ -136,7 +136,7 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
     scores: dict[str, float] = {}
     chance: dict[str, float] = {}
     for label, metrics in rankings.items():
-        scores |= _retrieval_scores(label, metrics, DIRECTIONS)
+        scores |= _retrieval_scores(label, metrics, tuple(DIRECTIONS))
         chance |= _retrieval_scores(label, metrics, ("chance",) * len(DIRECTIONS))
     for label, result in results.items():
         scores |= _downstream_scores(label, result)

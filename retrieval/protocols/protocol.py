@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.embedding import CropStarts, PairEmbeddings
-from pretrain.ranking import (
-    RECALL_KS,
-    Metrics,
-    RankBounds,
-    chance_metrics,
-    ranking_metrics,
-)
-
-DIRECTIONS = ("image_to_sound", "sound_to_image")
+from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls
 
 
 @dataclass(frozen=True)
@@ -69,17 +60,12 @@ class Protocol(ABC):
     def metrics(self, bounds: RankBounds) -> Metrics:
         """The figures of one direction, keys as in `pretrain.ranking.ranking_metrics`."""
         figures = ranking_metrics(bounds.nearer, bounds.tied)
-        return figures | _recalls(len(bounds.nearer), lambda k: self.recall(bounds, k))
+        return figures | recalls(len(bounds.nearer), lambda k: self.recall(bounds, k))
 
     def chance(self, gallery_size: int) -> Metrics:
         """The same figures for a random order of the gallery."""
-        return chance_metrics(gallery_size) | _recalls(gallery_size, lambda k: self.chance_recall(gallery_size, k))
+        return chance_metrics(gallery_size) | recalls(gallery_size, lambda k: self.chance_recall(gallery_size, k))
 
     @abstractmethod
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Numbers of the first matches of some queries, (q, min(count, n)), nearest first."""
-
-
-def _recalls(gallery_size: int, recall: Callable[[int], float]) -> Metrics:
-    recalls: Metrics = {f"recall_at_{k}": recall(k) if k <= gallery_size else None for k in RECALL_KS}
-    return recalls | {"recall_at_10_percent": recall(-(-gallery_size // 10))}

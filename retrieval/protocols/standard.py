@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from pretrain.embedding import CropStarts, PairEmbeddings, spread_crops
 from pretrain.ranking import RankBounds, rank_bounds_both_ways, recall_at
+from pretrain.ranking_scores import DIRECTIONS
 from retrieval.index import NearestNeighbours
-from retrieval.protocols.protocol import DIRECTIONS, Protocol, Ranking
+from retrieval.protocols.protocol import Protocol, Ranking
 
 
 class Standard(Protocol):

@@ -11,9 +11,9 @@ import pytest
 
 from pretrain.embedding import PairEmbeddings
 from pretrain.ranking import both_directions, chance_metrics
+from pretrain.ranking_scores import DIRECTIONS
 from retrieval.index import NearestNeighbours
 from retrieval.protocols import PROTOCOLS
-from retrieval.protocols.protocol import DIRECTIONS
 from retrieval.scoring import label_only
 from shards.errors import UserError
 

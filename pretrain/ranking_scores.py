@@ -1,0 +1,16 @@
+"""The scores of cross-modal ranking, each declared once, and what the two directions are called."""
+
+from __future__ import annotations
+
+from pretrain.scores import RANK, Score
+
+DIRECTIONS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
+"""From query to gallery: key in `metrics.json`, and words."""
+
+RECALLS = {k: Score(f"recall_at_{k}", f"Recall@{k}") for k in (1, 5, 10, 100)}
+RECALL_AT_10_PERCENT = Score("recall_at_10_percent", "Recall@10 %")
+"""k is a tenth of the gallery, rounded up."""
+MEDIAN_RANK = Score("median_rank", "Median rank", RANK, "lower")
+MEAN_RANK = Score("mean_rank", "Mean rank", RANK, "lower")
+MRR = Score("mrr", "MRR")
+"""The mean of 1 / rank."""

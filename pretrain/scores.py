@@ -1,0 +1,107 @@
+"""What a score is: its key in files, its heading in tables, its unit, and whether more of it is better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How tables show values that files hold as plain numbers.
+
+    Attributes:
+        name: in files and CSV columns.
+        factor: shown value = stored value × factor.
+        form: of the shown value, as `format` takes it.
+        bounds: the least and greatest shown value, which no error bar crosses.
+    """
+
+    name: str
+    factor: float = 1
+    form: str = ",.1f"
+    bounds: tuple[float, float] = (0, math.inf)
+
+    def show(self, value: float) -> str:
+        """A stored value as tables show it."""
+        return format(self.factor * value, self.form)
+
+
+PERCENT = Unit("percent", 100, ".2f", (0, 100))
+"""Of fractions in [0, 1]."""
+NATS = Unit("nats", form=".4f")
+RANK = Unit("rank", bounds=(1, math.inf))
+SECONDS = Unit("seconds")
+COUNT = Unit("count", form=",.0f")
+GIGABYTES = Unit("gigabytes", 1e-9, ".2f")
+"""Of bytes."""
+
+UNITS = {unit.name: unit for unit in (PERCENT, NATS, RANK, SECONDS, COUNT, GIGABYTES)}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score, declared once: reports, comparisons and model cards read its declaration.
+
+    Attributes:
+        key: in `metrics.json` and `results.json`; "sound/f1" is `f1` in the object `sound`.
+        heading: in tables.
+        unit: in which tables show it.
+        better: "higher" or "lower"; "neither" for costs such as seconds.
+    """
+
+    key: str
+    heading: str
+    unit: Unit = PERCENT
+    better: Better = "higher"
+
+    @property
+    def name(self) -> str:
+        """The heading, with the unit where it is no fraction, rank or count."""
+        return f"{self.heading} ({self.unit.name})" if self.unit in (NATS, SECONDS, GIGABYTES) else self.heading
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether files hold it as a fraction in [0, 1]."""
+        return self.unit == PERCENT
+
+    def within(self, part: str, words: str) -> Score:
+        """The same score of a part of the results, such as of the input `sound`."""
+        return replace(self, key=f"{part}/{self.key}", heading=f"{self.heading}, {words}")
+
+    def value_in(self, scores: dict[str, Any]) -> float | None:
+        """Its value in nested scores; None where they lack it."""
+        return _number_at(scores, self.key)
+
+    def deviation_in(self, scores: dict[str, Any]) -> float | None:
+        """The standard deviation beside its value, where the value is a mean."""
+        return _number_at(scores, f"{self.key}_sd")
+
+    def as_record(self) -> dict[str, str]:
+        """The declaration as `results.json` has it under the key, for readers who don't know the benchmark."""
+        return {"heading": self.heading, "unit": self.unit.name, "better": self.better}
+
+    @classmethod
+    def from_record(cls, key: str, record: Any) -> Score:
+        """The declaration that `as_record` gave.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            heading, unit, better = str(record["heading"]), UNITS[record["unit"]], record["better"]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the score {key} must have heading, unit and better: {error!r}") from error
+        if better not in get_args(Better):
+            raise ValueError(f"the score {key} must be better {', '.join(get_args(Better))}, got {better!r}")
+        return cls(key, heading, unit, better)
+
+
+def _number_at(scores: dict[str, Any], path: str) -> float | None:
+    value: Any = scores
+    for name in path.split("/"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
