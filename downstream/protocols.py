@@ -25,7 +25,7 @@ FEW_SHOT = replace(PAPER, protocol="few-shot", num_seeds=10)
 """Five images a class are few: more draws than elsewhere, for a mean that can be compared."""
 
 FROZEN_PROTOCOLS = ("linear", "knn", "few-shot")
-"""Those that leave the trunk as it is; what they choose from is in `downstream.scenes.frozen`."""
+"""Those that leave the encoder as it is; what they choose from is in `downstream.scenes.frozen`."""
 
 PROTOCOLS: dict[str, DownstreamSettings] = {
     "paper": PAPER,

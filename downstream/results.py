@@ -23,7 +23,7 @@ class Results:
     Attributes:
         benchmark: its name.
         weights: as given on the command line.
-        backbone: of the trunk.
+        backbone: of the encoder.
         protocol: its name.
         num_train, num_test: items used.
         epochs: an entry an epoch, with its scores; protocols over several splits have one entry, with the mean of

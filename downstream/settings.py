@@ -30,14 +30,15 @@ class DownstreamSettings(RunSettings):
     weights: str = "random"
     """random, imagenet, a run folder, a model folder, or a file of ResNet weights (.safetensors, .pth)."""
     backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
-    """The trunk of random and imagenet weights (auto: resnet18, under advance-transfer resnet101, under sound-events
+    """The encoder of random and imagenet weights (auto: resnet18, under advance-transfer resnet101, under sound-events
     resnet50); other weights bring their own."""
     imagenet_file: Path | None = None
     """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be fetched."""
     protocol: Protocol = "paper"
     """paper: as published; tuned: a full recipe on usual splits; linear, knn, few-shot: on frozen features."""
     head_on: HeadOn = "auto"
-    """What the head sits on; auto: under paper the embedding where the weights have one, else the trunk's features."""
+    """What the head sits on: the embedding, or the encoder's features (trunk); auto: under paper the embedding where the
+    weights have one, else the encoder's features."""
     train_fraction: float = 0.0
     """Share of each class that trains (the rest tests); 0: the protocol's own split."""
     num_seeds: int = 5

@@ -1,4 +1,4 @@
-"""Where in an image an answer comes from: a trunk's feature map before its pooling, and a map drawn over its image."""
+"""Which places of an image an answer comes from: an encoder's feature map, and a map drawn over its image."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ STRONGEST_OVERLAY = 0.72
 
 
 @contextmanager
-def feature_maps_of(trunk: nn.Module) -> Iterator[list[Tensor]]:
-    """Within, every pass through the trunk adds what came before its pooling: (n, channels, height, width).
+def feature_maps_of(encoder: nn.Module) -> Iterator[list[Tensor]]:
+    """Within, every pass through the encoder adds what came before its pooling: (n, channels, height, width).
 
     Raises:
-        ValueError: the trunk has no global average pooling, `avgpool`, at its end.
+        ValueError: the encoder has no global average pooling, `avgpool`, at its end.
     """
-    pooling = getattr(trunk, "avgpool", None)
+    pooling = getattr(encoder, "avgpool", None)
     if not isinstance(pooling, nn.AdaptiveAvgPool2d):
-        raise ValueError(f"activation maps need a trunk that ends in avgpool, got {type(trunk).__name__}")
+        raise ValueError(f"activation maps need an encoder that ends in avgpool, got {type(encoder).__name__}")
     seen: list[Tensor] = []
     handle = pooling.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
@@ -41,7 +41,7 @@ def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tens
     """What in each image brings it near to a sound in the embedding space.
 
     An image at e is nearer to a sound s than one at o by |o - s|^2 - |e - s|^2 = 2 (e - o) . v, where v is
-    s - (e + o) / 2. Behind the trunk's last feature map F (channels x places) come the mean over the places and the
+    s - (e + o) / 2. Behind the encoder's last feature map F (channels x places) come the mean over the places and the
     projection P, p, so that e is the mean over the places of P F + p (divided by its length on the sphere) and half of
     that difference the mean of (P F + p - o) . v: this is the map.
 
@@ -49,7 +49,7 @@ def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tens
     the place of a class's score.
 
     Args:
-        towers: in evaluation mode; the image trunk ends in a mean over the places.
+        towers: in evaluation mode; the image encoder ends in a mean over the places.
         images: (n, 3, side, side) uint8, where the towers are; a single one is taken for all sounds.
         sounds: (n, d) embeddings.
         origin: (d,), such as the mean of all images' embeddings: what an image is compared with.

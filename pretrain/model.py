@@ -42,7 +42,7 @@ Saved by `TwoTower.save_pretrained`, without a word on their training; `config.j
 
 
 class Tower(nn.Module):
-    """A trunk with global average pooling, and one linear layer to the embedding."""
+    """An encoder with global average pooling, and one linear layer to the embedding."""
 
     def __init__(self, encoder: str, in_channels: int, embedding_dim: int, norm: str) -> None:
         super().__init__()
@@ -98,13 +98,13 @@ class TwoTower(
         return self._finish(self.sound_tower(self.prepare_sounds(spectrograms)))
 
     def prepare_images(self, images: Tensor) -> Tensor:
-        """What the image trunk sees of the images that `encode_image` takes, (n, 3, height, width)."""
+        """What the image encoder sees of the images that `encode_image` takes, (n, 3, height, width)."""
         if not images.is_floating_point():
             images = (images.float() / 255 - self.image_mean) / self.image_std
         return images.contiguous(memory_format=torch.channels_last)
 
     def prepare_sounds(self, spectrograms: Tensor) -> Tensor:
-        """What the sound trunk sees of the spectrograms that `encode_sound` takes, (n, 1, height, width)."""
+        """What the sound encoder sees of the spectrograms that `encode_sound` takes, (n, 1, height, width)."""
         if not spectrograms.is_floating_point():
             spectrograms = (spectrograms.float() - self.config.spectrogram_mean) / self.config.spectrogram_std
         if self.config.sound_pooling > 1:

@@ -20,15 +20,15 @@ class TwoTowerConfig:
     """All that is needed to build the towers and to feed them.
 
     Attributes:
-        image_encoder: trunk of the image tower, a name in `ENCODERS`.
-        sound_encoder: trunk of the sound tower, a name in `ENCODERS`.
+        image_encoder: encoder of the image tower, a name in `ENCODERS`.
+        sound_encoder: encoder of the sound tower, a name in `ENCODERS`.
         embedding_dim: dimensions of the embedding space.
         norm: "batch", "sync" or "group".
         on_sphere: whether embeddings are scaled to length 1.
         image_size: side of the input image, in pixels.
         image_mean, image_std: of the red, green and blue channel, on values in [0, 1].
         num_frames: frames of a sound crop.
-        sound_pooling: factor of average pooling in time and mel before the sound trunk.
+        sound_pooling: factor of average pooling in time and mel before the sound encoder.
         spectrogram_mean, spectrogram_std: of the stored bytes, in [0, 255].
         spectrogram: how the spectrograms were computed and what their bytes mean.
         sound_trained: whether the method that gave the weights trains the sound tower; if not, images and sounds can't

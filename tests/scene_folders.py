@@ -17,7 +17,7 @@ from downstream.scenes.folder import FOLDER
 from downstream.scenes.job import SceneJob
 from downstream.settings import DownstreamSettings
 from pretrain.preemption import PreemptionWatch
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 COLOURS = {"field": (60, 200, 60), "roof": (60, 60, 200), "water": (200, 90, 30)}
 """Blue, green and red, as OpenCV writes them."""
@@ -48,10 +48,10 @@ class SmallTrunk(nn.Module):
         return self.avgpool(self.layer4(self.conv1(images).relu()).relu()).flatten(1)
 
 
-def small_trunk(seed: int = 0) -> Trunk:
+def small_trunk(seed: int = 0) -> LoadedEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Trunk(SmallTrunk(), 8, "small", "random", report=f"small, seed {seed}")
+        return LoadedEncoder(SmallTrunk(), 8, "small", "random", report=f"small, seed {seed}")
 
 
 def settings_of(protocol: str, root: Path, out: Path, **changes: Any) -> DownstreamSettings:

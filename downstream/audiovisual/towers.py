@@ -9,7 +9,7 @@ from accelerate.utils import set_seed
 from downstream.settings import DownstreamSettings
 from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
 from pretrain.model_config import TwoTowerConfig
-from pretrain.weights.trunk_weights import DEFAULT_BACKBONE
+from pretrain.weights.encoder_weights import DEFAULT_BACKBONE
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
 
@@ -18,7 +18,7 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
     """Both towers of `settings.weights`: a run folder, a model folder, or "random", untrained ones by the seed.
 
     Raises:
-        UserError: weights of one trunk alone, or a backbone that is not the weights'.
+        UserError: weights of one encoder alone, or a backbone that is not the weights'.
     """
     weights, backbone = settings.weights, settings.backbone
     if weights == "random":
@@ -28,7 +28,7 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
     if weights == "imagenet" or Path(weights).is_file():
         raise UserError(
             f"weights must be random, a run folder or a model folder here, for {settings.benchmark} needs an image "
-            f"and a sound tower, got {weights}, which has an image trunk alone"
+            f"and a sound tower, got {weights}, which has an image encoder alone"
         )
     model = TwoTower.from_pretrained(find_model_folder(Path(weights)))
     if backbone not in ("auto", model.config.image_encoder):

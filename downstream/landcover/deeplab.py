@@ -1,4 +1,4 @@
-"""DeepLabv3+ on a trunk: normalised pixels → class scores of every pixel (Chen et al., ECCV 2018)."""
+"""DeepLabv3+ on an encoder: normalised pixels → class scores of every pixel (Chen et al., ECCV 2018)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.errors import UserError
 
 LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -19,28 +19,28 @@ ATROUS_RATES = (12, 24, 36)
 
 
 class TrunkEncoder(nn.Module):
-    """A trunk's layers as the encoder of segmentation-models-pytorch's decoders: all weights are the trunk's.
+    """An encoder's layers as the encoder of segmentation-models-pytorch's decoders: all weights are the encoder's.
 
     The last stage has its stride replaced by dilation, so that features are at a sixteenth of the image's sides. Names
     of weights are those of segmentation-models-pytorch's own ResNet encoders.
 
     Args:
-        trunk: any ResNet with torchvision's layers, whatever their widths and norm; it is copied.
+        encoder: any ResNet with torchvision's layers, whatever their widths and norm; it is copied.
 
     Raises:
         UserError: it is no such network.
     """
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, encoder: LoadedEncoder) -> None:
         super().__init__()
-        absent = [name for name in LAYERS if not isinstance(getattr(trunk.module, name, None), nn.Module)]
+        absent = [name for name in LAYERS if not isinstance(getattr(encoder.module, name, None), nn.Module)]
         if absent:
             raise UserError(
-                f"weights {trunk.weights} can't serve DeepLabv3+, which needs a ResNet with torchvision's layers: "
+                f"weights {encoder.weights} can't serve DeepLabv3+, which needs a ResNet with torchvision's layers: "
                 f"they have no {absent[0]}; choose weights of a ResNet"
             )
         for name in LAYERS:
-            self.add_module(name, copy.deepcopy(getattr(trunk.module, name)))
+            self.add_module(name, copy.deepcopy(getattr(encoder.module, name)))
         for convolution in self.get_submodule("layer4").modules():
             if isinstance(convolution, nn.Conv2d):
                 convolution.stride = (1, 1)
@@ -72,21 +72,21 @@ class DeepLab(nn.Module):
     Its weights load into `segmentation_models_pytorch.DeepLabV3Plus(backbone, classes=…)` and give the same scores.
 
     Args:
-        trunk: what the weights brought, on the CPU.
+        encoder: what the weights brought, on the CPU.
         num_classes: of the benchmark.
 
     Raises:
-        UserError: the trunk is no ResNet.
+        UserError: the encoder is no ResNet.
     """
 
-    def __init__(self, trunk: Trunk, num_classes: int) -> None:
+    def __init__(self, encoder: LoadedEncoder, num_classes: int) -> None:
         super().__init__()
         # Here, because it takes a second that other benchmarks need not wait.
         from segmentation_models_pytorch.base import SegmentationHead
         from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 
         self.num_classes = num_classes
-        self.encoder = TrunkEncoder(trunk)
+        self.encoder = TrunkEncoder(encoder)
         self.decoder = DeepLabV3PlusDecoder(
             encoder_channels=self.encoder.out_channels,
             encoder_depth=5,
@@ -99,8 +99,8 @@ class DeepLab(nn.Module):
         self.segmentation_head = SegmentationHead(DECODER_CHANNELS, num_classes, kernel_size=1, upsampling=4)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Scores of a batch's "image" → "logits".

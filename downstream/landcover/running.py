@@ -24,7 +24,7 @@ from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.training.loop import Loop
 from pretrain.training.metrics_file import MetricsFile
-from pretrain.weights.trunk_weights import Trunk, load_trunk
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from shards.errors import UserError
 
 PICTURES_FOLDER = "tiles"
@@ -58,8 +58,8 @@ def run_landcover(
         )
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     # Before all tiles are read: a mistyped path is told at once.
-    trunk = load_trunk(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
-    distributed.print_once(f"weights: {trunk.report}")
+    encoder = load_encoder(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
+    distributed.print_once(f"weights: {encoder.report}")
     tiles, faults = survey_tiles(
         data.tiles, benchmark.classes, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers)
     )
@@ -70,11 +70,11 @@ def run_landcover(
         distributed.print_once(note)
     started = time.monotonic()
     train, val = ([surveyed[tile.key] for tile in part] for part in (split.train, split.val))
-    task = LandCoverMapping(settings, accelerator, trunk, benchmark.classes, train, val)
+    task = LandCoverMapping(settings, accelerator, encoder, benchmark.classes, train, val)
     if Loop(task, accelerator, preemption, resume=resume).run()["preempted"]:
         return False
     if distributed.is_first():
-        results = _results(settings, trunk, split, train, task, notes)
+        results = _results(settings, encoder, split, train, task, notes)
         write_tile_predictions(settings, benchmark, task.mapped)
         _draw(settings, benchmark, task.mapped)
         results.seconds = round(time.monotonic() - started, 1)
@@ -114,7 +114,7 @@ def resolved(benchmark: LandCoverBenchmark, settings: DownstreamSettings) -> Dow
 
 def _results(
     settings: DownstreamSettings,
-    trunk: Trunk,
+    encoder: LoadedEncoder,
     split: LandCoverSplit,
     train: list[SurveyedTile],
     task: LandCoverMapping,
@@ -138,14 +138,14 @@ def _results(
         "window": task.window,
         "window_overlap": task.overlap,
         "validation_ids": [tile.key for tile in split.val],
-        "weights_report": trunk.report,
+        "weights_report": encoder.report,
         "training": how_trained(settings),
     }
     return Results(
         benchmark=settings.benchmark,
         weights=settings.weights,
-        weights_sha256=trunk.weights_sha256,
-        backbone=trunk.backbone,
+        weights_sha256=encoder.weights_sha256,
+        backbone=encoder.backbone,
         protocol=settings.protocol,
         num_train=len(split.train),
         num_test=len(split.val),

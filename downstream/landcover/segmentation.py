@@ -25,7 +25,7 @@ from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, training_loader
 from pretrain.training.task import Evaluation, Task
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.errors import UserError
 
 MODEL_FOLDER = "model"
@@ -50,18 +50,18 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class LandCoverMapping(Task):
-    """DeepLabv3+ on a trunk, trained on patches and scored on whole tiles after each epoch.
+    """DeepLabv3+ on an encoder, trained on patches and scored on whole tiles after each epoch.
 
     Args:
         settings: checked, with batch size, patch size and stride resolved.
         accelerator: the processes that train together.
-        trunk: what is fine-tuned.
+        encoder: what is fine-tuned.
         classes: the colour of each class.
         train: tiles to cut patches from.
         val: tiles to score on.
 
     Raises:
-        UserError: batch size, processes and patches don't fit together, or the trunk is no ResNet.
+        UserError: batch size, processes and patches don't fit together, or the encoder is no ResNet.
     """
 
     settings: DownstreamSettings
@@ -71,7 +71,7 @@ class LandCoverMapping(Task):
         self,
         settings: DownstreamSettings,
         accelerator: Accelerator,
-        trunk: Trunk,
+        encoder: LoadedEncoder,
         classes: Mapping[str, Colour],
         train: list[SurveyedTile],
         val: list[SurveyedTile],
@@ -79,7 +79,7 @@ class LandCoverMapping(Task):
         self.settings = settings
         self.device = accelerator.device
         self.classes = classes
-        self.trunk = trunk
+        self.encoder = encoder
         self.patches = PatchIndex(train, settings.image_size, settings.patch_stride)
         self.num_train_tiles = len(train)
         self.val = [surveyed.tile for surveyed in val]
@@ -93,7 +93,7 @@ class LandCoverMapping(Task):
             )
         self.steps_per_epoch = self.layout.steps_per_epoch(len(self.patches))
         set_seed(settings.seed)
-        self.module = DeepLab(trunk, len(classes)).to(self.device)
+        self.module = DeepLab(encoder, len(classes)).to(self.device)
         self.mapped: list[MappedTile] = []
         """What the last evaluation found, in the order of the validation tiles."""
 
@@ -182,10 +182,10 @@ class LandCoverMapping(Task):
         (place / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
         config = {
             "network": "DeepLabV3Plus",
-            "encoder": self.trunk.backbone,
+            "encoder": self.encoder.backbone,
             "classes": self.classes,
-            "image_mean": self.trunk.mean,
-            "image_std": self.trunk.std,
+            "image_mean": self.encoder.mean,
+            "image_std": self.encoder.std,
             "patch_size": self.settings.image_size,
         }
         (place / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

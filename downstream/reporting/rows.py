@@ -297,7 +297,7 @@ def _conditions(results: Results) -> tuple[str, ...]:
     if results.details.get("image_size"):
         found.append(f"{results.details['image_size']} px")
     if results.details.get("sound_weights"):
-        found.append(f"sound trunk {results.details['sound_weights']}")
+        found.append(f"sound encoder {results.details['sound_weights']}")
     if results.details.get("teacher"):
         found.append(f"teacher {results.details['teacher']}")
     if results.details.get("over_events"):

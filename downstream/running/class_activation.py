@@ -46,7 +46,7 @@ class Activations:
 def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
     """The class activation maps of images.
 
-    Behind the trunk's last feature map F (channels × places) come the mean over the places, the projection P, p where
+    Behind the encoder's last feature map F (channels × places) come the mean over the places, the projection P, p where
     the head sits on the embedding, and the head H, h. All three are linear, so they compose, and the logit of class c
     is the mean over the places of (H P F)_c plus (H p + h)_c: the map of c is (H P F)_c, in units of the logit. Without
     a projection P is the identity and p is 0. Where the embedding is brought to length 1, the map and H p are divided
@@ -56,12 +56,12 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
     are sums over channels with the weights of the class, as here, and leave the bias out.
 
     Args:
-        module: a classifier whose trunk ends in a mean over the places, and that has no other layer behind it than
+        module: a classifier whose encoder ends in a mean over the places, and that has no other layer behind it than
             the linear ones. It is run in evaluation mode.
         images: (n, 3, height, width) uint8, on the module's device.
 
     Raises:
-        ValueError: the trunk has no global average pooling, `avgpool`, at its end.
+        ValueError: the encoder has no global average pooling, `avgpool`, at its end.
     """
     features, logits = _features_and_logits(module, images)
     head, bias = module.head.weight.float(), module.head.bias.float().expand(len(images), -1)

@@ -27,7 +27,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def write_classifier(
     run_folder: Path, module: SceneClassifier, classes: list[str], settings: DownstreamSettings
 ) -> None:
-    """Writes `model/`: `model.safetensors` (trunk, projection and head by name) and `config.json` (what they mean).
+    """Writes `model/`: `model.safetensors` (encoder, projection and head by name) and `config.json` (what they mean).
 
     Raises:
         UserError: it can't be written; the former ones stay.

@@ -1,4 +1,4 @@
-"""A classifier on a trunk: normalised pixels → features or embedding → class scores."""
+"""A classifier on an encoder: normalised pixels → features or embedding → class scores."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class SceneClassifier(nn.Module):
-    """A trunk, its embedding layer where the head sits on that, and one linear layer.
+    """An encoder, its embedding layer where the head sits on that, and one linear layer.
 
     Args:
-        trunk: what the weights brought.
+        encoder: what the weights brought.
         num_classes: of the benchmark.
         on_embedding: whether the head sits on the embedding, as in the authors' code (at length 1 for weights that
             compare it so), or on the pooled features.
     """
 
-    def __init__(self, trunk: Trunk, num_classes: int, *, on_embedding: bool) -> None:
+    def __init__(self, encoder: LoadedEncoder, num_classes: int, *, on_embedding: bool) -> None:
         super().__init__()
-        self.trunk = trunk.module
+        self.trunk = encoder.module
         self.projection: nn.Module = nn.Identity()
-        width = trunk.num_features
+        width = encoder.num_features
         self.on_sphere = False
-        if on_embedding and trunk.projection is not None:
-            self.projection, width = trunk.projection, trunk.projection.out_features
-            self.on_sphere = trunk.on_sphere
+        if on_embedding and encoder.projection is not None:
+            self.projection, width = encoder.projection, encoder.projection.out_features
+            self.on_sphere = encoder.on_sphere
         self.head = nn.Linear(width, num_classes)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), persistent=False)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """(n, 3, height, width) uint8 → float32 as the trunk takes it."""
+        """(n, 3, height, width) uint8 → float32 as the encoder takes it."""
         return ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:

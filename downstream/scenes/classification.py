@@ -24,16 +24,16 @@ from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, training_loader
 from pretrain.training.task import Evaluation, Task
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class SceneRecognition(Task):
-    """A classifier on a trunk, trained on the training part; its test part is scored after each epoch.
+    """A classifier on an encoder, trained on the training part; its test part is scored after each epoch.
 
     Args:
         settings: checked, with the batch size resolved.
         accelerator: the processes that train together.
-        trunk: what is fine-tuned.
+        encoder: what is fine-tuned.
         classes: names.
         split: the items.
         training_view: how an image is seen in training.
@@ -51,7 +51,7 @@ class SceneRecognition(Task):
         self,
         settings: DownstreamSettings,
         accelerator: Accelerator,
-        trunk: Trunk,
+        encoder: LoadedEncoder,
         classes: list[str],
         split: Split,
         *,
@@ -68,7 +68,7 @@ class SceneRecognition(Task):
         self.per_process = self.layout.per_process
         self.steps_per_epoch = self.layout.steps_per_epoch(len(split.train))
         set_seed(settings.seed)
-        module: nn.Module = SceneClassifier(trunk, len(classes), on_embedding=settings.head_on == "embedding")
+        module: nn.Module = SceneClassifier(encoder, len(classes), on_embedding=settings.head_on == "embedding")
         if self.device.type == "cuda" and distributed.num_processes() > 1:
             # Each process alone would normalise over too few images.
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -1,6 +1,6 @@
 """Scene recognition on frozen features: logistic regression, nearest neighbours, nearest centroid of a few images.
 
-The trunk stays as it is, and each image goes through it once. What a method has to choose (the C of the regression,
+The encoder stays as it is, and each image goes through it once. What a method has to choose (the C of the regression,
 the k of the neighbours) is chosen on a validation part of the training part from grids that are the same for every
 kind of weights (here, and `REGULARISATION_GRID`); then it is fitted on the whole training part and scored once on the
 test part.
@@ -132,15 +132,15 @@ def draw_split(job: SceneJob, seed: int) -> Split:
 
 
 def extract_features(job: SceneJob) -> Features:
-    """The trunk's pooled features (items, features), in the items' order; every process gets all of them."""
+    """The encoder's pooled features (items, features), in the items' order; every process gets all of them."""
     settings, device = job.settings, job.accelerator.device
-    module = SceneClassifier(job.trunk, 1, on_embedding=False).to(device).eval()
+    module = SceneClassifier(job.encoder, 1, on_embedding=False).to(device).eval()
     batch_size = max(1, settings.batch_size // distributed.num_processes())
     view = WholeImage(settings.image_size)
     return outputs_in_order(
         lambda batch: module.features(batch["image"]),
         ImageReader(job.data.items, view, batch_size=batch_size, workers=settings.workers),
-        width=job.trunk.num_features,
+        width=job.encoder.num_features,
         device=device,
         precision=settings.precision,
         title="computing features",

@@ -16,7 +16,7 @@ from downstream.scenes.images import check_images
 from downstream.settings import DownstreamSettings, HeadOn
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.weights.trunk_weights import Trunk, load_trunk
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair, UserError
 
@@ -33,7 +33,7 @@ class SceneJob:
         accelerator: the processes that work together.
         preemption: whether a scheduler asked to make room.
         data: the classes and the readable items.
-        trunk: of the settings' weights and seed.
+        encoder: of the settings' weights and seed.
         notes: what readers of the results have to know.
         resume: whether to go on with what stands in the folder.
     """
@@ -43,7 +43,7 @@ class SceneJob:
     accelerator: Accelerator
     preemption: PreemptionWatch
     data: SceneData
-    trunk: Trunk
+    encoder: LoadedEncoder
     notes: list[str]
     resume: bool
 
@@ -57,10 +57,12 @@ class SceneJob:
         """Of protocols on the usual splits."""
         return self.settings.train_fraction or self.benchmark.usual_fractions[0]
 
-    def fresh_trunk(self, seed: int) -> Trunk:
-        """A new trunk of the settings' weights; random ones are drawn by the seed."""
+    def fresh_encoder(self, seed: int) -> LoadedEncoder:
+        """A new encoder of the settings' weights; random ones are drawn by the seed."""
         settings = self.settings
-        return load_trunk(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=seed)
+        return load_encoder(
+            settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=seed
+        )
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,10 @@ def open_job(
     """
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     # Before all images are read: a mistyped path is told at once.
-    trunk = load_trunk(
+    encoder = load_encoder(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
-    distributed.print_once(f"weights: {trunk.report}")
+    distributed.print_once(f"weights: {encoder.report}")
     items, faults = check_images(data.items, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for sentence in notes:
@@ -114,19 +116,19 @@ def open_job(
         settings,
         batch_size=settings.batch_size or benchmark.batch_size,
         image_size=settings.image_size or benchmark.image_size or _common_size(data),
-        head_on=_head_on(settings, trunk),
+        head_on=_head_on(settings, encoder),
     )
-    return SceneJob(benchmark, settings, accelerator, preemption, data, trunk, notes, resume)
+    return SceneJob(benchmark, settings, accelerator, preemption, data, encoder, notes, resume)
 
 
-def _head_on(settings: DownstreamSettings, trunk: Trunk) -> HeadOn:
-    if settings.head_on == "embedding" and trunk.projection is None:
+def _head_on(settings: DownstreamSettings, encoder: LoadedEncoder) -> HeadOn:
+    if settings.head_on == "embedding" and encoder.projection is None:
         raise UserError(
             f"head_on embedding needs weights with an embedding layer, {settings.weights} has none; choose trunk"
         )
     if settings.head_on != "auto":
         return settings.head_on
-    return "embedding" if settings.protocol == "paper" and trunk.projection is not None else "trunk"
+    return "embedding" if settings.protocol == "paper" and encoder.projection is not None else "trunk"
 
 
 def _common_size(data: SceneData) -> int:

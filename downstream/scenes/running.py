@@ -71,7 +71,7 @@ def run_published(job: SceneJob) -> SceneOutcome | None:
     split = _published_split(job)
     view = WholeImage(settings.image_size)
     task = SceneRecognition(
-        settings, job.accelerator, job.trunk, job.data.classes, split, training_view=view, evaluation_view=view
+        settings, job.accelerator, job.encoder, job.data.classes, split, training_view=view, evaluation_view=view
     )
     total_steps = settings.epochs * task.steps_per_epoch
     summary = distributed.from_first(finished_summary(settings.out, total_steps)) if job.resume else None
@@ -104,8 +104,8 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
     results = Results(
         benchmark=settings.benchmark,
         weights=settings.weights,
-        weights_sha256=job.trunk.weights_sha256,
-        backbone=job.trunk.backbone,
+        weights_sha256=job.encoder.weights_sha256,
+        backbone=job.encoder.backbone,
         protocol=settings.protocol,
         num_train=split.num_labelled,
         num_test=len(split.test),
@@ -119,7 +119,7 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
         details={
             "classes": classes,
             "image_size": settings.image_size,
-            "weights_report": job.trunk.report,
+            "weights_report": job.encoder.report,
             "num_seeds": len(outcome.seeds),
             "num_val": len(split.val),
             **({} if settings.protocol in FROZEN_PROTOCOLS else {"training": how_trained(settings)}),
@@ -167,7 +167,7 @@ def _explain(job: SceneJob, split: Split) -> None:
     task = SceneRecognition(
         settings,
         job.accelerator,
-        job.fresh_trunk(settings.seed),
+        job.fresh_encoder(settings.seed),
         job.data.classes,
         split,
         training_view=view,

@@ -44,7 +44,7 @@ LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 """Times `optimizer.learning_rate`: what is searched, on the first seed."""
 
 LAYER_DECAY = 0.8
-"""Each stage of the trunk learns by this factor slower than the one above it."""
+"""Each stage of the encoder learns by this factor slower than the one above it."""
 
 STAGES = ("layer4", "layer3", "layer2", "layer1")
 LABEL_SMOOTHING = 0.1
@@ -173,7 +173,7 @@ def _task(job: SceneJob, settings: DownstreamSettings) -> TunedRecognition:
     return TunedRecognition(
         settings,
         job.accelerator,
-        job.fresh_trunk(settings.seed),
+        job.fresh_encoder(settings.seed),
         job.data.classes,
         stratified_split(job.data.items, job.train_fraction, settings.seed, val_fraction=VAL_FRACTION),
         training_view=RandomSceneView(settings.image_size),

@@ -29,7 +29,7 @@ from downstream.tau.joint_network import AcousticEncoder, JointNetwork
 from downstream.tau.network_files import read_acoustic_encoder, read_network
 from downstream.tau.settings import check_tau_settings
 from downstream.tau.task import JointScenes, segment_labels
-from downstream.tau.visual_encoder import EFFICIENTNET, VisualEncoder, load_visual_trunk
+from downstream.tau.visual_encoder import EFFICIENTNET, VisualEncoder, load_visual_encoder
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.seeds import derived_seed
@@ -37,7 +37,7 @@ from pretrain.settings.files import flatten, load_settings, save_settings
 from pretrain.training.loop import CONFIG_NAME, Loop
 from pretrain.training.metrics_file import METRICS_NAME
 from pretrain.training.tracking import Tracking
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.errors import UserError
 
 BATCH_SIZE = 256
@@ -65,7 +65,7 @@ class TauJob:
         preemption: whether a scheduler asked to make room.
         files: the clips' frames.
         split: the clips.
-        trunk: what sees, as it was loaded; None: nothing sees.
+        encoder: what sees, as it was loaded; None: nothing sees.
         notes: what readers of the results have to know.
     """
 
@@ -73,7 +73,7 @@ class TauJob:
     preemption: PreemptionWatch
     files: ClipFiles
     split: ClipSplit
-    trunk: Trunk | None
+    encoder: LoadedEncoder | None
     notes: list[str]
 
 
@@ -107,7 +107,7 @@ def run_tau(
         Tracking(accelerator, settings, settings.out).finish()
         acoustic_run = settings.out / ACOUSTIC_FOLDER
         audio = dataclasses.replace(settings, out=acoustic_run, tau=dataclasses.replace(settings.tau, strategy="audio"))
-        if not _train_and_score(dataclasses.replace(job, trunk=None), audio, None):
+        if not _train_and_score(dataclasses.replace(job, encoder=None), audio, None):
             return False
     return _train_and_score(job, settings, acoustic_run)
 
@@ -145,9 +145,9 @@ def _prepared(
     """What is trained before, read; and the clips, decoded and divided."""
     tau = settings.tau
     # First, for decoding takes hours: a mistyped path is told at once.
-    trunk = load_visual_trunk(settings) if tau.sees else None
-    if trunk is not None:
-        distributed.print_once(f"weights: {trunk.report}")
+    encoder = load_visual_encoder(settings) if tau.sees else None
+    if encoder is not None:
+        distributed.print_once(f"weights: {encoder.report}")
     if tau.acoustic_run is not None:
         check_acoustic_run(tau.acoustic_run, settings)
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
@@ -157,7 +157,7 @@ def _prepared(
     for sentence in notes:
         distributed.print_once(sentence)
     split = split_clips(data.train, data.test, val_fraction=tau.val_fraction, val_by=tau.val_by, seed=settings.seed)
-    return TauJob(accelerator, preemption, files, split, trunk, notes)
+    return TauJob(accelerator, preemption, files, split, encoder, notes)
 
 
 def check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
@@ -220,9 +220,9 @@ def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None)
     acoustic = _acoustic_encoder(job, settings, acoustic_run) if tau.hears else None
     visual = embeddings = view = whole_view = None
     width = 0
-    if job.trunk is not None:
-        # A copy: engines change modules in place, and the next network needs the trunk as it was loaded.
-        visual = VisualEncoder(copy.deepcopy(job.trunk)).to(job.accelerator.device)
+    if job.encoder is not None:
+        # A copy: engines change modules in place, and the next network needs the encoder as it was loaded.
+        visual = VisualEncoder(copy.deepcopy(job.encoder)).to(job.accelerator.device)
         if tau.sees_embeddings:
             embeddings = _image_embeddings(job, settings, visual)
             width, visual = visual.num_features, None
@@ -276,8 +276,8 @@ def _write(
     results = Results(
         benchmark=settings.benchmark,
         weights=settings.weights if tau.sees else NO_WEIGHTS,
-        weights_sha256=job.trunk.weights_sha256 if job.trunk is not None else None,
-        backbone=job.trunk.backbone if job.trunk is not None else "",
+        weights_sha256=job.encoder.weights_sha256 if job.encoder is not None else None,
+        backbone=job.encoder.backbone if job.encoder is not None else "",
         protocol=settings.protocol,
         num_train=num_labelled,
         num_test=len(split.test),

@@ -27,8 +27,8 @@ class TauSettings:
     features: Features = "scalogram"
     """What is heard: wavelet filters (scalogram) or mel filters (fbank) on 512-ms spectra."""
     visual: Literal["trunk", "efficientnet-v2-s"] = "trunk"
-    """What sees: the trunk that --weights brings (of random and imagenet weights a ResNet-18, the paper's is --backbone
-    resnet50), or EfficientNetV2-S with --weights random, imagenet or a file."""
+    """The image encoder: that of --weights (trunk; for random and imagenet weights a ResNet-18, the paper's is
+    --backbone resnet50), or EfficientNetV2-S with --weights random, imagenet or a file."""
     acoustic_run: Path | None = None
     """A finished run of strategy audio, for strategies with a pre-trained acoustic encoder; else one is trained first,
     in OUT/acoustic."""

@@ -1,4 +1,4 @@
-"""What sees in audiovisual scene classification: a trunk of any weights, or EfficientNetV2-S; it stays as it is."""
+"""What sees in audiovisual scene classification: an encoder of any weights, or EfficientNetV2-S; it stays as it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from downstream.settings import DownstreamSettings
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from pretrain.weights.files import read_weights
-from pretrain.weights.trunk_weights import Trunk, load_trunk
 from shards.errors import UserError
 
 EFFICIENTNET = "efficientnet-v2-s"
@@ -23,20 +23,20 @@ LAST_BLOCK = "features.7.0.weight"
 
 
 class VisualEncoder(nn.Module):
-    """Pixels → the features below a trunk's classifier.
+    """Pixels → the features below an encoder's classifier.
 
     Args:
-        trunk: what the weights brought.
+        encoder: what the weights brought.
     """
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, encoder: LoadedEncoder) -> None:
         super().__init__()
-        self.trunk = trunk.module
-        self.num_features = trunk.num_features
+        self.trunk = encoder.module
+        self.num_features = encoder.num_features
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1))
 
     @override
     def forward(self, images: Tensor) -> Tensor:
@@ -46,20 +46,20 @@ class VisualEncoder(nn.Module):
         return features
 
 
-def load_visual_trunk(settings: DownstreamSettings) -> Trunk:
-    """The trunk that the settings name.
+def load_visual_encoder(settings: DownstreamSettings) -> LoadedEncoder:
+    """The encoder that the settings name.
 
     Raises:
         UserError: no such weights, or of another architecture.
     """
     if settings.tau.visual == EFFICIENTNET:
         return _efficientnet(settings)
-    return load_trunk(
+    return load_encoder(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
 
 
-def _efficientnet(settings: DownstreamSettings) -> Trunk:
+def _efficientnet(settings: DownstreamSettings) -> LoadedEncoder:
     if settings.backbone != "auto":
         raise UserError(f"backbone must be auto with tau.visual {EFFICIENTNET}, got {settings.backbone}")
     # Beside the caller's random state, so that weights depend on their seed alone, on every process.
@@ -73,7 +73,7 @@ def _efficientnet(settings: DownstreamSettings) -> Trunk:
         path = _imagenet_file(settings.imagenet_file) if settings.weights == "imagenet" else Path(settings.weights)
         _load(module, path)
         report = f"EfficientNetV2-S from {path}"
-    return Trunk(
+    return LoadedEncoder(
         module,
         num_features,
         EFFICIENTNET,

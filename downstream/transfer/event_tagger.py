@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from downstream.transfer.heard_sounds import MEL_BANDS
 from pretrain.encoders import ENCODERS
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.weights.encoder_weights import BLOCKS_TO_BACKBONE, FIRST_BLOCK
 from pretrain.weights.files import read_weights
 from pretrain.weights.model_folder import MODEL_FOLDER
-from pretrain.weights.trunk_weights import BLOCKS_TO_BACKBONE, FIRST_BLOCK
 from shards.errors import UserError
 
 STEM, HEAD = "conv1.weight", "fc.weight"
@@ -25,7 +25,7 @@ HEARD_NAME = "trained_on.txt"
 
 
 class SpectrogramInput(nn.Module):
-    """Bytes of a spectrogram → what a sound trunk takes: each band with mean 0 and standard deviation 1.
+    """Bytes of a spectrogram → what a sound encoder takes: each band with mean 0 and standard deviation 1.
 
     Args:
         mean, std: of each band's bytes, (bands,).
@@ -44,7 +44,7 @@ class SpectrogramInput(nn.Module):
 
 
 class EventTagger(nn.Module):
-    """A sound trunk and one linear layer to sound events.
+    """A sound encoder and one linear layer to sound events.
 
     Args:
         backbone: a name in `ENCODERS`.
@@ -65,10 +65,10 @@ class EventTagger(nn.Module):
 
 
 def sound_trunk(backbone: str, stride: int) -> tuple[nn.Module, int]:
-    """An untrained trunk for one channel, and its number of features."""
-    trunk, num_features = ENCODERS[backbone](in_channels=1, norm="batch")
-    trunk.conv1.stride = (stride, stride)  # type: ignore[assignment]  # a module's attributes have no type
-    return trunk, num_features
+    """An untrained encoder for one channel, and its number of features."""
+    encoder, num_features = ENCODERS[backbone](in_channels=1, norm="batch")
+    encoder.conv1.stride = (stride, stride)  # type: ignore[assignment]  # a module's attributes have no type
+    return encoder, num_features
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class EventTeacher:
     """Weights of an event tagger, as they were found.
 
     Attributes:
-        backbone: of the trunk.
+        backbone: of the encoder.
         state: of the whole, by torchvision's names, for one channel.
         report: a sentence on what was taken from where.
         trained_on: fingerprints of the sounds that it was trained on; empty where that is not known.
@@ -96,10 +96,10 @@ class EventTeacher:
         """Outputs."""
         return len(self.state[HEAD])
 
-    def load_trunk(self, trunk: nn.Module) -> None:
-        """Copies its trunk's weights."""
+    def load_encoder(self, encoder: nn.Module) -> None:
+        """Copies its encoder's weights."""
         # Not strict, for some files leave out how many batches were counted; all else was checked when it was read.
-        trunk.load_state_dict(
+        encoder.load_state_dict(
             {name: value for name, value in self.state.items() if not name.startswith("fc.")}, strict=False
         )
 
@@ -115,7 +115,7 @@ class EventTeacher:
             stride: of the first convolution.
         """
         tagger = EventTagger(self.backbone, self.num_events, mean, std, stride=stride)
-        self.load_trunk(tagger.trunk)
+        self.load_encoder(tagger.trunk)
         self.load_head(tagger.fc)
         return tagger.eval().requires_grad_(False)
 

@@ -21,7 +21,7 @@ from downstream.transfer.heard_sounds import HeardSounds, fingerprint, hear
 from downstream.transfer.settings import SOUND_STRIDE
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.weights.trunk_weights import Trunk, load_trunk
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from shards.errors import UserError
 
 IMAGE_SIZE = 256
@@ -125,10 +125,10 @@ def check_seeds(settings: DownstreamSettings, pairs: Sequence[ScenePair]) -> lis
     return found
 
 
-def image_trunk(settings: DownstreamSettings) -> Trunk:
-    """A new trunk of the settings' weights; random ones are drawn by the seed."""
+def image_encoder(settings: DownstreamSettings) -> LoadedEncoder:
+    """A new encoder of the settings' weights; random ones are drawn by the seed."""
     weights, file = settings.weights, settings.imagenet_file
-    return load_trunk(weights, backbone=settings.backbone, imagenet_file=file, seed=settings.seed)
+    return load_encoder(weights, backbone=settings.backbone, imagenet_file=file, seed=settings.seed)
 
 
 def teacher_of(settings: DownstreamSettings) -> EventTeacher | None:
@@ -165,7 +165,7 @@ def band_statistics(teacher: EventTeacher | None, sounds: HeardSounds, split: Pa
 
 
 def sound_weights(settings: DownstreamSettings, teacher: EventTeacher | None) -> str:
-    """What the sound trunk begins from, in words."""
+    """What the sound encoder begins from, in words."""
     backbone = sound_backbone(settings, teacher)
     return f"random {backbone}" if teacher is None else f"{backbone} that begins from its teacher's weights"
 

@@ -1,4 +1,4 @@
-"""Two trunks, one that sees and one that hears: their concatenated features → scenes, and sound events."""
+"""Two encoders, one that sees and one that hears: their concatenated features → scenes, and sound events."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from downstream.running.heads import SceneClassifier
 from downstream.transfer.event_tagger import EventTeacher, SpectrogramInput, sound_trunk
 from downstream.transfer.settings import TransferSettings
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class SeenAndHeard(nn.Module):
     """f_s(x, N_v+a), and where a loss asks for it f_e(a, N_a) or f_e(x, N_v+a) (Hu et al., ECCV 2020, section 4).
 
     Args:
-        image: the trunk that sees, N_v.
-        sound_backbone: of the trunk that hears, N_a.
+        image: the encoder that sees, N_v.
+        sound_backbone: of the encoder that hears, N_a.
         teacher: whose weights N_a begins from, and the layer of f_e(a, N_a) too; None: from none.
         statistics: mean and standard deviation of each band's bytes.
         num_scenes: classes.
@@ -27,7 +27,7 @@ class SeenAndHeard(nn.Module):
 
     def __init__(
         self,
-        image: Trunk,
+        image: LoadedEncoder,
         sound_backbone: str,
         teacher: EventTeacher | None,
         statistics: tuple[Tensor, Tensor],
@@ -42,7 +42,7 @@ class SeenAndHeard(nn.Module):
         self.sound_trunk, num_heard = sound_trunk(sound_backbone, settings.sound_stride)
         self.scene_head = nn.Linear(self.num_seen + num_heard, num_scenes)
         if teacher is not None:
-            teacher.load_trunk(self.sound_trunk)
+            teacher.load_encoder(self.sound_trunk)
         if self.events_from:
             assert teacher is not None
             heard = 0 if self.events_from == "audio" else self.num_seen
@@ -70,26 +70,26 @@ class SeenAndHeard(nn.Module):
         return outputs
 
     def hearing(self, sounds: Tensor) -> Tensor:
-        """(n, frames, bands) uint8 → (n, features) of the sound trunk."""
+        """(n, frames, bands) uint8 → (n, features) of the sound encoder."""
         return self._features(self.sound_trunk, self.input(sounds), "sound")
 
-    def _features(self, trunk: nn.Module, inputs: Tensor, sense: str) -> Tensor:
+    def _features(self, encoder: nn.Module, inputs: Tensor, sense: str) -> Tensor:
         if self.modality in ("both", sense):
-            features: Tensor = trunk(inputs)
+            features: Tensor = encoder(inputs)
             return features
         # The other input is zero in every row: two rows, for batch norm needs more than one value, stand for all.
-        silent: Tensor = trunk(torch.zeros_like(inputs[:2]))
+        silent: Tensor = encoder(torch.zeros_like(inputs[:2]))
         return silent[:1].expand(len(inputs), -1)
 
     def classifier_beside(self, sound: Tensor) -> SceneClassifier:
         """The classifier of images that this network is while it hears one sound: for class activation maps.
 
-        The logits are linear in the features of both trunks, so what the sound adds to them is a bias.
+        The logits are linear in the features of both encoders, so what the sound adds to them is a bias.
 
         Args:
             sound: (frames, bands) uint8.
         """
-        image = Trunk(
+        image = LoadedEncoder(
             self.image_trunk,
             self.num_seen,
             "",

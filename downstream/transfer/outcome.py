@@ -23,7 +23,7 @@ from downstream.transfer.event_tagger import EventTeacher
 from downstream.transfer.job import (
     TransferJob,
     band_statistics,
-    image_trunk,
+    image_encoder,
     sound_backbone,
     sound_weights,
     teacher_of,
@@ -31,11 +31,11 @@ from downstream.transfer.job import (
 from downstream.transfer.network import SeenAndHeard
 from downstream.transfer.settings import approach_of
 from pretrain import distributed
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 def transfer_results(
-    job: TransferJob, outcomes: Sequence[Outcome[PairSplit]], image: Trunk, teacher: EventTeacher | None
+    job: TransferJob, outcomes: Sequence[Outcome[PairSplit]], image: LoadedEncoder, teacher: EventTeacher | None
 ) -> Results:
     """`results.json` over all seeds."""
     settings, first = job.settings, outcomes[0].split
@@ -60,7 +60,7 @@ def transfer_results(
 
 
 def _details(
-    job: TransferJob, outcomes: Sequence[Outcome[PairSplit]], image: Trunk, teacher: EventTeacher | None
+    job: TransferJob, outcomes: Sequence[Outcome[PairSplit]], image: LoadedEncoder, teacher: EventTeacher | None
 ) -> dict[str, Any]:
     settings, transfer = job.settings, job.settings.transfer
     return {
@@ -117,8 +117,8 @@ def _explain(job: TransferJob, items: list[SceneItem], outcome: Outcome[PairSpli
     settings, device = seed_settings(job.settings)[0], job.accelerator.device
     teacher = teacher_of(settings)
     statistics = band_statistics(teacher, job.sounds, outcome.split)
-    trunks = (image_trunk(settings), sound_backbone(settings, teacher), teacher)
-    network = SeenAndHeard(*trunks, statistics, len(job.classes), settings.transfer)
+    encoders = (image_encoder(settings), sound_backbone(settings, teacher), teacher)
+    network = SeenAndHeard(*encoders, statistics, len(job.classes), settings.transfer)
     read_classifier(settings.out, network.to(device)).eval()
 
     def classifier(item: SceneItem) -> SceneClassifier:

@@ -18,7 +18,7 @@ from downstream.transfer.job import (
     TransferJob,
     band_statistics,
     check_seeds,
-    image_trunk,
+    image_encoder,
     open_job,
     resolved,
     sound_backbone,
@@ -33,7 +33,7 @@ from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.settings.files import save_settings
 from pretrain.training.loop import CONFIG_NAME
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 def run_transfer(
@@ -60,9 +60,9 @@ def run_transfer(
     data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
     known = check_seeds(settings, data.pairs)
     teacher = teacher_of(settings)
-    image = image_trunk(settings)
-    distributed.print_once(f"image trunk: {image.report}")
-    distributed.print_once(f"sound trunk: {sound_weights(settings, teacher)}")
+    image = image_encoder(settings)
+    distributed.print_once(f"image encoder: {image.report}")
+    distributed.print_once(f"sound encoder: {sound_weights(settings, teacher)}")
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
     job = open_job(settings, accelerator, preemption, data, known)
@@ -84,7 +84,7 @@ def _finish(
     job: TransferJob,
     outcomes: list[Outcome[PairSplit]],
     events: NDArray[np.float32] | None,
-    image: Trunk,
+    image: LoadedEncoder,
     teacher: EventTeacher | None,
 ) -> None:
     results = transfer_results(job, outcomes, image, teacher)
@@ -107,7 +107,7 @@ def _run_seed(
 
     def task() -> TransferRecognition:
         backbone = sound_backbone(settings, teacher)
-        image = image_trunk(settings)
+        image = image_encoder(settings)
         return TransferRecognition(settings, job.accelerator, image, backbone, teacher, heard, job.classes, split)
 
     summary = train(task, settings, job.accelerator, job.preemption)

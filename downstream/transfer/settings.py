@@ -39,13 +39,13 @@ class TransferSettings:
     modality: Modality = "both"
     """What the networks see and hear; the other input is set to zero."""
     teacher: Path | None = None
-    """The --out of sound-events, or a file of a torchvision-shaped sound ResNet; the sound trunk begins from it."""
+    """The --out of sound-events, or a file of a torchvision-shaped sound ResNet; the sound encoder begins from it."""
     num_events: int = 0
     """Outputs that the teacher must have, such as AudioSet's 527; 0: whatever it has."""
     sound_backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
-    """The sound trunk where there is no teacher; auto: resnet50."""
+    """The sound encoder where there is no teacher; auto: resnet50."""
     sound_stride: Literal[0, 1, 2] = 0
-    """Stride of the sound trunk's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
+    """Stride of the sound encoder's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
     config.json names it, else torchvision's 2."""
     num_frames: int = 400
     """Frames that are heard, 25 ms each: the middle of a longer sound; a shorter one is repeated."""
@@ -104,7 +104,7 @@ def check_transfer_settings(settings: Any) -> None:
 def approach_of(settings: Any) -> str:
     """A run's losses by the paper's names, such as "L_s + L_E", as tables show them.
 
-    L_s† is L_s where every trunk that the modality uses begins from random weights.
+    L_s† is L_s where every encoder that the modality uses begins from random weights.
 
     Args:
         settings: of the whole run, a DownstreamSettings.

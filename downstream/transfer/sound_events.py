@@ -142,7 +142,7 @@ def _run_seed(
         return None
     # A new one: an engine may have taken the trained module apart.
     best, kept = task(), read_teacher(settings.out)
-    kept.load_trunk(best.module.trunk)
+    kept.load_encoder(best.module.trunk)
     kept.load_head(best.module.fc)
     probabilities, scores = best.score(best.module, "test")
     return Outcome(settings.seed, split, probabilities, scores, summary)

@@ -38,18 +38,18 @@ from downstream.transfer.pair_batches import FlippedView, Heard, PairReader
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, training_loader
 from pretrain.training.task import Evaluation, Task
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class TransferRecognition(Task):
-    """A network of two trunks under L = L_s + α L_Ω (Hu et al., ECCV 2020, Eq. 2); the best in validation is kept.
+    """A network of two encoders under L = L_s + α L_Ω (Hu et al., ECCV 2020, Eq. 2); the best in validation is kept.
 
     Args:
         settings: of the seed, with batch size and image size resolved.
         accelerator: the processes that train together.
-        image: the trunk that sees.
-        sound_backbone: of the trunk that hears.
-        teacher: whose answers are learned from, and whose weights the sound trunk begins from; None: without.
+        image: the encoder that sees.
+        sound_backbone: of the encoder that hears.
+        teacher: whose answers are learned from, and whose weights the sound encoder begins from; None: without.
         heard: sounds and the teacher's answers.
         classes: names of the scenes.
         split: the pairs.
@@ -65,7 +65,7 @@ class TransferRecognition(Task):
         self,
         settings: DownstreamSettings,
         accelerator: Accelerator,
-        image: Trunk,
+        image: LoadedEncoder,
         sound_backbone: str,
         teacher: EventTeacher | None,
         heard: Heard,

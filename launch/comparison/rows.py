@@ -50,7 +50,7 @@ class Row:
         number: from 1.
         total: rows of the plan.
         method: its label in the plan.
-        backbone: trunk of the image tower.
+        backbone: encoder of the image tower.
         seed: of the run.
         folder: that holds all of it.
         config: settings of the run, resolved.

@@ -9,6 +9,7 @@ from huggingface_hub import ModelCardData
 
 from pretrain.model import NOTICE_NAME, TAGS
 from pretrain.releasing.citation import CITATION
+from pretrain.releasing.encoder_files import EncoderFile, encoder_files
 from pretrain.releasing.energy import Energy
 from pretrain.releasing.facts import Facts
 from pretrain.releasing.model_card import (
@@ -22,7 +23,6 @@ from pretrain.releasing.model_card import (
 )
 from pretrain.releasing.notice import recordings
 from pretrain.releasing.results import scores_of
-from pretrain.releasing.trunk_files import TrunkFile, trunk_files
 from shards.untrusted_text import as_code, as_line, as_quote
 
 OWN_LICENCE = "see-notice"
@@ -41,7 +41,7 @@ single plots of land, not for finding out where a private recording was made, no
 PREPARATION = """Images and sounds must be prepared as `config.json` says under `preprocessing`; spectrograms computed
 otherwise are other inputs. Nothing was done to find or remove biases."""
 
-UNTRAINED_TRUNK = "It was never trained: these are the weights that it was initialised with. "
+UNTRAINED_ENCODER = "It was never trained: these are the weights that it was initialised with. "
 
 IMAGE_LIMITS = "The weights reflect where the images of their source were taken."
 
@@ -119,14 +119,14 @@ import torch
 tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
 ```"""
     ]
-    for file in trunk_files(model):
+    for file in encoder_files(model):
         is_trained = facts.is_trained and (file.modality == "image" or model.sound_trained)
-        parts.append(_trunk_loading(file, "" if is_trained else UNTRAINED_TRUNK))
+        parts.append(_encoder_loading(file, "" if is_trained else UNTRAINED_ENCODER))
     return "\n\n".join(parts)
 
 
-def _trunk_loading(file: TrunkFile, remark: str) -> str:
-    what = f"**`{file.name}`**: the {file.modality} trunk alone, {file.encoder}. {remark}"
+def _encoder_loading(file: EncoderFile, remark: str) -> str:
+    what = f"**`{file.name}`**: the {file.modality} encoder alone, {file.encoder}. {remark}"
     if not file.is_of_torchvision:
         return (
             f"{what}Neither torchvision nor timm has a network of these widths, so it loads only into "
@@ -166,7 +166,9 @@ def _training(facts: Facts) -> str:
         f"{summary.get('step', 'unknown')}",
         "precision": config.precision,
         "seed": str(config.seed),
-        "trunks begin at": f"image {beginning(config.model.image_init)}, sound {beginning(config.model.sound_init)}",
+        "encoders start from": (
+            f"image {beginning(config.model.image_init)}, sound {beginning(config.model.sound_init)}"
+        ),
         "normalisation layers": config.model.norm,
         "hardware": _hardware(facts)
         or f"not recorded by name; device {as_line(str(summary.get('device', 'unknown')))}",

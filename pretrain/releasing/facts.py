@@ -152,7 +152,7 @@ def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
         facts.lacks(f"the scores of step {best_step}, which the model is of", "they are not in metrics.jsonl")
     for modality, init in (("image", facts.config.model.image_init), ("sound", facts.config.model.sound_init)):
         if init not in KNOWN_INITS:
-            facts.lacks(f"by whom the weights were made that the {modality} trunk began from", init)
+            facts.lacks(f"by whom the weights were made that the {modality} encoder began from", init)
     facts.data = facts.summary.get("data", {})
     facts.energy = _energy(facts, watts)
     if facts.energy.kilowatt_hours is None:

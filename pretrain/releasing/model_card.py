@@ -11,7 +11,7 @@ from shards.schema import SpectrogramSettings
 from shards.untrusted_text import as_code
 
 KNOWN_INITS = ("random", "imagenet")
-"""What strangers know of the settings of where a trunk begins; others are paths."""
+"""What strangers know of the settings of where an encoder begins; others are paths."""
 
 COLUMNS = {
     "image_to_sound": "image → sound",
@@ -84,7 +84,7 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 | method | {method_words(config)} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
 {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
-| trunks begin at | image {beginning(model.image_init)}, sound {beginning(model.sound_init)} |
+| encoders start from | image {beginning(model.image_init)}, sound {beginning(model.sound_init)} |
 | normalisation layers | {model.norm} |
 
 ## Limits
@@ -111,7 +111,7 @@ def how_trained(config: Config, step: int) -> str:
         return "not trained here: the weights are those that training would begin from"
     inits = (config.model.image_init, config.model.sound_init)
     if "imagenet" in (inits if config.method == "audiovisual" else inits[:1]):
-        return "trained without labels, from trunks that learned ImageNet's"
+        return "trained without labels, from encoders that learned ImageNet's"
     return "trained without labels"
 
 
@@ -125,7 +125,7 @@ def stft_words(spectrogram: SpectrogramSettings) -> str:
 
 
 def beginning(init: str) -> str:
-    """What a trunk began from; the path of a file or folder says nothing to strangers."""
+    """What an encoder began from; the path of a file or folder says nothing to strangers."""
     return init if init in KNOWN_INITS else "other weights"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """Writes what others load in two lines: both towers, each trunk alone under torchvision's and timm's names, model
+    """Writes what others load in two lines: both towers, each encoder alone under torchvision's and timm's names, model
     card, notice on rights and checksums. It is put in place when it has given the same embeddings back."""
 
     run: Path

@@ -10,11 +10,11 @@ from pathlib import Path
 from pretrain.hub import check_can_push, push_folder
 from pretrain.model import CARD_NAME, CONFIG_NAME, NOTICE_NAME, WEIGHTS_NAME
 from pretrain.releasing.card import release_card
+from pretrain.releasing.encoder_files import check_encoder, encoder_files, untried, write_encoder
 from pretrain.releasing.facts import Facts, Gap, gather_facts
 from pretrain.releasing.notice import notice
 from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.results import read_results
-from pretrain.releasing.trunk_files import check_trunk, trunk_files, untried, write_trunk
 from pretrain.weights.same_embeddings import Probe, check_towers, fixed_probe, real_probe
 from shards.checksums import file_sha256
 from shards.errors import UserError
@@ -26,7 +26,7 @@ LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 def release(options: ReleaseOptions) -> list[str]:
     """Writes the release of a run or a model folder, checks that it loads as it was, and puts it in place.
 
-    The folder holds both towers (`config.json`, `model.safetensors`), each trunk alone, the model card, a notice on
+    The folder holds both towers (`config.json`, `model.safetensors`), each encoder alone, the model card, a notice on
     rights, and checksums.
 
     Returns:
@@ -92,13 +92,13 @@ def _gap(gap: Gap) -> str:
 
 def _names(facts: Facts) -> list[str]:
     """Files of a release, but for the checksums."""
-    return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in trunk_files(facts.model)), CARD_NAME, NOTICE_NAME]
+    return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in encoder_files(facts.model)), CARD_NAME, NOTICE_NAME]
 
 
 def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> None:
     facts.towers.save_pretrained(folder)
-    for file in trunk_files(facts.model):
-        write_trunk(folder, file, facts.towers)
+    for file in encoder_files(facts.model):
+        write_encoder(folder, file, facts.towers)
     card = release_card(facts, name=name, licence=options.licence)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     (folder / NOTICE_NAME).write_text(notice(facts, options.imagery), encoding="utf-8")
@@ -121,8 +121,8 @@ def _check_loading(folder: Path, facts: Facts, probes: list[Probe]) -> str:
     """Loads the folder by every route but those of `untried`, and says which."""
     check_towers(folder, facts.towers, probes)
     routes = [f"{WEIGHTS_NAME} by TwoTower"]
-    for file in trunk_files(facts.model):
-        libraries = check_trunk(folder, file, facts.towers, probes)
+    for file in encoder_files(facts.model):
+        libraries = check_encoder(folder, file, facts.towers, probes)
         routes.append(f"{file.name} by {', '.join(libraries) or 'its tensors'}")
     on = " and ".join(probe.name for probe in probes)
     return f"checked, bit for bit on {on}: {'; '.join(routes)}"

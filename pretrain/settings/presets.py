@@ -123,7 +123,7 @@ BEST_RETRIEVAL = _compared(
 )
 """What brings retrieval forward, together; `launch/plans/best-retrieval.yaml` takes it apart, an ingredient a row.
 
-Symmetric contrastive with a learned temperature, a batch of 1,024, the image trunk from ImageNet, a queue of 4,096
+Symmetric contrastive with a learned temperature, a batch of 1,024, the image encoder from ImageNet, a queue of 4,096
 past pairs, no negatives from within 1 km, five sound crops at evaluation.
 
     accelerate launch pretrain/run.py best-retrieval --shards SHARDS --out RUN

@@ -67,19 +67,19 @@ class ModelSettings:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     image_encoder: str = "resnet18"
-    """Trunk of the image tower, a name in ENCODERS."""
+    """Encoder of the image tower, a name in ENCODERS."""
     sound_encoder: str = "resnet18"
-    """Trunk of the sound tower, a name in ENCODERS."""
+    """Encoder of the sound tower, a name in ENCODERS."""
     embedding_dim: int = 128
     """Dimensions of the common embedding space."""
     norm: Literal["batch", "sync", "group"] = "batch"
     """Normalisation layers: batch norm, batch norm over all processes (CUDA only), or group norm."""
     sound_pooling: int = 1
-    """Spectrograms are average-pooled by this factor in time and mel before the sound trunk."""
+    """Spectrograms are average-pooled by this factor in time and mel before the sound encoder."""
     image_init: str = "random"
-    """Where the image trunk begins: random, imagenet, a run or model folder, or a file of ResNet weights."""
+    """Where the image encoder begins: random, imagenet, a run or model folder, or a file of ResNet weights."""
     sound_init: str = "random"
-    """Where the sound trunk begins, as image_init; from imagenet its first layer sums the three colours' weights."""
+    """Where the sound encoder begins, as image_init; from imagenet its first layer sums the three colours' weights."""
     imagenet_file: Path | None = None
     """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be fetched."""
 
@@ -155,7 +155,7 @@ def check_config(config: Config) -> None:
     require(config, "data.workers", lambda value: value >= 0, ">= 0")
     for name in ("data.blur_probability", "data.saturation", "data.value"):
         require(config, name, lambda value: 0 <= value <= 1, "in [0, 1]")
-    require(config, "model.sound_pooling", lambda value: value <= 4, "<= 4, for the trunk shrinks its input 32 times")
+    require(config, "model.sound_pooling", lambda value: value <= 4, "<= 4, for the encoder shrinks its input 32 times")
     require(config, "batch_size", lambda value: value >= 2, ">= 2 (a pair needs another pair as its negative)")
     require(config, "data.image_size", lambda value: value >= 32, ">= 32 pixels")
     require(config, "data.num_frames", lambda value: 32 <= value <= 128, "in [32, 128], the shortest stored recording")

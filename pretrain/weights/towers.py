@@ -11,8 +11,8 @@ from pretrain.model import CONFIG_NAME, WEIGHTS_NAME, TwoTower, find_model_folde
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, TwoTowerConfig
 from pretrain.settings.pretraining import Config
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from pretrain.weights.files import read_weights
-from pretrain.weights.trunk_weights import Trunk, load_trunk
 from shards.errors import UserError
 from shards.manifest import Manifest
 
@@ -57,11 +57,13 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     return towers
 
 
-def _trunk_weights(setting: str, init: str, encoder: str, config: Config, in_channels: tuple[int, ...]) -> Trunk | None:
+def _trunk_weights(
+    setting: str, init: str, encoder: str, config: Config, in_channels: tuple[int, ...]
+) -> LoadedEncoder | None:
     if init == "random":
         return None
     backbone = encoder if init == "imagenet" else "auto"
-    trunk = load_trunk(
+    trunk = load_encoder(
         init, backbone=backbone, imagenet_file=config.model.imagenet_file, setting=setting, in_channels=in_channels
     )
     if trunk.backbone != encoder:

@@ -153,10 +153,10 @@ import torch
 from downstream.landcover.deepglobe import DEEPGLOBE
 from downstream.landcover.deeplab import DeepLab
 from downstream.landcover.maps import map_tiles
-from pretrain.weights.trunk_weights import load_trunk
+from pretrain.weights.encoder_weights import load_encoder
 
 torch.set_num_threads(1)
-module = DeepLab(load_trunk("random", backbone="resnet50"), 6).eval()
+module = DeepLab(load_encoder("random", backbone="resnet50"), 6).eval()
 tiles = DEEPGLOBE.load(Path(sys.argv[1]), allow_partial=True).tiles[:2]
 mapped = map_tiles(
     module, tiles, DEEPGLOBE.classes, window=1024, overlap=256, device=torch.device("cpu"), precision="fp32", threads=2

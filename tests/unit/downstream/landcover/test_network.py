@@ -18,7 +18,7 @@ from downstream.landcover.segmentation import LandCoverMapping, check_patches_at
 from downstream.landcover.tiles import UNKNOWN
 from pretrain.encoders import ENCODERS
 from pretrain.training.task import Evaluation
-from pretrain.weights.trunk_weights import Trunk, load_trunk
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from shards.errors import UserError
 
 
@@ -30,7 +30,7 @@ def an_image(side: int = 64) -> Tensor:
 def test_weights_load_into_the_packages_own_network_and_give_the_same_scores(backbone: str, tmp_path: Path) -> None:
     import segmentation_models_pytorch
 
-    trunk = load_trunk("random", backbone=backbone)
+    trunk = load_encoder("random", backbone=backbone)
     ours = DeepLab(trunk, 6).eval()
     task = LandCoverMapping.__new__(LandCoverMapping)
     task.trunk, task.classes = trunk, {"urban": (0, 255, 255)}
@@ -47,7 +47,7 @@ def test_weights_load_into_the_packages_own_network_and_give_the_same_scores(bac
 
 
 def test_all_of_the_trunk_is_in_the_encoder_and_the_trunk_stays_as_it_is() -> None:
-    trunk = load_trunk("random")
+    trunk = load_encoder("random")
     encoder = DeepLab(trunk, 6).encoder.state_dict()
     for name, value in trunk.module.state_dict().items():
         assert torch.equal(encoder.pop(name), value), name
@@ -57,7 +57,7 @@ def test_all_of_the_trunk_is_in_the_encoder_and_the_trunk_stays_as_it_is() -> No
 
 def test_a_trunk_with_group_norm_serves_too() -> None:
     module, num_features = ENCODERS["resnet18"](in_channels=3, norm="group")
-    network = DeepLab(Trunk(module, num_features, "resnet18", "a run"), 6)
+    network = DeepLab(LoadedEncoder(module, num_features, "resnet18", "a run"), 6)
     assert isinstance(network.encoder.get_submodule("bn1"), nn.GroupNorm)
     assert network({"image": an_image()})["logits"].shape == (2, 6, 64, 64)
 
@@ -65,13 +65,13 @@ def test_a_trunk_with_group_norm_serves_too() -> None:
 @pytest.mark.parametrize("name", ["soundingearth-resnet18", "soundingearth-resnet50"])
 def test_the_authors_widths_serve_too(name: str) -> None:
     module, num_features = ENCODERS[name](in_channels=3, norm="batch")
-    network = DeepLab(Trunk(module, num_features, name, "random"), 6).eval()
+    network = DeepLab(LoadedEncoder(module, num_features, name, "random"), 6).eval()
     assert network({"image": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)})["logits"].shape == (1, 6, 64, 64)
 
 
 def test_weights_that_are_no_resnet_are_refused() -> None:
     with pytest.raises(UserError, match=r"weights mine.pth can't serve DeepLabv3\+.*they have no conv1"):
-        DeepLab(Trunk(nn.Sequential(nn.Conv2d(3, 4, 3)), 4, "other", "mine.pth"), 6)
+        DeepLab(LoadedEncoder(nn.Sequential(nn.Conv2d(3, 4, 3)), 4, "other", "mine.pth"), 6)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path: Path) -> None
 
 
 def test_the_trunks_normalisation_is_used() -> None:
-    trunk = load_trunk("random")
+    trunk = load_encoder("random")
     other = replace(trunk, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     torch.manual_seed(0)
     first = DeepLab(trunk, 6).eval()

@@ -17,7 +17,7 @@ from downstream.scenes.benchmark import SceneItem
 from downstream.scenes.images import WholeImage
 from pretrain.activation_maps import overlay
 from pretrain.encoders import ENCODERS
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 CLASSES = ["beach", "forest", "town"]
 
@@ -26,7 +26,7 @@ def classifier(*, on_embedding: bool, on_sphere: bool = False) -> SceneClassifie
     torch.manual_seed(0)
     trunk, num_features = ENCODERS["resnet18"](in_channels=3, norm="batch")
     projection = nn.Linear(num_features, 16)
-    weights = Trunk(trunk, num_features, "resnet18", "random", projection=projection, on_sphere=on_sphere)
+    weights = LoadedEncoder(trunk, num_features, "resnet18", "random", projection=projection, on_sphere=on_sphere)
     return SceneClassifier(weights, 3, on_embedding=on_embedding)
 
 

@@ -121,7 +121,7 @@ def test_features_do_not_hang_on_batches_and_loader_processes(scenes: Path, tmp_
 def test_features_are_in_the_order_of_the_items(scenes: Path, tmp_path: Path) -> None:
     job = small_job(settings_of("knn", scenes, tmp_path))
     features = frozen.extract_features(job)
-    classifier = SceneClassifier(job.trunk, 1, on_embedding=False)
+    classifier = SceneClassifier(job.encoder, 1, on_embedding=False)
     for i in (0, 7, len(job.data.items) - 1):
         pixels = torch.from_numpy(WholeImage(32)(load_image(job.data.items[i].path).rgb, 0))
         np.testing.assert_allclose(features[i], classifier.features(pixels[None])[0], rtol=1e-4, atol=1e-5)

@@ -35,7 +35,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DownstreamSettings:
     """Three epochs of four steps on two seeds, of a small network."""
-    monkeypatch.setattr(scene_job, "load_trunk", lambda *_, seed, **__: small_trunk(seed))
+    monkeypatch.setattr(scene_job, "load_encoder", lambda *_, seed, **__: small_trunk(seed))
     # Early stopping would make what is trained hang on the smallest differences.
     return settings_of(
         "tuned", scenes, tmp_path / "out", num_seeds=2, epochs=3, validation=ValidationSettings(patience_epochs=0)

@@ -10,7 +10,7 @@ from torch import nn
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork, ResidualBlock, scene_classifier
 from downstream.tau.segment_scores import class_wise_scores
 from downstream.tau.visual_encoder import VisualEncoder
-from pretrain.weights.trunk_weights import Trunk
+from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class MeanColours(nn.Module):
@@ -25,7 +25,7 @@ class MeanColours(nn.Module):
 
 
 def visual_encoder() -> VisualEncoder:
-    return VisualEncoder(Trunk(MeanColours(), 3, "colours", "random"))
+    return VisualEncoder(LoadedEncoder(MeanColours(), 3, "colours", "random"))
 
 
 def acoustic_encoder(bands: int = 290) -> AcousticEncoder:

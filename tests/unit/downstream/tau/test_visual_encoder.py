@@ -12,7 +12,7 @@ import torchvision
 from downstream.protocols import defaults_of
 from downstream.settings import DownstreamSettings
 from downstream.tau.settings import TauSettings
-from downstream.tau.visual_encoder import VisualEncoder, load_visual_trunk
+from downstream.tau.visual_encoder import VisualEncoder, load_visual_encoder
 from shards.errors import UserError
 
 
@@ -32,7 +32,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_file_of_another_number_of_classes_is_taken(file: Path) -> None:
-    trunk = load_visual_trunk(settings(str(file)))
+    trunk = load_visual_encoder(settings(str(file)))
     assert (trunk.num_features, trunk.backbone, trunk.report) == (
         1280,
         "efficientnet-v2-s",
@@ -47,7 +47,7 @@ def test_a_file_of_another_number_of_classes_is_taken(file: Path) -> None:
 
 
 def test_random_weights_depend_on_the_seed_alone() -> None:
-    first, again, other = (load_visual_trunk(settings(seed=seed)).module.state_dict() for seed in (3, 3, 4))
+    first, again, other = (load_visual_encoder(settings(seed=seed)).module.state_dict() for seed in (3, 3, 4))
     name = "features.7.0.weight"
     assert torch.equal(first[name], again[name])
     assert not torch.equal(first[name], other[name])
@@ -55,7 +55,7 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_a_trunk_of_ours_is_taken() -> None:
-    trunk = load_visual_trunk(settings(visual="trunk", backbone="resnet18"))
+    trunk = load_visual_encoder(settings(visual="trunk", backbone="resnet18"))
     assert (trunk.backbone, trunk.num_features) == ("resnet18", 512)
 
 
@@ -63,6 +63,6 @@ def test_what_is_no_efficientnet(tmp_path: Path) -> None:
     path = tmp_path / "resnet.pth"
     torch.save(torchvision.models.resnet18().state_dict(), path)
     with pytest.raises(UserError, match=r"holds no EfficientNetV2-S with torchvision's names: it lacks features"):
-        load_visual_trunk(settings(str(path)))
+        load_visual_encoder(settings(str(path)))
     with pytest.raises(UserError, match=r"backbone must be auto with tau.visual efficientnet-v2-s, got resnet18"):
-        load_visual_trunk(settings(backbone="resnet18"))
+        load_visual_encoder(settings(backbone="resnet18"))

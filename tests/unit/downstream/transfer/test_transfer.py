@@ -29,7 +29,7 @@ from downstream.transfer.pair_batches import FlippedView, Heard
 from downstream.transfer.settings import TransferSettings, check_transfer_settings
 from downstream.transfer.task import TransferRecognition
 from pretrain.data.batches import next_batch, to_device
-from pretrain.weights.trunk_weights import load_trunk
+from pretrain.weights.encoder_weights import load_encoder
 from shards.errors import UserError
 
 FRAMES = 32
@@ -86,7 +86,7 @@ def task_of(
     return TransferRecognition(
         settings_of(**transfer),
         Accelerator(cpu=True),
-        load_trunk("random", backbone="resnet18"),
+        load_encoder("random", backbone="resnet18"),
         "resnet18",
         teacher,
         Heard(sounds, answers),

@@ -118,8 +118,8 @@ def test_any_name_makes_python(name: str, tiny_shards: Path, tmp_path: Path) -> 
 def test_where_trunks_began_is_told_to_the_user_alone(tiny_shards: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", tiny_shards, image_init="/home/me/secret.pth")
     told = release(ReleaseOptions(run, tmp_path / "out"))
-    assert any("the image trunk began from (/home/me/secret.pth)" in line for line in told)
+    assert any("the image encoder began from (/home/me/secret.pth)" in line for line in told)
     for path in (tmp_path / "out").iterdir():
         assert b"secret" not in path.read_bytes()
         assert b"--" + b"watts" not in path.read_bytes()
-    assert "| trunks begin at | image other weights, sound random |" in (tmp_path / "out" / "README.md").read_text()
+    assert "| encoders start from | image other weights, sound random |" in (tmp_path / "out" / "README.md").read_text()

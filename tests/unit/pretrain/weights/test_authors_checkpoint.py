@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pretrain.model import TwoTower, find_model_folder
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
-from pretrain.weights.trunk_weights import load_trunk
+from pretrain.weights.encoder_weights import load_encoder
 from shards.errors import UserError
 from shards.sources.soundingearth import SoundingEarthSource
 
@@ -148,7 +148,7 @@ def test_the_command_writes_a_model_folder(small: Reference, tmp_path: Path) -> 
 
 @torch.no_grad()
 def test_the_file_serves_as_weights_directly(small: Reference, tmp_path: Path) -> None:
-    trunk = load_trunk(str(saved(small.state_dict(), tmp_path)))
+    trunk = load_encoder(str(saved(small.state_dict(), tmp_path)))
     assert (trunk.backbone, trunk.num_features) == ("soundingearth-resnet18", 512)
     assert trunk.projection is not None
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (trunk.mean, trunk.std))

@@ -12,7 +12,7 @@ import torchvision
 
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.releasing.trunk_files import trunk_files, write_trunk
+from pretrain.releasing.encoder_files import encoder_files, write_encoder
 from pretrain.settings.pretraining import Config, ModelSettings
 from pretrain.weights.towers import build_towers
 from shards.errors import UserError
@@ -79,9 +79,9 @@ def test_trunks_begin_from_another_run_with_its_normalisation_of_images(manifest
 def test_each_trunk_begins_from_a_released_trunk_alone(manifest: Manifest, tmp_path: Path) -> None:
     torch.manual_seed(3)
     other = TwoTower(TwoTowerConfig(spectrogram=manifest.spectrogram, embedding_dim=16)).eval()
-    image, sound = trunk_files(other.config)
+    image, sound = encoder_files(other.config)
     for file in (image, sound):
-        write_trunk(tmp_path, file, other)
+        write_encoder(tmp_path, file, other)
     built = towers(manifest, image_init=str(tmp_path / image.name), sound_init=str(tmp_path / sound.name))
     for tower in ("image_tower", "sound_tower"):
         ours, theirs = getattr(built, tower).trunk.state_dict(), getattr(other, tower).trunk.state_dict()

@@ -15,7 +15,7 @@ from torch import Tensor
 from downstream.running.heads import SceneClassifier
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.weights.trunk_weights import load_trunk
+from pretrain.weights.encoder_weights import load_encoder
 from shards.errors import UserError
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -34,7 +34,7 @@ def state() -> dict[str, Tensor]:
 
 @torch.no_grad()
 def features_of(weights: str) -> Tensor:
-    return load_trunk(weights).module.eval()(IMAGES)
+    return load_encoder(weights).module.eval()(IMAGES)
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def expected(state: dict[str, Tensor]) -> Tensor:
 
 def refusal(weights: str, **options: object) -> str:
     with pytest.raises(UserError) as caught:
-        load_trunk(weights, **options)  # type: ignore[arg-type]
+        load_encoder(weights, **options)  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -56,7 +56,7 @@ def refusal(weights: str, **options: object) -> str:
 )
 def test_torchvision_keys_under_any_prefix(prefix: str, state: dict[str, Tensor], tmp_path: Path) -> None:
     named = {f"{prefix}{name}": value for name, value in state.items()}
-    trunk = load_trunk(saved(named, tmp_path / "weights.pth"))
+    trunk = load_encoder(saved(named, tmp_path / "weights.pth"))
     assert (trunk.backbone, trunk.num_features, trunk.projection) == ("resnet18", 512, None)
     assert trunk.unused == [f"{prefix}fc.bias", f"{prefix}fc.weight"]
     assert "120 tensors of resnet18" in trunk.report
@@ -83,7 +83,7 @@ def test_encoders_of_timm_and_segmentation_models(tmp_path: Path) -> None:
     torch.testing.assert_close(found, network(IMAGES), rtol=1e-4, atol=1e-4)
 
     segmentation = smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=6).eval()
-    trunk = load_trunk(saved(segmentation.state_dict(), tmp_path / "smp.pth"))
+    trunk = load_encoder(saved(segmentation.state_dict(), tmp_path / "smp.pth"))
     assert "named encoder.…" in trunk.report
     assert trunk.unused
     assert all(name.startswith(("decoder.", "segmentation_head.")) for name in trunk.unused)
@@ -141,7 +141,7 @@ def test_files_that_hold_no_sound_weights(state: dict[str, Tensor], tmp_path: Pa
 
 def test_random_weights_depend_on_their_seed_alone() -> None:
     torch.manual_seed(5)
-    first, second, third = (load_trunk("random", seed=seed).module.state_dict() for seed in (0, 0, 1))
+    first, second, third = (load_encoder("random", seed=seed).module.state_dict() for seed in (0, 0, 1))
     assert torch.equal(first["conv1.weight"], second["conv1.weight"])
     assert not torch.equal(first["conv1.weight"], third["conv1.weight"])
     after = torch.rand(1)
@@ -152,7 +152,7 @@ def test_random_weights_depend_on_their_seed_alone() -> None:
 def test_imagenet_from_a_file_or_the_cache_or_a_clear_sentence(
     state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trunk = load_trunk("imagenet", imagenet_file=Path(saved(state, tmp_path / "imagenet.pth")))
+    trunk = load_encoder("imagenet", imagenet_file=Path(saved(state, tmp_path / "imagenet.pth")))
     assert (trunk.weights, trunk.backbone) == ("imagenet", "resnet18")
     assert "holds a resnet18, backbone is resnet50" in refusal(
         "imagenet", backbone="resnet50", imagenet_file=tmp_path / "imagenet.pth"
@@ -179,7 +179,7 @@ def test_a_run_of_ours_brings_its_embedding(on_sphere: bool, tmp_path: Path) -> 
     towers.save_pretrained(tmp_path / "run" / "model")
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     for weights in ("run", "run/model", "run/model/model.safetensors"):
-        trunk = load_trunk(str(tmp_path / weights))
+        trunk = load_encoder(str(tmp_path / weights))
         classifier = SceneClassifier(trunk, 4, on_embedding=True).eval()
         with torch.no_grad():
             torch.testing.assert_close(classifier.features(images), towers.encode_image(images))

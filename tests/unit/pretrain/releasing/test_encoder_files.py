@@ -1,4 +1,4 @@
-"""Trunk files: strict loading by torchvision and timm with no key changed, and that a bit that differs is seen."""
+"""Encoder files: strict loading by torchvision and timm with no key changed, and that a bit that differs is seen."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pretrain.model import TwoTower
-from pretrain.releasing.trunk_files import check_trunk, trunk_files, write_trunk
+from pretrain.releasing.encoder_files import check_encoder, encoder_files, write_encoder
+from pretrain.weights.encoder_weights import load_encoder
 from pretrain.weights.same_embeddings import check_towers, fixed_probe
-from pretrain.weights.trunk_weights import load_trunk
 from shards.errors import UserError
 
 
 def written(towers: TwoTower, folder: Path) -> list[str]:
     """Writes both trunks; the libraries that loaded each again."""
-    for file in trunk_files(towers.config):
-        write_trunk(folder, file, towers)
-    return [", ".join(check_trunk(folder, f, towers, [fixed_probe(towers.config)])) for f in trunk_files(towers.config)]
+    for file in encoder_files(towers.config):
+        write_encoder(folder, file, towers)
+    return [
+        ", ".join(check_encoder(folder, f, towers, [fixed_probe(towers.config)])) for f in encoder_files(towers.config)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def towers() -> TwoTower:
 
 def test_the_literal_calls_load_the_image_trunk(towers: TwoTower, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
-    assert written(towers, tmp_path) == ["torchvision, timm, pretrain.weights.trunk_weights", "torchvision, timm"]
+    assert written(towers, tmp_path) == ["torchvision, timm, pretrain.weights.encoder_weights", "torchvision, timm"]
     path = tmp_path / "image_trunk.safetensors"
     theirs = torchvision.models.resnet18()
     theirs.load_state_dict(load_file(path))
@@ -67,7 +69,7 @@ def test_widths_that_only_earshot_has_are_written_without_a_classifier(tmp_path:
     state["layer1.0.conv1.weight"] += 1e-6
     save_file(state, tmp_path / "image_trunk.safetensors")
     with pytest.raises(UserError, match=r"layer1\.0\.conv1\.weight of image_trunk\.safetensors differ"):
-        check_trunk(tmp_path, trunk_files(towers.config)[0], towers, [])
+        check_encoder(tmp_path, encoder_files(towers.config)[0], towers, [])
 
 
 @pytest.mark.parametrize("name", ["image_trunk.safetensors", "sound_trunk.safetensors"])
@@ -76,25 +78,25 @@ def test_a_bit_that_differs_is_seen(towers: TwoTower, name: str, tmp_path: Path)
     state = load_file(tmp_path / name)
     state["bn1.running_mean"][0] += 1e-5
     save_file(state, tmp_path / name)
-    file = next(file for file in trunk_files(towers.config) if file.name == name)
+    file = next(file for file in encoder_files(towers.config) if file.name == name)
     with pytest.raises(UserError, match="differ from those of the weights at hand"):
-        check_trunk(tmp_path, file, towers, [fixed_probe(towers.config)])
+        check_encoder(tmp_path, file, towers, [fixed_probe(towers.config)])
 
 
 def test_what_can_not_be_loaded_gets_a_sentence(towers: TwoTower, tmp_path: Path) -> None:
     written(towers, tmp_path)
-    file = trunk_files(towers.config)[0]
+    file = encoder_files(towers.config)[0]
     path = tmp_path / file.name
     state = load_file(path)
     del state["fc.bias"]
     save_file(state, path)
     with pytest.raises(UserError, match=r"image_trunk\.safetensors can't be loaded again.*fc\.bias"):
-        check_trunk(tmp_path, file, towers, [])
+        check_encoder(tmp_path, file, towers, [])
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(UserError, match=r"image_trunk\.safetensors can't be loaded again"):
-        check_trunk(tmp_path, file, towers, [])
+        check_encoder(tmp_path, file, towers, [])
     with pytest.raises(UserError, match="can't be read as weights"):
-        load_trunk(str(path))
+        load_encoder(str(path))
 
 
 def test_towers_of_another_folder_are_not_taken_for_these(towers: TwoTower, tmp_path: Path) -> None:
@@ -113,8 +115,8 @@ def test_downstream_takes_the_file_and_normalises_as_the_release_says(tmp_path: 
     towers = small_towers(image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.6, 0.7))
     towers.save_pretrained(tmp_path)
     written(towers, tmp_path)
-    trunk = load_trunk(str(tmp_path / "image_trunk.safetensors"))
+    trunk = load_encoder(str(tmp_path / "image_trunk.safetensors"))
     assert (trunk.backbone, trunk.mean, trunk.std) == ("resnet18", (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     assert trunk.unused == ["fc.bias", "fc.weight"]
     with pytest.raises(UserError, match=r"conv1\.weight has the shape \(64, 1, 7, 7\)"):
-        load_trunk(str(tmp_path / "sound_trunk.safetensors"))
+        load_encoder(str(tmp_path / "sound_trunk.safetensors"))

@@ -39,7 +39,7 @@ NAMES_IN_MESSAGE = 3
 
 
 @dataclass(frozen=True)
-class Trunk:
+class LoadedEncoder:
     """A trunk to put a head on.
 
     Attributes:
@@ -68,7 +68,7 @@ class Trunk:
     weights_sha256: str | None = None
 
 
-def load_trunk(
+def load_encoder(
     weights: str,
     *,
     backbone: str = "auto",
@@ -76,7 +76,7 @@ def load_trunk(
     seed: int = 0,
     setting: str = "weights",
     in_channels: tuple[int, ...] = (3,),
-) -> Trunk:
+) -> LoadedEncoder:
     """The image trunk that a setting names.
 
     Args:
@@ -108,15 +108,15 @@ def load_trunk(
     return replace(trunk, weights_sha256=checksum)
 
 
-def _random(backbone: str, seed: int) -> Trunk:
+def _random(backbone: str, seed: int) -> LoadedEncoder:
     # Beside the caller's random state, so that weights depend on their seed alone, on every process.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module, num_features = ENCODERS[backbone](in_channels=3, norm="batch")
-    return Trunk(module, num_features, backbone, "random", report=f"random {backbone}, seed {seed}")
+    return LoadedEncoder(module, num_features, backbone, "random", report=f"random {backbone}, seed {seed}")
 
 
-def _imagenet(backbone: str, file: Path | None) -> Trunk:
+def _imagenet(backbone: str, file: Path | None) -> LoadedEncoder:
     if file is None:
         published = torchvision.models.get_model_weights(backbone).DEFAULT
         file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(published.url)
@@ -156,14 +156,14 @@ def _normalisation(path: Path) -> tuple[tuple[float, float, float], tuple[float,
     return tuple(record["image_mean"]), tuple(record["image_std"])
 
 
-def _run(path: Path) -> Trunk:
+def _run(path: Path) -> LoadedEncoder:
     towers = TwoTower.from_pretrained(find_model_folder(path.parent if path.is_file() else path))
     return _image_tower(towers, path, f"the image tower of {path}, {towers.config.image_encoder}")
 
 
-def _image_tower(towers: TwoTower, path: Path, report: str) -> Trunk:
+def _image_tower(towers: TwoTower, path: Path, report: str) -> LoadedEncoder:
     tower, config = towers.image_tower, towers.config
-    return Trunk(
+    return LoadedEncoder(
         tower.trunk,
         tower.num_features,
         config.image_encoder,
@@ -176,7 +176,7 @@ def _image_tower(towers: TwoTower, path: Path, report: str) -> Trunk:
     )
 
 
-def _file(path: Path, in_channels: tuple[int, ...] = (3,)) -> Trunk:
+def _file(path: Path, in_channels: tuple[int, ...] = (3,)) -> LoadedEncoder:
     whole = read_weights(path)
     if is_authors_checkpoint(whole):
         towers, report = towers_of_authors(whole, str(path))
@@ -197,7 +197,7 @@ def _file(path: Path, in_channels: tuple[int, ...] = (3,)) -> Trunk:
     report += f", {len(unused)} in it not used{': ' if unused else ''}{', '.join(unused[:NAMES_IN_MESSAGE])}"
     report += ", …" if len(unused) > NAMES_IN_MESSAGE else ""
     mean, std = _normalisation(path)
-    return Trunk(module, num_features, backbone, str(path), mean=mean, std=std, report=report, unused=unused)
+    return LoadedEncoder(module, num_features, backbone, str(path), mean=mean, std=std, report=report, unused=unused)
 
 
 def _prefix(state: dict[str, Tensor], path: Path) -> str:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from pretrain.encoders.resnet import GROUPS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.encoder_weights import load_encoder
 from pretrain.weights.same_embeddings import Probe, require_same
-from pretrain.weights.trunk_weights import load_trunk
 from shards.errors import UserError
 
 NUM_CLASSES = 1000
@@ -29,7 +29,7 @@ TORCHVISION_ENCODERS = ("resnet18", "resnet50", "resnet101")
 
 
 @dataclass(frozen=True)
-class TrunkFile:
+class EncoderFile:
     """One trunk of two towers, and the file that holds it alone.
 
     Attributes:
@@ -95,20 +95,20 @@ class TrunkFile:
 
 
 def untried() -> list[str]:
-    """The routes by which a release may be loaded that `check_trunk` and `check_towers` do not go."""
+    """The routes by which a release may be loaded that `check_encoder` and `check_towers` do not go."""
     timm = [] if importlib.util.find_spec("timm") is not None else ["timm, which is not installed"]
     return ["torch.hub", "TorchGeo", *timm]
 
 
-def trunk_files(config: TwoTowerConfig) -> tuple[TrunkFile, TrunkFile]:
+def encoder_files(config: TwoTowerConfig) -> tuple[EncoderFile, EncoderFile]:
     """The files of the image trunk and of the sound trunk."""
     return (
-        TrunkFile("image", config.image_encoder, config.norm, 3),
-        TrunkFile("sound", config.sound_encoder, config.norm, 1),
+        EncoderFile("image", config.image_encoder, config.norm, 3),
+        EncoderFile("sound", config.sound_encoder, config.norm, 1),
     )
 
 
-def write_trunk(folder: Path, file: TrunkFile, towers: TwoTower) -> None:
+def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
     """Writes one trunk into a folder.
 
     Torchvision's and timm's strict loading asks for a classifier of 1,000 classes, which a trunk has not: one of
@@ -125,7 +125,7 @@ def write_trunk(folder: Path, file: TrunkFile, towers: TwoTower) -> None:
 
 
 @torch.inference_mode()
-def check_trunk(folder: Path, file: TrunkFile, towers: TwoTower, probes: list[Probe]) -> list[str]:
+def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: list[Probe]) -> list[str]:
     """Loads a trunk's file by every route that there is for it, and compares features with those of its tower.
 
     Args:
@@ -151,7 +151,7 @@ def check_trunk(folder: Path, file: TrunkFile, towers: TwoTower, probes: list[Pr
             if importlib.util.find_spec("timm") is not None:
                 loaded["timm"] = _by_timm(path, file)
             if file.modality == "image" and not file.has_group_norm:
-                loaded["pretrain.weights.trunk_weights"] = _by_earshot(path, towers.config)
+                loaded["pretrain.weights.encoder_weights"] = _by_earshot(path, towers.config)
     except (RuntimeError, OSError, KeyError, TypeError, SafetensorError) as error:
         message = " ".join(str(error).split())[:300]
         raise UserError(f"{file.name} can't be loaded again, so nothing is kept: {message}") from error
@@ -165,7 +165,7 @@ def check_trunk(folder: Path, file: TrunkFile, towers: TwoTower, probes: list[Pr
     return list(loaded)
 
 
-def tower_of(towers: TwoTower, file: TrunkFile) -> Tower:
+def tower_of(towers: TwoTower, file: EncoderFile) -> Tower:
     """The tower that a file holds the trunk of."""
     return towers.image_tower if file.modality == "image" else towers.sound_tower
 
@@ -179,7 +179,7 @@ def _check_tensors(path: Path, own: nn.Module) -> None:
         require_same(value, state[name], f"tensors {name} of {path.name}")
 
 
-def _by_torchvision(path: Path, file: TrunkFile) -> nn.Module:
+def _by_torchvision(path: Path, file: EncoderFile) -> nn.Module:
     norm_layer = (lambda channels: nn.GroupNorm(GROUPS, channels)) if file.has_group_norm else nn.BatchNorm2d
     trunk = torchvision.models.get_model(file.encoder, weights=None, norm_layer=norm_layer)
     if file.in_channels == 1:
@@ -189,7 +189,7 @@ def _by_torchvision(path: Path, file: TrunkFile) -> nn.Module:
     return trunk
 
 
-def _by_timm(path: Path, file: TrunkFile) -> nn.Module:
+def _by_timm(path: Path, file: EncoderFile) -> nn.Module:
     import timm
 
     options: dict[str, Any] = {"norm_layer": "groupnorm"} if file.has_group_norm else {}
@@ -200,7 +200,7 @@ def _by_timm(path: Path, file: TrunkFile) -> nn.Module:
 
 
 def _by_earshot(path: Path, config: TwoTowerConfig) -> nn.Module:
-    trunk = load_trunk(str(path))
+    trunk = load_encoder(str(path))
     if (trunk.mean, trunk.std) != (config.image_mean, config.image_std):
         raise RuntimeError("its images would be normalised otherwise")
     return trunk.module
