@@ -37,8 +37,8 @@ class DownstreamSettings(RunSettings):
     protocol: Protocol = "paper"
     """paper: as published; tuned: a full recipe on usual splits; linear, knn, few-shot: on frozen features."""
     head_on: HeadOn = "auto"
-    """What the head sits on: the embedding, or the encoder's features (trunk); auto: under paper the embedding where the
-    weights have one, else the encoder's features."""
+    """What the head sits on: the embedding or the encoder's features (trunk); auto: under paper the embedding where
+    the weights have one, else the features."""
     train_fraction: float = 0.0
     """Share of each class that trains (the rest tests); 0: the protocol's own split."""
     num_seeds: int = 5
