@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from downstream.benchmarks import BENCHMARKS
-from downstream.protocols import PROTOCOLS, defaults_of
-from downstream.settings import CHANGEABLE_ON_RESUME, DownstreamSettings, check_settings
-from pretrain.settings.files import load_settings, refuse_changes_on_resume
+from downstream.benchmarks import BENCHMARKS, defaults_of, kind_of, load_run_settings
+from downstream.kinds import refuse_settings_elsewhere
+from downstream.results import RESULTS_NAME
+from downstream.settings import CHANGEABLE_ON_RESUME, CONFIG_NAME, DownstreamSettings
+from pretrain.settings.files import refuse_changes_on_resume
 from pretrain.settings.options import take_option
-from pretrain.settings.presets import choose
-from pretrain.training.loop import CONFIG_NAME
+from shards.command_line import HELP
 from shards.errors import UserError
 
 DESCRIPTION = """Fine-tunes or probes trained weights on a benchmark.
@@ -22,19 +23,18 @@ DESCRIPTION = """Fine-tunes or probes trained weights on a benchmark.
   accelerate launch downstream/run.py BENCHMARK --root DIR --weights RUN|FILE|random|imagenet --out DIR
   accelerate launch downstream/run.py --resume DIR
   python downstream/run.py report OUT... --out DIR
-
-Benchmarks: {benchmarks}."""
+"""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for: the settings, and whether to go on with a run that stands already."""
+    """What the command line asks for: the settings, and whether to resume a run."""
 
     settings: DownstreamSettings
     resume: bool
 
 
-def parse(words: list[str]) -> Request:
+def parse(words: Sequence[str]) -> Request:
     """Understands a command line: BENCHMARK [settings] or --resume DIR [settings].
 
     Raises:
@@ -43,49 +43,70 @@ def parse(words: list[str]) -> Request:
     """
     words = list(words)
     resume = take_option(words, "--resume")
-    if resume is not None:
-        if words and not words[0].startswith("-"):
-            raise UserError(f"give a benchmark or --resume, not both, got {words[0]} and --resume {resume}")
-        return Request(_resumed(Path(resume), words), resume=True)
+    if resume is None:
+        return Request(_begun(words), resume=False)
+    if words and not words[0].startswith("-"):
+        raise UserError(f"give a benchmark or --resume, not both, got {words[0]} and --resume {resume}")
+    return Request(_resumed(Path(resume), words), resume=True)
+
+
+def _begun(words: list[str]) -> DownstreamSettings:
+    """The settings of a new run."""
     if not words or words[0].startswith("-"):
-        # `--help`, or no benchmark: both are answered by what there is.
-        if any(word in ("-h", "--help") for word in words):
-            _with_options(PROTOCOLS["paper"], words)
-        raise UserError(f"name a benchmark first; choose one of: {', '.join(sorted(BENCHMARKS))}")
-    benchmark = choose(words.pop(0), BENCHMARKS, "benchmark")
-    protocol = take_option(words, "--protocol") or "paper"
-    default = defaults_of(benchmark, choose(protocol, PROTOCOLS, "protocol"))
-    settings = _with_options(dataclasses.replace(default, benchmark=benchmark), words)
-    if settings.benchmark != benchmark:
-        raise UserError(f"the benchmark is the first word, {benchmark}; leave out --benchmark {settings.benchmark}")
-    if not any(word.split("=")[0] == "--root" for word in words):
-        raise UserError(f"root must be given: --root DIR, the folder that holds the data of {benchmark}")
-    check_settings(settings)
-    for name in (CONFIG_NAME, "results.json"):
-        if (settings.out / name).exists():
+        if any(word in HELP for word in words):
+            choices = f"Benchmarks: {BENCHMARKS.choices()}.\nBENCHMARK --help shows the benchmark's own settings, too."
+            _with_options(DownstreamSettings(), words, choices)
+        raise UserError(f"name a benchmark first; choose one of: {BENCHMARKS.choices()}")
+    name = words.pop(0)
+    benchmark = BENCHMARKS[name]
+    default = defaults_of(name, take_option(words, "--protocol") or "paper")
+    refuse_settings_elsewhere(benchmark.kind, name, _names(words))
+    protocols = "\n".join(f"  {protocol.name}: {protocol.description}" for protocol in benchmark.kind.protocols)
+    settings = _with_options(default, words, f"Protocols of {name}:\n{protocols}")
+    if settings.benchmark != name:
+        raise UserError(f"the benchmark is the first word, {name}; leave out --benchmark {settings.benchmark}")
+    if "root" not in _names(words):
+        raise UserError(f"root must be given: --root DIR, the folder that holds the data of {name}")
+    settings.check()
+    benchmark.check_root(settings.root)
+    for file in (CONFIG_NAME, RESULTS_NAME):
+        if (settings.out / file).exists():
             raise UserError(
-                f"out {settings.out} holds a run already; go on with it by --resume {settings.out}, or name "
-                "another --out"
+                f"out {settings.out} holds a run already; resume it by --resume {settings.out}, or name another --out"
             )
-    return Request(settings, resume=False)
+    return settings
 
 
 def _resumed(folder: Path, words: list[str]) -> DownstreamSettings:
+    """The settings of a run that is resumed, with the few that may change."""
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise UserError(f"nothing to resume at {folder}: it has no {CONFIG_NAME}; give the --out folder of a run")
-    saved = dataclasses.replace(load_settings(DownstreamSettings, path), out=folder)
-    wanted = _with_options(saved, words)
+    saved = dataclasses.replace(load_run_settings(path), out=folder)
+    refuse_settings_elsewhere(kind_of(saved.benchmark), saved.benchmark, _names(words))
+    wanted = _with_options(saved, words, f"The settings of the run in {folder}.")
     refuse_changes_on_resume(saved, wanted, CHANGEABLE_ON_RESUME)
-    check_settings(wanted)
+    wanted.check()
     return wanted
 
 
-def _with_options(default: DownstreamSettings, words: list[str]) -> DownstreamSettings:
+def _names(words: Sequence[str]) -> list[str]:
+    """The dotted names of the settings that options among some words set, such as "transfer.loss"."""
+    options = (word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
+    return [name for option in options for name in (option, _positive(option))]
+
+
+def _positive(option: str) -> str:
+    """`transfer.no_with_scene_loss` sets `transfer.with_scene_loss`."""
+    group, dot, name = option.rpartition(".")
+    return f"{group}{dot}{name.removeprefix('no_')}"
+
+
+def _with_options(default: DownstreamSettings, words: Sequence[str], more: str) -> DownstreamSettings:
     return tyro.cli(
-        DownstreamSettings,
-        args=words,
+        type(default),
+        args=list(words),
         default=default,
         prog="downstream/run.py BENCHMARK",
-        description=DESCRIPTION.format(benchmarks=", ".join(sorted(BENCHMARKS))),
+        description=f"{DESCRIPTION}\n{more}",
     )

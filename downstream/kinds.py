@@ -1,51 +1,189 @@
-"""Which code runs a benchmark: by its kind."""
+"""Kinds of benchmark: how one runs, its protocols with their settings, and what is checked before it starts.
+
+A benchmark (AID, DeepGlobe, …) is a light object that names its kind; a kind is a light object that names its code.
+Neither imports torch, so that the command line, plans and reports can ask them. To add a benchmark of a kind that
+exists: a file for the object and a line in `downstream.benchmarks`. To add a kind: a folder for it and a line in
+`KINDS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from accelerate import Accelerator
-
-from downstream.audiovisual.benchmark import AudiovisualBenchmark
-from downstream.audiovisual.running import run_audiovisual
-from downstream.benchmarks import BENCHMARKS
-from downstream.landcover.benchmark import LandCoverBenchmark
-from downstream.landcover.running import run_landcover
-from downstream.scenes.benchmark import SceneBenchmark
-from downstream.scenes.demo_scenes import TableOfScenes
-from downstream.scenes.running import run_scenes
+from downstream.protocols import BenchmarkProtocol
+from downstream.results import RESULTS_NAME, Results
 from downstream.settings import DownstreamSettings
-from downstream.tau.benchmark import TauBenchmark
-from downstream.tau.demo_tau import DemoTau
-from downstream.tau.running import run_tau
-from downstream.transfer.benchmark import SoundEventsBenchmark, TransferBenchmark
-from downstream.transfer.running import run_transfer
-from downstream.transfer.sound_events import run_sound_events
-from pretrain.preemption import PreemptionWatch
+from pretrain.settings.files import flatten
+from shards.errors import UserError
+from shards.registry import Registry, nearest
 
-Runner = Callable[..., bool]
-"""(benchmark, settings, accelerator, preemption, *, resume) → whether it came to its end; False: asked to make room."""
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-RUNNERS: dict[type[Any], Runner] = {
-    SceneBenchmark: run_scenes,
-    TableOfScenes: run_scenes,
-    AudiovisualBenchmark: run_audiovisual,
-    LandCoverBenchmark: run_landcover,
-    TransferBenchmark: run_transfer,
-    SoundEventsBenchmark: run_sound_events,
-    TauBenchmark: run_tau,
-    DemoTau: run_tau,
-}
+    from pretrain.preemption import PreemptionWatch
 
 
-def run_benchmark(
-    settings: DownstreamSettings, accelerator: Accelerator, preemption: PreemptionWatch, *, resume: bool
-) -> bool:
-    """Runs the benchmark that the settings name, and writes its results into `settings.out`.
+@dataclass(frozen=True)
+class Kind:
+    """What all benchmarks of one kind share.
 
-    Returns:
-        Whether it came to its end; False where a scheduler asked to make room, and it can be resumed.
+    Attributes:
+        name: in `KINDS`.
+        title: in sentences: "land-cover mapping".
+        protocols: the ways to run it, the first of them "paper"; their settings are all of one dataclass.
+        checker: `module:function` from (benchmark, settings) to what of the data a run goes on with; it refuses by a
+            `UserError` everything that can be known to be wrong without weights.
+        runner: `module:function` from (benchmark, settings, accelerator, preemption, *, resume) to whether the run came
+            to its end; False: preempted, and it can be resumed.
+        uses_sound_tower: whether it computes spectrograms for a sound tower, which has to know such ones.
     """
-    benchmark = BENCHMARKS[settings.benchmark]
-    return RUNNERS[type(benchmark)](benchmark, settings, accelerator, preemption, resume=resume)
+
+    name: str
+    title: str
+    protocols: tuple[BenchmarkProtocol, ...]
+    checker: str
+    runner: str
+    uses_sound_tower: bool = False
+
+    @property
+    def settings(self) -> type[DownstreamSettings]:
+        """The dataclass of its settings."""
+        return type(self.protocols[0].settings)
+
+    def protocol(self, name: str, benchmark: str) -> BenchmarkProtocol:
+        """The protocol of a name.
+
+        Raises:
+            UserError: this kind has none of that name; names those that it has.
+        """
+        names = [protocol.name for protocol in self.protocols]
+        if name not in names:
+            near = nearest(name, names).strip()
+            raise UserError(f"protocol must be {_either(names)} for {benchmark}, got {name}" + (near and f"; {near}"))
+        return self.protocols[names.index(name)]
+
+    def check(self, benchmark: Benchmark, settings: DownstreamSettings) -> None:
+        """Checks what a run would check before its first step, but for its weights, which may not be there yet.
+
+        Raises:
+            UserError: settings and data don't fit together, or one of them is wrong by itself.
+        """
+        settings.check()
+        self.protocol(settings.protocol, settings.benchmark)
+        _code(self.checker)(benchmark, settings)
+
+    def run(
+        self,
+        benchmark: Benchmark,
+        settings: DownstreamSettings,
+        accelerator: Accelerator,
+        preemption: PreemptionWatch,
+        *,
+        resume: bool,
+    ) -> bool:
+        """Runs a benchmark, and writes its results into `settings.out`.
+
+        Returns:
+            Whether it came to its end; False where it was preempted, and can be resumed.
+
+        Raises:
+            UserError: data, weights and settings don't fit together, or there is nothing left to resume.
+        """
+        if resume:
+            self._refuse_finished(settings)
+        finished: bool = _code(self.runner)(benchmark, settings, accelerator, preemption, resume=resume)
+        return finished
+
+    def _refuse_finished(self, settings: DownstreamSettings) -> None:
+        if not (settings.out / RESULTS_NAME).is_file():
+            return
+        if not self.protocol(settings.protocol, settings.benchmark).can_train_further:
+            raise UserError(
+                f"nothing to resume at {settings.out}: it has its results; name another --out to run it again"
+            )
+        trained = Results.read(settings.out).epochs[-1]["epoch"]
+        if trained >= settings.epochs:
+            raise UserError(
+                f"epochs must be > {trained}, which the run in {settings.out} has trained already, got "
+                f"{settings.epochs}; give a larger --epochs to train it further"
+            )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is known of a data set before it is opened; each kind adds how its data are found.
+
+    Attributes:
+        kind: how it is run.
+        name: as on the command line.
+        title: as in tables.
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    title: str
+
+    def check_root(self, root: Path) -> None:
+        """Refuses a root that is no folder.
+
+        Raises:
+            UserError: it isn't.
+        """
+        if not root.is_dir():
+            raise UserError(f"root {root} is no folder; give the folder that holds {self.title}")
+
+
+KINDS: Registry[Kind] = Registry(
+    "kind of benchmark",
+    {
+        "scenes": "downstream.scenes.kind:SCENES",
+        "audiovisual": "downstream.audiovisual.kind:AUDIOVISUAL",
+        "landcover": "downstream.landcover.kind:LANDCOVER",
+        "transfer": "downstream.transfer.kind:TRANSFER",
+        "sound-events": "downstream.transfer.kind:SOUND_EVENTS",
+        "tau": "downstream.tau.kind:TAU",
+    },
+)
+"""The kinds, by name."""
+
+
+def settings_elsewhere(kind: Kind) -> dict[str, list[Kind]]:
+    """The settings that other kinds have and this one has not: dotted names, and whose they are."""
+    own, found = set(flatten(kind.settings())), {}
+    for other in map(KINDS.load, KINDS):
+        for name in flatten(other.settings()):
+            if name not in own:
+                found.setdefault(name, []).append(other)
+    return found
+
+
+def refuse_settings_elsewhere(kind: Kind, benchmark: str, names: Iterable[str]) -> None:
+    """Refuses settings that have no effect on a benchmark, for they are another kind's.
+
+    Args:
+        kind: of the benchmark.
+        benchmark: its name.
+        names: dotted names that were given, also such as no kind knows.
+
+    Raises:
+        UserError: names the first, and whose setting it is.
+    """
+    elsewhere = settings_elsewhere(kind)
+    for name in names:
+        if name in elsewhere:
+            whose = _either([other.title for other in elsewhere[name]], "and")
+            raise UserError(f"{name} has no effect on {benchmark}, it is a setting of {whose}; leave it out")
+
+
+def _either(names: list[str], word: str = "or") -> str:
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _code(name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = pkgutil.resolve_name(name)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from shards.command_line import answer_version
 from shards.errors import run_command
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """A report over results, or a benchmark: settings, processes, folder, running."""
+    """A report over results, or a benchmark: its settings, then the run."""
+    answer_version(sys.argv[1:2])
     if sys.argv[1:2] == ["report"]:
         from downstream.reporting.report import report_from
 
@@ -34,8 +36,8 @@ def main() -> None:
 
 
 def fine_tune(request: Request) -> bool:
-    """Joins the processes that were launched and runs the benchmark; whether it came to its end."""
-    from downstream.kinds import run_benchmark
+    """Joins the processes that were launched and runs the benchmark; False where it was preempted."""
+    from downstream.benchmarks import BENCHMARKS
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch
@@ -45,9 +47,10 @@ def fine_tune(request: Request) -> bool:
     settings = resolve_precision(request.settings)
     accelerator = start_accelerator(settings)
     with PreemptionWatch() as preemption, open_run_folder(settings):
-        finished = run_benchmark(settings, accelerator, preemption, resume=request.resume)
+        benchmark = BENCHMARKS[settings.benchmark]
+        finished = benchmark.kind.run(benchmark, settings, accelerator, preemption, resume=request.resume)
     if not finished:
-        print_once(f"asked to make room: saved; go on with --resume {settings.out}")
+        print_once(f"preempted: checkpoint saved; resume with --resume {settings.out}")
     return finished
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from downstream.protocols import PROTOCOLS
+from downstream.benchmarks import defaults_of
 from downstream.scenes.folder import FOLDER
 from downstream.scenes.job import SceneJob
-from downstream.settings import DownstreamSettings
+from downstream.scenes.kind import SceneSettings
 from pretrain.preemption import PreemptionWatch
 from pretrain.weights.encoder_weights import LoadedEncoder
 
@@ -54,15 +54,15 @@ def small_trunk(seed: int = 0) -> LoadedEncoder:
         return LoadedEncoder(SmallTrunk(), 8, "small", "random", report=f"small, seed {seed}")
 
 
-def settings_of(protocol: str, root: Path, out: Path, **changes: Any) -> DownstreamSettings:
+def settings_of(protocol: str, root: Path, out: Path, **changes: Any) -> SceneSettings:
     """A protocol's settings for the three colours, resolved, with nothing in other processes."""
     base = dataclasses.replace(
-        PROTOCOLS[protocol], root=root, out=out, batch_size=6, image_size=32, workers=0, threads=1
+        defaults_of("folder", protocol), root=root, out=out, batch_size=6, image_size=32, workers=0, threads=1
     )
     return dataclasses.replace(base, precision="fp32", tracker="none", head_on="trunk", **changes)
 
 
-def small_job(settings: DownstreamSettings, accelerator: Any = None, *, resume: bool = False) -> SceneJob:
+def small_job(settings: SceneSettings, accelerator: Any = None, *, resume: bool = False) -> SceneJob:
     """A job on such a folder; by default without an accelerator, for protocols that don't train."""
     return SceneJob(
         FOLDER,

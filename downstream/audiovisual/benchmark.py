@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
+from downstream.audiovisual.kind import AUDIOVISUAL
+from downstream.kinds import Benchmark, Kind
 from shards.errors import UserError
 
 NAMES_IN_MESSAGE = 5
@@ -62,18 +65,15 @@ class AudiovisualData:
 
 
 @dataclass(frozen=True)
-class AudiovisualBenchmark:
+class AudiovisualBenchmark(Benchmark):
     """What is known of a data set of places before it is opened.
 
     Attributes:
-        name: as on the command line.
-        title: as in tables.
         find: lists the pairs below a root; it refuses roots, classes and names that can't be right by a `UserError`.
         pairs_of_class: published number of pairs by class; None where there is none to hold it against.
     """
 
-    name: str
-    title: str
+    kind: ClassVar[Kind] = AUDIOVISUAL
     find: Callable[[Path], FoundPairs]
     pairs_of_class: dict[str, int] | None = None
 
@@ -84,8 +84,7 @@ class AudiovisualBenchmark:
             UserError: no such folder, something in it that can't be right, or, unless `allow_partial`, an image
                 without sound, a sound without image, or pairs missing from the official release.
         """
-        if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that {self.title} was unpacked to")
+        self.check_root(root)
         found = self.find(root)
         missing = [*found.unpaired, *self._missing(found)]
         if missing and not allow_partial:

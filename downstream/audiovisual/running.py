@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from downstream.audiovisual.benchmark import AudiovisualBenchmark, AudiovisualData, ScenePair
 from downstream.audiovisual.draws import INPUTS, Draw, fit_draw, sentences, summarise
+from downstream.audiovisual.kind import AudiovisualSettings
 from downstream.audiovisual.pair_embeddings import PairView, embed_pairs, load_embeddings, save_embeddings
 from downstream.audiovisual.splits import SPLIT_NAMES, SPLIT_SEEDS, SPLITS, describe_leak, leaks
 from downstream.audiovisual.towers import load_towers, spectrogram_of
@@ -18,7 +19,6 @@ from downstream.results import RESULTS_NAME, Results, write_predictions
 from downstream.running.logistic import REGULARISATION_GRID
 from downstream.running.pictures import write_pictures
 from downstream.scenes.benchmark import SceneItem
-from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.embedding import PairEmbeddings
 from pretrain.model import TwoTower
@@ -38,7 +38,7 @@ EMBEDDINGS_NAME = "embeddings.npz"
 
 def run_audiovisual(
     benchmark: AudiovisualBenchmark,
-    settings: DownstreamSettings,
+    settings: AudiovisualSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
@@ -55,19 +55,12 @@ def run_audiovisual(
         UserError: data, weights and settings don't fit together.
     """
     started = time.monotonic()
-    if resume and (settings.out / RESULTS_NAME).is_file():
-        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
-    _check(settings)
-    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
-    # Before anything is embedded: what can't be split is refused now.
-    _draws(settings, data.pairs)
+    data = check_audiovisual(benchmark, settings)
     checksum = weights_sha256(settings.weights)
     model = load_towers(settings).to(accelerator.device)
     spectrogram = spectrogram_of(model, settings.weights, force=settings.force)
     view = PairView(settings.image_size or model.config.image_size, spectrogram, model.config.num_frames)
-    settings = dataclasses.replace(
-        settings, batch_size=settings.batch_size or BATCH_SIZE, image_size=view.image_size, head_on="embedding"
-    )
+    settings = dataclasses.replace(settings, batch_size=settings.batch_size or BATCH_SIZE, image_size=view.image_size)
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
     _announce(settings, data)
@@ -88,36 +81,30 @@ def run_audiovisual(
     return True
 
 
-def _announce(settings: DownstreamSettings, data: AudiovisualData) -> None:
+def _announce(settings: AudiovisualSettings, data: AudiovisualData) -> None:
     distributed.print_once(f"{len(data.pairs)} pairs of {len(data.classes)} classes; split {settings.split}")
     for name, leak in leaks(data.pairs).items():
         distributed.print_once(describe_leak(name, leak))
     for sentence in data.missing:
         distributed.print_once(sentence)
-    if settings.explain:
-        distributed.print_once(f"explain has no effect on {settings.benchmark}: its classifier sees no map of an image")
 
 
-def _check(settings: DownstreamSettings) -> None:
-    if settings.protocol != "paper":
-        raise UserError(
-            f"protocol must be paper for {settings.benchmark}: logistic regression on frozen embeddings is the one "
-            f"way it is run, got {settings.protocol}"
-        )
-    if settings.head_on == "trunk":
-        raise UserError(f"head_on must be auto or embedding for {settings.benchmark}, got trunk")
-    if settings.train_fraction:
-        raise UserError(
-            f"train_fraction must be 0 for {settings.benchmark}, whose splits are stratified and grouped, got "
-            f"{settings.train_fraction:g}; choose by --split"
-        )
+def check_audiovisual(benchmark: AudiovisualBenchmark, settings: AudiovisualSettings) -> AudiovisualData:
+    """Finds the data.
+
+    Raises:
+        UserError: they are missing, not whole, or can't be split.
+    """
+    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    _draws(settings, data.pairs)
+    return data
 
 
 def _embeddings(
     model: TwoTower,
     pairs: list[ScenePair],
     view: PairView,
-    settings: DownstreamSettings,
+    settings: AudiovisualSettings,
     preemption: PreemptionWatch,
     *,
     resume: bool,
@@ -141,12 +128,12 @@ def _embeddings(
     return embedded
 
 
-def _draws(settings: DownstreamSettings, pairs: list[ScenePair]) -> list[Draw]:
+def _draws(settings: AudiovisualSettings, pairs: list[ScenePair]) -> list[Draw]:
     return [Draw(seed, SPLITS[settings.split](pairs, seed)) for seed in SPLIT_SEEDS]
 
 
 def _score(
-    settings: DownstreamSettings,
+    settings: AudiovisualSettings,
     data: AudiovisualData,
     embeddings: PairEmbeddings,
     faults: list[str],
@@ -201,7 +188,7 @@ def _score(
     )
 
 
-def _track(settings: DownstreamSettings, accelerator: Accelerator, results: Results) -> None:
+def _track(settings: AudiovisualSettings, accelerator: Accelerator, results: Results) -> None:
     """Hands the scores and `results.json` to the experiment tracker."""
     tracking = Tracking(accelerator, settings, settings.out)
     scores = {name: values for name, values in results.epochs[0].items() if name != "epoch"}

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from downstream.kinds import Benchmark, Kind
+from downstream.landcover.kind import LANDCOVER
 from shards.errors import UserError
 
 Colour = tuple[int, int, int]
@@ -56,12 +59,10 @@ class LandCoverSplit:
 
 
 @dataclass(frozen=True)
-class LandCoverBenchmark:
+class LandCoverBenchmark(Benchmark):
     """What is known of a land-cover data set before it is opened.
 
     Attributes:
-        name: as on the command line.
-        title: as in tables.
         classes: the colour of each class in a mask, (red, green, blue), each 0 or 255; black is unknown.
         validates: whether the tile of an id (a whole number) validates, where no file of ids is given.
         rule: that rule in words.
@@ -75,8 +76,7 @@ class LandCoverBenchmark:
         batch_size: of the published protocol.
     """
 
-    name: str
-    title: str
+    kind: ClassVar[Kind] = LANDCOVER
     classes: Mapping[str, Colour]
     validates: Callable[[int], bool]
     rule: str
@@ -146,8 +146,7 @@ class LandCoverBenchmark:
         return LandCoverSplit(train, val, name)
 
     def _place(self, root: Path) -> Path:
-        if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that {self.title} was unpacked to")
+        self.check_root(root)
         for place in (root / name for name in self.places):
             if any(self._files(place, name) for name in (self.image_name, self.mask_name)):
                 return place

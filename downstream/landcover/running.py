@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import time
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
-from downstream.landcover.benchmark import LandCoverBenchmark, LandCoverSplit
+from downstream.landcover.benchmark import LandCoverBenchmark, LandCoverData, LandCoverSplit
+from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.maps import MappedTile
 from downstream.landcover.pictures import draw_class_confusion, draw_tile, spread_by_accuracy
 from downstream.landcover.scores import class_ious
 from downstream.landcover.segmentation import LandCoverMapping
-from downstream.landcover.tiled_inference import MULTIPLE
 from downstream.landcover.tiles import SurveyedTile, class_shares, read_tile, survey_tiles
 from downstream.results import Results, write_predictions
-from downstream.settings import DownstreamSettings, how_trained
+from downstream.running.classifier_files import finished_summary, read_classifier
+from downstream.settings import how_trained
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.training.loop import Loop
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
-from shards.errors import UserError
 
 PICTURES_FOLDER = "tiles"
 MAX_PICTURES = 24
-PROTOCOLS = ("paper",)
 
 
 def run_landcover(
     benchmark: LandCoverBenchmark,
-    settings: DownstreamSettings,
+    settings: LandCoverSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
@@ -51,13 +49,9 @@ def run_landcover(
     Raises:
         UserError: data, weights and settings don't fit together.
     """
+    data = check_landcover(benchmark, settings)
     settings = resolved(benchmark, settings)
-    if settings.explain:
-        distributed.print_once(
-            f"explain {settings.explain} has no effect on {benchmark.name}: it is for scene benchmarks"
-        )
-    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
-    # Before all tiles are read: a mistyped path is told at once.
+    # Before all tiles are read, so that a mistyped path is reported at once.
     encoder = load_encoder(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
     distributed.print_once(f"weights: {encoder.report}")
     tiles, faults = survey_tiles(
@@ -68,57 +62,55 @@ def run_landcover(
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for note in notes:
         distributed.print_once(note)
-    started = time.monotonic()
     train, val = ([surveyed[tile.key] for tile in part] for part in (split.train, split.val))
     task = LandCoverMapping(settings, accelerator, encoder, benchmark.classes, train, val)
-    if Loop(task, accelerator, preemption, resume=resume).run()["preempted"]:
-        return False
+    total_steps = settings.epochs * task.steps_per_epoch
+    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if resume else None
+    if summary is None:
+        summary = Loop(task, accelerator, preemption, resume=resume).run()
+        if summary["preempted"]:
+            return False
+    if not task.mapped:
+        # Trained before it was interrupted: the last model is scored again.
+        task.evaluate(read_classifier(settings.out, task.module))
     if distributed.is_first():
-        results = _results(settings, encoder, split, train, task, notes)
+        results = _results(settings, encoder, split, train, task, notes, summary["seconds"])
         write_tile_predictions(settings, benchmark, task.mapped)
         _draw(settings, benchmark, task.mapped)
-        results.seconds = round(time.monotonic() - started, 1)
         results.write(settings.out)
         distributed.print_once(f"results: {settings.out / 'results.json'}; tiles: {settings.out / PICTURES_FOLDER}")
     return True
 
 
-def resolved(benchmark: LandCoverBenchmark, settings: DownstreamSettings) -> DownstreamSettings:
-    """The settings with the benchmark's own values where none are given.
+def check_landcover(benchmark: LandCoverBenchmark, settings: LandCoverSettings) -> LandCoverData:
+    """Finds the data.
 
     Raises:
-        UserError: one of them has no meaning here.
+        UserError: they are missing, not whole, or can't be divided into training and validation tiles.
     """
-    if settings.protocol not in PROTOCOLS:
-        raise UserError(f"protocol must be {' or '.join(PROTOCOLS)} for {benchmark.name}, got {settings.protocol}")
-    if settings.head_on == "embedding":
-        raise UserError(
-            f"head_on must be auto or trunk for {benchmark.name}, got embedding, which has no pixels to classify"
-        )
-    if settings.train_fraction:
-        raise UserError(
-            f"train_fraction must be 0 for {benchmark.name}, got {settings.train_fraction}; name the validation tiles "
-            "by --val-ids"
-        )
-    size = settings.image_size or benchmark.patch_size
-    if size % MULTIPLE:
-        raise UserError(f"image_size must be a multiple of {MULTIPLE} for {benchmark.name}, got {size}")
+    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    benchmark.split(data.tiles, settings.val_ids)
+    return data
+
+
+def resolved(benchmark: LandCoverBenchmark, settings: LandCoverSettings) -> LandCoverSettings:
+    """The settings with the benchmark's own values where none are given."""
     return dataclasses.replace(
         settings,
         batch_size=settings.batch_size or benchmark.batch_size,
-        image_size=size,
+        image_size=settings.image_size or benchmark.patch_size,
         patch_stride=settings.patch_stride or benchmark.patch_stride,
-        head_on="trunk",
     )
 
 
 def _results(
-    settings: DownstreamSettings,
+    settings: LandCoverSettings,
     encoder: LoadedEncoder,
     split: LandCoverSplit,
     train: list[SurveyedTile],
     task: LandCoverMapping,
     notes: list[str],
+    seconds: float,
 ) -> Results:
     epochs = [
         {name: value for name, value in line.items() if name not in ("step", "split")} | {"epoch": line["epoch"] + 1}
@@ -150,8 +142,8 @@ def _results(
         num_train=len(split.train),
         num_test=len(split.val),
         epochs=epochs,
-        seconds=0.0,
-        head_on=settings.head_on,
+        seconds=round(seconds, 1),
+        head_on="trunk",
         seed=settings.seed,
         split=split.name,
         train_fraction=len(split.train) / (len(split.train) + len(split.val)),
@@ -161,7 +153,7 @@ def _results(
 
 
 def write_tile_predictions(
-    settings: DownstreamSettings, benchmark: LandCoverBenchmark, mapped: list[MappedTile]
+    settings: LandCoverSettings, benchmark: LandCoverBenchmark, mapped: list[MappedTile]
 ) -> None:
     """`predictions.csv`: of each validation tile its known pixels, its accuracy and each class's IoU.
 
@@ -176,7 +168,7 @@ def write_tile_predictions(
     write_predictions(settings.out, header, rows)
 
 
-def _draw(settings: DownstreamSettings, benchmark: LandCoverBenchmark, mapped: list[MappedTile]) -> None:
+def _draw(settings: LandCoverSettings, benchmark: LandCoverBenchmark, mapped: list[MappedTile]) -> None:
     """`confusion_matrix.png`, and `tiles/<id>.png` of up to `MAX_PICTURES` tiles, evenly from the worst to the best."""
     pooled = np.sum([found.confusion for found in mapped], axis=0)
     draw_class_confusion(pooled, benchmark.classes).save(settings.out / "confusion_matrix.png")

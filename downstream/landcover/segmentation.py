@@ -17,11 +17,11 @@ from typing_extensions import override
 
 from downstream.landcover.benchmark import Colour
 from downstream.landcover.deeplab import DeepLab
+from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.maps import MappedTile, map_tiles
 from downstream.landcover.patches import PatchBatches, PatchIndex
 from downstream.landcover.scores import landcover_scores
 from downstream.landcover.tiles import UNKNOWN, SurveyedTile
-from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, training_loader
 from pretrain.training.task import Evaluation, Task
@@ -64,12 +64,12 @@ class LandCoverMapping(Task):
         UserError: batch size, processes and patches don't fit together, or the encoder is no ResNet.
     """
 
-    settings: DownstreamSettings
+    settings: LandCoverSettings
     module: DeepLab
 
     def __init__(
         self,
-        settings: DownstreamSettings,
+        settings: LandCoverSettings,
         accelerator: Accelerator,
         encoder: LoadedEncoder,
         classes: Mapping[str, Colour],

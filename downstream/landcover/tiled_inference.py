@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MULTIPLE = 16
-"""Windows have sides that are multiples of the network's stride."""
+from downstream.landcover.kind import MULTIPLE
 
 Predict = Callable[[Tensor], Tensor]
 """(1, 3, height, width) uint8 → class probabilities (1, classes, height, width) float32, on the network's device."""

@@ -12,20 +12,21 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from downstream.audiovisual.splits import PairSplit
+from downstream.benchmarks import load_run_settings
 from downstream.results import RESULTS_NAME, Results
 from downstream.running.classifier_files import finished_summary
 from downstream.running.splits import Split
 from downstream.scores import mean_and_sd
-from downstream.settings import DownstreamSettings
+from downstream.settings import DownstreamSettings, SeededSettings
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.settings.files import load_settings
 from pretrain.training.checkpoints import CHECKPOINTS_FOLDER
 from pretrain.training.loop import CONFIG_NAME, Loop
 from pretrain.training.task import Task
 from pretrain.training.tracking import Tracking
 from shards.errors import UserError
 
+Seeded = TypeVar("Seeded", bound=SeededSettings)
 SplitOfSeed = TypeVar("SplitOfSeed", Split, PairSplit)
 
 
@@ -54,7 +55,7 @@ class Outcome(Generic[SplitOfSeed]):
         return {"seed": self.seed, **parts, **ended, **self.scores}
 
 
-def seed_settings(settings: DownstreamSettings) -> list[DownstreamSettings]:
+def seed_settings(settings: Seeded) -> list[Seeded]:
     """The settings of each seed's run, in `OUT/seed-<seed>`."""
     return [
         replace(settings, seed=seed, out=settings.out / f"seed-{seed}")
@@ -78,7 +79,7 @@ def train(
     """
     config = settings.out / CONFIG_NAME
     if config.is_file():
-        begun = load_settings(DownstreamSettings, config).epochs
+        begun = load_run_settings(config).epochs
         if begun != settings.epochs:
             raise UserError(
                 f"epochs is {begun} in {settings.out} and can't become {settings.epochs}; name another --out"
@@ -101,35 +102,6 @@ def train(
         shutil.rmtree(settings.out / CHECKPOINTS_FOLDER, ignore_errors=True)
     distributed.barrier()
     return summary
-
-
-def refuse_finished(settings: DownstreamSettings) -> None:
-    """Refuses to resume what has its results.
-
-    Raises:
-        UserError: it has.
-    """
-    if (settings.out / RESULTS_NAME).is_file():
-        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
-
-
-def check_protocol(settings: DownstreamSettings) -> None:
-    """Refuses settings that a benchmark with one recipe can't follow.
-
-    Raises:
-        UserError: names the setting.
-    """
-    if settings.protocol != "paper":
-        raise UserError(
-            f"protocol must be paper for {settings.benchmark}, the one way it is run, got {settings.protocol}"
-        )
-    if settings.head_on == "embedding":
-        raise UserError(f"head_on must be auto or trunk for {settings.benchmark}, got embedding")
-    if settings.train_fraction:
-        raise UserError(
-            f"train_fraction must be 0 for {settings.benchmark}, whose split is its own, got "
-            f"{settings.train_fraction:g}; choose by --split"
-        )
 
 
 def scores_of(outcomes: Sequence[Outcome[Any]], epochs: int) -> list[dict[str, Any]]:

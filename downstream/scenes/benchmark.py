@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from downstream.kinds import Benchmark, Kind
+from downstream.scenes.kind import SCENES
 from shards.errors import UserError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
@@ -42,12 +45,10 @@ class SceneData:
 
 
 @dataclass(frozen=True)
-class SceneBenchmark:
+class SceneBenchmark(Benchmark):
     """What is known of a scene data set before it is opened.
 
     Attributes:
-        name: as on the command line.
-        title: as in tables.
         folder: where the class folders lie in the unpacked release, tried beside the root itself.
         images_of_class: published number of images by class; empty for users' own data.
         image_size: side at which the network sees an image; 0: as stored, which then has to be the same for all.
@@ -55,8 +56,7 @@ class SceneBenchmark:
         usual_fractions: shares of training images that papers report, in the order of their use.
     """
 
-    name: str
-    title: str
+    kind: ClassVar[Kind] = SCENES
     folder: str = ""
     images_of_class: dict[str, int] | None = None
     image_size: int = 0
@@ -97,8 +97,7 @@ class SceneBenchmark:
         return SceneData(classes, items, missing)
 
     def _place(self, root: Path) -> Path:
-        if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that holds {self.title}")
+        self.check_root(root)
         for place in (root / self.folder, root):
             if place.is_dir() and any(self._is_class(path) for path in place.iterdir()):
                 return place

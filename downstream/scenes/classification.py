@@ -19,8 +19,8 @@ from downstream.running.heads import SceneClassifier
 from downstream.running.inference import ImageReader, outputs_in_order
 from downstream.running.splits import Split
 from downstream.scenes.images import ImageView, SceneBatches
+from downstream.scenes.kind import SceneSettings
 from downstream.scores import classification_scores
-from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, training_loader
 from pretrain.training.task import Evaluation, Task
@@ -43,13 +43,13 @@ class SceneRecognition(Task):
         UserError: batch size, processes and items don't fit together.
     """
 
-    settings: DownstreamSettings
+    settings: SceneSettings
     module: SceneClassifier
     label_smoothing = 0.0
 
     def __init__(
         self,
-        settings: DownstreamSettings,
+        settings: SceneSettings,
         accelerator: Accelerator,
         encoder: LoadedEncoder,
         classes: list[str],

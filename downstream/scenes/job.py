@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from downstream.running.splits import Split
 from downstream.scenes.benchmark import SceneBenchmark, SceneData
 from downstream.scenes.images import check_images
-from downstream.settings import DownstreamSettings, HeadOn
+from downstream.scenes.kind import HeadOn, SceneSettings
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
@@ -39,7 +39,7 @@ class SceneJob:
     """
 
     benchmark: SceneBenchmark
-    settings: DownstreamSettings
+    settings: SceneSettings
     accelerator: Accelerator
     preemption: PreemptionWatch
     data: SceneData
@@ -77,6 +77,7 @@ class SceneOutcome:
         seeds: of the splits, or of the run where there is one.
         details: what belongs to the protocol alone, for `Results.details`.
         has_classifier: whether `model/` holds a trained classifier, of the first seed.
+        is_tracked: whether the experiment tracker has got the scores already.
     """
 
     split: Split
@@ -86,11 +87,21 @@ class SceneOutcome:
     seeds: list[int]
     details: dict[str, Any] = field(default_factory=dict)
     has_classifier: bool = False
+    is_tracked: bool = False
+
+
+def check_scenes(benchmark: SceneBenchmark, settings: SceneSettings) -> SceneData:
+    """Finds the data.
+
+    Raises:
+        UserError: they are missing, or not whole.
+    """
+    return benchmark.load(settings.root, allow_partial=settings.allow_partial)
 
 
 def open_job(
     benchmark: SceneBenchmark,
-    settings: DownstreamSettings,
+    settings: SceneSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
@@ -101,8 +112,8 @@ def open_job(
     Raises:
         UserError: data, weights and settings don't fit together.
     """
-    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
-    # Before all images are read: a mistyped path is told at once.
+    data = check_scenes(benchmark, settings)
+    # Before all images are read, so that a mistyped path is reported at once.
     encoder = load_encoder(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
@@ -121,7 +132,7 @@ def open_job(
     return SceneJob(benchmark, settings, accelerator, preemption, data, encoder, notes, resume)
 
 
-def _head_on(settings: DownstreamSettings, encoder: LoadedEncoder) -> HeadOn:
+def _head_on(settings: SceneSettings, encoder: LoadedEncoder) -> HeadOn:
     if settings.head_on == "embedding" and encoder.projection is None:
         raise UserError(
             f"head_on embedding needs weights with an embedding layer, {settings.weights} has none; choose trunk"

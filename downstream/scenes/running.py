@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
 
-from downstream.protocols import FROZEN_PROTOCOLS
 from downstream.results import RESULTS_NAME, Results, write_predictions
 from downstream.running.class_activation import write_activation_maps
-from downstream.running.classifier_files import finished_summary, read_classifier
+from downstream.running.classifier_files import read_classifier
 from downstream.running.pictures import write_pictures
-from downstream.running.splits import Split, alternating_split, stratified_split
+from downstream.running.splits import Split
 from downstream.scenes.benchmark import SceneBenchmark
 from downstream.scenes.classification import SceneRecognition
-from downstream.scenes.frozen import run_frozen
 from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome, open_job
-from downstream.scenes.tuned import run_tuned
-from downstream.settings import DownstreamSettings, how_trained
+from downstream.scenes.kind import SCENES, SceneSettings
+from downstream.settings import how_trained
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.settings.files import save_settings
-from pretrain.training.loop import CONFIG_NAME, Loop
-from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.loop import CONFIG_NAME
 from pretrain.training.tracking import Tracking
-from shards.errors import UserError
 
 
 def run_scenes(
     benchmark: SceneBenchmark,
-    settings: DownstreamSettings,
+    settings: SceneSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
@@ -47,55 +42,17 @@ def run_scenes(
     Raises:
         UserError: data, weights and settings don't fit together.
     """
-    if resume:
-        _refuse_finished(settings)
     job = open_job(benchmark, settings, accelerator, preemption, resume=resume)
     settings = job.settings
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
-    if settings.protocol != "paper":
-        # Runs within this one find its tracker by it.
-        Tracking(accelerator, settings, settings.out).finish()
-    outcome = SCENE_PROTOCOLS[settings.protocol](job)
+    outcome: SceneOutcome | None = SCENES.protocol(settings.protocol, settings.benchmark).run(job)
     if outcome is None:
         return False
     if distributed.is_first():
         write_outcome(job, outcome)
     track_results(job, outcome)
     return True
-
-
-def run_published(job: SceneJob) -> SceneOutcome | None:
-    """The published protocol: the test part is scored after each epoch, without augmentation."""
-    settings = job.settings
-    split = _published_split(job)
-    view = WholeImage(settings.image_size)
-    task = SceneRecognition(
-        settings, job.accelerator, job.encoder, job.data.classes, split, training_view=view, evaluation_view=view
-    )
-    total_steps = settings.epochs * task.steps_per_epoch
-    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if job.resume else None
-    if summary is None:
-        summary = Loop(task, job.accelerator, job.preemption, resume=job.resume).run()
-        if summary["preempted"]:
-            return None
-    module = task.module
-    if task.probabilities is None:
-        task.probabilities, _ = task.score(read_classifier(settings.out, module), "test")
-    epochs = [
-        {name: value for name, value in line.items() if name not in ("step", "split")} | {"epoch": line["epoch"] + 1}
-        for line in MetricsFile(settings.out).read()
-        if line["split"] == "test"
-    ]
-    return SceneOutcome(split, task.probabilities, epochs, summary["seconds"], [settings.seed], has_classifier=True)
-
-
-SCENE_PROTOCOLS: dict[str, Callable[[SceneJob], SceneOutcome | None]] = {
-    "paper": run_published,
-    "tuned": run_tuned,
-    **dict.fromkeys(FROZEN_PROTOCOLS, run_frozen),
-}
-"""What runs a protocol; None where a scheduler asked to make room."""
 
 
 def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
@@ -122,7 +79,7 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
             "weights_report": job.encoder.report,
             "num_seeds": len(outcome.seeds),
             "num_val": len(split.val),
-            **({} if settings.protocol in FROZEN_PROTOCOLS else {"training": how_trained(settings)}),
+            **({"training": how_trained(settings)} if outcome.has_classifier else {}),
             **outcome.details,
         },
     )
@@ -153,8 +110,7 @@ def track_results(job: SceneJob, outcome: SceneOutcome) -> None:
     out, last = job.settings.out, outcome.epochs[-1]
     scores: dict[str, Any] = {name: value for name, value in last.items() if name != "epoch"}
     tracking = Tracking(job.accelerator, job.settings, out)
-    if job.settings.protocol != "paper":
-        # The epochs of the published protocol are there already.
+    if not outcome.is_tracked:
         tracking.log({f"test/{name}": value for name, value in scores.items()}, step=last["epoch"])
     tracking.log_file(out / RESULTS_NAME)
     tracking.finish()
@@ -175,22 +131,3 @@ def _explain(job: SceneJob, split: Split) -> None:
     )
     module = read_classifier(settings.out, task.module)
     write_activation_maps(settings.out, module, split.test, view, job.data.classes, settings.explain, device)
-
-
-def _published_split(job: SceneJob) -> Split:
-    if job.settings.train_fraction:
-        return stratified_split(job.data.items, job.settings.train_fraction, job.settings.seed)
-    return alternating_split(job.data.items)
-
-
-def _refuse_finished(settings: DownstreamSettings) -> None:
-    if not (settings.out / RESULTS_NAME).is_file():
-        return
-    trained = Results.read(settings.out).epochs[-1]["epoch"]
-    if settings.protocol != "paper":
-        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
-    if trained >= settings.epochs:
-        raise UserError(
-            f"epochs must be > {trained}, which the run in {settings.out} has trained already, got {settings.epochs}; "
-            "give a larger --epochs to train it further"
-        )

@@ -22,19 +22,20 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from downstream.benchmarks import load_run_settings
 from downstream.running.classifier_files import finished_summary, read_classifier, write_classifier
 from downstream.running.splits import Split, stratified_split
 from downstream.scenes.augmentation import RandomSceneView
 from downstream.scenes.classification import ValidatedSceneRecognition
 from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome
+from downstream.scenes.kind import SceneSettings
 from downstream.scores import mean_and_sd
-from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.optimization import build_optimizer
-from pretrain.settings.files import load_settings
 from pretrain.training.checkpoints import CHECKPOINTS_FOLDER
 from pretrain.training.loop import CONFIG_NAME, Loop
+from pretrain.training.tracking import Tracking
 from shards.errors import UserError
 
 VAL_FRACTION = 0.1
@@ -78,7 +79,7 @@ class TunedRun:
         summary: what it ended with.
     """
 
-    settings: DownstreamSettings
+    settings: SceneSettings
     split: Split
     summary: dict[str, Any]
 
@@ -95,6 +96,8 @@ class TunedRun:
 
 def run_tuned(job: SceneJob) -> SceneOutcome | None:
     """Searches, trains each seed, and scores each on its test part."""
+    # Runs within this one find its tracker by it.
+    Tracking(job.accelerator, job.settings, job.settings.out).finish()
     first, *others = job.seeds
     search: list[TunedRun] = []
     for factor in LEARNING_RATE_FACTORS:
@@ -148,7 +151,7 @@ def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
     return TunedRun(settings, task.split, summary)
 
 
-def _settings(job: SceneJob, seed: int, learning_rate: float) -> DownstreamSettings:
+def _settings(job: SceneJob, seed: int, learning_rate: float) -> SceneSettings:
     """Of one run; its folder is made.
 
     Raises:
@@ -156,7 +159,7 @@ def _settings(job: SceneJob, seed: int, learning_rate: float) -> DownstreamSetti
     """
     out = job.settings.out / f"seed-{seed}" / f"lr-{learning_rate:g}"
     if (out / CONFIG_NAME).is_file():
-        begun = load_settings(DownstreamSettings, out / CONFIG_NAME).epochs
+        begun = load_run_settings(out / CONFIG_NAME).epochs
         if begun != job.settings.epochs:
             raise UserError(
                 f"epochs is {begun} in {out} and can't become {job.settings.epochs}: under tuned the learning rate "
@@ -169,7 +172,7 @@ def _settings(job: SceneJob, seed: int, learning_rate: float) -> DownstreamSetti
     return replace(job.settings, seed=seed, out=out, optimizer=optimizer)
 
 
-def _task(job: SceneJob, settings: DownstreamSettings) -> TunedRecognition:
+def _task(job: SceneJob, settings: SceneSettings) -> TunedRecognition:
     return TunedRecognition(
         settings,
         job.accelerator,

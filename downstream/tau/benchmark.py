@@ -7,7 +7,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
+from downstream.kinds import Benchmark, Kind
+from downstream.tau.kind import TAU
 from shards.errors import UserError
 
 CLASSES = (
@@ -64,17 +67,14 @@ class TauData:
 
 
 @dataclass(frozen=True)
-class TauBenchmark:
+class TauBenchmark(Benchmark):
     """What is known of the data set before it is opened.
 
     Attributes:
-        name: as on the command line.
-        title: as in tables.
         num_clips: published number of clips of both folds; 0 where there is none to hold them against.
     """
 
-    name: str
-    title: str
+    kind: ClassVar[Kind] = TAU
     num_clips: int = 0
 
     def load(self, root: Path, *, allow_partial: bool) -> TauData:
@@ -87,8 +87,7 @@ class TauBenchmark:
             UserError: a table is missing or not one, a clip is in both folds, fewer than 2 classes have training
                 clips, or, unless `allow_partial`, clips are missing from the official release.
         """
-        if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that {self.title} was unpacked to")
+        self.check_root(root)
         meta = {row["filename_audio"]: row for row in read_table(root / META_NAME, (*COLUMNS, "scene_label"))}
         faults: list[str] = []
         train, test = (_clips(root, name, meta, faults) for name in (TRAIN_NAME, EVALUATE_NAME))

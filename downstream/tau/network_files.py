@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from downstream.running.classifier_files import write_network
-from downstream.settings import DownstreamSettings
 from downstream.tau.benchmark import CLASSES
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork
+from downstream.tau.kind import TauRunSettings
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
@@ -22,7 +22,7 @@ ACOUSTIC = "acoustic."
 """What the names of the acoustic encoder's tensors begin with."""
 
 
-def write_joint_network(run_folder: Path, network: JointNetwork, settings: DownstreamSettings) -> None:
+def write_joint_network(run_folder: Path, network: JointNetwork, settings: TauRunSettings) -> None:
     """Writes `model/`: `model.safetensors` (all parts by name) and `config.json` (what they mean).
 
     Raises:

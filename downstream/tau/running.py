@@ -14,26 +14,27 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 
+from downstream.benchmarks import load_run_settings
 from downstream.results import RESULTS_NAME, Results, write_predictions
 from downstream.running.classifier_files import finished_summary
 from downstream.scores import confusion
-from downstream.settings import DownstreamSettings, how_trained
+from downstream.settings import how_trained
 from downstream.tau.acoustic_features import CLIP_SECONDS
-from downstream.tau.benchmark import CLASSES, Clip, TauBenchmark
+from downstream.tau.benchmark import CLASSES, Clip, TauBenchmark, TauData
 from downstream.tau.clip_batches import ClipReader, FixedEmbeddings
 from downstream.tau.clip_files import ClipFiles, acoustic_statistics, prepare_clips
 from downstream.tau.clip_splits import ClipSplit, split_clips
 from downstream.tau.frame_views import CentralSquare, RandomStreetView
 from downstream.tau.image_embeddings import embed_pictures
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork
+from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import read_acoustic_encoder, read_network
-from downstream.tau.settings import check_tau_settings
 from downstream.tau.task import JointScenes, segment_labels
 from downstream.tau.visual_encoder import EFFICIENTNET, VisualEncoder, load_visual_encoder
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.seeds import derived_seed
-from pretrain.settings.files import flatten, load_settings, save_settings
+from pretrain.settings.files import flatten, save_settings
 from pretrain.training.loop import CONFIG_NAME, Loop
 from pretrain.training.metrics_file import METRICS_NAME
 from pretrain.training.tracking import Tracking
@@ -79,11 +80,11 @@ class TauJob:
 
 def run_tau(
     benchmark: TauBenchmark,
-    settings: DownstreamSettings,
+    settings: TauRunSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
-    resume: bool,
+    resume: bool,  # noqa: ARG001  # what stands is found by itself
 ) -> bool:
     """Runs a strategy of Chen et al. (2022) and writes `results.json`, `predictions.csv` and `model/`.
 
@@ -95,8 +96,6 @@ def run_tau(
     Raises:
         UserError: data, weights and settings don't fit together.
     """
-    if resume and (settings.out / RESULTS_NAME).is_file():
-        raise UserError(f"nothing to resume at {settings.out}: it has its results; name another --out to run it again")
     settings = resolved(settings)
     job = _prepared(benchmark, settings, accelerator, preemption)
     if distributed.is_first():
@@ -112,35 +111,18 @@ def run_tau(
     return _train_and_score(job, settings, acoustic_run)
 
 
-def resolved(settings: DownstreamSettings) -> DownstreamSettings:
-    """The settings, checked, with the paper's values where none are given.
-
-    Raises:
-        UserError: one of them has no meaning here.
-    """
-    check_tau_settings(settings.tau)
-    name = settings.benchmark
-    if settings.protocol != "paper":
-        raise UserError(f"protocol must be paper for {name}, which has tau.strategy instead, got {settings.protocol}")
-    if settings.head_on == "embedding":
-        raise UserError(f"head_on must be auto or trunk for {name}, got embedding")
-    if settings.train_fraction:
-        raise UserError(f"train_fraction must be 0 for {name}, whose folds are fixed, got {settings.train_fraction:g}")
-    if settings.num_seeds > 1:
-        distributed.print_once(f"num_seeds {settings.num_seeds} has no effect on {name}: it trains once, by its --seed")
-    if settings.explain:
-        distributed.print_once(f"explain {settings.explain} has no effect on {name}: it is for scene benchmarks")
+def resolved(settings: TauRunSettings) -> TauRunSettings:
+    """The settings, with the paper's values where none are given."""
     size = EFFICIENTNET_SIZE if settings.tau.visual == EFFICIENTNET else TRUNK_SIZE
     return dataclasses.replace(
         settings,
         batch_size=settings.batch_size or BATCH_SIZE,
         image_size=settings.image_size or size,
-        head_on="trunk",
     )
 
 
 def _prepared(
-    benchmark: TauBenchmark, settings: DownstreamSettings, accelerator: Accelerator, preemption: PreemptionWatch
+    benchmark: TauBenchmark, settings: TauRunSettings, accelerator: Accelerator, preemption: PreemptionWatch
 ) -> TauJob:
     """What is trained before, read; and the clips, decoded and divided."""
     tau = settings.tau
@@ -148,9 +130,7 @@ def _prepared(
     encoder = load_visual_encoder(settings) if tau.sees else None
     if encoder is not None:
         distributed.print_once(f"weights: {encoder.report}")
-    if tau.acoustic_run is not None:
-        check_acoustic_run(tau.acoustic_run, settings)
-    data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    data = check_tau(benchmark, settings)
     files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
     data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
     notes = [*data.missing, *(f"not used: {fault}" for fault in data.faults)]
@@ -160,7 +140,18 @@ def _prepared(
     return TauJob(accelerator, preemption, files, split, encoder, notes)
 
 
-def check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
+def check_tau(benchmark: TauBenchmark, settings: TauRunSettings) -> TauData:
+    """Finds the data and what was trained before.
+
+    Raises:
+        UserError: they are missing or not whole, or don't fit together.
+    """
+    if settings.tau.acoustic_run is not None:
+        check_acoustic_run(settings.tau.acoustic_run, settings)
+    return benchmark.load(settings.root, allow_partial=settings.allow_partial)
+
+
+def check_acoustic_run(run: Path, settings: TauRunSettings) -> None:
     """Makes sure that a run has trained its acoustic encoder to the end, and on none of the clips that validate here.
 
     Raises:
@@ -169,7 +160,7 @@ def check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
     read_acoustic_encoder(run, settings.tau.features)
     if not (run / RESULTS_NAME).is_file():
         raise UserError(f"tau.acoustic_run {run} has no {RESULTS_NAME} yet; go on with it first, by --resume {run}")
-    theirs, ours = flatten(load_settings(DownstreamSettings, run / CONFIG_NAME)), flatten(settings)
+    theirs, ours = flatten(load_run_settings(run / CONFIG_NAME)), flatten(settings)
     for name in DIVIDING:
         if theirs[name] != ours[name]:
             raise UserError(
@@ -178,7 +169,7 @@ def check_acoustic_run(run: Path, settings: DownstreamSettings) -> None:
             )
 
 
-def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> bool:
+def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path | None) -> bool:
     """Trains a network, goes on with it, or finds its results; False where a scheduler asked to make room."""
     if distributed.from_first((settings.out / RESULTS_NAME).is_file()):
         trained = distributed.from_first(Results.read(settings.out).epochs[-1]["epoch"])
@@ -214,7 +205,7 @@ def _train_and_score(job: TauJob, settings: DownstreamSettings, acoustic_run: Pa
     return True
 
 
-def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None) -> JointScenes:
+def _build(job: TauJob, settings: TauRunSettings, acoustic_run: Path | None) -> JointScenes:
     """The task of a strategy."""
     tau, frozen = settings.tau, settings.tau.acoustic_is_pretrained
     acoustic = _acoustic_encoder(job, settings, acoustic_run) if tau.hears else None
@@ -237,7 +228,7 @@ def _build(job: TauJob, settings: DownstreamSettings, acoustic_run: Path | None)
     return JointScenes(settings, job.accelerator, network, reader, job.split)
 
 
-def _image_embeddings(job: TauJob, settings: DownstreamSettings, visual: VisualEncoder) -> FixedEmbeddings:
+def _image_embeddings(job: TauJob, settings: TauRunSettings, visual: VisualEncoder) -> FixedEmbeddings:
     """Of all clips' pictures, seen as in evaluation."""
     return embed_pictures(
         visual,
@@ -250,7 +241,7 @@ def _image_embeddings(job: TauJob, settings: DownstreamSettings, visual: VisualE
     )
 
 
-def _acoustic_encoder(job: TauJob, settings: DownstreamSettings, run: Path | None) -> AcousticEncoder:
+def _acoustic_encoder(job: TauJob, settings: TauRunSettings, run: Path | None) -> AcousticEncoder:
     """A run's, or a new one with the training clips' statistics."""
     if settings.tau.acoustic_is_pretrained:
         assert run is not None
@@ -262,7 +253,7 @@ def _acoustic_encoder(job: TauJob, settings: DownstreamSettings, run: Path | Non
 
 def _write(
     job: TauJob,
-    settings: DownstreamSettings,
+    settings: TauRunSettings,
     probabilities: NDArray[np.float32],
     scores: dict[str, float],
     *,
@@ -283,7 +274,7 @@ def _write(
         num_test=len(split.test),
         epochs=[{"epoch": settings.epochs, **scores}],
         seconds=round(seconds, 1),
-        head_on=settings.head_on,
+        head_on="trunk",
         seed=settings.seed,
         split=split.name,
         train_fraction=num_labelled / (num_labelled + len(split.test)),
@@ -298,7 +289,7 @@ def _write(
 
 
 def _details(
-    job: TauJob, settings: DownstreamSettings, probabilities: NDArray[np.float32], best_epoch: int
+    job: TauJob, settings: TauRunSettings, probabilities: NDArray[np.float32], best_epoch: int
 ) -> dict[str, Any]:
     """What `results.json` says beyond what all benchmarks say."""
     split, tau = job.split, settings.tau

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from downstream.running.inference import outputs_in_order
-from downstream.settings import DownstreamSettings
 from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP
 from downstream.tau.benchmark import CLASSES, Clip
 from downstream.tau.clip_batches import ClipReader, FrameBatches, WholeClips
 from downstream.tau.clip_splits import ClipSplit
 from downstream.tau.joint_network import JointNetwork
+from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import write_joint_network
 from downstream.tau.segment_scores import class_wise_scores
 from pretrain import distributed
@@ -46,12 +46,12 @@ class JointScenes(Task):
         UserError: batch size, processes and clips don't fit together.
     """
 
-    settings: DownstreamSettings
+    settings: TauRunSettings
     module: JointNetwork
 
     def __init__(
         self,
-        settings: DownstreamSettings,
+        settings: TauRunSettings,
         accelerator: Accelerator,
         network: JointNetwork,
         reader: ClipReader,

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from typing_extensions import override
 
-from downstream.settings import DownstreamSettings
+from downstream.tau.kind import TauRunSettings
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from pretrain.weights.files import read_weights
@@ -46,7 +46,7 @@ class VisualEncoder(nn.Module):
         return features
 
 
-def load_visual_encoder(settings: DownstreamSettings) -> LoadedEncoder:
+def load_visual_encoder(settings: TauRunSettings) -> LoadedEncoder:
     """The encoder that the settings name.
 
     Raises:
@@ -59,7 +59,7 @@ def load_visual_encoder(settings: DownstreamSettings) -> LoadedEncoder:
     )
 
 
-def _efficientnet(settings: DownstreamSettings) -> LoadedEncoder:
+def _efficientnet(settings: TauRunSettings) -> LoadedEncoder:
     if settings.backbone != "auto":
         raise UserError(f"backbone must be auto with tau.visual {EFFICIENTNET}, got {settings.backbone}")
     # Beside the caller's random state, so that weights depend on their seed alone, on every process.

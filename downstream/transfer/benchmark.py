@@ -5,29 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from downstream.audiovisual.advance import ADVANCE
 from downstream.audiovisual.benchmark import AudiovisualBenchmark, AudiovisualData, ScenePair
 from downstream.audiovisual.pairs_table import find_table_pairs, has_table
+from downstream.kinds import Benchmark, Kind
 from downstream.scenes.benchmark import SceneItem
-from downstream.transfer.settings import TransferSettings
+from downstream.transfer.kind import SOUND_EVENTS as SOUND_EVENT_KIND
+from downstream.transfer.kind import TRANSFER
+from downstream.transfer.settings import HearingSettings
 from shards.errors import UserError
 from shards.sources.recordings import SOUND_SUFFIXES
 
 
 @dataclass(frozen=True)
-class TransferBenchmark:
-    """Pairs of image and sound by scene: ADVANCE's folder, or one with metadata.csv.
+class TransferBenchmark(Benchmark):
+    """Pairs of image and sound by scene: ADVANCE's folder, or one with metadata.csv."""
 
-    Attributes:
-        name: as on the command line.
-        title: as in tables.
-    """
+    kind: ClassVar[Kind] = TRANSFER
 
-    name: str
-    title: str
-
-    def load(self, root: Path, settings: TransferSettings, *, allow_partial: bool) -> AudiovisualData:
+    def load(self, root: Path, settings: HearingSettings, *, allow_partial: bool) -> AudiovisualData:
         """The pairs below `root`, of the classes that are there.
 
         Raises:
@@ -61,18 +59,12 @@ class SoundEvents:
 
 
 @dataclass(frozen=True)
-class SoundEventsBenchmark:
-    """Sounds by what sounds in them: a folder of class folders, or one with metadata.csv.
+class SoundEventsBenchmark(Benchmark):
+    """Sounds by what sounds in them: a folder of class folders, or one with metadata.csv."""
 
-    Attributes:
-        name: as on the command line.
-        title: as in tables.
-    """
+    kind: ClassVar[Kind] = SOUND_EVENT_KIND
 
-    name: str
-    title: str
-
-    def load(self, root: Path, settings: TransferSettings, *, allow_partial: bool) -> SoundEvents:
+    def load(self, root: Path, settings: HearingSettings, *, allow_partial: bool) -> SoundEvents:
         """The sounds below `root`.
 
         Raises:
@@ -80,8 +72,7 @@ class SoundEventsBenchmark:
         """
         if has_table(root):
             return self._of_table(root, settings, allow_partial=allow_partial)
-        if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that holds {self.title}")
+        self.check_root(root)
         folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         files = {
             folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_SUFFIXES)
@@ -98,7 +89,7 @@ class SoundEventsBenchmark:
         ]
         return SoundEvents(classes, items, None, {}, [])
 
-    def _of_table(self, root: Path, settings: TransferSettings, *, allow_partial: bool) -> SoundEvents:
+    def _of_table(self, root: Path, settings: HearingSettings, *, allow_partial: bool) -> SoundEvents:
         events, scenes = (
             _pairs_of(self, root, column, settings.group_column).load(root, allow_partial=allow_partial)
             for column in (settings.event_column, settings.label_column)

@@ -19,9 +19,9 @@ from typing_extensions import override
 from downstream.running.classifier_files import write_network
 from downstream.running.splits import Split
 from downstream.scores import classification_scores
-from downstream.settings import DownstreamSettings
 from downstream.transfer.event_tagger import HEARD_NAME, EventTagger, tagger_record, torchvision_state
 from downstream.transfer.heard_sounds import HeardSounds, event_answers, fingerprint
+from downstream.transfer.kind import SoundEventSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, DealtBatches
 from pretrain.training.task import Evaluation, Task
@@ -68,12 +68,12 @@ class SoundEventTagging(Task):
         split: the items.
     """
 
-    settings: DownstreamSettings
+    settings: SoundEventSettings
     module: EventTagger
 
     def __init__(
         self,
-        settings: DownstreamSettings,
+        settings: SoundEventSettings,
         accelerator: Accelerator,
         sounds: HeardSounds,
         classes: list[str],

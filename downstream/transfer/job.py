@@ -15,9 +15,10 @@ from downstream.audiovisual.splits import SPLITS, PairSplit
 from downstream.running.seeded_runs import seed_settings
 from downstream.scenes.benchmark import SceneItem
 from downstream.scenes.images import check_images
-from downstream.settings import DownstreamSettings
+from downstream.transfer.benchmark import TransferBenchmark
 from downstream.transfer.event_tagger import EventTeacher, read_teacher
 from downstream.transfer.heard_sounds import HeardSounds, fingerprint, hear
+from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.settings import SOUND_STRIDE
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
@@ -44,7 +45,7 @@ class TransferJob:
         notes: what readers of the results have to know.
     """
 
-    settings: DownstreamSettings
+    settings: TransferRunSettings
     accelerator: Accelerator
     preemption: PreemptionWatch
     classes: list[str]
@@ -72,7 +73,7 @@ class TransferJob:
         return PairSplit(*usable.values())
 
 
-def resolved(settings: DownstreamSettings) -> DownstreamSettings:
+def resolved(settings: TransferRunSettings) -> TransferRunSettings:
     """With the published image size and backbone, and the teacher's stride, where the settings leave them open.
 
     Raises:
@@ -85,10 +86,26 @@ def resolved(settings: DownstreamSettings) -> DownstreamSettings:
     teacher, transfer = teacher_of(settings), settings.transfer
     stride = transfer.sound_stride or (teacher.stride if teacher is not None else 0) or SOUND_STRIDE
     transfer = dataclasses.replace(transfer, sound_stride=stride)
-    return dataclasses.replace(settings, backbone=backbone, image_size=image_size, head_on="trunk", transfer=transfer)
+    return dataclasses.replace(settings, backbone=backbone, image_size=image_size, transfer=transfer)
 
 
-def check_seeds(settings: DownstreamSettings, pairs: Sequence[ScenePair]) -> list[str]:
+def check_transfer(
+    benchmark: TransferBenchmark, settings: TransferRunSettings
+) -> tuple[TransferRunSettings, AudiovisualData, list[str]]:
+    """Finds the data and the teachers.
+
+    Returns:
+        The settings, resolved; the pairs; and what `check_seeds` found.
+
+    Raises:
+        UserError: they are missing or not whole, or don't fit together.
+    """
+    settings = resolved(settings)
+    data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
+    return settings, data, check_seeds(settings, data.pairs)
+
+
+def check_seeds(settings: TransferRunSettings, pairs: Sequence[ScenePair]) -> list[str]:
     """Refuses what can be refused before anything is heard: teachers that don't fit, pairs that can't be split.
 
     Args:
@@ -125,13 +142,13 @@ def check_seeds(settings: DownstreamSettings, pairs: Sequence[ScenePair]) -> lis
     return found
 
 
-def image_encoder(settings: DownstreamSettings) -> LoadedEncoder:
+def image_encoder(settings: TransferRunSettings) -> LoadedEncoder:
     """A new encoder of the settings' weights; random ones are drawn by the seed."""
     weights, file = settings.weights, settings.imagenet_file
     return load_encoder(weights, backbone=settings.backbone, imagenet_file=file, seed=settings.seed)
 
 
-def teacher_of(settings: DownstreamSettings) -> EventTeacher | None:
+def teacher_of(settings: TransferRunSettings) -> EventTeacher | None:
     """The teacher of one seed's run; None where the settings name none.
 
     Raises:
@@ -143,7 +160,7 @@ def teacher_of(settings: DownstreamSettings) -> EventTeacher | None:
     return read_teacher(transfer.teacher, seed=settings.seed, num_events=transfer.num_events)
 
 
-def sound_backbone(settings: DownstreamSettings, teacher: EventTeacher | None) -> str:
+def sound_backbone(settings: TransferRunSettings, teacher: EventTeacher | None) -> str:
     """The teacher's, or without one that of the settings.
 
     Raises:
@@ -164,14 +181,14 @@ def band_statistics(teacher: EventTeacher | None, sounds: HeardSounds, split: Pa
     return sounds.statistics([pair.key for pair in split.train])
 
 
-def sound_weights(settings: DownstreamSettings, teacher: EventTeacher | None) -> str:
+def sound_weights(settings: TransferRunSettings, teacher: EventTeacher | None) -> str:
     """What the sound encoder begins from, in words."""
     backbone = sound_backbone(settings, teacher)
     return f"random {backbone}" if teacher is None else f"{backbone} that begins from its teacher's weights"
 
 
 def open_job(
-    settings: DownstreamSettings,
+    settings: TransferRunSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     data: AudiovisualData,

@@ -9,25 +9,24 @@ from numpy.typing import NDArray
 from downstream.audiovisual.splits import PairSplit
 from downstream.results import RESULTS_NAME
 from downstream.running.classifier_files import read_classifier
-from downstream.running.seeded_runs import Outcome, check_protocol, refuse_finished, seed_settings, track, train
-from downstream.settings import DownstreamSettings
+from downstream.running.seeded_runs import Outcome, seed_settings, track, train
 from downstream.transfer.benchmark import TransferBenchmark
 from downstream.transfer.event_tagger import EventTeacher
 from downstream.transfer.heard_sounds import event_answers
 from downstream.transfer.job import (
     TransferJob,
     band_statistics,
-    check_seeds,
+    check_transfer,
     image_encoder,
     open_job,
-    resolved,
     sound_backbone,
     sound_weights,
     teacher_of,
 )
+from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.outcome import transfer_results, write_pair_predictions, write_transfer_pictures
 from downstream.transfer.pair_batches import Heard
-from downstream.transfer.settings import approach_of, check_transfer_settings
+from downstream.transfer.settings import approach_of
 from downstream.transfer.task import TransferRecognition
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
@@ -38,11 +37,11 @@ from pretrain.weights.encoder_weights import LoadedEncoder
 
 def run_transfer(
     benchmark: TransferBenchmark,
-    settings: DownstreamSettings,
+    settings: TransferRunSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
-    resume: bool,
+    resume: bool,  # noqa: ARG001  # what stands is found by itself
 ) -> bool:
     """Trains and scores a network of each seed; writes `results.json`, `predictions.csv` and pictures.
 
@@ -52,13 +51,7 @@ def run_transfer(
     Raises:
         UserError: data, weights, teacher and settings don't fit together.
     """
-    if resume:
-        refuse_finished(settings)
-    check_protocol(settings)
-    check_transfer_settings(settings)
-    settings = resolved(settings)
-    data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
-    known = check_seeds(settings, data.pairs)
+    settings, data, known = check_transfer(benchmark, settings)
     teacher = teacher_of(settings)
     image = image_encoder(settings)
     distributed.print_once(f"image encoder: {image.report}")
@@ -99,7 +92,7 @@ def _finish(
 
 
 def _run_seed(
-    job: TransferJob, settings: DownstreamSettings, split: PairSplit
+    job: TransferJob, settings: TransferRunSettings, split: PairSplit
 ) -> tuple[Outcome[PairSplit], NDArray[np.float32] | None] | None:
     """What a seed's network gives for its test part, and the events that it predicts there; None: make room."""
     teacher = teacher_of(settings)
@@ -120,7 +113,7 @@ def _run_seed(
 
 
 def _answers(
-    job: TransferJob, settings: DownstreamSettings, teacher: EventTeacher, split: PairSplit
+    job: TransferJob, settings: TransferRunSettings, teacher: EventTeacher, split: PairSplit
 ) -> NDArray[np.float32]:
     """The frozen teacher's pre-activations for every sound, in the order of the spectrograms."""
     device, sounds = job.accelerator.device, job.sounds

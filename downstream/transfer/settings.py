@@ -20,67 +20,62 @@ SOUND_STRIDE: Literal[2] = 2
 
 
 @dataclass(frozen=True)
-class TransferSettings:
-    """What advance-transfer and sound-events alone know (Hu et al., ECCV 2020)."""
+class HearingSettings:
+    """How sounds are heard, and how a root with metadata.csv names what they are."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    loss: TransferLoss = "events"
-    """What is asked of sound events: nothing; that those predicted from the sound (audio) or from image and sound
-    (joint) are the teacher's, by binary KL or squared distance; or that those of the predicted scene are (events)."""
-    with_scene_loss: bool = True
-    """Whether the labels of the scenes are learned from, too."""
-    alpha: float = 0.1
-    """Weight of the transfer loss beside the scene loss; alone it has none."""
-    beta: float = 0.001
-    """Weight of L_E2 in the loss `events`; 0 leaves L_E1."""
-    over_events: Literal["sum", "mean"] = "sum"
-    """How a transfer loss is taken over the events: sum, as in the paper; mean, as in its authors' code."""
-    modality: Modality = "both"
-    """What the networks see and hear; the other input is set to zero."""
-    teacher: Path | None = None
-    """The --out of sound-events, or a file of a torchvision-shaped sound ResNet; the sound encoder begins from it."""
-    num_events: int = 0
-    """Outputs that the teacher must have, such as AudioSet's 527; 0: whatever it has."""
-    sound_backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
-    """The sound encoder where there is no teacher; auto: resnet50."""
     sound_stride: Literal[0, 1, 2] = 0
     """Stride of the sound encoder's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
     config.json names it, else torchvision's 2."""
     num_frames: int = 400
-    """Frames that are heard, 25 ms each: the middle of a longer sound; a shorter one is repeated."""
+    """Frames of 25 ms that the network gets: the middle of a longer sound; a shorter one is repeated."""
     label_column: str = "scene"
     """Of a root with metadata.csv: the column that names the scene."""
     group_column: str = "recording"
     """Of a root with metadata.csv: pairs with the same value in it never lie in two parts of a grouped split."""
     event_column: str = "description"
-    """Of a root with metadata.csv: the column that names what sounds, which sound-events learns."""
+    """Of a root with metadata.csv: the column that names the sound event, which sound-events learns."""
 
 
-def check_hearing(settings: Any) -> None:
-    """Checks what sound-events asks of the settings, too.
+@dataclass(frozen=True)
+class TransferSettings(HearingSettings):
+    """The loss, its teacher and the modality (Hu et al., ECCV 2020)."""
 
-    Args:
-        settings: of the whole run, a DownstreamSettings.
-
-    Raises:
-        UserError: names the setting, its value and its rule.
-    """
-    require(settings, "transfer.num_frames", lambda value: value >= 32, ">= 32 frames of 25 ms")
+    loss: TransferLoss = "events"
+    """The transfer loss: none; binary KL (kl) or squared distance (sq) between the teacher's sound events and those
+    predicted from the sound (audio) or from image and sound (joint); or between the teacher's and those of the
+    predicted scene (events)."""
+    with_scene_loss: bool = True
+    """Also learn from the labels of the scenes."""
+    alpha: float = 0.1
+    """Weight of the transfer loss beside the scene loss; alone it has none."""
+    beta: float = 0.001
+    """Weight of L_E2 in the loss `events`; 0 leaves L_E1."""
+    over_events: Literal["sum", "mean"] = "sum"
+    """Reduction of a transfer loss over the events: sum, as in the paper; mean, as in its authors' code."""
+    modality: Modality = "both"
+    """Inputs of the networks; an input that is left out is set to zero."""
+    teacher: Path | None = None
+    """The --out of sound-events, or a file of a sound ResNet with torchvision's names; the sound encoder is initialised
+    from it."""
+    num_events: int = 0
+    """Outputs that the teacher must have, such as AudioSet's 527; 0 accepts any number."""
+    sound_backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
+    """The sound encoder where there is no teacher; auto: resnet50."""
 
 
 def check_transfer_settings(settings: Any) -> None:
     """Checks every rule on the transfer that can be known before data is opened.
 
     Args:
-        settings: of the whole run, a DownstreamSettings.
+        settings: of the whole run, a TransferRunSettings.
 
     Raises:
         UserError: names the setting, its value and its rule.
     """
     for name in ("alpha", "beta", "num_events"):
         require(settings, f"transfer.{name}", lambda value: value >= 0, ">= 0")
-    check_hearing(settings)
     transfer = settings.transfer
     if transfer.loss == "none" and not transfer.with_scene_loss:
         raise UserError(
@@ -107,7 +102,7 @@ def approach_of(settings: Any) -> str:
     L_s† is L_s where every encoder that the modality uses begins from random weights.
 
     Args:
-        settings: of the whole run, a DownstreamSettings.
+        settings: of the whole run, a TransferRunSettings.
     """
     transfer: TransferSettings = settings.transfer
     if transfer.loss == "none":

@@ -13,8 +13,6 @@ from downstream.results import RESULTS_NAME, Results
 from downstream.running import splits
 from downstream.running.seeded_runs import (
     Outcome,
-    check_protocol,
-    refuse_finished,
     scores_of,
     seed_settings,
     track,
@@ -22,12 +20,13 @@ from downstream.running.seeded_runs import (
 )
 from downstream.running.splits import Split
 from downstream.scenes.running import write_scene_predictions
-from downstream.settings import DownstreamSettings, how_trained
+from downstream.settings import how_trained
 from downstream.transfer.benchmark import SoundEvents, SoundEventsBenchmark
 from downstream.transfer.event_tagger import read_teacher
 from downstream.transfer.event_tagging import SoundEventTagging
 from downstream.transfer.heard_sounds import HeardSounds, hear
-from downstream.transfer.settings import SOUND_STRIDE, check_hearing
+from downstream.transfer.kind import SoundEventSettings
+from downstream.transfer.settings import SOUND_STRIDE
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.settings.files import save_settings
@@ -41,11 +40,11 @@ TRAIN_AND_VAL, VAL_OF_THEM = 0.9, 1 / 9
 
 def run_sound_events(
     benchmark: SoundEventsBenchmark,
-    settings: DownstreamSettings,
+    settings: SoundEventSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
-    resume: bool,
+    resume: bool,  # noqa: ARG001  # what stands is found by itself
 ) -> bool:
     """Trains a tagger of each seed into `OUT/seed-<seed>/model/`, and writes `results.json`.
 
@@ -55,18 +54,10 @@ def run_sound_events(
     Raises:
         UserError: data and settings don't fit together.
     """
-    if resume:
-        refuse_finished(settings)
-    check_protocol(settings)
-    check_hearing(settings)
-    if settings.weights != "random":
-        raise UserError(
-            f"weights must be random for {settings.benchmark}, whose tagger begins so, got {settings.weights}"
-        )
-    data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
+    data = check_sound_events(benchmark, settings)
     backbone = BACKBONE if settings.backbone == "auto" else settings.backbone
     transfer = dataclasses.replace(settings.transfer, sound_stride=settings.transfer.sound_stride or SOUND_STRIDE)
-    settings = dataclasses.replace(settings, backbone=backbone, head_on="trunk", transfer=transfer)
+    settings = dataclasses.replace(settings, backbone=backbone, transfer=transfer)
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
     sounds, faults = hear(
@@ -88,8 +79,22 @@ def run_sound_events(
     return True
 
 
+def check_sound_events(benchmark: SoundEventsBenchmark, settings: SoundEventSettings) -> SoundEvents:
+    """Finds the data.
+
+    Raises:
+        UserError: they are missing or not whole, or weights are given.
+    """
+    if settings.weights != "random":
+        raise UserError(
+            f"weights must be random for {settings.benchmark}, which tries no other weights, got {settings.weights}; "
+            "train the tagger by `downstream/run.py sound-events`, and name it as transfer.teacher of advance-transfer"
+        )
+    return benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
+
+
 def _finish(
-    settings: DownstreamSettings,
+    settings: SoundEventSettings,
     data: SoundEvents,
     outcomes: list[Outcome[Split]],
     notes: list[str],
@@ -128,7 +133,7 @@ def split_events(data: SoundEvents, heard: Mapping[str, int], kind: str, seed: i
 def _run_seed(
     data: SoundEvents,
     sounds: HeardSounds,
-    settings: DownstreamSettings,
+    settings: SoundEventSettings,
     accelerator: Accelerator,
     preemption: PreemptionWatch,
 ) -> Outcome[Split] | None:
@@ -149,7 +154,7 @@ def _run_seed(
 
 
 def _results(
-    settings: DownstreamSettings, data: SoundEvents, outcomes: list[Outcome[Split]], notes: list[str]
+    settings: SoundEventSettings, data: SoundEvents, outcomes: list[Outcome[Split]], notes: list[str]
 ) -> Results:
     split = outcomes[0].split
     return Results(

@@ -22,7 +22,6 @@ from downstream.running.inference import outputs_in_order
 from downstream.scenes.benchmark import SceneItem
 from downstream.scenes.images import SceneBatches, WholeImage
 from downstream.scores import classification_scores
-from downstream.settings import DownstreamSettings
 from downstream.transfer.event_losses import (
     SceneEvents,
     event_distribution,
@@ -33,6 +32,7 @@ from downstream.transfer.event_losses import (
 )
 from downstream.transfer.event_tagger import EventTeacher
 from downstream.transfer.job import band_statistics
+from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.network import SeenAndHeard
 from downstream.transfer.pair_batches import FlippedView, Heard, PairReader
 from pretrain import distributed
@@ -58,12 +58,12 @@ class TransferRecognition(Task):
         UserError: batch size, processes and pairs don't fit together.
     """
 
-    settings: DownstreamSettings
+    settings: TransferRunSettings
     module: SeenAndHeard
 
     def __init__(
         self,
-        settings: DownstreamSettings,
+        settings: TransferRunSettings,
         accelerator: Accelerator,
         image: LoadedEncoder,
         sound_backbone: str,

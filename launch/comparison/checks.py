@@ -12,14 +12,8 @@ import torch
 import yaml
 
 from downstream import settings as downstream_settings
-from downstream.benchmarks import AUDIOVISUAL_BENCHMARKS, BENCHMARKS, SCENE_BENCHMARKS
-from downstream.running.seeded_runs import check_protocol
-from downstream.settings import check_settings
-from downstream.tau import running as tau_scenes
-from downstream.tau.benchmark import TauBenchmark
-from downstream.transfer import job as transfer_job
-from downstream.transfer.benchmark import SoundEventsBenchmark, TransferBenchmark
-from downstream.transfer.settings import check_transfer_settings
+from downstream.benchmarks import BENCHMARKS
+from downstream.settings import DownstreamSettings
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
@@ -93,7 +87,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
                 METHODS[config.method](part, shard_set.manifest)
                 built.add(part)
             for job in row.benchmarks:
-                if job.benchmark in AUDIOVISUAL_BENCHMARKS and not job.settings.force:
+                if _computes_spectrograms(job) and not job.settings.force:
                     where = f"the clips of benchmarks.{job.label}"
                     refuse_other_spectrograms(shard_set.manifest.spectrogram, SpectrogramSettings(), where)
 
@@ -124,28 +118,14 @@ def _check_job(job: Job) -> None:
         require(settings, "batch_size", lambda value: value >= 1, ">= 1")
         open_split(settings.shards, settings.split)
         return
-    check_settings(settings)
     check_requirements(settings)
-    if settings.protocol != "paper" and job.benchmark not in SCENE_BENCHMARKS:
-        raise UserError(f"protocol must be paper for {job.benchmark}, got {settings.protocol}")
     benchmark = BENCHMARKS[job.benchmark]
-    if isinstance(benchmark, SoundEventsBenchmark):
-        raise UserError(
-            f"{job.benchmark} tries no row's weights, for its tagger begins at random ones; train it by "
-            "`downstream/run.py`, and name it as transfer.teacher of advance-transfer"
-        )
-    if isinstance(benchmark, TransferBenchmark):
-        check_protocol(settings)
-        check_transfer_settings(settings)
-        settings = transfer_job.resolved(settings)
-        data = benchmark.load(settings.root, settings.transfer, allow_partial=settings.allow_partial)
-        transfer_job.check_seeds(settings, data.pairs)
-        return
-    if isinstance(benchmark, TauBenchmark):
-        settings = tau_scenes.resolved(settings)
-        if settings.tau.acoustic_run is not None:
-            tau_scenes.check_acoustic_run(settings.tau.acoustic_run, settings)
-    benchmark.load(settings.root, allow_partial=settings.allow_partial)
+    benchmark.kind.check(benchmark, settings)
+
+
+def _computes_spectrograms(job: Job) -> bool:
+    """Whether the job computes spectrograms for the row's sound tower, instead of reading them from shards."""
+    return isinstance(job.settings, DownstreamSettings) and BENCHMARKS[job.benchmark].kind.uses_sound_tower
 
 
 def _refuse_changes(row: Row) -> None:

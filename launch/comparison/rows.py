@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from downstream.benchmarks import BENCHMARKS
-from downstream.protocols import PROTOCOLS, defaults_of
+from downstream.benchmarks import BENCHMARKS, defaults_of, kind_of
+from downstream.kinds import refuse_settings_elsewhere
 from downstream.settings import DownstreamSettings
 from launch.comparison.outcomes import RETRIEVAL
 from launch.comparison.plan import Plan
@@ -140,9 +140,9 @@ def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) 
             options = EvaluateOptions(config.out, Path(config.shards), folder / label)
             changes = {name: value for name, value in settings.items() if name != "benchmark"}
             return Job(label, benchmark, folder / label, with_settings(options, changes))
-        protocol = choose(str(settings.get("protocol", "paper")), PROTOCOLS, "protocol")
-        default = defaults_of(benchmark, protocol)
-        base = replace(default, benchmark=benchmark, weights=str(config.out), out=folder / label)
+        default = defaults_of(benchmark, str(settings.get("protocol", "paper")))
+        refuse_settings_elsewhere(kind_of(benchmark), benchmark, own)
+        base = replace(default, weights=str(config.out), out=folder / label)
         inherited = {name: getattr(config, name) for name in INHERITED}
         return Job(label, benchmark, folder / label, with_settings(base, {**inherited, "seed": config.seed, **own}))
     except UserError as error:

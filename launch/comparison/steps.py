@@ -6,8 +6,9 @@ import abc
 import json
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,7 @@ import yaml
 from typing_extensions import override
 
 from downstream import settings as downstream_settings
-from downstream.benchmarks import LANDCOVER_BENCHMARKS
-from downstream.protocols import FROZEN_PROTOCOLS, defaults_of
+from downstream.benchmarks import defaults_of, kind_of, load_run_settings
 from downstream.results import RESULTS_NAME
 from downstream.settings import DownstreamSettings
 from launch.comparison.rows import Job, Row
@@ -76,7 +76,7 @@ class Training(Step):
     @override
     def command(self, launch_file: Path) -> list[str]:
         run, config = self._row.run_folder, self._row.config
-        words, saved = _launched(launch_file, "pretrain/run.py"), _saved_settings(Config, run)
+        words, saved = _launched(launch_file, "pretrain/run.py"), _saved(partial(load_settings, Config), run)
         if saved is None and list_checkpoints(run):
             save_settings(config, run / CONFIG_NAME)
             saved = config
@@ -110,8 +110,7 @@ class Downstream(Step):
 
     def __init__(self, job: Job, settings: DownstreamSettings) -> None:
         self.label = job.label
-        # On frozen features nothing is trained that could be saved.
-        self.saves = settings.protocol not in FROZEN_PROTOCOLS
+        self.saves = kind_of(settings.benchmark).protocol(settings.protocol, settings.benchmark).is_resumable
         self._settings = settings
 
     @override
@@ -121,20 +120,18 @@ class Downstream(Step):
     @override
     def command(self, launch_file: Path) -> list[str]:
         settings, words = self._settings, _launched(launch_file, "downstream/run.py")
-        out, saved = settings.out, _saved_settings(DownstreamSettings, settings.out)
+        out, saved = settings.out, _saved(load_run_settings, settings.out)
         if saved is None and any(list_checkpoints(path.parent) for path in out.rglob(CHECKPOINTS_FOLDER)):
             raise UserError(
                 f"{out} holds checkpoints, but no {CONFIG_NAME} that can be read and says how they were made; restore "
                 f"it, or remove {out} to run the benchmark anew"
             )
-        # Land cover keeps no network: once it is trained but not written down, it has to begin again.
-        is_lost = settings.benchmark in LANDCOVER_BENCHMARKS and (out / SUMMARY_NAME).exists()
-        if saved is not None and not is_lost:
+        if saved is not None:
             # Data and weights may have been moved.
             save_settings(replace(saved, root=settings.root, weights=settings.weights), out / CONFIG_NAME)
             return [*words, "--resume", str(out), *_changes(saved, settings, downstream_settings.CHANGEABLE_ON_RESUME)]
         shutil.rmtree(out, ignore_errors=True)
-        given = flatten(defaults_of(settings.benchmark, settings.protocol)) | {"benchmark": settings.benchmark}
+        given = flatten(defaults_of(settings.benchmark, settings.protocol))
         return [
             *(*words, settings.benchmark, "--protocol", settings.protocol),
             *words_of(settings, {name: value for name, value in given.items() if name != "root"}),
@@ -199,18 +196,18 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
 
 
-def _saved_settings(kind: type[Settings], folder: Path) -> Settings | None:
-    """Those that a run folder can be gone on with by; None where there are none that can be read."""
+def _saved(load: Callable[[Path], Settings], folder: Path) -> Settings | None:
+    """The settings by which a run folder can be resumed; None where none can be read."""
     try:
-        return load_settings(kind, folder / CONFIG_NAME)
+        return load(folder / CONFIG_NAME)
     except UserError:
         return None
 
 
-def _changes(saved: Any, settings: Any, changeable: Iterable[str]) -> list[str]:
+def _changes(saved: Any, settings: Any, changeable: frozenset[str]) -> list[str]:
     """The words for what has changed since settings were saved, of what may change."""
     before = flatten(saved)
-    return words_of(settings, flatten(settings) | {name: before[name] for name in sorted(changeable)})
+    return words_of(settings, flatten(settings) | {name: before[name] for name in sorted(before.keys() & changeable)})
 
 
 def _is_json(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from commands import BIN, REPOSITORY, python, run
 
-from downstream.tau.demo_tau import write_demo
+from downstream.tau.demo_clips import write_demo
 from downstream.tau.running import OWN_BANK
 
 pytestmark = pytest.mark.slow

@@ -119,11 +119,14 @@ def test_spectrograms_that_a_benchmark_does_not_make_are_refused_before_row_1(
             {"advance-transfer": {"root": "/tmp", "transfer.teacher": "/nowhere"}},
             r"benchmarks\.advance-transfer: .*/nowhere",
         ),
-        ({"sound-events": {"root": "/tmp"}}, r"benchmarks\.sound-events: sound-events tries no row's weights"),
+        (
+            {"sound-events": {"root": "/tmp"}},
+            r"benchmarks\.sound-events: weights must be random for sound-events, which tries no other",
+        ),
         ({"demo-tau": {"root": "/tmp", "tau.val_fraction": 2.0}}, r"benchmarks\.demo-tau: val_fraction must be in"),
         (
             {"demo-tau": {"root": "/tmp", "head_on": "embedding"}},
-            r"benchmarks\.demo-tau: head_on must be auto or trunk",
+            r"benchmarks\.demo-tau: head_on has no effect on demo-tau, it is a setting of scene recognition",
         ),
         (
             {"demo-tau": {"root": "/tmp", "tau.strategy": "pipeline", "tau.acoustic_run": "/nowhere"}},

@@ -91,7 +91,7 @@ def test_a_plan_with_a_fault_is_refused_by_name(parts: dict[str, Any], message: 
         ({"benchmarks": {"x": {"benchmark": "aid"}}}, r"benchmarks\.x: root must be given.*--root x=DIR"),
         (
             {"benchmarks": {"aid": {"root": "r", "protocol": "linea"}}},
-            r"benchmarks\.aid: unknown protocol 'linea'; did",
+            r"benchmarks\.aid: protocol must be paper, tuned, .* got linea; did you mean 'linear'",
         ),
         ({"benchmarks": {"aid": {"root": "r", "epoch": 2}}}, r"benchmarks\.aid: unknown setting 'epoch'; did you mean"),
         ({"benchmarks": {"aid": {"root": "r", "weights": "w"}}}, r"benchmarks\.aid may not set weights"),

@@ -9,8 +9,9 @@ import pytest
 import tyro
 from commands import python_with_small_files
 
+from downstream.benchmarks import defaults_of
 from downstream.command_line import parse
-from downstream.protocols import PROTOCOLS, defaults_of
+from downstream.scenes.kind import SCENES
 from launch.comparison.plan import Plan
 from launch.comparison.rows import rows_of
 from launch.comparison.running import run_row
@@ -47,7 +48,7 @@ def test_a_benchmark_s_command_says_all_its_settings(settings: dict[str, Any], t
     assert row.benchmarks[0].settings.seed == 3
     assert row.benchmarks[0].settings.threads == 1
     assert row.benchmarks[0].settings.tracker == settings.get("tracker", "none")
-    defaults = PROTOCOLS[settings.get("protocol", "paper")]
+    defaults = defaults_of("folder", settings.get("protocol", "paper"))
     assert row.benchmarks[0].settings.epochs == settings.get("epochs", defaults.epochs)
 
 
@@ -68,12 +69,16 @@ def words_after(script: str, command: list[str]) -> list[str]:
 def test_a_benchmark_of_another_paper_has_that_papers_defaults(tmp_path: Path) -> None:
     plan = Plan("n", methods={"a": {}}, benchmarks={"demo-tau": {"root": str(tmp_path), "threads": 1}})
     row = rows_of(plan, tmp_path)[0]
-    assert row.benchmarks[0].settings.epochs == defaults_of("demo-tau", "paper").epochs != PROTOCOLS["paper"].epochs
+    assert (
+        row.benchmarks[0].settings.epochs
+        == defaults_of("demo-tau", "paper").epochs
+        != defaults_of("aid", "paper").epochs
+    )
     words = words_after("downstream/run.py", steps_of(row)[1].command(Path("launch.yaml")))
     assert parse(words).settings == row.benchmarks[0].settings
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", [protocol.name for protocol in SCENES.protocols])
 def test_only_what_trains_is_asked_to_save(protocol: str, tmp_path: Path) -> None:
     assert steps_of(downstream_rows(tmp_path, protocol=protocol))[1].saves == (protocol in ("paper", "tuned"))
 
@@ -97,10 +102,8 @@ def test_training_goes_on_with_what_is_there_and_a_torn_start_is_thrown_away(tmp
     assert step.is_done()
 
 
-@pytest.mark.parametrize(("benchmark", "goes_on"), [("demo-tau", True), ("folder", True), ("demo-landcover", False)])
-def test_what_is_trained_but_not_written_down_goes_on_where_it_can(
-    benchmark: str, goes_on: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("benchmark", ["demo-tau", "folder", "demo-landcover"])
+def test_what_is_trained_but_has_no_results_is_resumed(benchmark: str, tmp_path: Path) -> None:
     plan = Plan("n", methods={"a": {}}, benchmarks={benchmark: {"root": str(tmp_path)}})
     row = rows_of(plan, tmp_path)[0]
     settings = row.benchmarks[0].settings
@@ -108,8 +111,8 @@ def test_what_is_trained_but_not_written_down_goes_on_where_it_can(
     save_settings(settings, settings.out / "config.yaml")
     (settings.out / "summary.json").write_text("{}")
     words = words_after("downstream/run.py", steps_of(row)[1].command(Path("launch.yaml")))
-    assert ("--resume" in words) is goes_on
-    assert (settings.out / "summary.json").exists() is goes_on
+    assert "--resume" in words
+    assert (settings.out / "summary.json").exists()
 
 
 @pytest.mark.parametrize("content", [None, "", "epochs: ["])

@@ -140,7 +140,7 @@ def test_what_is_wrong_with_a_root_is_said(tmp_path: Path) -> None:
         ADVANCE.load(root, allow_partial=False)
     missing = ADVANCE.load(root, allow_partial=True).missing
     assert missing[:2] == ["1 image without sound: beach/00000_2", "1 sound without image: sports land/00001"]
-    with pytest.raises(UserError, match="is no folder; give the folder that ADVANCE was unpacked to"):
+    with pytest.raises(UserError, match="is no folder; give the folder that holds ADVANCE"):
         ADVANCE.load(tmp_path / "nowhere", allow_partial=True)
     with pytest.raises(UserError, match="vision is no folder"):
         ADVANCE.load(root / "vision", allow_partial=True)

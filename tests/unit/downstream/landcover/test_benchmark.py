@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from downstream.benchmarks import BENCHMARKS
+from downstream.command_line import parse
 from downstream.landcover.benchmark import LandCoverBenchmark
 from downstream.landcover.deepglobe import DEEPGLOBE, DEEPGLOBE_CLASSES
 from downstream.landcover.demo_landcover import DEMO_LANDCOVER
+from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.running import resolved
-from downstream.settings import DownstreamSettings
 from shards.building.splitting import split_by_key
 from shards.demo_world.canvas import PALETTE
 from shards.errors import UserError
@@ -132,19 +133,20 @@ def test_no_validation_place_of_the_demo_is_in_the_training_split_of_its_shards(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"protocol": "tuned"}, "protocol must be paper for deepglobe, got tuned"),
-        ({"head_on": "embedding"}, "head_on must be auto or trunk"),
-        ({"train_fraction": 0.5}, "train_fraction must be 0"),
-        ({"image_size": 100}, "image_size must be a multiple of 16"),
+        (["--protocol", "tuned"], "protocol must be paper for deepglobe, got tuned"),
+        (["--head-on", "embedding"], "head_on has no effect on deepglobe, it is a setting of scene recognition"),
+        (["--train-fraction=0.5"], "train_fraction has no effect on deepglobe"),
+        (["--image-size", "100"], "image_size must be a multiple of 16"),
+        (["--patch-stride", "-1"], "patch_stride must be >= 0, got -1"),
     ],
 )
-def test_settings_without_a_meaning_here_are_refused(change: dict[str, object], sentence: str) -> None:
+def test_settings_without_a_meaning_here_are_refused(change: list[str], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence):
-        resolved(DEEPGLOBE, replace(DownstreamSettings(benchmark="deepglobe"), **change))  # type: ignore[arg-type]
+        parse(["deepglobe", "--root", str(tmp_path), "--out", str(tmp_path / "out"), *change])
 
 
 def test_settings_are_the_published_ones_unless_given() -> None:
-    settings = resolved(BENCHMARKS["deepglobe"], DownstreamSettings())  # type: ignore[arg-type]
+    settings = resolved(BENCHMARKS["deepglobe"], LandCoverSettings())  # type: ignore[arg-type]
     assert (settings.batch_size, settings.image_size, settings.patch_stride, settings.epochs) == (16, 512, 347, 5)
     assert (settings.optimizer.name, settings.optimizer.learning_rate) == ("adam", 1e-3)
     assert (settings.optimizer.warmup_epochs, settings.optimizer.final_fraction) == (0, 1)

@@ -10,7 +10,7 @@ import pytest
 from downstream.reporting.report import build_tables
 from downstream.reporting.rows import find_runs, rows_of_runs
 from downstream.results import Results
-from downstream.settings import DownstreamSettings
+from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.settings import APPROACHES, TransferLoss, TransferSettings, approach_of
 
 
@@ -20,7 +20,7 @@ def test_every_approach_has_its_place_in_tables() -> None:
             if loss != "none" or with_scene_loss:
                 for beta in (0.0, 0.001):
                     transfer = TransferSettings(loss=loss, with_scene_loss=with_scene_loss, beta=beta)
-                    assert approach_of(DownstreamSettings(transfer=transfer)) in APPROACHES
+                    assert approach_of(TransferRunSettings(transfer=transfer)) in APPROACHES
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_dagger_marks_what_begins_from_random_weights_alone(
     teacher = Path("t") if taught else None
     for modality, expected in (("both", of_both), ("image", of_image), ("sound", of_sound)):
         transfer = TransferSettings(loss="none", teacher=teacher, modality=modality)  # type: ignore[arg-type]
-        assert approach_of(DownstreamSettings(weights=weights, transfer=transfer)) == expected
+        assert approach_of(TransferRunSettings(weights=weights, transfer=transfer)) == expected
 
 
 def write_result(folder: Path, approach: str, modality: str, **details: Any) -> None:

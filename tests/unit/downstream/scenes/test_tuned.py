@@ -18,8 +18,8 @@ from downstream.scenes import tuned
 from downstream.scenes.augmentation import RandomSceneView
 from downstream.scenes.classification import SceneRecognition
 from downstream.scenes.job import SceneJob, SceneOutcome
+from downstream.scenes.kind import SceneSettings
 from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, layer_lr_scale, run_tuned
-from downstream.settings import DownstreamSettings
 from pretrain.settings.training import ValidationSettings
 from pretrain.training.checkpoints import list_checkpoints
 from pretrain.training.loop import Loop
@@ -33,7 +33,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DownstreamSettings:
+def settings(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneSettings:
     """Three epochs of four steps on two seeds, of a small network."""
     monkeypatch.setattr(scene_job, "load_encoder", lambda *_, seed, **__: small_trunk(seed))
     # Early stopping would make what is trained hang on the smallest differences.
@@ -43,7 +43,7 @@ def settings(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
 
 
 @pytest.fixture
-def accelerator(settings: DownstreamSettings) -> Accelerator:
+def accelerator(settings: SceneSettings) -> Accelerator:
     return start_accelerator(settings)
 
 
@@ -54,7 +54,7 @@ def test_layers_learn_slower_towards_the_pixels() -> None:
 
 
 def test_the_optimiser_has_these_learning_rates(
-    settings: DownstreamSettings, accelerator: Accelerator, tmp_path: Path
+    settings: SceneSettings, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     task = tuned._task(small_job(settings, accelerator), settings)
     groups = task.optimizer().param_groups
@@ -65,7 +65,7 @@ def test_the_optimiser_has_these_learning_rates(
     assert found["trunk.conv1.weight"] == pytest.approx(LAYER_DECAY**5)
 
 
-def test_labels_are_smoothed(settings: DownstreamSettings, accelerator: Accelerator) -> None:
+def test_labels_are_smoothed(settings: SceneSettings, accelerator: Accelerator) -> None:
     task = tuned._task(small_job(settings, accelerator), settings)
     certain = {"logits": torch.tensor([[20.0, 0.0, 0.0]])}
     # A tenth of the label is spread over the three classes: two thirds of that are 20 nats away.
@@ -101,7 +101,7 @@ def test_views_follow_their_seed_and_show_all_symmetries() -> None:
 
 
 def test_only_the_validation_part_is_seen_while_training(
-    settings: DownstreamSettings, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+    settings: SceneSettings, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[tuple[str, str]] = []
     score = SceneRecognition.score
@@ -123,7 +123,7 @@ def test_only_the_validation_part_is_seen_while_training(
 def test_the_best_on_the_validation_part_is_taken_and_of_equals_the_lowest(
     errors: list[float],
     chosen: float,
-    settings: DownstreamSettings,
+    settings: SceneSettings,
     accelerator: Accelerator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -143,7 +143,7 @@ def test_the_best_on_the_validation_part_is_taken_and_of_equals_the_lowest(
     assert outcome.seconds == 4.0
 
 
-def check(outcome: SceneOutcome, settings: DownstreamSettings) -> None:
+def check(outcome: SceneOutcome, settings: SceneSettings) -> None:
     assert [seed["seed"] for seed in outcome.details["seeds"]] == outcome.seeds == [0, 1]
     rates = [run["learning_rate"] for run in outcome.details["search"]]
     assert rates == pytest.approx([0.001 / 3, 0.001, 0.003])
@@ -164,7 +164,7 @@ def check(outcome: SceneOutcome, settings: DownstreamSettings) -> None:
 
 
 def test_an_interrupted_search_ends_as_one_that_was_not(
-    settings: DownstreamSettings, accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: SceneSettings, accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_tuned(small_job(settings, accelerator))
     assert whole is not None

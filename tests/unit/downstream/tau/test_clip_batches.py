@@ -12,7 +12,7 @@ from downstream.tau.benchmark import CLASSES, Clip
 from downstream.tau.clip_batches import ClipReader, FrameBatches
 from downstream.tau.clip_files import ClipFiles
 from downstream.tau.clip_splits import split_clips
-from downstream.tau.demo_tau import pictures
+from downstream.tau.demo_clips import pictures
 from downstream.tau.frame_views import CentralSquare, RandomStreetView
 from downstream.tau.settings import TauSettings, check_tau_settings
 from pretrain.data.batches import BatchLayout

@@ -16,7 +16,8 @@ import soundfile
 from downstream.tau.benchmark import CLASSES, TAU_SCENES, TauData
 from downstream.tau.clip_batches import ClipReader
 from downstream.tau.clip_files import ClipFiles, acoustic_statistics, prepare_clips
-from downstream.tau.demo_tau import DEMO_TAU, write_demo, write_video
+from downstream.tau.demo_clips import write_demo, write_video
+from downstream.tau.demo_tau import DEMO_TAU
 from downstream.tau.frame_views import CentralSquare
 from downstream.tau.video_frames import pictures_of_seconds
 from shards.errors import RejectedPair, UserError
@@ -132,7 +133,7 @@ def test_tables_that_cannot_be_right(name: str, old: str, new: str, sentence: st
 
 
 def test_what_is_no_set(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder; give the folder that TAU"):
+    with pytest.raises(UserError, match="is no folder; give the folder that holds TAU"):
         TAU_SCENES.load(tmp_path / "nowhere", allow_partial=False)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else than a set in TAU's layout"):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from downstream.settings import DownstreamSettings
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork
+from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import read_acoustic_encoder, read_network, write_joint_network
 from downstream.tau.settings import TauSettings
 from shards.errors import UserError
 
-AUDIO = replace(DownstreamSettings(), benchmark="tau-scenes", tau=TauSettings(strategy="audio"))
+AUDIO = TauRunSettings(benchmark="tau-scenes", tau=TauSettings(strategy="audio"))
 
 
 def network(seed: int) -> JointNetwork:

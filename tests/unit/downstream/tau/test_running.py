@@ -14,14 +14,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from downstream.protocols import defaults_of
-from downstream.settings import DownstreamSettings
+from downstream.benchmarks import defaults_of
+from downstream.command_line import parse
 from downstream.tau.clip_files import ClipFiles
 from downstream.tau.clip_splits import split_clips
-from downstream.tau.demo_tau import DEMO_TAU, write_demo
+from downstream.tau.demo_clips import write_demo
+from downstream.tau.demo_tau import DEMO_TAU
 from downstream.tau.joint_network import AcousticEncoder
+from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import ACOUSTIC
-from downstream.tau.running import EMBEDDINGS_NAME, resolved, run_tau
+from downstream.tau.running import EMBEDDINGS_NAME, run_tau
 from downstream.tau.settings import TauSettings
 from pretrain.preemption import PreemptionWatch
 from shards.errors import UserError
@@ -37,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings_of(root: Path, strategy: str, acoustic_run: Path | None = None, **changes: Any) -> DownstreamSettings:
+def settings_of(root: Path, strategy: str, acoustic_run: Path | None = None, **changes: Any) -> TauRunSettings:
     """One epoch of two steps."""
     tau = TauSettings(
         strategy=strategy,  # type: ignore[arg-type]
@@ -47,11 +49,11 @@ def settings_of(root: Path, strategy: str, acoustic_run: Path | None = None, **c
         acoustic_run=acoustic_run,
     )
     small = {"epochs": 1, "batch_size": 20, "image_size": 32, "workers": 0, "threads": 1, "precision": "fp32"}
-    base = replace(defaults_of("demo-tau", "paper"), benchmark="demo-tau", root=root, out=root.parent / strategy)
+    base = replace(defaults_of("demo-tau", "paper"), root=root, out=root.parent / strategy)
     return replace(base, tracker="none", tau=tau, **{**small, **changes})
 
 
-def run(settings: DownstreamSettings) -> bool:
+def run(settings: TauRunSettings) -> bool:
     settings.out.mkdir(exist_ok=True)
     return run_tau(DEMO_TAU, settings, Accelerator(cpu=True), PreemptionWatch(), resume=False)
 
@@ -140,8 +142,9 @@ def test_what_was_trained_before_is_read_before_anything_is_decoded(
     assert [path.name for path in tmp_path.rglob("*")] == [strategy]
 
 
-def test_a_number_of_seeds_is_told_to_have_no_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    resolved(settings_of(tmp_path, "joint"))
-    assert capsys.readouterr().out == ""
-    resolved(settings_of(tmp_path, "joint", num_seeds=3))
-    assert capsys.readouterr().out == "num_seeds 3 has no effect on demo-tau: it trains once, by its --seed\n"
+def test_a_number_of_seeds_is_refused(tmp_path: Path) -> None:
+    words = ["demo-tau", "--root", str(tmp_path / "none-yet"), "--out", str(tmp_path / "out")]
+    assert parse(words).settings.epochs == 150
+    whose = "scene recognition, transfer of sound events and sound events"
+    with pytest.raises(UserError, match=f"num_seeds has no effect on demo-tau, it is a setting of {whose}; leave it"):
+        parse([*words, "--num-seeds", "3"])

@@ -9,14 +9,14 @@ import pytest
 import torch
 import torchvision
 
-from downstream.protocols import defaults_of
-from downstream.settings import DownstreamSettings
+from downstream.benchmarks import defaults_of
+from downstream.tau.kind import TauRunSettings
 from downstream.tau.settings import TauSettings
 from downstream.tau.visual_encoder import VisualEncoder, load_visual_encoder
 from shards.errors import UserError
 
 
-def settings(weights: str = "random", visual: str = "efficientnet-v2-s", **more: object) -> DownstreamSettings:
+def settings(weights: str = "random", visual: str = "efficientnet-v2-s", **more: object) -> TauRunSettings:
     tau = TauSettings(visual=visual)  # type: ignore[arg-type]
     return replace(defaults_of("tau-scenes", "paper"), weights=weights, tau=tau, **more)  # type: ignore[arg-type]
 

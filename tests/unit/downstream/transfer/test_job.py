@@ -14,20 +14,20 @@ from accelerate import Accelerator
 from pair_folders import write_table
 
 from downstream.audiovisual.benchmark import AudiovisualData
-from downstream.settings import DownstreamSettings
 from downstream.transfer.benchmark import ADVANCE_TRANSFER, SOUND_EVENTS
 from downstream.transfer.event_tagger import HEARD_NAME, read_teacher
 from downstream.transfer.event_tagging import SoundEventTagging
 from downstream.transfer.heard_sounds import MEL_BANDS, HeardSounds, hear
 from downstream.transfer.job import TransferJob, band_statistics, check_seeds, resolved
-from downstream.transfer.settings import TransferSettings
+from downstream.transfer.kind import SoundEventSettings, TransferRunSettings
+from downstream.transfer.settings import HearingSettings, TransferSettings
 from downstream.transfer.sound_events import split_events
 from pretrain.preemption import PreemptionWatch
 from pretrain.training.task import Evaluation
 from shards.errors import UserError
 
 FRAMES = 32
-TWO_SEEDS = DownstreamSettings(benchmark="advance-transfer", split="grouped", batch_size=4, num_seeds=2)
+TWO_SEEDS = TransferRunSettings(benchmark="advance-transfer", split="grouped", batch_size=4, num_seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,16 @@ def teach(root: Path, out: Path, *, seed: int = 0, stride: Any = 1) -> SoundEven
     """Writes an untrained tagger of a seed's split, as sound-events writes a trained one."""
     data = SOUND_EVENTS.load(root, TransferSettings(), allow_partial=False)
     sounds, _ = hear([(item.key, item.path) for item in data.items], FRAMES, threads=1, max_corrupt=0)
-    transfer = TransferSettings(num_frames=FRAMES, sound_stride=stride)
-    settings = replace(TWO_SEEDS, benchmark="sound-events", backbone="resnet18", seed=seed, transfer=transfer)
+    hearing = HearingSettings(num_frames=FRAMES, sound_stride=stride)
+    of_task: Any = {"backbone": "resnet18", "seed": seed, "transfer": hearing}
+    settings = SoundEventSettings(benchmark="sound-events", split="grouped", batch_size=4, num_seeds=2, **of_task)
     split = split_events(data, sounds.row, "grouped", seed)
     task = SoundEventTagging(settings, Accelerator(cpu=True), sounds, data.classes, split)
     task.write_model(out / f"seed-{seed}", task.module, Evaluation("val", {}, 0.0, ""), step=1, epoch=1)
     return task
 
 
-def taught_by(teacher: Path, **transfer: Any) -> DownstreamSettings:
+def taught_by(teacher: Path, **transfer: Any) -> TransferRunSettings:
     return replace(TWO_SEEDS, transfer=TransferSettings(num_frames=FRAMES, teacher=teacher, **transfer))
 
 
@@ -125,7 +126,7 @@ def test_what_no_teacher_names_is_as_published(data: AudiovisualData) -> None:
     assert check_seeds(settings, data.pairs) == []
 
 
-def job_of(settings: DownstreamSettings, data: AudiovisualData, *unusable: str) -> TransferJob:
+def job_of(settings: TransferRunSettings, data: AudiovisualData, *unusable: str) -> TransferJob:
     usable = frozenset(pair.key for pair in data.pairs) - set(unusable)
     sounds = HeardSounds({}, torch.zeros((0, FRAMES, MEL_BANDS), dtype=torch.uint8).numpy())
     rest = (Accelerator(cpu=True), PreemptionWatch(), data.classes, data.pairs, usable, sounds)

@@ -16,17 +16,17 @@ from torch import Tensor
 
 from downstream.audiovisual.benchmark import ScenePair
 from downstream.audiovisual.splits import grouped_split
+from downstream.benchmarks import defaults_of
 from downstream.command_line import parse
-from downstream.protocols import defaults_of
 from downstream.running.class_activation import class_activations
-from downstream.settings import DownstreamSettings
 from downstream.transfer.benchmark import ADVANCE_TRANSFER
 from downstream.transfer.event_losses import SceneEvents, events_loss, events_of_scenes, kl_loss, squared_loss
 from downstream.transfer.event_pictures import write_event_map
 from downstream.transfer.event_tagger import EventTagger, EventTeacher, read_teacher, torchvision_state
 from downstream.transfer.heard_sounds import MEL_BANDS, HeardSounds, event_answers, hear
+from downstream.transfer.kind import SoundEventSettings, TransferRunSettings
 from downstream.transfer.pair_batches import FlippedView, Heard
-from downstream.transfer.settings import TransferSettings, check_transfer_settings
+from downstream.transfer.settings import TransferSettings
 from downstream.transfer.task import TransferRecognition
 from pretrain.data.batches import next_batch, to_device
 from pretrain.weights.encoder_weights import load_encoder
@@ -64,8 +64,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> EventTeacher:
     return read_teacher(file)
 
 
-def settings_of(**transfer: Any) -> DownstreamSettings:
-    return DownstreamSettings(
+def settings_of(**transfer: Any) -> TransferRunSettings:
+    return TransferRunSettings(
         benchmark="advance-transfer",
         batch_size=4,
         image_size=32,
@@ -257,23 +257,26 @@ def test_views_are_whole_images_by_their_seed() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(transfer: dict[str, Any], sentence: str) -> None:
-    settings = DownstreamSettings(transfer=TransferSettings(**{"teacher": Path("t"), **transfer}))
+    settings = TransferRunSettings(transfer=TransferSettings(**{"teacher": Path("t"), **transfer}))
     with pytest.raises(UserError, match=sentence):
-        check_transfer_settings(settings)
+        settings.check()
 
 
-def test_the_defaults_are_those_of_the_paper() -> None:
-    settings = parse(["advance-transfer", "--root", "r", "--out", "nowhere", "--transfer.loss", "kl-joint"]).settings
+def test_the_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
+    teacher = ["--transfer.loss", "kl-joint", "--transfer.teacher", "t"]
+    settings = parse(["advance-transfer", "--root", str(tmp_path), "--out", "nowhere", *teacher]).settings
+    assert isinstance(settings, TransferRunSettings)
     assert (settings.optimizer.name, settings.optimizer.learning_rate) == ("adam", 1e-5)
     assert settings.optimizer.weight_decay == 1e-4
     assert (settings.split, settings.num_seeds) == ("grouped", 5)
     transfer = settings.transfer
     assert (transfer.alpha, transfer.beta, transfer.num_frames, transfer.loss) == (0.1, 0.001, 400, "kl-joint")
-    # A teacher for each pupil's seed.
-    assert defaults_of("sound-events", "paper").num_seeds == settings.num_seeds
-    # Other benchmarks and protocols keep theirs.
+    # A teacher for each student's seed.
+    assert SoundEventSettings().num_seeds == settings.num_seeds
+    # Other benchmarks keep theirs.
     assert defaults_of("ucmerced", "paper").optimizer.learning_rate == 1e-3
-    assert defaults_of("advance-transfer", "tuned").protocol == "tuned"
+    with pytest.raises(UserError, match="protocol must be paper for advance-transfer, got tuned"):
+        defaults_of("advance-transfer", "tuned")
 
 
 def test_events_are_drawn_as_a_map(tmp_path: Path) -> None:

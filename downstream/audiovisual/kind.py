@@ -1,0 +1,39 @@
+"""Audiovisual scene recognition on frozen embeddings: its settings and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from downstream.kinds import Kind
+from downstream.protocols import BenchmarkProtocol
+from downstream.settings import DownstreamSettings
+
+
+@dataclass(frozen=True)
+class PairSettings(DownstreamSettings):
+    """A benchmark of labelled pairs of image and sound."""
+
+    split: Literal["stratified", "grouped"] = "stratified"
+    """How pairs are divided: stratified, by clip, as SoundingEarth's authors did; grouped, by location, so that no
+    recording is in two parts."""
+
+
+@dataclass(frozen=True)
+class AudiovisualSettings(PairSettings):
+    """Logistic regression on the embeddings of both towers."""
+
+    force: bool = False
+    """Give a sound tower spectrograms of another kind than it was trained on."""
+
+
+AUDIOVISUAL = Kind(
+    name="audiovisual",
+    title="audiovisual scene recognition",
+    protocols=(
+        BenchmarkProtocol(AudiovisualSettings(), "as SoundingEarth published it: logistic regression on embeddings"),
+    ),
+    checker="downstream.audiovisual.running:check_audiovisual",
+    runner="downstream.audiovisual.running:run_audiovisual",
+    uses_sound_tower=True,
+)

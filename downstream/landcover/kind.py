@@ -1,0 +1,49 @@
+"""Land-cover mapping: its settings, and how SoundingEarth's authors ran it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from typing_extensions import override
+
+from downstream.kinds import Kind
+from downstream.protocols import BenchmarkProtocol
+from downstream.settings import DownstreamSettings
+from pretrain.settings.files import require
+from shards.errors import UserError
+
+MULTIPLE = 16
+"""Patches and windows have sides that are multiples of the network's stride."""
+
+
+@dataclass(frozen=True)
+class LandCoverSettings(DownstreamSettings):
+    """DeepLabv3+ on some weights."""
+
+    patch_stride: int = 0
+    """Pixels from one training patch of a tile to the next; 0: the benchmark's own."""
+    val_ids: Path | None = None
+    """A file with the ids of the validation tiles, one a line, in place of the benchmark's rule."""
+
+    @override
+    def check(self) -> None:
+        super().check()
+        require(self, "patch_stride", lambda value: value >= 0, ">= 0")
+        if self.image_size % MULTIPLE:
+            raise UserError(f"image_size must be a multiple of {MULTIPLE} for {self.benchmark}, got {self.image_size}")
+
+
+LANDCOVER = Kind(
+    name="landcover",
+    title="land-cover mapping",
+    protocols=(
+        BenchmarkProtocol(
+            LandCoverSettings(),
+            "as SoundingEarth published it: DeepLabv3+, Adam 1e-3, 5 epochs, no augmentation",
+            can_train_further=True,
+        ),
+    ),
+    checker="downstream.landcover.running:check_landcover",
+    runner="downstream.landcover.running:run_landcover",
+)

@@ -1,0 +1,75 @@
+"""Transfer of sound events to scenes, and the sound-event taggers that it learns from: two kinds of benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from typing_extensions import override
+
+from downstream.audiovisual.kind import PairSettings
+from downstream.kinds import Kind
+from downstream.protocols import BenchmarkProtocol
+from downstream.settings import SeededSettings
+from downstream.transfer.settings import HearingSettings, TransferSettings, check_transfer_settings
+from pretrain.settings.files import require
+from pretrain.settings.training import ValidationSettings
+
+
+@dataclass(frozen=True)
+class SoundEventSettings(PairSettings, SeededSettings):
+    """Sound-event taggers, one a seed."""
+
+    transfer: HearingSettings = field(default_factory=HearingSettings)
+
+    @override
+    def check(self) -> None:
+        super().check()
+        require(self, "transfer.num_frames", lambda value: value >= 32, ">= 32 frames of 25 ms")
+
+
+@dataclass(frozen=True)
+class TransferRunSettings(SoundEventSettings):
+    """Networks of image and sound, one a seed (Hu et al., ECCV 2020)."""
+
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    force: bool = False
+    """Accept a teacher that was trained on test sounds."""
+    explain: int = 0
+    """Number of test images to draw class activation maps for."""
+
+    @override
+    def check(self) -> None:
+        super().check()
+        require(self, "explain", lambda value: value >= 0, ">= 0")
+        check_transfer_settings(self)
+
+
+_EPOCHS = {"batch_size": 64, "epochs": 30, "split": "grouped", "validation": ValidationSettings(patience_epochs=5)}
+"""Batch and patience are those of the code of Hu et al.; their paper gives none."""
+
+TRANSFER = Kind(
+    name="transfer",
+    title="transfer of sound events",
+    protocols=(
+        BenchmarkProtocol(
+            TransferRunSettings(
+                **_EPOCHS,
+                optimizer=replace(PairSettings().optimizer, learning_rate=1e-5, weight_decay=1e-4),
+            ),
+            "as Hu et al. (ECCV 2020), section 5.1",
+        ),
+    ),
+    checker="downstream.transfer.job:check_transfer",
+    runner="downstream.transfer.running:run_transfer",
+)
+
+SOUND_EVENTS = Kind(
+    name="sound-events",
+    title="sound events",
+    protocols=(
+        # As many seeds as advance-transfer: each student has a teacher that was trained on none of its test sounds.
+        BenchmarkProtocol(SoundEventSettings(**_EPOCHS), "our own recipe: Adam 1e-3, the best epoch in validation"),
+    ),
+    checker="downstream.transfer.sound_events:check_sound_events",
+    runner="downstream.transfer.sound_events:run_sound_events",
+)
