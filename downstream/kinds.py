@@ -1,4 +1,4 @@
-"""Kinds of benchmark: how one runs, its protocols with their settings, and what is checked before it starts.
+"""Kinds of benchmark: how one runs, its protocols with their settings, what it reports, and what is checked first.
 
 A benchmark (AID, DeepGlobe, …) is a light object that names its kind; a kind is a light object that names its code.
 Neither imports torch, so that the command line, plans and reports can ask them. To add a benchmark of a kind that
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from downstream.protocols import BenchmarkProtocol
 from downstream.results import RESULTS_NAME, Results
 from downstream.settings import DownstreamSettings
+from downstream.tables import Reporting
 from pretrain.settings.files import flatten
 from shards.errors import UserError
 from shards.registry import Registry, nearest
@@ -35,19 +36,19 @@ class Kind:
         name: in `KINDS`.
         title: in sentences: "land-cover mapping".
         protocols: the ways to run it, the first of them "paper"; their settings are all of one dataclass.
+        reporting: its scores and tables.
         checker: `module:function` from (benchmark, settings) to what of the data a run goes on with; it refuses by a
             `UserError` everything that can be known to be wrong without weights.
         runner: `module:function` from (benchmark, settings, accelerator, preemption, *, resume) to whether the run came
             to its end; False: preempted, and it can be resumed.
-        uses_sound_tower: whether it computes spectrograms for a sound tower, which has to know such ones.
     """
 
     name: str
     title: str
     protocols: tuple[BenchmarkProtocol, ...]
+    reporting: Reporting
     checker: str
     runner: str
-    uses_sound_tower: bool = False
 
     @property
     def settings(self) -> type[DownstreamSettings]:
@@ -154,7 +155,8 @@ KINDS: Registry[Kind] = Registry(
 
 def settings_elsewhere(kind: Kind) -> dict[str, list[Kind]]:
     """The settings that other kinds have and this one has not: dotted names, and whose they are."""
-    own, found = set(flatten(kind.settings())), {}
+    own = set(flatten(kind.settings()))
+    found: dict[str, list[Kind]] = {}
     for other in map(KINDS.load, KINDS):
         for name in flatten(other.settings()):
             if name not in own:

@@ -48,6 +48,11 @@ class DownstreamSettings(RunSettings):
         default_factory=lambda: OptimizerSettings(learning_rate=1e-3, warmup_epochs=0.0, final_fraction=1.0)
     )
 
+    @property
+    def needs_known_spectrograms(self) -> bool:
+        """Whether the weights must have been trained on spectrograms such as the benchmark computes of its clips."""
+        return False
+
     def check(self) -> None:
         """Checks every rule that can be known before data is opened.
 

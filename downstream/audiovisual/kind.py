@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import override
+
+from downstream.audiovisual import tables
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import DownstreamSettings
@@ -26,6 +29,11 @@ class AudiovisualSettings(PairSettings):
     force: bool = False
     """Give a sound tower spectrograms of another kind than it was trained on."""
 
+    @property
+    @override
+    def needs_known_spectrograms(self) -> bool:
+        return not self.force
+
 
 AUDIOVISUAL = Kind(
     name="audiovisual",
@@ -33,7 +41,7 @@ AUDIOVISUAL = Kind(
     protocols=(
         BenchmarkProtocol(AudiovisualSettings(), "as SoundingEarth published it: logistic regression on embeddings"),
     ),
+    reporting=tables.AUDIOVISUAL,
     checker="downstream.audiovisual.running:check_audiovisual",
     runner="downstream.audiovisual.running:run_audiovisual",
-    uses_sound_tower=True,
 )

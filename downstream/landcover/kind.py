@@ -8,6 +8,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from downstream.kinds import Kind
+from downstream.landcover import tables
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import DownstreamSettings
 from pretrain.settings.files import require
@@ -44,6 +45,7 @@ LANDCOVER = Kind(
             can_train_further=True,
         ),
     ),
+    reporting=tables.LAND_COVER,
     checker="downstream.landcover.running:check_landcover",
     runner="downstream.landcover.running:run_landcover",
 )

@@ -13,8 +13,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from downstream.running.heads import SceneClassifier
-from downstream.settings import DownstreamSettings
 from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.training.checkpoints import STATE_FILE, list_checkpoints
 from pretrain.training.loop import SUMMARY_NAME
@@ -22,27 +20,6 @@ from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def write_classifier(
-    run_folder: Path, module: SceneClassifier, classes: list[str], settings: DownstreamSettings
-) -> None:
-    """Writes `model/`: `model.safetensors` (encoder, projection and head by name) and `config.json` (what they mean).
-
-    Raises:
-        UserError: it can't be written; the former ones stay.
-    """
-    record = {
-        "benchmark": settings.benchmark,
-        "classes": classes,
-        "head_on": settings.head_on,
-        "weights": settings.weights,
-        "image_size": settings.image_size,
-        "image_mean": module.mean.flatten().tolist(),
-        "image_std": module.std.flatten().tolist(),
-        "on_sphere": module.on_sphere,
-    }
-    write_network(run_folder, module.state_dict(), record)
 
 
 def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from downstream.running.classifier_files import write_classifier
+from downstream.running.classifier_files import write_network
 from downstream.running.heads import SceneClassifier
 from downstream.running.inference import ImageReader, outputs_in_order
 from downstream.running.splits import Split
@@ -168,6 +168,25 @@ class ValidatedSceneRecognition(SceneRecognition):
         _, scores = self.score(module, "val")
         error = 1 - scores["accuracy"]
         return Evaluation("val", scores, error, _sentence(scores, len(self.split.val), "validation"))
+
+
+def write_classifier(run_folder: Path, module: SceneClassifier, classes: list[str], settings: SceneSettings) -> None:
+    """Writes `model/`: `model.safetensors` (trunk, projection and head by name) and `config.json` (what they mean).
+
+    Raises:
+        UserError: it can't be written; the former ones stay.
+    """
+    record = {
+        "benchmark": settings.benchmark,
+        "classes": classes,
+        "head_on": settings.head_on,
+        "weights": settings.weights,
+        "image_size": settings.image_size,
+        "image_mean": module.mean.flatten().tolist(),
+        "image_std": module.std.flatten().tolist(),
+        "on_sphere": module.on_sphere,
+    }
+    write_network(run_folder, module.state_dict(), record)
 
 
 def _sentence(scores: dict[str, float], num_items: int, part: str) -> str:

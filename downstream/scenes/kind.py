@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
+from downstream.scenes import tables
 from downstream.settings import SeededSettings
 from pretrain.settings.files import require
 from pretrain.settings.training import OptimizerSettings, ValidationSettings
@@ -22,8 +23,8 @@ class SceneSettings(SeededSettings):
     """Scene recognition on some weights."""
 
     head_on: HeadOn = "auto"
-    """Where the head sits: the embedding, or the encoder's features (trunk); auto: under paper the embedding where the weights have one, else the
-    features."""
+    """Where the head sits: the embedding, or the encoder's features (trunk); auto: under paper the embedding where
+    the weights have one, else the features."""
     train_fraction: float = 0.0
     """Share of each class that trains (the rest tests); 0: the protocol's own split."""
     explain: int = 0
@@ -85,6 +86,7 @@ SCENES = Kind(
             runner="downstream.scenes.frozen:run_frozen",
         ),
     ),
+    reporting=tables.SCENES,
     checker="downstream.scenes.job:check_scenes",
     runner="downstream.scenes.running:run_scenes",
 )

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from downstream.benchmarks import load_run_settings
-from downstream.running.classifier_files import finished_summary, read_classifier, write_classifier
+from downstream.running.classifier_files import finished_summary, read_classifier
 from downstream.running.splits import Split, stratified_split
 from downstream.scenes.augmentation import RandomSceneView
-from downstream.scenes.classification import ValidatedSceneRecognition
+from downstream.scenes.classification import ValidatedSceneRecognition, write_classifier
 from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings

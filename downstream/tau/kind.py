@@ -9,6 +9,7 @@ from typing_extensions import override
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import DownstreamSettings
+from downstream.tau import tables
 from downstream.tau.settings import TauSettings, check_tau_settings
 from pretrain.settings.training import OptimizerSettings
 
@@ -47,6 +48,7 @@ TAU = Kind(
             "as Chen et al. (2022), section 3.2",
         ),
     ),
+    reporting=tables.TAU,
     checker="downstream.tau.running:check_tau",
     runner="downstream.tau.running:run_tau",
 )

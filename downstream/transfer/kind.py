@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from typing_extensions import override
 
@@ -10,9 +10,10 @@ from downstream.audiovisual.kind import PairSettings
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import SeededSettings
+from downstream.transfer import tables
 from downstream.transfer.settings import HearingSettings, TransferSettings, check_transfer_settings
 from pretrain.settings.files import require
-from pretrain.settings.training import ValidationSettings
+from pretrain.settings.training import OptimizerSettings, ValidationSettings
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TransferRunSettings(SoundEventSettings):
         check_transfer_settings(self)
 
 
-_EPOCHS = {"batch_size": 64, "epochs": 30, "split": "grouped", "validation": ValidationSettings(patience_epochs=5)}
+PATIENCE = ValidationSettings(patience_epochs=5)
 """Batch and patience are those of the code of Hu et al.; their paper gives none."""
 
 TRANSFER = Kind(
@@ -53,12 +54,18 @@ TRANSFER = Kind(
     protocols=(
         BenchmarkProtocol(
             TransferRunSettings(
-                **_EPOCHS,
-                optimizer=replace(PairSettings().optimizer, learning_rate=1e-5, weight_decay=1e-4),
+                batch_size=64,
+                epochs=30,
+                split="grouped",
+                validation=PATIENCE,
+                optimizer=OptimizerSettings(
+                    learning_rate=1e-5, weight_decay=1e-4, warmup_epochs=0.0, final_fraction=1.0
+                ),
             ),
             "as Hu et al. (ECCV 2020), section 5.1",
         ),
     ),
+    reporting=tables.TRANSFER,
     checker="downstream.transfer.job:check_transfer",
     runner="downstream.transfer.running:run_transfer",
 )
@@ -67,9 +74,13 @@ SOUND_EVENTS = Kind(
     name="sound-events",
     title="sound events",
     protocols=(
-        # As many seeds as advance-transfer: each student has a teacher that was trained on none of its test sounds.
-        BenchmarkProtocol(SoundEventSettings(**_EPOCHS), "our own recipe: Adam 1e-3, the best epoch in validation"),
+        BenchmarkProtocol(
+            # As many seeds as advance-transfer: each student has a teacher that was trained on none of its test sounds.
+            SoundEventSettings(batch_size=64, epochs=30, split="grouped", validation=PATIENCE),
+            "our own recipe: Adam 1e-3, the best epoch in validation",
+        ),
     ),
+    reporting=tables.SOUND_EVENTS,
     checker="downstream.transfer.sound_events:check_sound_events",
     runner="downstream.transfer.sound_events:run_sound_events",
 )

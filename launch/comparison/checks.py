@@ -87,7 +87,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
                 METHODS[config.method](part, shard_set.manifest)
                 built.add(part)
             for job in row.benchmarks:
-                if _computes_spectrograms(job) and not job.settings.force:
+                if isinstance(job.settings, DownstreamSettings) and job.settings.needs_known_spectrograms:
                     where = f"the clips of benchmarks.{job.label}"
                     refuse_other_spectrograms(shard_set.manifest.spectrogram, SpectrogramSettings(), where)
 
@@ -121,11 +121,6 @@ def _check_job(job: Job) -> None:
     check_requirements(settings)
     benchmark = BENCHMARKS[job.benchmark]
     benchmark.kind.check(benchmark, settings)
-
-
-def _computes_spectrograms(job: Job) -> bool:
-    """Whether the job computes spectrograms for the row's sound tower, instead of reading them from shards."""
-    return isinstance(job.settings, DownstreamSettings) and BENCHMARKS[job.benchmark].kind.uses_sound_tower
 
 
 def _refuse_changes(row: Row) -> None:

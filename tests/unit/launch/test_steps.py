@@ -38,7 +38,11 @@ def downstream_rows(tmp_path: Path, **settings: Any) -> Any:
         {"root": "data"},
     ],
 )
-def test_a_benchmark_s_command_says_all_its_settings(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_benchmark_s_command_says_all_its_settings(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
     row = downstream_rows(tmp_path, **settings)
     step = steps_of(row)[1]
     assert isinstance(step, Downstream)
