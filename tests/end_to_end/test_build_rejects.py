@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shards.building.build import build, rejected_list
+from shards.building import rejected_list
+from shards.building.build import build
 from shards.building.planning import BuildOptions
 from shards.errors import UserError
 
