@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from warm_python import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -49,10 +53,21 @@ def torchrun(processes: int, *words: str | Path) -> list[str]:
 def run(
     command: list[str], *, cwd: Path, timeout_seconds: float = 240, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end and captures what it prints."""
+    """Runs a command to its end and captures what it prints; a Python script is a fork of `warm_python`."""
+    settings = environment(**more)
+    if warm_python().can_run(command, settings):
+        return warm_python().start(command, cwd=cwd, environment=settings).wait(timeout_seconds)
     return subprocess.run(
-        command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=timeout_seconds, check=False
+        command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=timeout_seconds, check=False
     )
+
+
+@functools.cache
+def warm_python() -> WarmPython:
+    """The process from which Python scripts are forked; it ends with the tests."""
+    warm = WarmPython(environment())
+    atexit.register(warm.close)
+    return warm
 
 
 def python_with_small_files(code: str, *words: str | Path, most_bytes: int) -> str:
