@@ -6,11 +6,12 @@ import atexit
 import functools
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from warm_python import WarmPython
+from warm_python import WarmPython, wait_for_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -62,10 +63,33 @@ def run(
     )
 
 
+def run_together(
+    command: list[str], *, cwd: Path, processes: int = 2, timeout_seconds: float = 240, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a Python script in processes that join as those of torchrun do; what they printed, one after the other.
+
+    It spares the launcher and its imports; `torchrun` and `accelerate_launch` are for what they do themselves.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    place |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
+    with_deepspeed = more.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    warm = warm_python("deepspeed") if with_deepspeed else warm_python()
+    started = [
+        warm.start(command, cwd=cwd, environment=environment(RANK=str(rank), LOCAL_RANK=str(rank), **place, **more))
+        for rank in range(processes)
+    ]
+    results = wait_for_all(started, timeout_seconds)
+    printed = ("".join(getattr(result, stream) for result in results) for stream in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(command, max((result.returncode for result in results), key=abs), *printed)
+
+
 @functools.cache
-def warm_python() -> WarmPython:
+def warm_python(*more_packages: str) -> WarmPython:
     """The process from which Python scripts are forked; it ends with the tests."""
-    warm = WarmPython(environment())
+    warm = WarmPython(environment(), *more_packages)
     atexit.register(warm.close)
     return warm
 

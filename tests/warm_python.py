@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,17 @@ READ_AT_IMPORT = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "HF_", "LD_", "CUDA_")
 class WarmPython:
     """A process that forks for every script that it is asked to run."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], *more_packages: str) -> None:
         """Starts it; the first script waits until the packages are imported.
 
         Args:
             environment: what Python and the packages find when they are loaded.
+            more_packages: to be imported beside `PACKAGES`.
         """
         self._fixed = _read_at_import(environment)
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno())]
+            command = [sys.executable, __file__, str(theirs.fileno()), *PACKAGES, *more_packages]
             # In a session of its own, where Ctrl-C on the tests does not reach it: it ends when they do.
             self._process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
@@ -94,23 +96,42 @@ class WarmProcess:
             try:
                 status = self._answer()
             except BaseException as error:
-                self._kill()
+                self.kill()
+                self._answers.settimeout(None)
+                self._answer()
                 if isinstance(error, TimeoutError):
                     raise subprocess.TimeoutExpired(self._command, timeout_seconds, _text(stdout)) from None
                 raise
             return subprocess.CompletedProcess(self._command, status, _text(stdout), _text(stderr))
 
-    def _kill(self) -> None:
-        """Ends it with kill -9 and waits until it is gone."""
+    def kill(self) -> None:
+        """Sends it SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        self._answers.settimeout(None)
-        self._answer()
+
+    def fileno(self) -> int:
+        """Ready to be read, for `select`, when the script has ended."""
+        return self._answers.fileno()
 
     def _answer(self) -> int:
         content = self._answers.recv(64)
         assert content, "the process that forks scripts has ended"
         return int(content)
+
+
+def wait_for_all(processes: list[WarmProcess], timeout_seconds: float) -> list[subprocess.CompletedProcess[str]]:
+    """Waits for processes that work together; when one fails, the others are killed, as by a launcher."""
+    deadline = time.monotonic() + timeout_seconds
+    results: dict[WarmProcess, subprocess.CompletedProcess[str]] = {}
+    while len(results) < len(processes):
+        waiting = [process for process in processes if process not in results]
+        left = max(0.0, deadline - time.monotonic())
+        for process in select.select(waiting, [], [], left)[0] or waiting:
+            results[process] = process.wait(max(0.0, deadline - time.monotonic()))
+            if results[process].returncode != 0:
+                for other in waiting:
+                    other.kill()
+    return [results[process] for process in processes]
 
 
 def _read_at_import(environment: dict[str, str]) -> dict[str, str]:
@@ -173,7 +194,7 @@ def run_script(words: list[str], cwd: str, environment: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    for package in PACKAGES:
+    for package in sys.argv[2:]:
         importlib.import_module(package)
     gc.freeze()  # what is shared is not walked through by every fork
     run_script(**fork_for_each_request(socket.socket(fileno=int(sys.argv[1]))))
