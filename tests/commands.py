@@ -9,12 +9,20 @@ import resource
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import yaml
 from warm_python import WarmPython, wait_for_all
+
+from pretrain.training.checkpoints import list_checkpoints
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+
+PATIENCE_SECONDS = 1200.0
+"""How long a test waits for what takes seconds: long enough for a slow and busy machine, so that only a hang fails."""
 
 SMALL = [
     *("--batch-size", "16", "--tracker", "none", "--data.image-size", "32", "--model.sound-pooling", "4"),
@@ -52,7 +60,7 @@ def torchrun(processes: int, *words: str | Path) -> list[str]:
 
 
 def run(
-    command: list[str], *, cwd: Path, timeout_seconds: float = 240, **more: str
+    command: list[str], *, cwd: Path, timeout_seconds: float = PATIENCE_SECONDS, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end and captures what it prints; a Python script is a fork of `warm_python`."""
     settings = environment(**more)
@@ -64,7 +72,7 @@ def run(
 
 
 def run_together(
-    command: list[str], *, cwd: Path, processes: int = 2, timeout_seconds: float = 240, **more: str
+    command: list[str], *, cwd: Path, processes: int = 2, timeout_seconds: float = PATIENCE_SECONDS, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs a Python script in processes that join as those of torchrun do; what they printed, one after the other.
 
@@ -75,8 +83,7 @@ def run_together(
         port = probe.getsockname()[1]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     place |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
-    with_deepspeed = more.get("ACCELERATE_USE_DEEPSPEED") == "true"
-    warm = warm_python("deepspeed") if with_deepspeed else warm_python()
+    warm = warm_python("deepspeed") if "ACCELERATE_USE_DEEPSPEED" in more else warm_python()
     started = [
         warm.start(command, cwd=cwd, environment=environment(RANK=str(rank), LOCAL_RANK=str(rank), **place, **more))
         for rank in range(processes)
@@ -84,6 +91,33 @@ def run_together(
     results = wait_for_all(started, timeout_seconds)
     printed = ("".join(getattr(result, stream) for result in results) for stream in ("stdout", "stderr"))
     return subprocess.CompletedProcess(command, max((result.returncode for result in results), key=abs), *printed)
+
+
+def last_step(run_folder: Path) -> int:
+    """The step of a run's newest checkpoint; 0 where there is none."""
+    return max((int(path.name[5:]) for path in list_checkpoints(run_folder)), default=0)
+
+
+def stop_when(
+    condition: Callable[[], bool], command: list[str], number: int, *, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Starts a Python script, sends it a signal as soon as a condition holds, and waits for its end."""
+    process = warm_python().start(command, cwd=cwd, environment=environment())
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        assert not process.has_ended(), process.wait(PATIENCE_SECONDS)
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    return process.wait(PATIENCE_SECONDS)
+
+
+def with_deepspeed(stage: str) -> dict[str, str]:
+    """The variables that `accelerate launch` sets by launch/accelerate/deepspeed_STAGE.yaml."""
+    record = yaml.safe_load((REPOSITORY / "launch" / "accelerate" / f"deepspeed_{stage}.yaml").read_text())
+    assert record["distributed_type"] == "DEEPSPEED"
+    config_file = record["deepspeed_config"]["deepspeed_config_file"]
+    return {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": config_file}
 
 
 @functools.cache
@@ -102,13 +136,13 @@ def python_with_small_files(code: str, *words: str | Path, most_bytes: int) -> s
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )
     return result.stdout
 
 
-def python(script: str, *words: str | Path) -> list[str]:
+def python(script: str, *words: str | Path | float) -> list[str]:
     """`python SCRIPT WORDS`, the script being a path within the repository."""
     return [sys.executable, str(REPOSITORY / script), *map(str, words)]

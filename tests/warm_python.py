@@ -109,6 +109,10 @@ class WarmProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
+    def has_ended(self) -> bool:
+        """Whether the script has ended, or been ended."""
+        return bool(select.select([self], [], [], 0)[0])
+
     def fileno(self) -> int:
         """Ready to be read, for `select`, when the script has ended."""
         return self._answers.fileno()

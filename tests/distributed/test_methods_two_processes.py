@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from commands import CONSTANT_RATE, SMALL, run, torchrun
+from commands import CONSTANT_RATE, SMALL, python, run, run_together
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -145,9 +145,11 @@ def test_two_processes_train_as_one(method: str, more: list[str], tiny_shards: P
     words += ["--model.norm", "group", "--log-every-steps", "1", "--seed", "3", "--checkpoint.every-epochs", "1"]
     kinds = [word for word in more if "far" in word or word == "3000"]
     one, two = tmp_path / "one", tmp_path / "two"
-    for command in (torchrun(1, *words, *kinds, "--out", one), torchrun(2, *words, *more, "--out", two)):
-        result = run(command, cwd=tmp_path, ACCELERATE_USE_CPU="true")
-        assert result.returncode == 0, result.stderr
+    alone = run(python("pretrain/run.py", *words, *kinds, "--out", one), cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    command = python("pretrain/run.py", *words, *more, "--out", two)
+    together = run_together(command, cwd=tmp_path, ACCELERATE_USE_CPU="true")
+    assert together.returncode == 0, together.stderr
     assert [json.loads((folder / "summary.json").read_text())["num_processes"] for folder in (one, two)] == [1, 2]
     assert len(losses(one)) == 6
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)

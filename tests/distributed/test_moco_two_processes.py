@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL, accelerate_launch, run, torchrun
+from commands import CONSTANT_RATE, REPOSITORY, SMALL, python, run_together, with_deepspeed
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,18 +33,10 @@ LAST_STEP = 6
 QUERY_WEIGHT = "towers.image_tower.trunk.layer1.0.conv1.weight"
 
 
-def deepspeed_launch(stage: str, *words: str | Path) -> list[str]:
-    """`accelerate launch` of 2 processes with a DeepSpeed file of launch/."""
-    config = REPOSITORY / "launch" / "accelerate" / f"deepspeed_{stage}.yaml"
-    return [
-        *(str(BIN / "accelerate"), "launch", "--quiet", "--config_file", str(config)),
-        *(str(REPOSITORY / "pretrain" / "run.py"), *map(str, words)),
-    ]
-
-
-def train(command: list[str], run_folder: Path, **more: str) -> dict[str, object]:
-    """Runs a command to its end, in the checkout, from where DeepSpeed's files are found; the run's summary."""
-    result = run(command, cwd=REPOSITORY, **more)
+def train(words: list[str | Path], run_folder: Path, *, processes: int = 2, **more: str) -> dict[str, object]:
+    """Trains to the end, in the checkout, from where DeepSpeed's files are found; the run's summary."""
+    command = python("pretrain/run.py", *words)
+    result = run_together(command, processes=processes, cwd=REPOSITORY, **more)
     assert result.returncode == 0, result.stderr[-4000:]
     summary: dict[str, object] = json.loads((run_folder / "summary.json").read_text())
     return summary
@@ -92,7 +84,7 @@ def assert_the_momentum_encoder_follows(run_folder: Path) -> None:
 def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run on one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    summary = train(accelerate_launch(*OPTIONS, "--shards", tiny_shards, "--out", folder), folder)
+    summary = train([*OPTIONS, "--shards", tiny_shards, "--out", folder], folder, processes=1)
     assert (summary["num_processes"], summary["distributed_type"]) == (1, "NO")
     assert losses(folder)[0] == 0  # no keys of earlier batches yet
     assert min(losses(folder)[1:]) > 1
@@ -107,7 +99,7 @@ def test_two_processes_train_as_one(chunk_size: str, alone: Path, tiny_shards: P
     folder = tmp_path / "run"
     words = [*OPTIONS, "--shards", tiny_shards, "--out", folder, "--optimizer.chunk-size", chunk_size]
     words += ["--moco.key-groups", "1"] if chunk_size != "0" else []
-    summary = train(torchrun(2, *words), folder, ACCELERATE_USE_CPU="true")
+    summary = train(words, folder, ACCELERATE_USE_CPU="true")
     assert (summary["num_processes"], summary["distributed_type"]) == (2, "MULTI_CPU")
     assert_the_momentum_encoder_follows(folder)
     if chunk_size == "0":
@@ -120,7 +112,7 @@ def test_two_processes_train_as_one(chunk_size: str, alone: Path, tiny_shards: P
 @pytest.mark.parametrize("stage", ["zero1", "zero2", "zero3", "zero3_offload"])
 def test_zero_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    summary = train(deepspeed_launch(stage, *OPTIONS, "--shards", tiny_shards, "--out", folder), folder)
+    summary = train([*OPTIONS, "--shards", tiny_shards, "--out", folder], folder, **with_deepspeed(stage))
     assert (summary["num_processes"], summary["distributed_type"]) == (2, "DEEPSPEED")
     assert summary["zero_stage"] == int(stage[4])
     assert_the_momentum_encoder_follows(folder)
@@ -130,8 +122,9 @@ def test_zero_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: P
 @pytest.mark.slow
 def test_a_run_goes_on_under_another_stage(alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    train(deepspeed_launch("zero3", *OPTIONS, "--shards", tiny_shards, "--out", folder, "--epochs", "1"), folder)
-    summary = train(deepspeed_launch("zero2", "--resume", folder, "--epochs", "2"), folder)
+    words = [*OPTIONS, "--shards", tiny_shards, "--out", folder, "--epochs", "1"]
+    train(words, folder, **with_deepspeed("zero3"))
+    summary = train(["--resume", folder, "--epochs", "2"], folder, **with_deepspeed("zero2"))
     assert (summary["num_processes"], summary["zero_stage"], summary["step"]) == (2, 2, LAST_STEP)
     assert_the_momentum_encoder_follows(folder)
     assert_went_the_same_way(folder, alone)

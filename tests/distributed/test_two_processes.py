@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import CONSTANT_RATE, SMALL, accelerate_launch, run, torchrun
+from commands import CONSTANT_RATE, SMALL, accelerate_launch, python, run, run_together, torchrun
 from safetensors.torch import load_file
 
 from pretrain.losses import LOSSES
@@ -45,6 +45,12 @@ def world(run_folder: Path) -> tuple[int, str]:
     return summary["num_processes"], summary["distributed_type"]
 
 
+def train(words: list[str | Path], processes: int, cwd: Path) -> None:
+    command = python("pretrain/run.py", *words)
+    result = run_together(command, processes=processes, cwd=cwd, ACCELERATE_USE_CPU="true")
+    assert result.returncode == 0, result.stderr
+
+
 def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS]
@@ -78,16 +84,14 @@ def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shard
     # On 2 processes in chunks of 3 of their 8 pairs under straight's loss: the embedding cache over processes.
     words = ["--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE]
     straight, changing, chunked = tmp_path / "straight", tmp_path / "changing", tmp_path / "chunked"
-    on_cpu = {"cwd": tmp_path, "ACCELERATE_USE_CPU": "true"}
-    for command in (
-        torchrun(1, "demo", *words, "--epochs", "3", "--out", straight),
-        torchrun(1, "demo", *words, "--epochs", "1", "--out", changing),
-        torchrun(2, "--resume", changing, "--epochs", "2"),
-        torchrun(1, "--resume", changing, "--epochs", "3"),
-        torchrun(2, "demo", *words, "--epochs", "3", "--optimizer.chunk-size", "3", "--out", chunked),
+    for processes, options in (
+        (1, ["demo", *words, "--epochs", "3", "--out", straight]),
+        (1, ["demo", *words, "--epochs", "1", "--out", changing]),
+        (2, ["--resume", changing, "--epochs", "2"]),
+        (1, ["--resume", changing, "--epochs", "3"]),
+        (2, ["demo", *words, "--epochs", "3", "--optimizer.chunk-size", "3", "--out", chunked]),
     ):
-        result = run(command, **on_cpu)
-        assert result.returncode == 0, result.stderr
+        train(options, processes, tmp_path)
     assert len(losses(straight)) == 9
     assert losses(changing) == pytest.approx(losses(straight), rel=5e-4)
     assert world(chunked) == (2, "MULTI_CPU")
@@ -107,12 +111,8 @@ def test_every_loss_sees_the_global_batch(loss: list[str], tiny_shards: Path, tm
     # 2 processes in chunks of 3 of their 8 pairs; some of these losses have weights of their own.
     words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--loss.name", *loss]
     one, two = tmp_path / "one", tmp_path / "two"
-    for command in (
-        torchrun(1, *words, "--epochs", "1", "--out", one),
-        torchrun(2, *words, "--epochs", "1", "--optimizer.chunk-size", "3", "--out", two),
-    ):
-        result = run(command, cwd=tmp_path, ACCELERATE_USE_CPU="true")
-        assert result.returncode == 0, result.stderr
+    train([*words, "--epochs", "1", "--out", one], 1, tmp_path)
+    train([*words, "--epochs", "1", "--optimizer.chunk-size", "3", "--out", two], 2, tmp_path)
     assert world(two) == (2, "MULTI_CPU")
     assert len(losses(one)) == 3
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)

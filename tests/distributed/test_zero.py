@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL, accelerate_launch, run
+from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL, python, run, run_together, with_deepspeed
 from safetensors.torch import load_file
 
 from pretrain.training.metrics_file import MetricsFile
@@ -36,9 +36,15 @@ def ranks(run_folder: Path) -> list[float]:
     return [line["mean_rank"] for line in MetricsFile(run_folder).read() if line["split"] == "val"]
 
 
-def train(command: list[str], run_folder: Path) -> dict[str, object]:
-    """Runs a command to its end, in the checkout, from where DeepSpeed's files are found; the run's summary."""
-    result = run(command, cwd=REPOSITORY)
+def train(words: list[str | Path], run_folder: Path, *, stage: str = "", launched: bool = False) -> dict[str, object]:
+    """Trains on 1 process, or on 2 under a ZeRO stage, with paths relative to the checkout; the run's summary."""
+    command = python("pretrain/run.py", *words)
+    if launched:
+        result = run(deepspeed_launch(stage, *words), cwd=REPOSITORY)
+    elif stage:
+        result = run_together(command, cwd=REPOSITORY, **with_deepspeed(stage))
+    else:
+        result = run(command, cwd=REPOSITORY)
     assert result.returncode == 0, result.stderr[-4000:]
     summary: dict[str, object] = json.loads((run_folder / "summary.json").read_text())
     return summary
@@ -48,7 +54,7 @@ def train(command: list[str], run_folder: Path) -> dict[str, object]:
 def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run on one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    summary = train(accelerate_launch("demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder), folder)
+    summary = train(["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder], folder)
     assert (summary["num_processes"], summary["distributed_type"]) == (1, "NO")
     return folder
 
@@ -57,7 +63,8 @@ def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("stage", STAGES)
 def test_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    summary = train(deepspeed_launch(stage, "demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder), folder)
+    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder]
+    summary = train(words, folder, stage=stage, launched=stage == "zero2")
     assert summary["num_processes"] == 2
     assert summary["distributed_type"] == "DEEPSPEED"
     assert summary["zero_stage"] == STAGES[stage]
@@ -76,8 +83,8 @@ def test_accumulation_and_the_embedding_cache_work_under_zero(tiny_shards: Path,
     # Two parts a step, each embedded in chunks of 3 of a process's 4 pairs, against two parts on one process.
     words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--optimizer.accumulation", "2"]
     plain, chunked = tmp_path / "plain", tmp_path / "chunked"
-    train(accelerate_launch(*words, "--out", plain), plain)
-    summary = train(deepspeed_launch("zero3", *words, "--optimizer.chunk-size", "3", "--out", chunked), chunked)
+    train([*words, "--out", plain], plain)
+    summary = train([*words, "--optimizer.chunk-size", "3", "--out", chunked], chunked, stage="zero3")
     assert (summary["distributed_type"], summary["zero_stage"], summary["num_processes"]) == ("DEEPSPEED", 3, 2)
     assert losses(chunked) == pytest.approx(losses(plain), rel=2e-4)
 
@@ -88,10 +95,10 @@ def test_a_run_goes_on_under_any_other_stage(alone: Path, tiny_shards: Path, tmp
     # learning rate is constant, so that it does not depend on --epochs.
     words = ["--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE]
     straight, changing = tmp_path / "straight", tmp_path / "changing"
-    train(accelerate_launch("demo", *words, "--epochs", "3", "--out", straight), straight)
-    train(deepspeed_launch("zero3", "demo", *words, "--epochs", "1", "--out", changing), changing)
-    train(accelerate_launch("--resume", changing, "--epochs", "2"), changing)
-    summary = train(deepspeed_launch("zero2", "--resume", changing, "--epochs", "3"), changing)
+    train(["demo", *words, "--epochs", "3", "--out", straight], straight)
+    train(["demo", *words, "--epochs", "1", "--out", changing], changing, stage="zero3")
+    train(["--resume", changing, "--epochs", "2"], changing)
+    summary = train(["--resume", changing, "--epochs", "3"], changing, stage="zero2")
     assert (summary["distributed_type"], summary["zero_stage"], summary["num_processes"]) == ("DEEPSPEED", 2, 2)
     assert len(losses(straight)) == 9
     assert losses(changing) == pytest.approx(losses(straight), rel=5e-4)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.utils import set_seed
-from commands import SMALL, accelerate_launch, environment, run
+from commands import SMALL, last_step, python, run, stop_when
 from model_takers import assert_retrieval_and_downstream_take
 
 from pretrain.methods import METHODS
@@ -45,7 +42,7 @@ def words(request: pytest.FixtureRequest, tiny_shards: Path) -> list[str | Path]
 def finished(words: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run, never stopped."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    result = run(accelerate_launch(*words, "--out", folder), cwd=folder.parent)
+    result = run(python("pretrain/run.py", *words, "--out", folder), cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     assert "of an image's other view" in result.stderr
     assert "its model, of the last step" in result.stdout
@@ -58,22 +55,10 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 def test_a_killed_run_ends_with_the_same_bits(words: list[str | Path], finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        accelerate_launch(*words, "--out", folder),
-        cwd=tmp_path,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not any(int(path.name[5:]) >= 4 for path in list_checkpoints(folder)):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(60)
-    assert int(list_checkpoints(folder)[-1].name[5:]) < EPOCHS * STEPS_PER_EPOCH
-    result = run(accelerate_launch("--resume", folder), cwd=tmp_path)
+    command = python("pretrain/run.py", *words, "--out", folder)
+    stop_when(lambda: last_step(folder) >= 4, command, signal.SIGKILL, cwd=tmp_path)
+    assert last_step(folder) < EPOCHS * STEPS_PER_EPOCH
+    result = run(python("pretrain/run.py", "--resume", folder), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert losses(folder) == losses(finished)
     ends = [list_checkpoints(each)[-1] / "weights.safetensors" for each in (folder, finished)]
@@ -109,7 +94,7 @@ def simclr(shards: Path, folder: Path, *more: str) -> str:
     """What a run of SimCLR with group norm tells its user; under batch norm some spread would be left."""
     words = ["demo", "--method", "simclr", "--shards", shards, "--out", folder, *SMALL, "--model.norm", "group"]
     words += ["--epochs", "3", "--log-every-steps", "1", "--optimizer.warmup-epochs", "0"]
-    result = run(accelerate_launch(*words, *more), cwd=folder.parent)
+    result = run(python("pretrain/run.py", *words, *more), cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     return result.stderr
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from commands import SMALL, accelerate_launch, environment, python, run
+from commands import SMALL, last_step, python, run, stop_when
 from model_takers import assert_retrieval_and_downstream_take
 from safetensors.torch import load_file
 from torch import Tensor
@@ -38,7 +35,7 @@ def last_weights(folder: Path) -> Path:
 def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never stopped."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    result = run(accelerate_launch(*OPTIONS, "--shards", tiny_shards, "--out", folder), cwd=folder.parent)
+    result = run(python("pretrain/run.py", *OPTIONS, "--shards", tiny_shards, "--out", folder), cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     assert "of an image's other view" in result.stderr
     return folder
@@ -46,19 +43,10 @@ def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_a_killed_run_ends_with_the_same_bits(finished: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = accelerate_launch(*OPTIONS, "--shards", tiny_shards, "--out", folder)
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not any(int(path.name[5:]) >= 4 for path in list_checkpoints(folder)):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(60)
-    assert int(list_checkpoints(folder)[-1].name[5:]) < EPOCHS * STEPS_PER_EPOCH
-    result = run(accelerate_launch("--resume", folder), cwd=tmp_path)
+    command = python("pretrain/run.py", *OPTIONS, "--shards", tiny_shards, "--out", folder)
+    stop_when(lambda: last_step(folder) >= 4, command, signal.SIGKILL, cwd=tmp_path)
+    assert last_step(folder) < EPOCHS * STEPS_PER_EPOCH
+    result = run(python("pretrain/run.py", "--resume", folder), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert losses(folder) == losses(finished)
     assert last_weights(folder).read_bytes() == last_weights(finished).read_bytes()
@@ -92,7 +80,7 @@ def test_the_embedding_cache_trains_as_the_whole_batch_does(tiny_shards: Path, t
         folder = tmp_path / chunk_size
         words = [*OPTIONS, "--shards", tiny_shards, "--out", folder, "--optimizer.chunk-size", chunk_size]
         words += ["--precision", "fp32", "--model.norm", "group", "--epochs", "1", "--optimizer.learning-rate", "2e-5"]
-        result = run(accelerate_launch(*words), cwd=tmp_path)
+        result = run(python("pretrain/run.py", *words), cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         found.append([loss for _, loss in losses(folder)])
     assert len(found[0]) == STEPS_PER_EPOCH

@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 import torch
-from commands import CONSTANT_RATE, environment, python, run, torchrun
+from commands import CONSTANT_RATE, last_step, python, run, run_together, stop_when
 
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.training.checkpoints import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 from shards.demo_world.corpus import generate_demo_corpus
 
@@ -117,14 +114,7 @@ def test_what_is_missing_and_unreadable_stands_in_the_results(few_scenes: Path, 
 def stopped(words: list[str | Path], out: Path, number: int, when: int) -> None:
     """Starts a run and sends it a signal once it has saved step `when`."""
     command = python("downstream/run.py", *words, "--out", out)
-    process = subprocess.Popen(command, cwd=out.parent, env=environment(), stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not any(int(path.name[5:]) >= when for path in list_checkpoints(out)):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    stop_when(lambda: last_step(out) >= when, command, number, cwd=out.parent)
     assert not (out / "results.json").exists()
 
 
@@ -153,8 +143,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(number: int, few_scenes
 
 def together(words: list[str | Path], out: Path) -> dict[str, Any]:
     """The results of two processes."""
-    command = [word.replace("pretrain/run.py", "downstream/run.py") for word in torchrun(2, *words, "--out", out)]
-    done = run(command, cwd=out.parent, ACCELERATE_USE_CPU="true")
+    command = python("downstream/run.py", *words, "--out", out)
+    done = run_together(command, cwd=out.parent, ACCELERATE_USE_CPU="true")
     assert done.returncode == 0, done.stderr
     return results(out)
 

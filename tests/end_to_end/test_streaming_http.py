@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import SMALL, accelerate_launch, run, torchrun
+from commands import SMALL, python, run, run_together
 from shard_server import Fault, ShardServer, serve
 
 from pretrain.training.metrics_file import MetricsFile
@@ -36,18 +36,18 @@ def test_a_run_over_a_bad_network_is_the_run_on_the_folder(
         "val-000000.tar": [Fault(cut_after=1)],
     }
     far = run(
-        accelerate_launch("demo", "--shards", server.url, "--out", "far", *FEW, "--data.cache-dir", "cache"),
+        python("pretrain/run.py", "demo", "--shards", server.url, "--out", "far", *FEW, "--data.cache-dir", "cache"),
         cwd=tmp_path,
     )
     assert far.returncode == 0, far.stderr
-    here = run(accelerate_launch("demo", "--shards", tiny_shards, "--out", "here", *FEW), cwd=tmp_path)
+    here = run(python("pretrain/run.py", "demo", "--shards", tiny_shards, "--out", "here", *FEW), cwd=tmp_path)
     assert here.returncode == 0, here.stderr
     assert losses(tmp_path / "far") == losses(tmp_path / "here")
     assert server.asked_for("train-000001.tar") == [0, 90_000]
 
     # The same set, a folder now, through the same cache, which holds it already; and a resumed run may change that.
     words = ("--resume", "far", "--epochs", "3", "--data.cache-gb", "1")
-    assert run(accelerate_launch(*words), cwd=tmp_path).returncode == 0
+    assert run(python("pretrain/run.py", *words), cwd=tmp_path).returncode == 0
     assert len(server.asked_for("train-000001.tar")) == 2
 
 
@@ -55,7 +55,7 @@ def test_a_run_over_a_bad_network_is_the_run_on_the_folder(
 def test_a_shard_that_stays_away_stops_two_processes_or_is_skipped_by_both(server: ShardServer, tmp_path: Path) -> None:
     server.always[BAD] = Fault(status=404)
     words = ["demo", "--shards", server.url, *FEW, "--data.cache-dir", "cache"]
-    stopped = run(accelerate_launch(*words, "--out", "stopped"), cwd=tmp_path)
+    stopped = run(python("pretrain/run.py", *words, "--out", "stopped"), cwd=tmp_path)
     assert stopped.returncode != 0
     assert (
         f"error: shard {BAD} can't be read: {server.url}/{BAD} could not be fetched (HTTP 404 Not Found)"
@@ -64,10 +64,10 @@ def test_a_shard_that_stays_away_stops_two_processes_or_is_skipped_by_both(serve
     assert "Traceback" not in stopped.stderr.split("error: ")[0]
 
     skipping = [*words, "--data.skip-bad-shards"]
-    one = run(accelerate_launch(*skipping, "--out", "one"), cwd=tmp_path)
+    one = run(python("pretrain/run.py", *skipping, "--out", "one"), cwd=tmp_path)
     assert one.returncode == 0, one.stderr
     assert one.stderr.count(f"skipped: shard {BAD}") == 1
-    two = run(torchrun(2, *skipping, "--out", "two"), cwd=tmp_path, ACCELERATE_USE_CPU="true")
+    two = run_together(python("pretrain/run.py", *skipping, "--out", "two"), cwd=tmp_path, ACCELERATE_USE_CPU="true")
     assert two.returncode == 0, two.stderr
     assert two.stderr.count(f"skipped: shard {BAD}") == 1
     summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two")]
@@ -76,7 +76,8 @@ def test_a_shard_that_stays_away_stops_two_processes_or_is_skipped_by_both(serve
 
 
 def test_a_pipe_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    result = run(accelerate_launch("demo", "--shards", "pipe:touch ran; cat {name}", "--out", "r", *FEW), cwd=tmp_path)
+    words = ["demo", "--shards", "pipe:touch ran; cat {name}", "--out", "r", *FEW]
+    result = run(python("pretrain/run.py", *words), cwd=tmp_path)
     assert result.returncode != 0
     assert "would run a shell command, which is not allowed by default" in result.stderr
     assert not (tmp_path / "ran").exists()

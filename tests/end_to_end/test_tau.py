@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import BIN, REPOSITORY, python, run
+from commands import python, run, run_together
 
 from downstream.tau.demo_clips import write_demo
 from downstream.tau.running import OWN_BANK
@@ -144,9 +144,8 @@ def test_a_run_in_two_pieces_is_the_run_in_one(root: Path, tmp_path: Path) -> No
 
 
 def test_two_processes_train_and_score_together(root: Path, tmp_path: Path) -> None:
-    launcher = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"]
-    script, *rest = words(root, tmp_path / "out", "audio", "--epochs", "1", "--tau.features", "fbank")
-    done = run([*launcher, str(REPOSITORY / script), *rest], cwd=tmp_path, ACCELERATE_USE_CPU="true")
+    command = python(*words(root, tmp_path / "out", "audio", "--epochs", "1", "--tau.features", "fbank"))
+    done = run_together(command, cwd=tmp_path, ACCELERATE_USE_CPU="true")
     assert done.returncode == 0, done.stderr
     assert "batch 40 = 2 processes x 20 frames" in done.stdout
     with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:

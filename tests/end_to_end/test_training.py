@@ -28,7 +28,7 @@ def finished_run(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("runs")
     words = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL, "--epochs", "3", "--tracker", "mlflow"]
     words += ["--checkpoint.every-epochs", "1"]
-    result = run(accelerate_launch(*words, "--log-every-steps", "2"), cwd=folder)
+    result = run(python("pretrain/run.py", *words, "--log-every-steps", "2"), cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "done: 3 epochs" in result.stdout
     return folder / "mine"
@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on(tiny_shards: Path, tmp_path: Path) -> None:
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 170, "epoch": 56, "split": "train", "loss": 1}\n{"step": 171, "ep')
     epochs = (saved + 6) // 3
-    result = run(accelerate_launch("--resume", tmp_path / "run", "--epochs", str(epochs)), cwd=tmp_path)
+    result = run(python("pretrain/run.py", "--resume", tmp_path / "run", "--epochs", str(epochs)), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"at step {saved} of {epochs * 3}" in result.stdout
     steps = [line["step"] for line in MetricsFile(tmp_path / "run").read() if line["split"] == "train"]
@@ -110,14 +110,14 @@ def test_a_killed_run_goes_on(tiny_shards: Path, tmp_path: Path) -> None:
 def test_it_stops_early_when_validation_does_not_improve(tiny_shards: Path, tmp_path: Path) -> None:
     words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL, "--epochs", "50"]
     words += ["--validation.patience-epochs", "2", "--optimizer.learning-rate", "1e-9"]
-    result = run(accelerate_launch(*words), cwd=tmp_path)
+    result = run(python("pretrain/run.py", *words), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["stopped_early"]
     assert summary["epochs"] < 50
     # Killed, or asked to make room, before it could say so: what goes on ends there too.
     (tmp_path / "run" / "summary.json").unlink()
-    result = run(accelerate_launch("--resume", tmp_path / "run"), cwd=tmp_path)
+    result = run(python("pretrain/run.py", "--resume", tmp_path / "run"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     again = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert {name: again[name] for name in ("step", "best_step", "stopped_early")} == {
@@ -128,7 +128,7 @@ def test_it_stops_early_when_validation_does_not_improve(tiny_shards: Path, tmp_
 def test_a_loss_that_is_not_finite_stops_with_step_and_keys(tiny_shards: Path, tmp_path: Path) -> None:
     words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL, "--epochs", "9"]
     words += ["--optimizer.learning-rate", "1e30", "--optimizer.max-gradient-norm", "0"]
-    result = run(accelerate_launch(*words), cwd=tmp_path)
+    result = run(python("pretrain/run.py", *words), cwd=tmp_path)
     assert result.returncode != 0
     assert "it must be finite; the batch held the keys 10" in result.stderr
     record = json.loads((tmp_path / "run" / "non_finite_batch.json").read_text())
@@ -146,7 +146,7 @@ def test_a_damaged_image_stops_the_run_with_its_key_also_from_a_worker(tiny_shar
     content[start : start + length] = bytes(length)
     tar.write_bytes(content)
     words = ["demo", "--shards", copy, "--out", tmp_path / "run", *SMALL, "--data.workers", "2", "--epochs", "2"]
-    result = run(accelerate_launch(*words), cwd=tmp_path)
+    result = run(python("pretrain/run.py", *words), cwd=tmp_path)
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
     assert f"the image of sample {entry.key} in {tar} can't be decoded" in result.stderr

@@ -6,19 +6,15 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torchvision
-from commands import environment, python, run, torchrun
+from commands import last_step, python, run, run_together, stop_when
 from pair_folders import SCENES, write_advance, write_events, write_table
 from safetensors.torch import load_file
-
-from pretrain.training.checkpoints import list_checkpoints
 
 TINY = [
     *("--batch-size", "8", "--tracker", "none", "--precision", "fp32", "--threads", "1", "--workers", "0"),
@@ -140,20 +136,8 @@ def test_a_killed_run_goes_on_to_the_same_scores(advance: Path, teacher: Path, t
     more = ("--transfer.teacher", teacher, "--allow-partial", "--checkpoint.every-steps", "1")
     whole = finish(words(advance, tmp_path / "whole", *more), tmp_path / "whole")
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        python("downstream/run.py", *words(advance, out, *more)),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while not list_checkpoints(out / "seed-1"):
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = python("downstream/run.py", *words(advance, out, *more))
+    stop_when(lambda: last_step(out / "seed-1") > 0, command, signal.SIGKILL, cwd=tmp_path)
     assert not (out / "results.json").exists()
     resumed = run(python("downstream/run.py", "--resume", out), cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
@@ -191,10 +175,8 @@ def test_pairs_of_a_table_with_a_teacher_of_each_seed(tmp_path: Path) -> None:
 def test_two_processes_train_together(advance: Path, teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     more = ("--transfer.teacher", teacher, "--allow-partial", "--transfer.loss", "kl-audio", "--num-seeds", "1")
-    command = torchrun(2, *words(advance, out, *more, "--transfer.no-with-scene-loss"))
-    script = next(i for i, word in enumerate(command) if word.endswith("pretrain/run.py"))
-    command[script] = command[script].replace("pretrain", "downstream")
-    done = run(command, cwd=tmp_path)
+    command = python("downstream/run.py", *words(advance, out, *more, "--transfer.no-with-scene-loss"))
+    done = run_together(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "seed-0" / "summary.json").read_text(encoding="utf-8"))["num_processes"] == 2
     assert 0 <= results(out)["epochs"][0]["f1"] <= 1
