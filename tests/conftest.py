@@ -9,6 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# One thread a process, read when torch is loaded: the cores are shared by several processes of tests, where waiting
+# threads of OpenMP would spin, and what tests compute themselves has the bits of what their commands compute.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # Examples of hypothesis take their time on a busy machine; how long is no matter of right and wrong.
 hypothesis.settings.register_profile("earshot", deadline=None)
 hypothesis.settings.load_profile("earshot")
