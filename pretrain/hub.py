@@ -1,8 +1,7 @@
-"""Models on the Hugging Face hub: which words name one, fetching it, and putting a released folder there."""
+"""Models on the Hugging Face hub: fetching one, and pushing a released folder there."""
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,21 +21,10 @@ from huggingface_hub.utils import validate_repo_id
 
 from shards.errors import UserError
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
-
 CLIENT_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """What the client raises where there is no answer: httpx's HTTPError, or httpx2's, as its version has it."""
 
 Token = str | bool | None
-
-
-def is_hub_name(words: str | Path) -> bool:
-    """Whether words can only mean a model on the hub: `owner/name`, with nothing at that path.
-
-    Where a folder `owner` is here, `owner/name` is a path that was mistyped, and the hub is not asked.
-    """
-    path = Path(words)
-    return HUB_NAME.fullmatch(str(words)) is not None and not path.exists() and not path.parent.is_dir()
 
 
 def fetch_files(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -17,16 +16,12 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain.encoders import ENCODERS
-from pretrain.hub import Token, fetch_files, is_hub_name
 from pretrain.model_config import TwoTowerConfig, preprocessing
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
 
 MODEL_FORMAT_VERSION = 1
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
-CARD_NAME = "README.md"
-NOTICE_NAME = "NOTICE.md"
 
 PREPROCESSING = "preprocessing"
 """Where `config.json` says to readers without Earshot how to prepare inputs."""
@@ -134,7 +129,7 @@ class TwoTower(
         pretrained_model_name_or_path: Path | str,
         *,
         force_download: bool = False,
-        token: Token = None,
+        token: str | bool | None = None,
         cache_dir: Path | str | None = None,
         local_files_only: bool = False,
         revision: str | None = None,
@@ -173,37 +168,6 @@ class TwoTower(
             message = " ".join(str(error).split())[:300]
             raise UserError(f"the model in {folder} can't be loaded: {type(error).__name__}: {message}") from error
         return model.eval()
-
-
-def find_model_folder(path: Path, **of_the_hub: Any) -> Path:
-    """The model folder that `path` is or, as a run folder, holds, or that a model on the hub is fetched into.
-
-    Args:
-        path: the folder, or `owner/name`.
-        of_the_hub: options of `pretrain.hub.fetch_files`.
-
-    Raises:
-        UserError: neither.
-    """
-    if is_hub_name(path):
-        # The words on rights stay with the weights.
-        fetched = fetch_files(str(path), (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, NOTICE_NAME), **of_the_hub)
-        if not _is_model_folder(fetched):
-            raise UserError(f"{path} on the hub is no model of Earshot's: it lacks {CONFIG_NAME} or {WEIGHTS_NAME}")
-        return fetched
-    for folder in (path, path / "model"):
-        if _is_model_folder(folder):
-            return folder
-    if not path.exists():
-        raise UserError(f"no weights at {path}: no such folder")
-    raise UserError(
-        f"no weights at {path}: give a run folder (with model/) or a model folder "
-        f"(with {CONFIG_NAME} and {WEIGHTS_NAME}); a run writes its model after the first validation"
-    )
-
-
-def _is_model_folder(folder: Path) -> bool:
-    return (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file()
 
 
 def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSettings, where: str) -> None:

@@ -21,7 +21,7 @@ from pretrain.data.batches import (
 from pretrain.data.skipped_shards import SkippedShards
 from pretrain.methods import METHODS
 from pretrain.methods.interface import Method
-from pretrain.model import CARD_NAME
+from pretrain.model_files import CARD_NAME
 from pretrain.releasing.model_card import model_card
 from pretrain.releasing.training_data import outline
 from pretrain.settings.pretraining import Config

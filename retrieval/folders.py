@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pretrain.model import TwoTower
 from retrieval.embedding import load_model, make_folder, save_npz
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
+from retrieval.options import EmbedOptions
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
@@ -21,26 +22,6 @@ from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
 NAMED_REJECTIONS = 10
 """Undecodable files that are named on the screen; the npz lists all."""
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """Embeds a folder of images or of sounds and writes embeddings and file names to an npz."""
-
-    weights: Path
-    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
-    out: Path
-    """The npz to write."""
-    images: Path | None = None
-    """Folder of images (JPEG, PNG, TIFF), searched with its subfolders."""
-    sounds: Path | None = None
-    """Folder of recordings (MP3, OGG, FLAC, WAV ...), searched with its subfolders."""
-    crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
-    max_seconds: float = 600.0
-    """A longer recording is cut down to so many seconds, in evenly spread parts."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +56,12 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
     Raises:
         UserError: a mistake in the options or the weights, or no file that can be decoded.
     """
-    if (options.images is None) == (options.sounds is None):
-        raise UserError("give either --images DIR or --sounds DIR")
-    if options.crops < 1:
-        raise UserError(f"crops must be >= 1, got {options.crops}")
-    if options.out.suffix != ".npz":
-        raise UserError(f"out must be a file that ends in .npz, got {options.out}")
+    options.check()
     model = load_model(options.weights, options.device)
-    if options.images is not None:
-        folder, kind = options.images, "images"
+    folder, kind = options.folder, options.kind
+    if kind == "images":
         files, embed_file = _files(folder, IMAGE_SUFFIXES, kind), _image_embedder(model)
     else:
-        assert options.sounds is not None
-        folder, kind = options.sounds, "sounds"
         files, embed_file = _files(folder, SOUND_SUFFIXES, kind), _sound_embedder(model, options)
     make_folder(options.out.parent)
     embedded = embed_files(folder, files, embed_file, title=f"embedding {kind}")
@@ -136,8 +110,6 @@ def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], 
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(f"no {kind} at {folder}: no such folder")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not files:
         raise UserError(f"no {kind} in {folder}: none of its files ends in {', '.join(suffixes)}")

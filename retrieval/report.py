@@ -17,8 +17,9 @@ from pretrain.ranking_scores import DIRECTIONS, MEAN_RANK, MEDIAN_RANK, MRR, REC
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
+from retrieval.metrics_file import LABEL_ONLY
 from retrieval.pair_metadata import place_of, text_of
-from retrieval.scoring import LABEL_ONLY, Evaluation
+from retrieval.scoring import Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
 from shards.atomic_files import write_text_atomically
 from shards.streaming.reading import ShardSet
@@ -72,6 +73,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "n": n,
         "source": shard_set.manifest.source,
         "weights_name": _weights_name(Path(metrics["weights"])),
+        "crops_are_random": evaluation.protocol.default_crops is None,
         "protocol_description": evaluation.protocol.description,
         "directions": tuple(DIRECTIONS),
         "labels": LABELS,

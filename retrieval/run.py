@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+
+from shards.command_line import Verb, Verbs
 from shards.errors import run_command
 
+STUDY = Verbs(
+    "A listening study: do people take the sounds that the model finds for the true ones?",
+    {
+        "prepare": Verb("retrieval.study.options:PrepareOptions", "retrieval.study.preparing:prepare"),
+        "serve": Verb("retrieval.study.options:ServeOptions", "retrieval.study.serving:serve", positional=True),
+        "report": Verb(
+            "retrieval.study.options:StudyReportOptions", "retrieval.study.reporting:report", positional=True
+        ),
+    },
+)
 
-def main() -> None:
-    """Reads the command line and carries out its verb."""
-    # Here, for it takes seconds, and whoever interrupts them is answered like any other.
-    from retrieval.command_line import carry_out
-
-    carry_out(__doc__ or "")
-
+COMMAND = Verbs(
+    "Evaluates, embeds and explores with trained weights, and asks people.",
+    {
+        "evaluate": Verb("retrieval.options:EvaluateOptions", "retrieval.evaluation:evaluate"),
+        "show": Verb("retrieval.options:ShowOptions", "retrieval.metrics_file:show", positional=True),
+        "embed": Verb("retrieval.options:EmbedOptions", "retrieval.folders:embed"),
+        "explore": Verb("retrieval.explore.options:ExploreOptions", "retrieval.explore.command:explore"),
+        "study": STUDY,
+    },
+)
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(lambda: COMMAND.carry_out(sys.argv[1:], "python retrieval/run.py"))

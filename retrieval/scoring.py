@@ -11,10 +11,9 @@ import numpy as np
 from pretrain.ranking import Metrics, RankBounds
 from pretrain.ranking_scores import DIRECTIONS
 from retrieval.embedding import EmbeddedSplit
+from retrieval.metrics_file import LABEL_ONLY
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol, Ranking
-
-LABEL_ONLY = "label_only"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+from shards.errors import UserError
 
 PARTIAL_SUFFIX = ".partial"
 _MACHINE_MARK = secrets.token_hex(8)
@@ -19,6 +23,40 @@ def write_text_atomically(path: Path, text: str) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Writes a record as readable JSON, atomically as `write_text_atomically`."""
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    if not _is_unicode(text):  # the name of a file may hold bytes that no text has
+        text = json.dumps(record, indent=1)
+    write_text_atomically(path, text + "\n")
+
+
+def read_json(path: Path, remedy: str = "") -> Any:
+    """The JSON in a file.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is missing or damaged, for the message.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else f"is not JSON: {error}"
+        raise UserError(f"{path} {reason}{remedy and '; '}{remedy}") from error
+
+
+def holds_json(path: Path) -> bool:
+    """Whether a file is there and holds JSON: what was cut short does not."""
+    try:
+        read_json(path)
+    except UserError:
+        return False
+    return True
 
 
 def write_text_once(path: Path, text: str) -> str:
@@ -45,6 +83,14 @@ def write_text_once(path: Path, text: str) -> str:
 def partial_path(path: Path) -> Path:
     """Where this process writes what it then renames to `path`; no other process uses that name."""
     return path.with_name(f".{path.name}.{os.getpid()}-{_MACHINE_MARK}{PARTIAL_SUFFIX}")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _write_text(path: Path, text: str) -> None:

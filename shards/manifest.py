@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import read_json, write_json
 from shards.errors import UserError
 from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings
 
@@ -88,7 +88,7 @@ class Manifest:
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
             "rejected": [dataclasses.asdict(rejection) for rejection in self.rejected],
         }
-        write_text_atomically(folder / MANIFEST_NAME, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_json(folder / MANIFEST_NAME, record)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -97,14 +97,8 @@ class Manifest:
         Raises:
             UserError: no such folder or manifest, one that is not readable, or one of another format version.
         """
+        check_shard_folder(folder)
         path = folder / MANIFEST_NAME
-        if not folder.is_dir():
-            raise UserError(f"no shards at {folder}: no such folder; build them with 'python shards/run.py build'")
-        if not path.is_file():
-            raise UserError(
-                f"{folder} is not a shard set: it has no {MANIFEST_NAME}; give the --out folder of a finished "
-                "'python shards/run.py build' (an unfinished build goes on when it is started again)"
-            )
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -141,6 +135,21 @@ class Manifest:
             raise UserError(f"{where} is not a complete manifest ({error!r}); build the shards again") from error
 
 
+def check_shard_folder(folder: Path) -> None:
+    """Checks, at no cost, that there is a finished shard set; not what its manifest says.
+
+    Raises:
+        UserError: no such folder or manifest.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no shards at {folder}: no such folder; build them with 'python shards/run.py build'")
+    if not (folder / MANIFEST_NAME).is_file():
+        raise UserError(
+            f"{folder} is not a shard set: it has no {MANIFEST_NAME}; give the --out folder of a finished "
+            "'python shards/run.py build' (an unfinished build goes on when it is started again)"
+        )
+
+
 def wrong_totals(folder: Path) -> list[str]:
     """A sentence for each total of `folder/manifest.json` that its own entries contradict.
 
@@ -148,7 +157,7 @@ def wrong_totals(folder: Path) -> list[str]:
         UserError: as `Manifest.load`.
     """
     manifest = Manifest.load(folder)
-    record = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    record = read_json(folder / MANIFEST_NAME)
     return [
         f"{name} is {json.dumps(record.get(name))}, its entries give {json.dumps(total)}"
         for name, total in manifest.totals.items()

@@ -7,8 +7,9 @@ from pathlib import Path
 from accelerate.utils import set_seed
 
 from downstream.settings import DownstreamSettings
-from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
+from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_config import TwoTowerConfig
+from pretrain.model_files import find_model_folder
 from pretrain.weights.encoder_weights import DEFAULT_BACKBONE
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.training.checkpoints import STATE_FILE, list_checkpoints
 from pretrain.training.loop import SUMMARY_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER

@@ -14,7 +14,7 @@ from downstream.running.classifier_files import write_network
 from downstream.tau.benchmark import CLASSES
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork
 from downstream.tau.kind import TauRunSettings
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from downstream.transfer.heard_sounds import MEL_BANDS
 from pretrain.encoders import ENCODERS
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.encoder_weights import BLOCKS_TO_BACKBONE, FIRST_BLOCK
 from pretrain.weights.files import read_weights
 from pretrain.weights.model_folder import MODEL_FOLDER

@@ -27,7 +27,7 @@ from pretrain.settings.files import flatten, load_settings, require
 from pretrain.settings.pretraining import Config, DataSettings
 from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
-from retrieval.evaluation import EvaluateOptions
+from retrieval.options import EvaluateOptions
 from shards.errors import UserError
 from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT, SpectrogramSettings
 from shards.streaming.reading import ShardSet

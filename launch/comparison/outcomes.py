@@ -13,7 +13,7 @@ from pretrain.ranking_scores import DIRECTIONS
 from pretrain.settings.pretraining import Config
 from pretrain.training.loop import SUMMARY_NAME
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
-from retrieval.evaluation import METRICS_NAME as RETRIEVAL_METRICS_NAME
+from retrieval.metrics_file import METRICS_NAME as RETRIEVAL_METRICS_NAME
 from shards.errors import UserError
 
 FAILED_NAME = "failed.txt"

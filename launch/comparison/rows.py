@@ -15,7 +15,7 @@ from launch.comparison.plan import Plan
 from pretrain.settings.files import with_settings
 from pretrain.settings.presets import PRESETS, choose
 from pretrain.settings.pretraining import Config
-from retrieval.evaluation import EvaluateOptions
+from retrieval.options import EvaluateOptions
 from shards.errors import UserError
 from shards.streaming.fetching import is_url
 

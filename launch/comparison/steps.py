@@ -24,7 +24,8 @@ from pretrain.settings.files import flatten, load_settings, save_settings
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
 from pretrain.training.checkpoints import CHECKPOINTS_FOLDER, list_checkpoints
 from pretrain.training.loop import CONFIG_NAME, SUMMARY_NAME
-from retrieval.evaluation import METRICS_NAME, REPORT_NAME, EvaluateOptions
+from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
+from retrieval.options import EvaluateOptions
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from pretrain.model import NOTICE_NAME, TAGS
+from pretrain.model import TAGS
+from pretrain.model_files import NOTICE_NAME
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.encoder_files import EncoderFile, encoder_files
 from pretrain.releasing.energy import Energy

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from pretrain.model import CARD_NAME, NOTICE_NAME, TwoTower, find_model_folder
+from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
+from pretrain.model_files import CARD_NAME, NOTICE_NAME, find_model_folder
 from pretrain.releasing.energy import Energy, estimate_energy
 from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from pretrain.hub import check_can_push, push_folder
-from pretrain.model import CARD_NAME, CONFIG_NAME, NOTICE_NAME, WEIGHTS_NAME
+from pretrain.model_files import CARD_NAME, CONFIG_NAME, NOTICE_NAME, WEIGHTS_NAME
 from pretrain.releasing.card import release_card
 from pretrain.releasing.encoder_files import check_encoder, encoder_files, untried, write_encoder
 from pretrain.releasing.facts import Facts, Gap, gather_facts

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from pretrain.model import WEIGHTS_NAME
+from pretrain.model_files import WEIGHTS_NAME
 from pretrain.releasing.model_card import FIGURES
 from shards.checksums import file_sha256
 from shards.errors import UserError

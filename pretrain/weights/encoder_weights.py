@@ -13,9 +13,9 @@ import torchvision
 from torch import Tensor, nn
 
 from pretrain.encoders import ENCODERS
-from pretrain.hub import is_hub_name
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME, TwoTower, find_model_folder
+from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder, is_hub_name
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint, towers_of_authors
 from pretrain.weights.files import read_weights
 from pretrain.weights.identity import weights_sha256

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretrain.hub import is_hub_name
-from pretrain.model import WEIGHTS_NAME, find_model_folder
+from pretrain.model_files import WEIGHTS_NAME, find_model_folder, is_hub_name
 from shards.checksums import file_sha256
 
 PARTS = (WEIGHTS_NAME, "image_trunk.safetensors", "sound_trunk.safetensors")

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from pretrain.model import CARD_NAME, TwoTower
+from pretrain.model import TwoTower
+from pretrain.model_files import CARD_NAME
 from shards.errors import UserError
 
 MODEL_FOLDER = "model"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from pretrain.hub import is_hub_name
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME, TwoTower, find_model_folder
+from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, TwoTowerConfig
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder, is_hub_name
 from pretrain.settings.pretraining import Config
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder

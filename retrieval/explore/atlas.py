@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.model import CONFIG_NAME, WEIGHTS_NAME, TwoTower, find_model_folder
+from pretrain.model import TwoTower
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
 from pretrain.training.preparation import lock_folder
 from retrieval.explore.atlas_building import AtlasContents, PairNumbers, build_atlas, read_atlas
 from retrieval.explore.gallery_index import EXACT_UP_TO, GalleryIndex, build_index, open_index

@@ -6,16 +6,16 @@ import os
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pretrain.model import TwoTower
 from retrieval.embedding import open_model_and_split
 from retrieval.explore.atlas import Atlas, open_atlas
-from retrieval.explore.layout import Layout, Method, open_layout
-from retrieval.local_server import LOOPBACK, FixedHeaders, listen, serve_pages, shown_address
+from retrieval.explore.layout import Layout, open_layout
+from retrieval.explore.options import ExploreOptions
+from retrieval.local_server import FixedHeaders, listen, serve_pages, shown_address
 from shards.errors import UserError, end_on_sigterm
 from shards.schema import SPLITS
 
@@ -38,42 +38,13 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class ExploreOptions:
-    """Opens a local page to ask a shard set by an image or a sound, with maps of the world and of the embedding."""
-
-    weights: Path
-    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
-    shards: Path
-    """The shard set."""
-    split: Literal["test", "val", "train", "all"] = "test"
-    """Whose pairs are asked; test pairs were not trained on."""
-    crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
-    layout: Method = "umap"
-    """How the embedding is drawn in two dimensions."""
-    cache: Path | None = None
-    """Where embeddings, indexes and layouts are kept; explore/ beside the weights where not given."""
-    host: str = LOOPBACK
-    """Address to serve on; any other than 127.0.0.1 lets others on the network in."""
-    port: int = 7860
-    """Port to serve on; 0 takes a free one."""
-    batch_size: int = 16
-    """Pairs embedded at once, the first time."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
-    force: bool = False
-    """Use a model on spectrograms of another kind than it was trained on."""
-
-
 def explore(options: ExploreOptions) -> None:
     """Carries out `explore`; it serves until it is stopped.
 
     Raises:
         UserError: a mistake in the options, the weights or the shards.
     """
-    if options.crops < 1 or options.batch_size < 1:
-        raise UserError(f"crops and batch_size must be >= 1, got {options.crops} and {options.batch_size}")
+    options.check()
     # Read when gradio is imported, which takes seconds and only this verb needs.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # SIGTERM too deletes what was uploaded.
@@ -142,7 +113,7 @@ def _open_page(options: ExploreOptions) -> ExplorerPage:
     )
 
 
-def _layout(atlas: Atlas, method: Method) -> tuple[Layout | None, str]:
+def _layout(atlas: Atlas, method: str) -> tuple[Layout | None, str]:
     """The map of the embedding and what is said of it; of some embeddings there is none, and the rest works without."""
     try:
         layout = open_layout(atlas, method)

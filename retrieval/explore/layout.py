@@ -6,7 +6,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,10 @@ from scipy.ndimage import gaussian_filter
 
 from retrieval.embedding import save_npz
 from retrieval.explore.atlas import Atlas
+from retrieval.explore.options import LAYOUTS
 from shards.errors import UserError
 
-Method = Literal["umap", "tsne"]
-METHOD_NAMES: dict[Method, str] = {"umap": "UMAP", "tsne": "t-SNE"}
-
+DISPLAY_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
 MOST_POINTS = 10_000
 FEWEST_PAIRS = 5
 """Of fewer, neither method can tell who is whose neighbour."""
@@ -48,7 +47,7 @@ class Layout:
     description: str
 
 
-def open_layout(atlas: Atlas, method: Method = "umap", *, most_points: int = MOST_POINTS) -> Layout:
+def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_POINTS) -> Layout:
     """The map of an atlas from its folder, where `layout-<method>-<pairs>.npz` keeps it; it is made where missing.
 
     10,000 pairs take a minute or two of one core.
@@ -61,14 +60,13 @@ def open_layout(atlas: Atlas, method: Method = "umap", *, most_points: int = MOS
     Raises:
         UserError: another method, fewer than `FEWEST_PAIRS` pairs, or embeddings that are all the same.
     """
-    if method not in METHOD_NAMES:
-        raise UserError(f"unknown map {method!r}; choose one of: {', '.join(METHOD_NAMES)}")
+    LAYOUTS.check(method)
     num_pairs = min(len(atlas), most_points)
     if num_pairs < FEWEST_PAIRS:
         raise UserError(f"a map of the embedding needs at least {FEWEST_PAIRS} pairs, got {num_pairs}")
-    description = f"{METHOD_NAMES[method]} of {num_pairs:,} pairs"
+    description = f"{DISPLAY_NAMES[method]} of {num_pairs:,} pairs"
     if num_pairs < len(atlas):
-        description = f"{METHOD_NAMES[method]} of {num_pairs:,} of {len(atlas):,} pairs, drawn by a fixed seed"
+        description = f"{DISPLAY_NAMES[method]} of {num_pairs:,} of {len(atlas):,} pairs, drawn by a fixed seed"
     numbers = np.sort(np.random.default_rng(SEED).choice(len(atlas), num_pairs, replace=False)).astype(np.int64)
     path = atlas.folder / f"layout-{method}-{num_pairs}.npz"
     points = _read(path, numbers)
@@ -113,7 +111,7 @@ def _read(path: Path, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
     return points if is_ours and points.shape == (2 * len(numbers), 2) and np.isfinite(points).all() else None
 
 
-def _plane(embeddings: NDArray[np.float32], method: Method) -> NDArray[np.float32]:
+def _plane(embeddings: NDArray[np.float32], method: str) -> NDArray[np.float32]:
     """(k, d) → (k, 2), the same each time on one machine."""
     # Neither method minds shift and scale; but t-SNE crashes the process where PCA, its start, finds no variance.
     shifted = embeddings.astype(np.float64) - embeddings[0]
@@ -121,14 +119,20 @@ def _plane(embeddings: NDArray[np.float32], method: Method) -> NDArray[np.float3
     if largest == 0:
         raise UserError("the weights give all pairs the same embedding, which has no map: they have collapsed")
     embeddings = (shifted / largest).astype(np.float32)
-    if method == "tsne":
-        from sklearn.manifold import TSNE
+    return np.asarray(LAYOUTS[method](embeddings), dtype=np.float32)
 
-        perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
-        points = TSNE(perplexity=perplexity, random_state=SEED, init="pca").fit_transform(embeddings)
-    else:
-        from umap import UMAP  # type: ignore[import-untyped, unused-ignore]  # takes seconds to load
 
-        neighbours = min(NEIGHBOURS, len(embeddings) - 1)
-        points = UMAP(n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(embeddings)
-    return np.asarray(points, dtype=np.float32)
+def umap_plane(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """UMAP (McInnes et al., arXiv 1802.03426)."""
+    from umap import UMAP  # type: ignore[import-untyped, unused-ignore]  # takes seconds to load
+
+    neighbours = min(NEIGHBOURS, len(embeddings) - 1)
+    return UMAP(n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(embeddings)
+
+
+def tsne_plane(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """t-SNE (van der Maaten and Hinton, JMLR 2008)."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
+    return TSNE(perplexity=perplexity, random_state=SEED, init="pca").fit_transform(embeddings)

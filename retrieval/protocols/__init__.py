@@ -1,9 +1,19 @@
-"""How embeddings of a split become ranks: the protocols that papers used, by name."""
+"""How embeddings of a split become ranks; a new protocol is a file here and a line in `PROTOCOLS`."""
 
 from __future__ import annotations
 
-from retrieval.protocols.khdlr import Khdlr
-from retrieval.protocols.protocol import Protocol
-from retrieval.protocols.standard import Standard
+from typing import TYPE_CHECKING
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (Standard(), Khdlr())}
+from shards.registry import Registry
+
+if TYPE_CHECKING:
+    from retrieval.protocols.protocol import Protocol
+
+PROTOCOLS: Registry[type[Protocol]] = Registry(
+    "protocol",
+    {
+        "standard": "retrieval.protocols.standard:Standard",
+        "khdlr": "retrieval.protocols.khdlr:Khdlr",
+    },
+    takes_outside_code=True,
+)

@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pretrain.embedding import spread_crops
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
@@ -23,6 +21,7 @@ from retrieval.study.folder import (
     StudyPair,
     at_work_in,
 )
+from retrieval.study.options import PrepareOptions
 from retrieval.study.pairs import DrawnPair, draw_pairs
 from shards.checksums import file_sha256
 from shards.errors import UserError
@@ -39,32 +38,6 @@ RULE = (
 )
 
 
-@dataclass(frozen=True)
-class PrepareOptions:
-    """Draws the pairs of a listening study, half true and half retrieved, and writes them with pictures and clips."""
-
-    weights: Path
-    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
-    shards: Path
-    """The shard set, with listening clips."""
-    out: Path
-    """Folder to write to."""
-    split: Literal["train", "val", "test"] = "test"
-    """The split to draw from."""
-    pairs: int = 70
-    """Pairs to show, an even number; the paper's study had 70."""
-    seed: int = 0
-    """Fixes which pairs are drawn and in which order."""
-    crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
-    batch_size: int = 16
-    """Pairs embedded at once."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
-    force: bool = False
-    """Use a model on spectrograms of another kind than it was trained on."""
-
-
 def prepare(options: PrepareOptions) -> Study:
     """Carries out `study prepare` and prints where the study lies.
 
@@ -72,7 +45,7 @@ def prepare(options: PrepareOptions) -> Study:
         UserError: a mistake in the options, the weights or the shards; too few pairs that can be heard; or a study with
             raters, or a stranger's files, in the folder.
     """
-    _check_numbers(options)
+    options.check()
     model, shard_set = open_model_and_split(
         options.weights, options.shards, options.split, device=options.device, force=options.force
     )
@@ -96,14 +69,6 @@ def prepare(options: PrepareOptions) -> Study:
         print(f"warning: {repeated} sounds come again: the model finds the same ones for many images", file=sys.stderr)
     print(f"a study of {options.pairs} pairs lies in {options.out}; show it with 'study serve {options.out}'")
     return study
-
-
-def _check_numbers(options: PrepareOptions) -> None:
-    if options.pairs < 2 or options.pairs % 2:
-        raise UserError(f"pairs must be even and >= 2, got {options.pairs}: half of them are true, half retrieved")
-    for name, least in (("crops", 1), ("batch_size", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            raise UserError(f"{name} must be >= {least}, got {getattr(options, name)}")
 
 
 def _check_audible(num_audible: int, options: PrepareOptions) -> None:

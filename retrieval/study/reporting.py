@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from retrieval.exhibits import picture
 from retrieval.study.answers import last_ones_in, raters_in
 from retrieval.study.figure import LABELS, PublishedRate, draw_figure
 from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, Study, StudyPair
+from retrieval.study.options import StudyReportOptions
 from retrieval.study.rates import RateSummary
 from retrieval.study.tally import KINDS, PairLine, Tally, tally
 from shards.atomic_files import partial_path
@@ -31,26 +31,13 @@ THUMBNAIL_PIXELS = 200
 JSON_NAME, MARKDOWN_NAME, HTML_NAME, FIGURE_NAME = "report.json", "report.md", "report.html", "figures.png"
 
 
-@dataclass(frozen=True)
-class StudyReportOptions:
-    """Reports a study's answers so far: both rates, their difference, and how far raters agree."""
-
-    folder: Path
-    """The folder that study prepare wrote."""
-    least_share: float = 0.5
-    """A rater counts who said yes or no to at least this share of the pairs of each kind."""
-    out: Path | None = None
-    """Folder to write to; "report" within the study's folder by default."""
-
-
 def report(options: StudyReportOptions) -> Tally:
     """Carries out `study report` and prints the table and the path of the report.
 
     Raises:
         UserError: no study there, media that were changed, no answers that count, or nowhere to write to.
     """
-    if not 0 <= options.least_share <= 1:
-        raise UserError(f"least_share must be from 0 to 1, got {options.least_share}")
+    options.check()
     study = Study.load(options.folder)
     path = options.folder / ANSWERS_NAME
     given = last_ones_in(path, study.identity) if path.is_file() else []

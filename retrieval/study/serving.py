@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from retrieval.local_server import LOOPBACK, FixedHeaders, is_loopback, listen, serve_pages, shown_address
+from retrieval.local_server import FixedHeaders, is_loopback, listen, serve_pages, shown_address
 from retrieval.study.answers import Answers
 from retrieval.study.folder import ANSWERS_NAME, Study, at_work_in
+from retrieval.study.options import ServeOptions
 
 HEADERS = {
     "content-security-policy": (
@@ -20,18 +18,6 @@ HEADERS = {
 }
 UNLESS_SAID = {"cache-control": "no-store"}
 """Headers of the answers that have none of their own of these names."""
-
-
-@dataclass(frozen=True)
-class ServeOptions:
-    """Serves a study as a web page and keeps each answer at once; Ctrl-C ends it."""
-
-    folder: Path
-    """The folder that study prepare wrote."""
-    host: str = LOOPBACK
-    """Address to listen on; 0.0.0.0 opens the page to the network, and then it asks for a token that is printed."""
-    port: int = 7870
-    """Port to listen on; 0 takes a free one."""
 
 
 def serve(options: ServeOptions) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from shard_commands import build_arguments, command, error_of, files_of, run
 
+from shards.building import build as building
 from shards.building.build import build
-from shards.building.build import build as building
 from shards.building.planning import BuildOptions, idle_options
 from shards.demo_world import corpus
 from shards.errors import UserError

@@ -70,7 +70,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     provenance = {"weights": f"runs/{HOSTILE}", "shards": "shards", "split": "test", "crops": 10, "seed": 0}
     embeddings = PairEmbeddings([sample.key for sample in samples], image, sound)
     embedded = EmbeddedSplit(embeddings, [sample.metadata() for sample in samples], provenance)
-    return write_report(folder / "report.html", score(PROTOCOLS["standard"], embedded), shard_set)
+    return write_report(folder / "report.html", score(PROTOCOLS["standard"](), embedded), shard_set)
 
 
 @pytest.fixture(scope="module")

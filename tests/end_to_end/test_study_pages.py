@@ -21,9 +21,10 @@ from study_serving import Client, StudyServer, form_fields, serving
 from retrieval.study.access import FAILURES_SECONDS, MOST_FAILURES, Door, make_token
 from retrieval.study.answers import Answers
 from retrieval.study.folder import Study
+from retrieval.study.options import PrepareOptions, ServeOptions
 from retrieval.study.pages import rater_order
-from retrieval.study.preparing import PrepareOptions, prepare
-from retrieval.study.serving import ServeOptions, serve
+from retrieval.study.preparing import prepare
+from retrieval.study.serving import serve
 from shards.errors import UserError
 
 HOSTILE = "</title><script>alert(1)</script><img src=x>"

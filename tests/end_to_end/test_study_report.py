@@ -16,8 +16,9 @@ from study_serving import obey_permissions, read_only
 
 from retrieval.study.answers import Answers
 from retrieval.study.folder import Study
-from retrieval.study.preparing import PrepareOptions, prepare
-from retrieval.study.reporting import StudyReportOptions, report
+from retrieval.study.options import PrepareOptions, StudyReportOptions
+from retrieval.study.preparing import prepare
+from retrieval.study.reporting import report
 from shards.errors import UserError
 
 FILES = ["figures.png", "report.html", "report.json", "report.md"]

@@ -19,7 +19,7 @@ from launch.comparison.steps import Downstream, Ranking, Training, steps_of, wri
 from pretrain.command_line import parse as parse_training
 from pretrain.settings.files import load_settings, save_settings
 from pretrain.settings.pretraining import Config
-from retrieval.evaluation import EvaluateOptions
+from retrieval.options import EvaluateOptions
 from shards.errors import UserError
 
 

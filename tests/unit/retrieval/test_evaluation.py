@@ -20,7 +20,9 @@ from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.ranking import both_directions, chance_metrics
 from retrieval.embedding import EmbeddedSplit, choose_device, open_split
-from retrieval.evaluation import EvaluateOptions, evaluate, show
+from retrieval.evaluation import evaluate
+from retrieval.metrics_file import show
+from retrieval.options import EvaluateOptions, ShowOptions
 from retrieval.scoring import Evaluation
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
@@ -188,7 +190,7 @@ def test_an_evaluation_that_is_replaced_leaves_nothing_to_be_mixed_up(
             evaluate(dataclasses.replace(options, split="val"))
     assert f"replacing the evaluation in {tmp_path}" in capsys.readouterr().out
     with pytest.raises(UserError, match="no evaluation at"):
-        show(tmp_path)
+        show(ShowOptions(tmp_path))
 
 
 def test_auto_takes_what_is_there() -> None:

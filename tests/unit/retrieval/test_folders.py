@@ -15,7 +15,8 @@ import torch
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from retrieval.folders import EmbedOptions, embed
+from retrieval.folders import embed
+from retrieval.options import EmbedOptions
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings

@@ -17,7 +17,7 @@ from retrieval.protocols import PROTOCOLS
 from retrieval.scoring import label_only
 from shards.errors import UserError
 
-STANDARD, KHDLR = PROTOCOLS["standard"], PROTOCOLS["khdlr"]
+STANDARD, KHDLR = PROTOCOLS["standard"](), PROTOCOLS["khdlr"]()
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def test_standard_averages_evenly_spaced_crops() -> None:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_nearest_agrees_with_the_ranks(name: str) -> None:
-    protocol = PROTOCOLS[name]
+    protocol = PROTOCOLS[name]()
     ranking = protocol.rank(protocol.select(pairs(64)))
     for direction in DIRECTIONS:
         order = protocol.nearest(ranking, direction, list(range(64)), 64)
@@ -190,13 +190,13 @@ def test_neighbours_of_a_small_or_an_empty_gallery() -> None:
 
 def test_label_known_only_is_chance_within_the_label() -> None:
     labels = ["shore"] * 3 + ["town"] * 7
-    figures = label_only(PROTOCOLS["standard"], labels)
+    figures = label_only(PROTOCOLS["standard"](), labels)
     assert figures is not None
     # A query ranks at random among the pairs of its label, before all others.
     assert figures["recall_at_1"] == pytest.approx((3 * (1 / 3) + 7 * (1 / 7)) / 10)
     assert figures["recall_at_5"] == pytest.approx((3 + 7 * 5 / 7) / 10)
     assert figures["median_rank"] == 4.0
     assert figures["mean_rank"] == pytest.approx((3 * 2 + 7 * 4) / 10)
-    one_label = label_only(PROTOCOLS["standard"], ["sea"] * 10)
-    assert one_label == PROTOCOLS["standard"].chance(10)
-    assert label_only(PROTOCOLS["standard"], ["shore", None]) is None
+    one_label = label_only(PROTOCOLS["standard"](), ["sea"] * 10)
+    assert one_label == PROTOCOLS["standard"]().chance(10)
+    assert label_only(PROTOCOLS["standard"](), ["shore", None]) is None

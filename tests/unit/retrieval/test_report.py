@@ -154,7 +154,7 @@ def page_of(shards: Path, out: Path, metadata: dict[str, object], protocol: str 
     image, sound = np.random.default_rng(0).normal(size=(2, len(keys), 4)).astype(np.float32)
     provenance = {"weights": "runs/a/model", "shards": str(shards), "split": "test", "crops": 10, "seed": 0}
     embedded = EmbeddedSplit(PairEmbeddings(keys, image, sound), [metadata] * len(keys), provenance)
-    return write_report(out, score(PROTOCOLS[protocol], embedded), shard_set).read_text()
+    return write_report(out, score(PROTOCOLS[protocol](), embedded), shard_set).read_text()
 
 
 def test_report_without_coordinates_titles_or_sounds(tiny_shards: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_an_unknown_option_is_answered_with_the_nearest(command: Verbs, capsys: 
     assert "--hertz" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("script", ["shards/run.py"])
+@pytest.mark.parametrize("script", ["shards/run.py", "retrieval/run.py"])
 def test_the_version_is_answered_by_every_command(script: str) -> None:
     path = Path(__file__).resolve().parents[3] / script
     done = subprocess.run([sys.executable, str(path), "--version"], env=environment(), capture_output=True, text=True)

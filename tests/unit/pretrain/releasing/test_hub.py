@@ -17,8 +17,8 @@ from hub_server import TOKEN, HubServer, serve_hub
 from huggingface_hub import ModelCard
 from released_runs import small_towers
 
-from pretrain.hub import is_hub_name
-from pretrain.model import TwoTower, find_model_folder
+from pretrain.model import TwoTower
+from pretrain.model_files import find_model_folder, is_hub_name
 from shards.errors import UserError
 
 LOAD = """

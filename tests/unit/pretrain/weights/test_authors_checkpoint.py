@@ -10,7 +10,8 @@ from commands import python, run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain.model import TwoTower, find_model_folder
+from pretrain.model import TwoTower
+from pretrain.model_files import find_model_folder
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
 from pretrain.weights.encoder_weights import load_encoder
 from shards.errors import UserError

@@ -9,8 +9,9 @@ import pytest
 import torch
 from commands import python_with_small_files
 
-from pretrain.model import TwoTower, find_model_folder, refuse_other_spectrograms
+from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_config import TwoTowerConfig
+from pretrain.model_files import find_model_folder
 from pretrain.weights.model_folder import restore_model_folder, write_model_folder
 from shards.errors import UserError
 from shards.schema import SpectrogramScale, SpectrogramSettings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retrieval.explore.atlas import Atlas
 from retrieval.explore.atlas_building import PairNumbers
 from retrieval.explore.gallery_index import GalleryIndex
-from retrieval.explore.layout import Method, open_layout, point_density
+from retrieval.explore.layout import open_layout, point_density
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.schema import SpectrogramSettings
@@ -49,7 +49,7 @@ def neighbours_agree(points: Floats, kinds: NDArray[np.int64]) -> float:
 
 @pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.slow)])
 def test_neighbours_stay_neighbours_and_the_map_is_kept(
-    method: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     atlas = atlas_of(tmp_path / "atlas", *two_towns(80))
     layout = open_layout(atlas, method, most_points=60)
@@ -76,7 +76,7 @@ def test_other_counts_and_methods_are_kept_apart(tmp_path: Path, monkeypatch: py
     image, sound = two_towns(30)
     atlas = atlas_of(tmp_path, image, sound)
     for method, most_points in (("umap", 100), ("umap", 10), ("tsne", 100)):
-        layout = open_layout(atlas, method, most_points=most_points)  # type: ignore[arg-type]
+        layout = open_layout(atlas, method, most_points=most_points)
         assert np.array_equal(layout.image_points, image[layout.numbers, :2])
         assert np.array_equal(layout.sound_points, sound[layout.numbers, :2])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -107,7 +107,7 @@ def test_a_damaged_map_is_made_again(damage: str, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["few", "two points", "almost one point", "far away"])
-def test_hard_embeddings_get_a_finite_map(method: Method, kind: str, tmp_path: Path) -> None:
+def test_hard_embeddings_get_a_finite_map(method: str, kind: str, tmp_path: Path) -> None:
     image, sound = two_towns(5 if kind == "few" else 40)
     if kind == "two points":
         image, sound = np.zeros_like(image), np.ones_like(sound)
@@ -121,7 +121,7 @@ def test_hard_embeddings_get_a_finite_map(method: Method, kind: str, tmp_path: P
 
 
 @pytest.mark.parametrize("method", ["tsne", "umap"])
-def test_collapsed_embeddings_get_a_sentence(method: Method, tmp_path: Path) -> None:
+def test_collapsed_embeddings_get_a_sentence(method: str, tmp_path: Path) -> None:
     # scikit-learn's t-SNE ends the whole process on them.
     same = np.full((37, 8), 0.1, np.float32)  # whose mean, summed up, need not be 0.1
     with pytest.raises(UserError, match="all pairs the same embedding, which has no map"):
@@ -131,8 +131,8 @@ def test_collapsed_embeddings_get_a_sentence(method: Method, tmp_path: Path) -> 
 def test_too_few_pairs_and_unknown_methods_get_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs at least 5 pairs, got 4"):
         open_layout(atlas_of(tmp_path, *two_towns(4)))
-    with pytest.raises(UserError, match="unknown map 'pca'; choose one of: umap, tsne"):
-        open_layout(atlas_of(tmp_path, *two_towns(9)), "pca")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="unknown layout 'pca'; choose one of: tsne, umap"):
+        open_layout(atlas_of(tmp_path, *two_towns(9)), "pca")
 
 
 def test_density_is_high_where_points_crowd() -> None:

@@ -18,7 +18,8 @@ from retrieval.embedding import EmbeddedSplit
 from retrieval.study.answers import Answers
 from retrieval.study.audible import AudiblePairs, audible_numbers
 from retrieval.study.folder import Study, at_work_in
-from retrieval.study.preparing import PrepareOptions, prepare
+from retrieval.study.options import PrepareOptions
+from retrieval.study.preparing import prepare
 from shards.errors import UserError
 from shards.streaming.reading import ShardSet
 

@@ -1,0 +1,63 @@
+"""The options of `explore`, the ways to draw an embedding on a plane, and mistakes found before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pretrain.model_files import check_model_folder
+from retrieval.options import check_at_least
+from shards.command_line import one_of
+from shards.manifest import check_shard_folder
+from shards.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LAYOUTS: Registry[Callable[[NDArray[np.float32]], NDArray[np.float32]]] = Registry(
+    "layout",
+    {"umap": "retrieval.explore.layout:umap_plane", "tsne": "retrieval.explore.layout:tsne_plane"},
+)
+"""Functions from embeddings, (k, d), to points of a plane, (k, 2)."""
+
+
+@dataclass(frozen=True)
+class ExploreOptions:
+    """Opens a local page to ask a shard set by an image or a sound, with maps of the world and of the embedding."""
+
+    weights: Path
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
+    shards: Path
+    """The shard set."""
+    split: Literal["test", "val", "train", "all"] = "test"
+    """The split that is searched; test pairs were not trained on."""
+    crops: int = 10
+    """Evenly spaced sound crops whose embeddings are averaged."""
+    layout: Annotated[str, one_of(LAYOUTS)] = "umap"
+    """How the embedding is drawn in two dimensions."""
+    cache: Path | None = None
+    """Where embeddings, indexes and layouts are kept; explore/ beside the weights by default."""
+    host: str = "127.0.0.1"
+    """Address to serve on; any other than 127.0.0.1 lets others on the network in."""
+    port: int = 7860
+    """Port to serve on; 0 takes a free one."""
+    batch_size: int = 16
+    """Pairs embedded at once, the first time."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+    force: bool = False
+    """Accept spectrograms computed with other settings than those the model was trained on."""
+
+    def check(self) -> None:
+        """Checks rules, choices and folders.
+
+        Raises:
+            UserError: names the option, its value and its rule.
+        """
+        check_at_least(1, crops=self.crops, batch_size=self.batch_size)
+        LAYOUTS.check(self.layout)
+        check_model_folder(self.weights)
+        check_shard_folder(self.shards)

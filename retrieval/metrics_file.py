@@ -1,0 +1,66 @@
+"""`metrics.json` of an evaluation: where it lies, reading it, and the table that it prints as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.scores import Score
+from shards.atomic_files import read_json
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from retrieval.options import ShowOptions
+
+METRICS_NAME = "metrics.json"
+REPORT_NAME = "report.html"
+LABEL_ONLY = "label_only"
+SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
+"""The scores of the printed table."""
+
+
+def read_evaluation(out: Path) -> dict[str, Any]:
+    """The metrics of the evaluation in the folder `out`.
+
+    Raises:
+        UserError: the folder holds no finished evaluation.
+    """
+    try:
+        metrics: dict[str, Any] = read_json(out / METRICS_NAME)
+    except UserError as error:
+        raise UserError(f"no evaluation at {out} ({error}); make one with evaluate") from error
+    if not (out / REPORT_NAME).is_file():
+        raise UserError(f"the evaluation at {out} is not finished: it has no {REPORT_NAME}; evaluate again")
+    return metrics
+
+
+def show(options: ShowOptions) -> None:
+    """Prints the table of the evaluation that was written before.
+
+    Raises:
+        UserError: the folder holds no finished evaluation.
+    """
+    print_scores(read_evaluation(options.out))
+    print(f"report: {options.out / REPORT_NAME}")
+
+
+def print_scores(metrics: dict[str, Any]) -> None:
+    """Prints both directions beside chance."""
+    from rich.console import Console
+    from rich.table import Table
+
+    n = metrics["gallery_size"]
+    table = Table(title=f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", title_justify="left")
+    table.add_column("")
+    for shown in SHOWN:
+        k = f" (k={-(-n // 10)})" if shown is RECALL_AT_10_PERCENT else ""
+        table.add_column(shown.heading + k, justify="right")
+    for part, words in (DIRECTIONS | {"chance": "chance", LABEL_ONLY: "label known only"}).items():
+        if metrics[part]:
+            table.add_row(words, *(_cell(shown, metrics[part][shown.key]) for shown in SHOWN))
+    Console(width=100).print(table)
+
+
+def _cell(of: Score, value: float | None) -> str:
+    return "-" if value is None else f"{value:.{3 if of.is_fraction else 1}f}"

@@ -1,0 +1,127 @@
+"""The options of `evaluate`, `show` and `embed`, and the mistakes in them that are found before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pretrain.model_files import check_model_folder
+from retrieval.metrics_file import read_evaluation
+from retrieval.protocols import PROTOCOLS
+from shards.command_line import one_of
+from shards.errors import UserError
+from shards.manifest import check_shard_folder
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Embeds a split of a shard set, ranks it both ways, and writes embeddings.npz, metrics.json and report.html."""
+
+    weights: Path
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
+    shards: Path
+    """The shard set."""
+    out: Path
+    """Folder to write to."""
+    split: Literal["train", "val", "test"] = "test"
+    """The split to rank."""
+    protocol: Annotated[str, one_of(PROTOCOLS)] = "standard"
+    """How pairs are ranked: standard, khdlr (the metric that SoundingEarth's authors published), or your own."""
+    crops: int | None = None
+    """Evenly spaced sound crops whose embeddings are averaged (by default 10; protocol khdlr takes one at random)."""
+    seed: int = 0
+    """Seed of the random sound crops of protocol khdlr."""
+    batch_size: int = 16
+    """Pairs embedded at once."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+    force: bool = False
+    """Accept spectrograms computed with other settings than those the model was trained on."""
+
+    def check(self) -> None:
+        """Checks rules, choices and folders.
+
+        Raises:
+            UserError: names the option, its value and its rule.
+        """
+        if self.crops is not None:
+            check_at_least(1, crops=self.crops)
+        check_at_least(1, batch_size=self.batch_size)
+        PROTOCOLS.check(self.protocol)
+        check_model_folder(self.weights)
+        check_shard_folder(self.shards)
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Prints the table of an evaluation that was written before."""
+
+    out: Path
+    """The folder that evaluate wrote to."""
+
+    def check(self) -> None:
+        """Checks that there is a finished evaluation.
+
+        Raises:
+            UserError: there is none.
+        """
+        read_evaluation(self.out)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Embeds a folder of images or of sounds and writes embeddings and file names to an npz."""
+
+    weights: Path
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
+    out: Path
+    """The npz to write."""
+    images: Path | None = None
+    """Folder of images (JPEG, PNG, TIFF), searched with its subfolders."""
+    sounds: Path | None = None
+    """Folder of recordings (MP3, OGG, FLAC, WAV ...), searched with its subfolders."""
+    crops: int = 10
+    """Evenly spaced sound crops whose embeddings are averaged."""
+    max_seconds: float = 600.0
+    """Seconds of sound taken from a longer recording, in evenly spread parts."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+
+    @property
+    def kind(self) -> Literal["images", "sounds"]:
+        """What is embedded."""
+        return "sounds" if self.images is None else "images"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        folder = self.images or self.sounds
+        assert folder is not None
+        return folder
+
+    def check(self) -> None:
+        """Checks rules and folders.
+
+        Raises:
+            UserError: names the option, its value and its rule.
+        """
+        if (self.images is None) == (self.sounds is None):
+            raise UserError("give either --images DIR or --sounds DIR")
+        check_at_least(1, crops=self.crops)
+        if self.out.suffix != ".npz":
+            raise UserError(f"out must be a file that ends in .npz, got {self.out}")
+        check_model_folder(self.weights)
+        if not self.folder.is_dir():
+            raise UserError(f"no {self.kind} at {self.folder}: no such folder")
+
+
+def check_at_least(least: int, **values: int) -> None:
+    """Checks options that share a lower bound.
+
+    Raises:
+        UserError: names the first that is below it.
+    """
+    for name, value in values.items():
+        if value < least:
+            raise UserError(f"{name} must be >= {least}, got {value}")
