@@ -16,9 +16,9 @@ from downstream.audiovisual.pair_embeddings import PairView, embed_pairs, load_e
 from downstream.audiovisual.splits import SPLIT_NAMES, SPLIT_SEEDS, SPLITS, describe_leak, leaks
 from downstream.audiovisual.towers import load_towers, spectrogram_of
 from downstream.results import RESULTS_NAME, Results, write_predictions
+from downstream.running.items import SceneItem
 from downstream.running.logistic import REGULARISATION_GRID
 from downstream.running.pictures import write_pictures
-from downstream.scenes.benchmark import SceneItem
 from pretrain import distributed
 from pretrain.embedding import PairEmbeddings
 from pretrain.model import TwoTower

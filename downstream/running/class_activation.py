@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from downstream.running.heads import SceneClassifier
+from downstream.running.images import ImageView
+from downstream.running.items import SceneItem
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, save_figure, shortened
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import ImageView
 from pretrain.activation_maps import feature_maps_of, overlay
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from downstream.running.images import ImageView, PassesOverImages
+from downstream.running.items import SceneItem
 from downstream.running.passes import OwnShare
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import ImageView, PassesOverImages
 from pretrain import distributed
 from pretrain.data.batches import to_device
 from pretrain.precision import autocast

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from downstream.scenes.benchmark import SceneItem
+from downstream.running.items import SceneItem
 from downstream.scores import confusion
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair

@@ -11,11 +11,9 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from downstream.audiovisual.splits import PairSplit
 from downstream.benchmarks import load_run_settings
 from downstream.results import RESULTS_NAME, Results
 from downstream.running.classifier_files import finished_summary
-from downstream.running.splits import Split
 from downstream.scores import mean_and_sd
 from downstream.settings import DownstreamSettings, SeededSettings
 from pretrain import distributed
@@ -27,7 +25,8 @@ from pretrain.training.tracking import Tracking
 from shards.errors import UserError
 
 Seeded = TypeVar("Seeded", bound=SeededSettings)
-SplitOfSeed = TypeVar("SplitOfSeed", Split, PairSplit)
+SplitOfSeed = TypeVar("SplitOfSeed")
+"""With the lists `train`, `val` and `test`."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from downstream.scenes.benchmark import SceneItem
+from downstream.running.items import SceneItem
 from shards.errors import UserError
 
 _STRATIFIED, _FEW_SHOT = 0x5CE7E, 0x5407

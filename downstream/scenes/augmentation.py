@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import random
+# Before albumentations itself, which it tells not to ask the network for a newer version.
+from downstream.running.views import BRIGHTNESS, CONTRAST, HUE, SATURATION, SeededView
 
-import numpy as np
-from numpy.typing import NDArray
-
-# albumentations asks the network for its newest version on import unless told not to.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations as A
+import albumentations as A  # isort: skip
 
 AREA = (0.5, 1.0)
 """Share of the image's area that a view shows; less could leave out what a scene is named after."""
 
 ASPECT_RATIO = (3 / 4, 4 / 3)
-BRIGHTNESS = CONTRAST = SATURATION = 0.2
-HUE = 0.02
 JITTERED_SHARE = 0.8
-
-
-class SeededView:
-    """What albumentations makes of an image; the same seed gives the same view in any process.
-
-    Args:
-        transform: to a square of `image_size`.
-    """
-
-    def __init__(self, transform: A.Compose) -> None:
-        self._transform = transform
-
-    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
-        self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        view = self._transform(image=image)["image"]
-        return np.ascontiguousarray(view.transpose(2, 0, 1))
 
 
 class RandomSceneView(SeededView):

@@ -7,26 +7,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from downstream.kinds import Benchmark, Kind
+from downstream.running.items import SceneItem
 from downstream.scenes.kind import SCENES
 from shards.errors import UserError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 NAMES_IN_MESSAGE = 5
-
-
-@dataclass(frozen=True)
-class SceneItem:
-    """One labelled image.
-
-    Attributes:
-        key: its path within the data set, such as "beach/beach_085.jpg".
-        path: where it lies.
-        label: index into the classes.
-    """
-
-    key: str
-    path: Path
-    label: int
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing_extensions import override
 
 from downstream.running.classifier_files import write_network
 from downstream.running.heads import SceneClassifier
+from downstream.running.images import ImageView, SceneBatches
 from downstream.running.inference import ImageReader, outputs_in_order
 from downstream.running.splits import Split
-from downstream.scenes.images import ImageView, SceneBatches
 from downstream.scenes.kind import SceneSettings
 from downstream.scores import classification_scores
 from pretrain import distributed

@@ -20,11 +20,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from downstream.running.heads import SceneClassifier
+from downstream.running.images import WholeImage
 from downstream.running.inference import ImageReader, outputs_in_order
+from downstream.running.items import SceneItem
 from downstream.running.logistic import MAX_ITERATIONS, REGULARISATION_GRID
 from downstream.running.splits import Split, few_shot_split, stratified_split
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scores import classification_scores, mean_and_sd
 from pretrain import distributed

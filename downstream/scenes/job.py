@@ -10,9 +10,9 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from downstream.running.images import check_images
 from downstream.running.splits import Split
 from downstream.scenes.benchmark import SceneBenchmark, SceneData
-from downstream.scenes.images import check_images
 from downstream.scenes.kind import HeadOn, SceneSettings
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from downstream.running.classifier_files import finished_summary, read_classifier
+from downstream.running.images import WholeImage
 from downstream.running.splits import Split, alternating_split, stratified_split
 from downstream.scenes.classification import SceneRecognition
-from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome
 from pretrain import distributed
 from pretrain.training.loop import Loop

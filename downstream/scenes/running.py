@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 
-from downstream.results import RESULTS_NAME, Results, write_predictions
+from downstream.results import RESULTS_NAME, Results
 from downstream.running.class_activation import write_activation_maps
 from downstream.running.classifier_files import read_classifier
+from downstream.running.images import WholeImage
 from downstream.running.pictures import write_pictures
+from downstream.running.predictions import write_scene_predictions
 from downstream.running.splits import Split
 from downstream.scenes.benchmark import SceneBenchmark
 from downstream.scenes.classification import SceneRecognition
-from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome, open_job
 from downstream.scenes.kind import SCENES, SceneSettings
 from downstream.settings import how_trained
@@ -93,16 +92,6 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
     last = outcome.epochs[-1]
     sd = f" ± {last['accuracy_sd']:.4f} over {len(outcome.seeds)} seeds" if last.get("accuracy_sd") is not None else ""
     distributed.print_once(f"accuracy {last['accuracy']:.4f}{sd}; results: {settings.out / RESULTS_NAME}")
-
-
-def write_scene_predictions(folder: Path, split: Split, classes: list[str], probabilities: np.ndarray) -> None:
-    """`predictions.csv`: of each test item its class, the predicted one, and the probabilities of both."""
-    rows: list[list[object]] = []
-    for item, row in zip(split.test, probabilities, strict=True):
-        best = int(row.argmax())
-        rows.append([item.key, classes[item.label], classes[best], f"{row[item.label]:.6f}", f"{row[best]:.6f}"])
-    header = ["key", "class", "predicted", "probability_of_class", "probability_of_predicted"]
-    write_predictions(folder, header, rows)
 
 
 def track_results(job: SceneJob, outcome: SceneOutcome) -> None:

@@ -24,10 +24,10 @@ from typing_extensions import override
 
 from downstream.benchmarks import load_run_settings
 from downstream.running.classifier_files import finished_summary, read_classifier
+from downstream.running.images import WholeImage
 from downstream.running.splits import Split, stratified_split
 from downstream.scenes.augmentation import RandomSceneView
 from downstream.scenes.classification import ValidatedSceneRecognition, write_classifier
-from downstream.scenes.images import WholeImage
 from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings
 from downstream.scores import mean_and_sd

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from downstream.running.images import ImageView
 from downstream.running.passes import OwnShare, Passes
-from downstream.scenes.images import ImageView
 from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP, second_of_frame
 from downstream.tau.benchmark import Clip
 from downstream.tau.clip_files import ClipFiles

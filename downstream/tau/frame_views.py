@@ -14,7 +14,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 
-from downstream.scenes.augmentation import SeededView
+from downstream.running.views import SeededView
 
 AREA, ASPECT_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 """Of a random crop: torchvision's defaults, as the paper names its transform and no numbers."""

@@ -11,7 +11,7 @@ from downstream.audiovisual.advance import ADVANCE
 from downstream.audiovisual.benchmark import AudiovisualBenchmark, AudiovisualData, ScenePair
 from downstream.audiovisual.pairs_table import find_table_pairs, has_table
 from downstream.kinds import Benchmark, Kind
-from downstream.scenes.benchmark import SceneItem
+from downstream.running.items import SceneItem
 from downstream.transfer.kind import SOUND_EVENTS as SOUND_EVENT_KIND
 from downstream.transfer.kind import TRANSFER
 from downstream.transfer.settings import HearingSettings

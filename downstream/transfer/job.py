@@ -12,9 +12,9 @@ from torch import Tensor
 
 from downstream.audiovisual.benchmark import AudiovisualData, ScenePair
 from downstream.audiovisual.splits import SPLITS, PairSplit
+from downstream.running.images import check_images
+from downstream.running.items import SceneItem
 from downstream.running.seeded_runs import seed_settings
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import check_images
 from downstream.transfer.benchmark import TransferBenchmark
 from downstream.transfer.event_tagger import EventTeacher, read_teacher
 from downstream.transfer.heard_sounds import HeardSounds, fingerprint, hear

@@ -13,10 +13,10 @@ from downstream.results import Results, write_predictions
 from downstream.running.class_activation import write_activation_maps
 from downstream.running.classifier_files import read_classifier
 from downstream.running.heads import SceneClassifier
+from downstream.running.images import WholeImage
+from downstream.running.items import SceneItem
 from downstream.running.pictures import write_pictures
 from downstream.running.seeded_runs import Outcome, scores_of, seed_settings
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import WholeImage
 from downstream.settings import how_trained
 from downstream.transfer.event_pictures import write_event_map
 from downstream.transfer.event_tagger import EventTeacher

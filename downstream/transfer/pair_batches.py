@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from downstream.running.images import ImageView
 from downstream.running.inference import ImageReader
-from downstream.scenes.augmentation import BRIGHTNESS, HUE, SATURATION, SeededView
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import ImageView
+from downstream.running.items import SceneItem
+from downstream.running.views import BRIGHTNESS, HUE, SATURATION, SeededView
 from downstream.transfer.heard_sounds import HeardSounds
 
 # albumentations asks the network for its newest version on import unless told not to.

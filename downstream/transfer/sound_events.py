@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from downstream.audiovisual.splits import SPLIT_NAMES, SPLITS
 from downstream.results import RESULTS_NAME, Results
 from downstream.running import splits
+from downstream.running.predictions import write_scene_predictions
 from downstream.running.seeded_runs import (
     Outcome,
     scores_of,
@@ -19,7 +20,6 @@ from downstream.running.seeded_runs import (
     train,
 )
 from downstream.running.splits import Split
-from downstream.scenes.running import write_scene_predictions
 from downstream.settings import how_trained
 from downstream.transfer.benchmark import SoundEvents, SoundEventsBenchmark
 from downstream.transfer.event_tagger import read_teacher

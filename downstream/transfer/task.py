@@ -18,9 +18,9 @@ from typing_extensions import override
 from downstream.audiovisual.benchmark import ScenePair
 from downstream.audiovisual.splits import PairSplit
 from downstream.running.classifier_files import write_network
+from downstream.running.images import SceneBatches, WholeImage
 from downstream.running.inference import outputs_in_order
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import SceneBatches, WholeImage
+from downstream.running.items import SceneItem
 from downstream.scores import classification_scores
 from downstream.transfer.event_losses import (
     SceneEvents,

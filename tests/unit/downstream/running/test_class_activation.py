@@ -12,9 +12,9 @@ from torch import nn
 
 from downstream.running.class_activation import chosen_items, class_activations, write_activation_maps
 from downstream.running.heads import SceneClassifier
+from downstream.running.images import WholeImage
+from downstream.running.items import SceneItem
 from downstream.running.pictures import worst_mistakes, write_pictures
-from downstream.scenes.benchmark import SceneItem
-from downstream.scenes.images import WholeImage
 from pretrain.activation_maps import overlay
 from pretrain.encoders import ENCODERS
 from pretrain.weights.encoder_weights import LoadedEncoder

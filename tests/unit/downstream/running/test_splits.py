@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downstream.running.items import SceneItem
 from downstream.running.splits import Split, alternating_split, few_shot_split, stratified_split
-from downstream.scenes.benchmark import SceneItem
 from shards.errors import UserError
 
 

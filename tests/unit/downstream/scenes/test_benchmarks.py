@@ -11,11 +11,11 @@ import pytest
 from scene_folders import write_scenes
 
 from downstream.benchmarks import BENCHMARKS
+from downstream.running.images import WholeImage, check_images
 from downstream.scenes.aid import AID
 from downstream.scenes.benchmark import SceneBenchmark
 from downstream.scenes.demo_scenes import DEMO_SCENES
 from downstream.scenes.folder import FOLDER
-from downstream.scenes.images import WholeImage, check_images
 from downstream.scenes.kind import SCENES
 from downstream.scenes.resisc45 import RESISC45
 from downstream.scenes.ucmerced import UCMERCED

@@ -11,9 +11,10 @@ import torch
 from scene_folders import settings_of, small_job, write_scenes
 
 from downstream.running.heads import SceneClassifier
+from downstream.running.images import WholeImage
+from downstream.running.items import SceneItem
 from downstream.running.splits import Split, few_shot_split
 from downstream.scenes import frozen
-from downstream.scenes.benchmark import SceneItem
 from downstream.scenes.frozen import (
     PROBES,
     Probe,
@@ -22,7 +23,6 @@ from downstream.scenes.frozen import (
     nearest_neighbours,
     run_frozen,
 )
-from downstream.scenes.images import WholeImage
 from downstream.scores import mean_and_sd
 from shards.decoding.imagery import load_image
 

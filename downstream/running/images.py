@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from downstream.running.items import SceneItem
 from downstream.running.passes import Passes
-from downstream.scenes.benchmark import SceneItem
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, DealtBatches
 from pretrain.seeds import sample_seed

@@ -1,0 +1,21 @@
+"""A labelled image of a benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SceneItem:
+    """One labelled image.
+
+    Attributes:
+        key: its path within the data set, such as "beach/beach_085.jpg".
+        path: where it lies.
+        label: index into the classes.
+    """
+
+    key: str
+    path: Path
+    label: int

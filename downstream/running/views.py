@@ -1,0 +1,35 @@
+"""Random views of images by albumentations, fixed by a seed."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+# albumentations asks the network for its newest version on import unless told not to.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+
+BRIGHTNESS = CONTRAST = SATURATION = 0.2
+HUE = 0.02
+
+
+class SeededView:
+    """What albumentations makes of an image; the same seed gives the same view in any process.
+
+    Args:
+        transform: to a square of `image_size`.
+    """
+
+    def __init__(self, transform: A.Compose) -> None:
+        self._transform = transform
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
+        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
+        self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        view = self._transform(image=image)["image"]
+        return np.ascontiguousarray(view.transpose(2, 0, 1))
