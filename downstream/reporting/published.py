@@ -12,6 +12,14 @@ EPOCHS = (1, 2, 5)
 
 RESNET18, RESNET50 = "resnet18", "resnet50"
 
+BACKBONES = {
+    RESNET18: "ResNet-18",
+    RESNET50: "ResNet-50",
+    "resnet101": "ResNet-101",
+    "efficientnet-v2-s": "EfficientNetV2-S",
+}
+"""Our names of encoders, and the papers'."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -30,6 +38,7 @@ class Published:
         remark: what tells it apart from the row of ours that stands beside it.
         approach: the losses, or the strategy, by the paper's names, where it compares them.
         joined: what else its input is, such as the acoustic features.
+        table: name of the report's table that it belongs to; empty for the first of its kind.
     """
 
     benchmark: str
@@ -43,6 +52,7 @@ class Published:
     remark: str = ""
     approach: str = ""
     joined: str = ""
+    table: str = ""
 
 
 SCENES: dict[str, tuple[str, dict[str, dict[str, tuple[float, float, float]]]]] = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from downstream.reporting.published import Published
+from downstream.tables import TableLayout
+from downstream.tau import tables
+from downstream.tau.tables import ABLATION, FEATURES, FUSIONS
 
 PAPER = (
     "Chen et al., Audio-Visual Scene Classification Using a Transfer Learning Based Joint Optimization Strategy (2022)"
@@ -12,21 +15,6 @@ WEIGHTS = "ImageNet + Places365"
 EFFICIENTNET, RESNET50 = "efficientnet-v2-s", "resnet50"
 FOLDS = "official folds; about 10% of the training fold to choose by"
 TRAIN_FRACTION = 8646 / (8646 + 3645)
-
-FEATURES = {"fbank": "FBank", "scalogram": "scalogram"}
-FUSIONS = {"pipeline": "Pipeline", "joint": "Joint"}
-"""Table 3's names of strategies."""
-
-ABLATION = {
-    "pipeline": "I: embedding, pre-trained",
-    "pipeline-trainable": "II: embedding, trainable",
-    "joint-pretrained": "III: raw image, pre-trained",
-    "joint": "IV: raw image, trainable",
-}
-"""Table 4's rows: what is seen, and the acoustic encoder."""
-
-APPROACHES = ("", *FUSIONS.values(), *ABLATION.values())
-"""In the order of the tables."""
 
 SINGLE: tuple[tuple[str, str, str, float, float], ...] = (
     ("sound", "fbank", "", 0.6968, 76.08),
@@ -58,30 +46,39 @@ ABLATED: tuple[tuple[str, float, float], ...] = (
 
 
 def _published(
-    table: str, scores: tuple[float, float], *, modality: str, features: str, backbone: str, approach: str = ""
+    source: str,
+    table: TableLayout,
+    scores: tuple[float, float],
+    *,
+    modality: str,
+    features: str,
+    backbone: str,
+    approach: str = "",
 ) -> Published:
     return Published(
         "tau-scenes",
         WEIGHTS if backbone else "–",
         backbone,
         dict(zip(("log_loss", "accuracy"), scores, strict=True)),
-        f"{PAPER}, {table}",
+        f"{PAPER}, {source}",
         TRAIN_FRACTION,
         modality=modality,
         remark=FOLDS,
         approach=approach,
         joined=FEATURES.get(features, ""),
+        table=table.name,
     )
 
 
 PUBLISHED_TAU: tuple[Published, ...] = (
     *(
-        _published("Table 2", (loss, accuracy), modality=modality, features=features, backbone=backbone)
+        _published("Table 2", tables.SINGLE, (loss, accuracy), modality=modality, features=features, backbone=backbone)
         for modality, features, backbone, loss, accuracy in SINGLE
     ),
     *(
         _published(
             "Table 3",
+            tables.BOTH,
             (loss, accuracy),
             modality="both",
             features=features,
@@ -93,6 +90,7 @@ PUBLISHED_TAU: tuple[Published, ...] = (
     *(
         _published(
             "Table 4",
+            tables.ABLATED,
             (loss, accuracy),
             modality="both",
             features="scalogram",

@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from downstream.reporting.rows import BACKBONES
+from downstream.reporting.published import BACKBONES
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, shortened
 from launch.comparison.contents import Comparison
 from launch.comparison.table import DAGGER, Column, Statistic, Table

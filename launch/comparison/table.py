@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from downstream.reporting.rows import BACKBONES
+from downstream.reporting.published import BACKBONES
 
 Unit = Literal["percent", "nats", "rank", "seconds", "count", "bytes"]
 

@@ -1,0 +1,107 @@
+"""The tables of the report as Markdown, CSV and one self-contained HTML page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from importlib import resources
+from string import ascii_lowercase
+
+import jinja2
+from markupsafe import Markup
+
+from downstream.reporting.rows import Row
+from downstream.reporting.tables import MODALITIES, Table
+from pretrain.scores import NATS, PERCENT
+
+CSV_COLUMNS = (
+    *("benchmark", "origin", "weights", "weights_in_full", "backbone", "input", "approach", "protocol", "score"),
+    *("mean_percent", "sd_percent", "train_fraction", "seeds", "conditions", "notes", "source"),
+)
+"""After them, mean and standard deviation of scores in other units than percent."""
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """The tables as GitHub's Markdown."""
+    parts = ["# Downstream results\n"]
+    for table in tables:
+        letters = dict(zip(table.sources, ascii_lowercase, strict=False))
+        described = _headings(table)
+        lines = [
+            [*described, *table.columns.values(), "Training data", "Seeds", "Origin"],
+            [*["---"] * len(described), *["---:"] * (len(table.columns) + 1), "---", "---"],
+        ]
+        for row in table.rows:
+            marks = "".join(f" [{table.notes.index(note) + 1}]" for note in row.all_notes)
+            origin = f"{row.origin} [{letters[row.source]}]" if row.source else f"**{row.origin}**"
+            said = {
+                "Weights": row.weights + marks,
+                "Backbone": row.backbone or "–",
+                "Input": _input(row),
+                "Approach": row.approach,
+                "Protocol": row.protocol,
+            }
+            figures = (str(row.figures.get(name, "–")) for name in table.columns)
+            lines.append([*(said[name] for name in described), *figures, _share(row), row.seeds or "–", origin])
+        parts.append(f"## {table.title}\n\n{table.layout.caption}\n")
+        parts.append("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n")
+        parts += [f"- [{number}] {note}" for number, note in enumerate(table.notes, 1)]
+        parts += [f"- [{letter}] {source}" for source, letter in letters.items()]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _headings(table: Table) -> list[str]:
+    """Of the columns that say what a row is."""
+    shown = {"Input": table.shows_input, "Approach": table.shows_approach, "Protocol": table.shows_protocol}
+    return ["Weights", "Backbone", *(name for name, is_shown in shown.items() if is_shown)]
+
+
+def _input(row: Row) -> str:
+    return MODALITIES[row.modality] + (f" ({row.joined})" if row.joined else "")
+
+
+def _share(row: Row) -> str:
+    return "not published" if row.train_fraction is None else f"{row.train_fraction:.0%}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def comma_separated(tables: Sequence[Table]) -> str:
+    """Every figure on a line of its own, in columns of its unit."""
+    rows = [row for table in tables for row in table.rows]
+    # Percent has its columns amid the others; nats have theirs in every file.
+    units = list(dict.fromkeys([NATS, *(figure.unit for row in rows for figure in row.figures.values())]))
+    others = [unit for unit in units if unit != PERCENT]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*CSV_COLUMNS, *(f"{end}_{unit.name}" for unit in others for end in ("mean", "sd"))])
+    for row in rows:
+        fraction = "" if row.train_fraction is None else f"{row.train_fraction:.4f}"
+        for name, figure in row.figures.items():
+            values = [f"{figure.mean:.4f}", "" if figure.sd is None else f"{figure.sd:.4f}"]
+            percent, *rest = (values if unit == figure.unit else ["", ""] for unit in (PERCENT, *others))
+            writer.writerow(
+                [
+                    *(row.benchmark, row.origin, row.weights, row.weights_in_full, row.backbone),
+                    *(row.joined or row.modality, row.approach, row.protocol, name, *percent),
+                    *(fraction, row.seeds, "; ".join(row.conditions), "; ".join(row.notes), row.source),
+                    *(value for pair in rest for value in pair),
+                ]
+            )
+    return text.getvalue()
+
+
+def page(tables: Sequence[Table]) -> str:
+    """The tables as one self-contained HTML page."""
+    folder = resources.files("downstream.reporting").joinpath("templates")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"share": _share, "input": _input}
+    template = environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    style = folder.joinpath("report.css").read_text(encoding="utf-8")
+    return template.render(style=Markup(style), tables=tables, letters=ascii_lowercase)
