@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from downstream.benchmarks import BENCHMARKS, kind_of
+from downstream.reporting.formats import comma_separated, markdown, page
 from downstream.reporting.published import PUBLISHED
-from downstream.reporting.report import NAMES, build_tables, markdown, page, report_from, runs_of
-from downstream.reporting.rows import Figure, find_runs, rows_of_runs, short_names
+from downstream.reporting.report import NAMES, report_from
+from downstream.reporting.rows import Figure, rows_of_runs
+from downstream.reporting.runs import runs_of, short_names
+from downstream.reporting.tables import build_tables
 from downstream.results import Results
+from pretrain.scores import Score, Unit
 from shards.errors import UserError
 
 TRAINING = {"optimizer.name": "adam", "optimizer.learning_rate": 1e-5, "precision": "bf16"}
@@ -39,7 +46,7 @@ def test_seeds_of_the_same_settings_become_one_row(tmp_path: Path) -> None:
     for seed, last in enumerate((0.5, 0.6, 0.8)):
         write_results(tmp_path / str(seed), **of_seed(seed, last))
     write_results(tmp_path / "other", weights="imagenet", **of_seed(0, 0.9))
-    rows = rows_of_runs(find_runs([tmp_path]))
+    rows = rows_of_runs(runs_of([tmp_path]))
     assert [(row.weights, row.seeds) for row in rows] == [("Random", "seeds 0, 1, 2"), ("ImageNet", "seed 0")]
     figures = rows[0].figures
     assert figures["accuracy_5"].mean == pytest.approx(100 * np.mean([0.5, 0.6, 0.8]))
@@ -64,14 +71,14 @@ def test_seeds_of_the_same_settings_become_one_row(tmp_path: Path) -> None:
 def test_other_settings_stay_rows_of_their_own(tmp_path: Path, change: dict[str, Any]) -> None:
     write_results(tmp_path / "a")
     write_results(tmp_path / "b", **{"seed": 1, **change})
-    assert len(rows_of_runs(find_runs([tmp_path / "a", tmp_path / "b"]))) == 2
+    assert len(rows_of_runs(runs_of([tmp_path / "a", tmp_path / "b"]))) == 2
 
 
 def test_rows_say_how_they_were_trained(tmp_path: Path) -> None:
     for name, rate in (("a", 1e-5), ("b", 2e-2)):
         training = {**TRAINING, "optimizer.learning_rate": rate}
         write_results(tmp_path / name, details={"training": training})
-    conditions = [row.conditions for row in rows_of_runs(find_runs([tmp_path]))]
+    conditions = [row.conditions for row in rows_of_runs(runs_of([tmp_path]))]
     assert ["adam, learning rate 1e-05, bf16" in of for of in conditions] == [True, False]
     assert ["adam, learning rate 0.02, bf16" in of for of in conditions] == [False, True]
 
@@ -82,11 +89,11 @@ def test_means_over_draws_merge_to_the_deviation_of_all(tmp_path: Path) -> None:
         entry = {"epoch": 0, "accuracy": draws.mean(), "accuracy_sd": draws.std(ddof=1)}
         details = {"num_seeds": 5}
         write_results(tmp_path / str(seed), seed=seed, protocol="linear", epochs=[entry], details=details)
-    (row,) = rows_of_runs(find_runs([tmp_path]))
+    (row,) = rows_of_runs(runs_of([tmp_path]))
     assert row.figures["accuracy"].mean == pytest.approx(100 * values.mean())
     assert row.figures["accuracy"].sd == pytest.approx(100 * values.std(ddof=1))
     assert row.seeds == "5 draws × seeds 0, 1, 2"
-    (alone,) = rows_of_runs(find_runs([tmp_path / "1"]))
+    (alone,) = rows_of_runs(runs_of([tmp_path / "1"]))
     assert alone.figures["accuracy"].sd == pytest.approx(100 * values[1].std(ddof=1))
 
 
@@ -95,12 +102,12 @@ def test_draws_that_two_runs_share_are_not_counted_twice(tmp_path: Path) -> None
         seeds = [{"seed": seed + draw} for draw in range(5)]
         write_results(tmp_path / str(seed), seed=seed, details={"num_seeds": 5, "seeds": seeds})
     with pytest.raises(UserError, match=r"0 and .*3 share settings and seeds 3, 4; omit one"):
-        runs_of([tmp_path / "0", tmp_path / "3"])
-    assert len(runs_of([tmp_path / "0", tmp_path / "5"])) == 2
+        rows_of_runs(runs_of([tmp_path / "0", tmp_path / "3"]))
+    assert len(rows_of_runs(runs_of([tmp_path / "0", tmp_path / "5"]))) == 1
     # Splits of fixed seeds are the same for all; the runs on them are of the seed alone.
     for seed in (0, 1):
         write_results(tmp_path / "fixed" / str(seed), seed=seed, details={"seeds": [{"seed": 0}, {"seed": 42}]})
-    assert len(runs_of([tmp_path / "fixed"])) == 2
+    assert len(rows_of_runs(runs_of([tmp_path / "fixed"]))) == 1
 
 
 def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
@@ -125,7 +132,7 @@ def test_land_cover_and_pairs_have_the_papers_columns(tmp_path: Path) -> None:
     scores = {f"{name}{suffix}": 0.25 for name in ("precision", "recall", "f1", "accuracy") for suffix in ("", "_sd")}
     inputs = dict.fromkeys(("image", "sound", "mean", "concatenation"), scores)
     write_results(tmp_path / "b", benchmark="advance", epochs=[{"epoch": 0, **inputs}], details={"num_seeds": 5})
-    pairs, cover = build_tables(rows_of_runs(find_runs([tmp_path])))
+    pairs, cover = build_tables(rows_of_runs(runs_of([tmp_path])))
     assert list(cover.columns.values()) == ["OA", "mIoU"]
     assert list(pairs.columns.values()) == ["Precision", "Recall", "F1"]
     ours = [row for row in pairs.rows if row.origin == "measured"]
@@ -160,7 +167,7 @@ def test_published_figures_are_typed_as_printed() -> None:
 def test_texts_of_strangers_stay_texts(tmp_path: Path) -> None:
     hostile = "runs/<script>alert(1)</script>|x"
     write_results(tmp_path / "a", weights=hostile, notes=["<img src=x onerror=alert(1)>"])
-    tables = build_tables(rows_of_runs(find_runs([tmp_path])))
+    tables = build_tables(rows_of_runs(runs_of([tmp_path])))
     assert "<script>" not in page(tables)
     assert "<img" not in page(tables)
     line = next(line for line in markdown(tables).splitlines() if "script" in line)
@@ -191,3 +198,30 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
     report_from([str(run), str(tmp_path), "--out", str(tmp_path / "report")])
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(NAMES)
     assert "seed 0" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_score_that_a_kind_declares_has_its_column_heading_and_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = kind_of("deepglobe")
+    (layout,) = kind.reporting.tables
+    hours = Score("hours_to_map", "Hours", Unit("hours", form=".1f"), "lower")
+    more = replace(kind.reporting, tables=(replace(layout, scores=(*layout.scores, hours)),))
+    monkeypatch.setattr(type(BENCHMARKS["deepglobe"]), "kind", replace(kind, reporting=more))
+    write_results(
+        tmp_path,
+        benchmark="deepglobe",
+        epochs=[{"epoch": 5, "overall_accuracy": 0.8, "mean_iou": 0.5, "hours_to_map": 3}],
+    )
+    tables = build_tables(rows_of_runs(runs_of([tmp_path])))
+    assert "| OA | mIoU | Hours |" in markdown(tables)
+    assert "| 80.00 | 50.00 | 3.0 |" in markdown(tables)
+    (row,) = (row for row in csv.DictReader(io.StringIO(comma_separated(tables))) if row["score"] == "hours_to_map")
+    assert (row["mean_hours"], row["mean_percent"], row["mean_nats"]) == ("3.0000", "", "")
+    assert ">3.0</b>" in page(tables)
+
+
+def test_results_of_an_unknown_benchmark_are_refused_by_name(tmp_path: Path) -> None:
+    write_results(tmp_path, benchmark="ucmerce")
+    with pytest.raises(UserError, match=r"unknown benchmark 'ucmerce'; did you mean 'ucmerced'\?"):
+        report_from([str(tmp_path), "--out", str(tmp_path / "report")])

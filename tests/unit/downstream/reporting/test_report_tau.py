@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from downstream.reporting.formats import comma_separated, markdown, page
 from downstream.reporting.published_tau import PUBLISHED_TAU
-from downstream.reporting.report import Table, build_tables, comma_separated, markdown, page, report_from, runs_of
-from downstream.reporting.rows import find_runs, rows_of_runs
+from downstream.reporting.report import report_from
+from downstream.reporting.rows import rows_of_runs
+from downstream.reporting.runs import runs_of
+from downstream.reporting.tables import Table, build_tables
 from downstream.results import Results
 from downstream.tau.running import OWN_BANK
 from shards.errors import UserError
@@ -42,11 +45,11 @@ def tables(tmp_path: Path) -> list[Table]:
     write(tmp_path / "c", "joint", 0, 0.2, features="fbank")
     write(tmp_path / "d", "audio", 0, 0.6)
     write(tmp_path / "e", "joint-pretrained", 0, 0.16)
-    return build_tables(rows_of_runs(find_runs([tmp_path])))
+    return build_tables(rows_of_runs(runs_of([tmp_path])))
 
 
 def test_each_strategy_stands_in_the_papers_tables(tables: list[Table]) -> None:
-    assert [table.kind for table in tables] == ["tau-single", "tau-both", "tau-ablation"]
+    assert [table.layout.name for table in tables] == ["tau-single", "tau-both", "tau-ablation"]
     published = [sum(row.origin == "published" for row in table.rows) for table in tables]
     assert published == [4, 8, 4]
     assert sum(published) == len(PUBLISHED_TAU)
@@ -112,7 +115,7 @@ def test_an_encoder_trained_on_the_way_is_no_second_seed(tmp_path: Path) -> None
     # Whoever names it wants it; but one seed is one seed.
     assert [run.folder.name for run in runs_of([nested, tmp_path / "pipeline"])] == ["acoustic", "pipeline"]
     with pytest.raises(UserError, match=r"audio and .*pipeline/acoustic share settings and seed 0; omit one"):
-        runs_of([tmp_path, nested])
+        rows_of_runs(runs_of([tmp_path, nested]))
 
 
 def test_the_report_over_a_parent_folder_counts_no_encoder_twice(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from downstream.reporting.report import build_tables
-from downstream.reporting.rows import find_runs, rows_of_runs
+from downstream.reporting.rows import rows_of_runs
+from downstream.reporting.runs import runs_of
+from downstream.reporting.tables import build_tables
 from downstream.results import Results
 from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.settings import APPROACHES, TransferLoss, TransferSettings, approach_of
@@ -58,7 +59,7 @@ def test_results_of_other_teachers_and_sums_are_rows_that_say_so(
 ) -> None:
     for value in values:
         write_result(tmp_path / value, "L_s + L_E", "both", **{"teacher": "t", "over_events": "sum", name: value})
-    first, second = rows_of_runs(find_runs([tmp_path / value for value in values]))
+    first, second = rows_of_runs(runs_of([tmp_path / value for value in values]))
     (said,), (otherwise,) = (
         set(one.conditions) - set(other.conditions) for one, other in ((first, second), (second, first))
     )
@@ -69,8 +70,8 @@ def test_results_of_other_teachers_and_sums_are_rows_that_say_so(
 def test_the_report_sets_approaches_beside_those_of_the_paper(tmp_path: Path) -> None:
     for name, approach, modality in (("a", "L_s + L_E", "both"), ("b", "L_s", "sound"), ("c", "L_E alone", "both")):
         write_result(tmp_path / name, approach, modality)
-    (table,) = build_tables(rows_of_runs(find_runs([tmp_path])))
-    assert table.kind == "transfer"
+    (table,) = build_tables(rows_of_runs(runs_of([tmp_path])))
+    assert table.layout.name == "transfer"
     measured = [(row.modality, row.approach) for row in table.rows if row.origin == "measured"]
     assert measured == [("sound", "L_s"), ("both", "L_s + L_E"), ("both", "L_E alone")]
     places = [(row.modality, APPROACHES.index(row.approach)) for row in table.rows]
