@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from downstream.audiovisual.benchmark import ScenePair
+from downstream.running.corrupt import refuse_corrupt
 from pretrain import distributed
 from pretrain.data.audio_transforms import spread_crop_starts
 from pretrain.data.batches import next_batch, to_device, training_loader
@@ -27,7 +28,7 @@ from pretrain.precision import autocast
 from shards.decoding.audio_decoding import decode_recording
 from shards.decoding.imagery import load_image, stored_image
 from shards.decoding.spectrogram import repeat_to_length
-from shards.errors import RejectedPair, UserError
+from shards.errors import RejectedPair
 from shards.progress import ProgressLine
 from shards.schema import SpectrogramSettings
 
@@ -163,13 +164,13 @@ def embed_pairs(
                 sounds.append(sound)
                 keys += batch["keys"]
                 faults += batch["faults"]
-            _check_faults(faults, len(pairs), max_corrupt)
+            refuse_corrupt(faults, len(pairs), "pairs", max_corrupt)
             progress.advance(min(len(pairs), (turn + 1) * batch_size * world) - progress.done)
             if should_stop(turn + 1):
                 return None
     gathered = distributed.gather_objects((keys, np.concatenate(images), np.concatenate([images[0], *sounds]), faults))
     faults = [fault for part in gathered for fault in part[3]]
-    _check_faults(faults, len(pairs), max_corrupt)
+    refuse_corrupt(faults, len(pairs), "pairs", max_corrupt)
     return _in_order(pairs, gathered), faults
 
 
@@ -186,14 +187,6 @@ def _embed(
         crops = model.encode_sound(tensors["crops"]).float().cpu().numpy()
     last = np.cumsum(batch["crops_of_pair"])
     return images, np.stack([part.mean(0) for part in np.split(crops, last[:-1])])
-
-
-def _check_faults(faults: list[str], num_pairs: int, max_corrupt: float) -> None:
-    if len(faults) > max_corrupt * num_pairs:
-        raise UserError(
-            f"{len(faults)} of {num_pairs} pairs can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
-        )
 
 
 def _in_order(pairs: Sequence[ScenePair], gathered: list[Any]) -> PairEmbeddings:

@@ -18,12 +18,11 @@ from downstream.landcover.scores import class_ious
 from downstream.landcover.segmentation import LandCoverMapping
 from downstream.landcover.tiles import SurveyedTile, class_shares, read_tile, survey_tiles
 from downstream.results import Results, write_predictions
-from downstream.running.classifier_files import finished_summary, read_classifier
+from downstream.running.classifier_files import read_classifier
+from downstream.running.training import scores_by_epoch, train_to_end
 from downstream.settings import how_trained
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.training.loop import Loop
-from pretrain.training.metrics_file import MetricsFile
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 
 PICTURES_FOLDER = "tiles"
@@ -64,15 +63,12 @@ def run_landcover(
         distributed.print_once(note)
     train, val = ([surveyed[tile.key] for tile in part] for part in (split.train, split.val))
     task = LandCoverMapping(settings, accelerator, encoder, benchmark.classes, train, val)
-    total_steps = settings.epochs * task.steps_per_epoch
-    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if resume else None
+    summary = train_to_end(task, accelerator, preemption, started=resume)
     if summary is None:
-        summary = Loop(task, accelerator, preemption, resume=resume).run()
-        if summary["preempted"]:
-            return False
+        return False
     if not task.mapped:
         # Trained before it was interrupted: the last model is scored again.
-        task.evaluate(read_classifier(settings.out, task.module))
+        task.evaluate(read_classifier(settings.out, task.module).eval())
     if distributed.is_first():
         results = _results(settings, encoder, split, train, task, notes, summary["seconds"])
         write_tile_predictions(settings, benchmark, task.mapped)
@@ -112,11 +108,6 @@ def _results(
     notes: list[str],
     seconds: float,
 ) -> Results:
-    epochs = [
-        {name: value for name, value in line.items() if name not in ("step", "split")} | {"epoch": line["epoch"] + 1}
-        for line in MetricsFile(settings.out).read()
-        if line["split"] == "test"
-    ]
     classes = list(task.classes)
     pooled = np.sum([mapped.confusion for mapped in task.mapped], axis=0)
     details: dict[str, Any] = {
@@ -141,7 +132,7 @@ def _results(
         protocol=settings.protocol,
         num_train=len(split.train),
         num_test=len(split.val),
-        epochs=epochs,
+        epochs=scores_by_epoch(settings.out),
         seconds=round(seconds, 1),
         head_on="trunk",
         seed=settings.seed,

@@ -22,9 +22,9 @@ from downstream.landcover.maps import MappedTile, map_tiles
 from downstream.landcover.patches import PatchBatches, PatchIndex
 from downstream.landcover.scores import landcover_scores
 from downstream.landcover.tiles import UNKNOWN, SurveyedTile
+from downstream.running.task import FineTuning
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, training_loader
-from pretrain.training.task import Evaluation, Task
+from pretrain.training.task import Evaluation
 from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.errors import UserError
 
@@ -49,7 +49,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return totals.sum() / counts.sum().clamp(min=1)
 
 
-class LandCoverMapping(Task):
+class LandCoverMapping(FineTuning):
     """DeepLabv3+ on an encoder, trained on patches and scored on whole tiles after each epoch.
 
     Args:
@@ -76,22 +76,18 @@ class LandCoverMapping(Task):
         train: list[SurveyedTile],
         val: list[SurveyedTile],
     ) -> None:
-        self.settings = settings
-        self.device = accelerator.device
         self.classes = classes
         self.encoder = encoder
         self.patches = PatchIndex(train, settings.image_size, settings.patch_stride)
         self.num_train_tiles = len(train)
         self.val = [surveyed.tile for surveyed in val]
-        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
-        self.per_process = self.layout.per_process
-        check_patches_at_once(self.per_process, settings.optimizer.chunk_size)
         if len(self.patches) < settings.batch_size:
             raise UserError(
                 f"batch_size must be at most the {len(self.patches)} training patches, got {settings.batch_size}; take "
                 "a smaller --batch-size, a smaller --patch-stride, or more tiles"
             )
-        self.steps_per_epoch = self.layout.steps_per_epoch(len(self.patches))
+        super().__init__(settings, accelerator, len(self.patches))
+        check_patches_at_once(self.per_process, settings.optimizer.chunk_size)
         set_seed(settings.seed)
         self.module = DeepLab(encoder, len(classes)).to(self.device)
         self.mapped: list[MappedTile] = []
@@ -129,8 +125,7 @@ class LandCoverMapping(Task):
             first_step=first_step,
             last_step=last_step,
         )
-        pin_memory = self.device.type == "cuda"
-        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=pin_memory))
+        return self.read(batches)
 
     @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
@@ -141,13 +136,6 @@ class LandCoverMapping(Task):
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy over the known pixels of all processes."""
         return pixel_cross_entropy(outputs["logits"], batch["labels"])
-
-    @override
-    def step_metrics(
-        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
-    ) -> tuple[dict[str, float], list[str]]:
-        """Nothing beside the loss."""
-        return {}, []
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:

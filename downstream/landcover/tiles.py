@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downstream.landcover.benchmark import Colour, Tile
+from downstream.running.corrupt import refuse_corrupt
 from pretrain import distributed
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair, UserError
@@ -164,11 +165,7 @@ def survey_tiles(
     everything = [found for part in distributed.gather_objects(looked_at) for found in part]
     usable = {found.tile.key: found for found in everything if isinstance(found, SurveyedTile)}
     faults = sorted(found for found in everything if isinstance(found, str))
-    if len(faults) > max_corrupt * len(tiles):
-        raise UserError(
-            f"{len(faults)} of {len(tiles)} tiles can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
-        )
+    refuse_corrupt(faults, len(tiles), "tiles", max_corrupt)
     if not any(sum(found.class_pixels) for found in usable.values()):
         raise UserError(
             f"none of the {len(tiles)} masks holds a pixel of a class, the first is {tiles[0].mask}; masks must be in "

@@ -1,4 +1,4 @@
-"""A trained classifier on disk, and whether the run that trained it has come to its end."""
+"""A trained classifier on disk."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
-from pretrain.training.checkpoints import STATE_FILE, list_checkpoints
-from pretrain.training.loop import SUMMARY_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 
@@ -63,17 +61,3 @@ def read_classifier(run_folder: Path, module: Network) -> Network:
             f"the classifier in {path} can't be loaded: {message}; start again with another --out"
         ) from error
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
-
-
-def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | None:
-    """The state that a run ended with: its summary, or its last checkpoint where a kill came between; None before."""
-    path = run_folder / SUMMARY_NAME
-    if path.is_file():
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if summary["stopped_early"] or summary["step"] >= total_steps:
-            return summary
-    for checkpoint in list_checkpoints(run_folder)[-1:]:
-        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["state"]
-        if state["step"] >= total_steps:
-            return {**state, "stopped_early": False}
-    return None

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from downstream.running.corrupt import refuse_corrupt
 from downstream.running.items import SceneItem
 from downstream.running.passes import Passes
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, DealtBatches
 from pretrain.seeds import sample_seed
 from shards.decoding.imagery import load_image
-from shards.errors import RejectedPair, UserError
+from shards.errors import RejectedPair
 from shards.progress import ProgressLine
 
 ImageView = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
@@ -70,11 +71,7 @@ def check_images(
                 found[i] = fault
     faults = {i: fault for part in distributed.gather_objects(found) for i, fault in part.items()}
     sentences = [f"{items[i].key}: {faults[i]}" for i in sorted(faults)]
-    if len(faults) > max_corrupt * len(items):
-        raise UserError(
-            f"{len(faults)} of {len(items)} images can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{sentences[0]}; mend or remove them, or allow more by --max-corrupt"
-        )
+    refuse_corrupt(sentences, len(items), "images", max_corrupt)
     return [item for i, item in enumerate(items) if i not in faults], sentences
 
 

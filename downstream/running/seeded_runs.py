@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from downstream.benchmarks import load_run_settings
 from downstream.results import RESULTS_NAME, Results
-from downstream.running.classifier_files import finished_summary
+from downstream.running.training import train_to_end
 from downstream.scores import mean_and_sd
 from downstream.settings import DownstreamSettings, SeededSettings
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.training.checkpoints import CHECKPOINTS_FOLDER
-from pretrain.training.loop import CONFIG_NAME, Loop
+from pretrain.training.loop import CONFIG_NAME
 from pretrain.training.task import Task
 from pretrain.training.tracking import Tracking
 from shards.errors import UserError
@@ -63,19 +63,26 @@ def seed_settings(settings: Seeded) -> list[Seeded]:
 
 
 def train(
-    make_task: Callable[[], Task], settings: DownstreamSettings, accelerator: Accelerator, preemption: PreemptionWatch
+    make_task: Callable[[], Task],
+    settings: DownstreamSettings,
+    accelerator: Accelerator,
+    preemption: PreemptionWatch,
+    *,
+    title: str = "",
 ) -> dict[str, Any] | None:
-    """Trains one seed's run, or goes on with it; of a finished one it reads the summary. None: asked to make room.
+    """Trains one seed's run, resumes it, or reads the summary of a finished one; None where it was preempted.
 
     Args:
         make_task: builds what is trained, where something is left to train.
         settings: of the seed.
         accelerator: the processes that train together.
-        preemption: whether a scheduler asked to make room.
+        preemption: whether the run is preempted.
+        title: printed where something is left to train; by default the seed.
 
     Raises:
         UserError: it was begun for another number of epochs, which the other seeds may have finished.
     """
+    title = title or f"seed {settings.seed}"
     config = settings.out / CONFIG_NAME
     if config.is_file():
         begun = load_run_settings(config).epochs
@@ -87,17 +94,11 @@ def train(
         settings.out.mkdir(parents=True, exist_ok=True)
     distributed.barrier()
     started = distributed.from_first(config.is_file())
-    task = make_task()
-    total_steps = settings.epochs * task.steps_per_epoch
-    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
+    summary = train_to_end(make_task(), accelerator, preemption, started=started, title=f"{title}: {settings.out}")
     if summary is None:
-        distributed.print_once(f"seed {settings.seed}: {settings.out}")
-        summary = Loop(task, accelerator, preemption, resume=started).run()
-        accelerator.free_memory()
-        if summary["preempted"]:
-            return None
+        return None
     if distributed.is_first():
-        # A finished run is not gone on with; what counts is its best model.
+        # A finished run is not resumed; what counts is its best model.
         shutil.rmtree(settings.out / CHECKPOINTS_FOLDER, ignore_errors=True)
     distributed.barrier()
     return summary

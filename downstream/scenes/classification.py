@@ -17,17 +17,17 @@ from typing_extensions import override
 from downstream.running.classifier_files import write_network
 from downstream.running.heads import SceneClassifier
 from downstream.running.images import ImageView, SceneBatches
-from downstream.running.inference import ImageReader, outputs_in_order
+from downstream.running.inference import ImageReader
 from downstream.running.splits import Split
+from downstream.running.task import FineTuning
 from downstream.scenes.kind import SceneSettings
 from downstream.scores import classification_scores
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, training_loader
-from pretrain.training.task import Evaluation, Task
+from pretrain.training.task import Evaluation
 from pretrain.weights.encoder_weights import LoadedEncoder
 
 
-class SceneRecognition(Task):
+class SceneRecognition(FineTuning):
     """A classifier on an encoder, trained on the training part; its test part is scored after each epoch.
 
     Args:
@@ -58,24 +58,14 @@ class SceneRecognition(Task):
         training_view: ImageView,
         evaluation_view: ImageView,
     ) -> None:
-        self.settings = settings
-        self.device = accelerator.device
+        super().__init__(settings, accelerator, len(split.train))
         self.classes = classes
         self.split = split
         self.training_view = training_view
         self.evaluation_view = evaluation_view
-        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
-        self.per_process = self.layout.per_process
-        self.steps_per_epoch = self.layout.steps_per_epoch(len(split.train))
         set_seed(settings.seed)
-        module: nn.Module = SceneClassifier(encoder, len(classes), on_embedding=settings.head_on == "embedding")
-        if self.device.type == "cuda" and distributed.num_processes() > 1:
-            # Each process alone would normalise over too few images.
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-        assert isinstance(module, SceneClassifier)
-        self.module = module.to(self.device)
+        self.module = self.placed(SceneClassifier(encoder, len(classes), on_embedding=settings.head_on == "embedding"))
         self.probabilities: NDArray[np.float32] | None = None
-        self._readers: dict[str, ImageReader] = {}
 
     @override
     def announcement(self) -> str:
@@ -99,8 +89,7 @@ class SceneRecognition(Task):
             first_step=first_step,
             last_step=last_step,
         )
-        pin_memory = self.device.type == "cuda"
-        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=pin_memory))
+        return self.read(batches)
 
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
@@ -108,13 +97,6 @@ class SceneRecognition(Task):
         logits = distributed.gather_with_gradient(outputs["logits"])
         labels = distributed.gather_with_gradient(batch["label"])
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-
-    @override
-    def step_metrics(
-        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
-    ) -> tuple[dict[str, float], list[str]]:
-        """Nothing beside the loss."""
-        return {}, []
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:
@@ -136,19 +118,14 @@ class SceneRecognition(Task):
         assert isinstance(module, SceneClassifier)
         module.eval()
         items = {"test": self.split.test, "val": self.split.val}[part]
-        if part not in self._readers:
-            self._readers[part] = ImageReader(
+        probabilities = self.outputs(
+            part,
+            lambda: ImageReader(
                 items, self.evaluation_view, batch_size=self.per_process, workers=self.settings.workers
-            )
-        probabilities = outputs_in_order(
+            ),
             lambda batch: module(dict(batch))["logits"].float().softmax(1),
-            self._readers[part],
             width=len(self.classes),
-            device=self.device,
-            precision=self.settings.precision,
         )
-        if not np.isfinite(probabilities).all():
-            raise FloatingPointError(f"class scores of the {part} part are not finite")
         truth = np.array([item.label for item in items])
         return probabilities, classification_scores(truth, probabilities.argmax(1))
 

@@ -12,7 +12,6 @@ again when the whole is resumed.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from downstream.benchmarks import load_run_settings
-from downstream.running.classifier_files import finished_summary, read_classifier
+from downstream.running.classifier_files import read_classifier
 from downstream.running.images import WholeImage
+from downstream.running.seeded_runs import train
 from downstream.running.splits import Split, stratified_split
 from downstream.scenes.augmentation import RandomSceneView
 from downstream.scenes.classification import ValidatedSceneRecognition, write_classifier
@@ -33,10 +32,7 @@ from downstream.scenes.kind import SceneSettings
 from downstream.scores import mean_and_sd
 from pretrain import distributed
 from pretrain.optimization import build_optimizer
-from pretrain.training.checkpoints import CHECKPOINTS_FOLDER
-from pretrain.training.loop import CONFIG_NAME, Loop
 from pretrain.training.tracking import Tracking
-from shards.errors import UserError
 
 VAL_FRACTION = 0.1
 """Of the training part of each class, to choose by."""
@@ -132,44 +128,17 @@ def run_tuned(job: SceneJob) -> SceneOutcome | None:
 
 
 def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
-    """A run of one seed under one learning rate: trained, taken up where it stopped, or read back; None: make room."""
-    settings = _settings(job, seed, learning_rate)
-    task = _task(job, settings)
-    total_steps = settings.epochs * task.steps_per_epoch
-    started = distributed.from_first((settings.out / CONFIG_NAME).is_file())
-    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
-    if summary is None:
-        distributed.print_once(f"seed {seed}, learning rate {learning_rate:g}: {settings.out}")
-        summary = Loop(task, job.accelerator, job.preemption, resume=started).run()
-        job.accelerator.free_memory()
-        if summary["preempted"]:
-            return None
-    if distributed.is_first():
-        # A finished run is not gone on with; what counts is its best model.
-        shutil.rmtree(settings.out / CHECKPOINTS_FOLDER, ignore_errors=True)
-    distributed.barrier()
-    return TunedRun(settings, task.split, summary)
-
-
-def _settings(job: SceneJob, seed: int, learning_rate: float) -> SceneSettings:
-    """Of one run; its folder is made.
-
-    Raises:
-        UserError: it was begun for another number of epochs, which its learning rates depend on.
-    """
+    """A run of one seed under one learning rate; None where it was preempted."""
     out = job.settings.out / f"seed-{seed}" / f"lr-{learning_rate:g}"
-    if (out / CONFIG_NAME).is_file():
-        begun = load_run_settings(out / CONFIG_NAME).epochs
-        if begun != job.settings.epochs:
-            raise UserError(
-                f"epochs is {begun} in {out} and can't become {job.settings.epochs}: under tuned the learning rate "
-                "falls towards the last epoch; name another --out"
-            )
-    if distributed.is_first():
-        out.mkdir(parents=True, exist_ok=True)
-    distributed.barrier()
     optimizer = replace(job.settings.optimizer, learning_rate=learning_rate)
-    return replace(job.settings, seed=seed, out=out, optimizer=optimizer)
+    settings = replace(job.settings, seed=seed, out=out, optimizer=optimizer)
+    title = f"seed {seed}, learning rate {learning_rate:g}"
+    summary = train(lambda: _task(job, settings), settings, job.accelerator, job.preemption, title=title)
+    return None if summary is None else TunedRun(settings, _split(job, seed), summary)
+
+
+def _split(job: SceneJob, seed: int) -> Split:
+    return stratified_split(job.data.items, job.train_fraction, seed, val_fraction=VAL_FRACTION)
 
 
 def _task(job: SceneJob, settings: SceneSettings) -> TunedRecognition:
@@ -178,7 +147,7 @@ def _task(job: SceneJob, settings: SceneSettings) -> TunedRecognition:
         job.accelerator,
         job.fresh_encoder(settings.seed),
         job.data.classes,
-        stratified_split(job.data.items, job.train_fraction, settings.seed, val_fraction=VAL_FRACTION),
+        _split(job, settings.seed),
         training_view=RandomSceneView(settings.image_size),
         evaluation_view=WholeImage(settings.image_size),
     )

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from downstream.running.corrupt import refuse_corrupt
 from downstream.tau.acoustic_features import (
     BANDS,
     CLIP_SECONDS,
@@ -116,7 +117,7 @@ def prepare_clips(files: ClipFiles, data: TauData, *, max_corrupt: float, thread
         UserError: more than a share `max_corrupt` is of no use (names the first; told before decoding where the rows
             alone are too many), or a file can't be written.
     """
-    _check_faults(data.faults, data.num_rows, max_corrupt)
+    refuse_corrupt(data.faults, data.num_rows, "clips", max_corrupt)
     clips = [*data.train, *data.test]
     own = range(distributed.rank(), len(clips), distributed.num_processes())
     found: dict[str, str] = {}
@@ -130,7 +131,7 @@ def prepare_clips(files: ClipFiles, data: TauData, *, max_corrupt: float, thread
                 found[clips[i].key] = fault
     undecodable = {key: fault for part in distributed.gather_objects(found) for key, fault in part.items()}
     faults = [*data.faults, *(f"{key}: {undecodable[key]}" for key in sorted(undecodable))]
-    _check_faults(faults, data.num_rows, max_corrupt)
+    refuse_corrupt(faults, data.num_rows, "clips", max_corrupt)
     train, test = ([clip for clip in part if clip.key not in undecodable] for part in (data.train, data.test))
     return TauData(train, test, faults, data.missing)
 
@@ -148,14 +149,6 @@ def acoustic_statistics(files: ClipFiles, clips: Sequence[Clip]) -> NDArray[np.f
     mean, square = np.sum(distributed.gather_objects(sums), axis=0) / (FRAMES_OF_CLIP * len(clips))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     return np.stack([mean, np.where(deviation > 1e-6, deviation, 1)]).astype(np.float32)
-
-
-def _check_faults(faults: Sequence[str], num_rows: int, max_corrupt: float) -> None:
-    if len(faults) > max_corrupt * num_rows:
-        raise UserError(
-            f"{len(faults)} of {num_rows} clips can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
-        )
 
 
 def _stamp(source: Path) -> str:

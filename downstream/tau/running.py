@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from downstream.benchmarks import load_run_settings
 from downstream.results import RESULTS_NAME, Results, write_predictions
-from downstream.running.classifier_files import finished_summary
+from downstream.running.training import train_to_end
 from downstream.scores import confusion
 from downstream.settings import how_trained
 from downstream.tau.acoustic_features import CLIP_SECONDS
@@ -35,7 +35,7 @@ from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.seeds import derived_seed
 from pretrain.settings.files import flatten, save_settings
-from pretrain.training.loop import CONFIG_NAME, Loop
+from pretrain.training.loop import CONFIG_NAME
 from pretrain.training.metrics_file import METRICS_NAME
 from pretrain.training.tracking import Tracking
 from pretrain.weights.encoder_weights import LoadedEncoder
@@ -183,14 +183,10 @@ def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path |
         settings.out.mkdir(exist_ok=True)
     distributed.barrier()
     task = _build(job, settings, acoustic_run)
-    total_steps = settings.epochs * task.steps_per_epoch
     started = distributed.from_first((settings.out / METRICS_NAME).is_file())
-    summary = distributed.from_first(finished_summary(settings.out, total_steps)) if started else None
+    summary = train_to_end(task, job.accelerator, job.preemption, started=started)
     if summary is None:
-        summary = Loop(task, job.accelerator, job.preemption, resume=started).run()
-        job.accelerator.free_memory()
-        if summary["preempted"]:
-            return False
+        return False
     # Built anew: an engine may have taken the trained module apart.
     task = _build(job, settings, acoustic_run)
     probabilities, scores = task.score(read_network(settings.out, task.module), "test")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from downstream.running.inference import outputs_in_order
+from downstream.running.task import FineTuning
 from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP
 from downstream.tau.benchmark import CLASSES, Clip
 from downstream.tau.clip_batches import ClipReader, FrameBatches, WholeClips
@@ -24,15 +24,14 @@ from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import write_joint_network
 from downstream.tau.segment_scores import class_wise_scores
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, training_loader
 from pretrain.seeds import derived_seed
-from pretrain.training.task import Evaluation, Task
+from pretrain.training.task import Evaluation
 
 CLIPS_AT_ONCE = 8
 """In evaluation; of each, 30 acoustic frames and 10 images."""
 
 
-class JointScenes(Task):
+class JointScenes(FineTuning):
     """A network on frames of clips; the model with the smallest log loss on the validation segments is kept.
 
     Args:
@@ -57,21 +56,11 @@ class JointScenes(Task):
         reader: ClipReader,
         split: ClipSplit,
     ) -> None:
-        self.settings = settings
-        self.device = accelerator.device
         self.reader = reader
         self.split = split
-        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
-        self.per_process = self.layout.per_process
         self.num_frames = len(split.train) * min(settings.tau.train_frames or FRAMES_OF_CLIP, FRAMES_OF_CLIP)
-        self.steps_per_epoch = self.layout.steps_per_epoch(self.num_frames)
-        module: nn.Module = network
-        if self.device.type == "cuda" and distributed.num_processes() > 1:
-            # Each process alone would normalise over too few frames.
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        assert isinstance(module, JointNetwork)
-        self.module = module.to(self.device)
-        self._shares: dict[str, WholeClips] = {}
+        super().__init__(settings, accelerator, self.num_frames)
+        self.module = self.placed(network)
 
     @override
     def announcement(self) -> str:
@@ -96,8 +85,7 @@ class JointScenes(Task):
             first_step=first_step,
             last_step=last_step,
         )
-        pin_memory = self.device.type == "cuda"
-        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=pin_memory))
+        return self.read(batches)
 
     @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
@@ -109,13 +97,6 @@ class JointScenes(Task):
         """Cross-entropy over the frames of all processes (Eq. 2, as a mean)."""
         logits = distributed.gather_with_gradient(outputs["logits"])
         return F.cross_entropy(logits, distributed.gather_with_gradient(batch["label"]))
-
-    @override
-    def step_metrics(
-        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
-    ) -> tuple[dict[str, float], list[str]]:
-        """Nothing beside the loss."""
-        return {}, []
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:
@@ -137,17 +118,12 @@ class JointScenes(Task):
         assert isinstance(module, JointNetwork)
         module.eval()
         clips = {"test": self.split.test, "val": self.split.val}[part]
-        if part not in self._shares:
-            self._shares[part] = WholeClips(clips, self.reader, batch_size=CLIPS_AT_ONCE, workers=self.settings.workers)
-        rows = outputs_in_order(
+        rows = self.outputs(
+            part,
+            lambda: WholeClips(clips, self.reader, batch_size=CLIPS_AT_ONCE, workers=self.settings.workers),
             lambda batch: module.segment_probabilities(batch).flatten(1),
-            self._shares[part],
             width=CLIP_SECONDS * len(CLASSES),
-            device=self.device,
-            precision=self.settings.precision,
         )
-        if not np.isfinite(rows).all():
-            raise FloatingPointError(f"class scores of the {part} part are not finite")
         probabilities = rows.reshape(len(clips), CLIP_SECONDS, len(CLASSES))
         return probabilities, class_wise_scores(segment_labels(clips), probabilities.reshape(-1, len(CLASSES)))
 

@@ -18,13 +18,14 @@ from typing_extensions import override
 
 from downstream.running.classifier_files import write_network
 from downstream.running.splits import Split
+from downstream.running.task import FineTuning
 from downstream.scores import classification_scores
 from downstream.transfer.event_tagger import HEARD_NAME, EventTagger, tagger_record, torchvision_state
 from downstream.transfer.heard_sounds import HeardSounds, event_answers, fingerprint
 from downstream.transfer.kind import SoundEventSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, DealtBatches
-from pretrain.training.task import Evaluation, Task
+from pretrain.training.task import Evaluation
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.atomic_files import write_text_atomically
 
@@ -55,7 +56,7 @@ class SoundBatches(DealtBatches):
         }
 
 
-class SoundEventTagging(Task):
+class SoundEventTagging(FineTuning):
     """A tagger, trained by binary cross-entropy on one event a sound; the best in validation is kept.
 
     Each event has a sigmoid of its own, as in a tagger for AudioSet, where several sound at once.
@@ -79,19 +80,12 @@ class SoundEventTagging(Task):
         classes: list[str],
         split: Split,
     ) -> None:
-        self.settings = settings
-        self.device = accelerator.device
+        super().__init__(settings, accelerator, len(split.train))
         self.sounds, self.classes, self.split = sounds, classes, split
-        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
-        self.per_process = self.layout.per_process
-        self.steps_per_epoch = self.layout.steps_per_epoch(len(split.train))
         set_seed(settings.seed)
         statistics = sounds.statistics([item.key for item in split.train])
-        module = EventTagger(settings.backbone, len(classes), *statistics, stride=settings.transfer.sound_stride)
-        if self.device.type == "cuda" and distributed.num_processes() > 1:
-            # Each process alone would normalise over too few sounds.
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-        self.module = module.to(self.device)
+        tagger = EventTagger(settings.backbone, len(classes), *statistics, stride=settings.transfer.sound_stride)
+        self.module = self.placed(tagger)
 
     @override
     def announcement(self) -> str:
@@ -110,12 +104,6 @@ class SoundEventTagging(Task):
         events = distributed.gather_with_gradient(outputs["events"].float())
         truth = F.one_hot(distributed.gather_with_gradient(batch["label"]), len(self.classes)).float()
         return F.binary_cross_entropy_with_logits(events, truth)
-
-    @override
-    def step_metrics(
-        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
-    ) -> tuple[dict[str, float], list[str]]:
-        return {}, []
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:

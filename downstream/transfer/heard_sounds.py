@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from downstream.running.corrupt import refuse_corrupt
 from pretrain import distributed
 from pretrain.data.audio_transforms import spread_crop_starts
 from pretrain.precision import autocast
 from shards.checksums import file_sha256
 from shards.decoding.audio_decoding import decode_recording
 from shards.decoding.spectrogram import repeat_to_length
-from shards.errors import RejectedPair, UserError
+from shards.errors import RejectedPair
 from shards.progress import ProgressLine
 from shards.schema import SpectrogramSettings
 
@@ -93,11 +94,7 @@ def hear(
     parts = distributed.gather_objects((kept, np.concatenate(heard), faults))
     keys = [key for part in parts for key in part[0]]
     faults = sorted(fault for part in parts for fault in part[2])
-    if len(faults) > max_corrupt * len(sounds):
-        raise UserError(
-            f"{len(faults)} of {len(sounds)} sounds can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{faults[0]}; mend or remove them, or allow more by --max-corrupt"
-        )
+    refuse_corrupt(faults, len(sounds), "sounds", max_corrupt)
     return HeardSounds({key: row for row, key in enumerate(keys)}, np.concatenate([part[1] for part in parts])), faults
 
 

@@ -19,8 +19,8 @@ from downstream.audiovisual.benchmark import ScenePair
 from downstream.audiovisual.splits import PairSplit
 from downstream.running.classifier_files import write_network
 from downstream.running.images import SceneBatches, WholeImage
-from downstream.running.inference import outputs_in_order
 from downstream.running.items import SceneItem
+from downstream.running.task import FineTuning
 from downstream.scores import classification_scores
 from downstream.transfer.event_losses import (
     SceneEvents,
@@ -36,12 +36,11 @@ from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.network import SeenAndHeard
 from downstream.transfer.pair_batches import FlippedView, Heard, PairReader
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, training_loader
-from pretrain.training.task import Evaluation, Task
+from pretrain.training.task import Evaluation
 from pretrain.weights.encoder_weights import LoadedEncoder
 
 
-class TransferRecognition(Task):
+class TransferRecognition(FineTuning):
     """A network of two encoders under L = L_s + α L_Ω (Hu et al., ECCV 2020, Eq. 2); the best in validation is kept.
 
     Args:
@@ -72,23 +71,15 @@ class TransferRecognition(Task):
         classes: list[str],
         split: PairSplit,
     ) -> None:
-        self.settings, self.transfer = settings, settings.transfer
-        self.device = accelerator.device
+        super().__init__(settings, accelerator, len(split.train))
+        self.transfer = settings.transfer
         self.heard, self.classes, self.split = heard, classes, split
-        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
-        self.per_process = self.layout.per_process
-        self.steps_per_epoch = self.layout.steps_per_epoch(len(split.train))
         set_seed(settings.seed)
         statistics = band_statistics(teacher, heard.sounds, split)
-        module: nn.Module = SeenAndHeard(image, sound_backbone, teacher, statistics, len(classes), self.transfer)
-        if self.device.type == "cuda" and distributed.num_processes() > 1:
-            # Each process alone would normalise over too few pairs.
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-        assert isinstance(module, SeenAndHeard)
-        self.module = module.to(self.device)
+        network = SeenAndHeard(image, sound_backbone, teacher, statistics, len(classes), self.transfer)
+        self.module = self.placed(network)
         self.known = self._known() if self.transfer.loss == "events" else None
         self._losses: dict[str, Tensor] = {}
-        self._readers: dict[str, PairReader] = {}
 
     def _known(self) -> SceneEvents:
         """What sounds in each scene, from the training part alone."""
@@ -119,8 +110,7 @@ class TransferRecognition(Task):
             first_step=first_step,
             last_step=last_step,
         )
-        loader = training_loader(batches, workers=self.settings.workers, pin_memory=self.device.type == "cuda")
-        return self.heard.beside(loader)
+        return self.heard.beside(self.read(batches))
 
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
@@ -176,25 +166,20 @@ class TransferRecognition(Task):
         """
         module.eval()
         pairs = {"val": self.split.val, "test": self.split.test}[part]
-        if part not in self._readers:
-            self._readers[part] = PairReader(
+        num_scenes = len(self.classes)
+        num_events = 0 if self.heard.answers is None or self.transfer.loss == "none" else self.heard.answers.shape[1]
+        both = self.outputs(
+            part,
+            lambda: PairReader(
                 _images(pairs),
                 WholeImage(self.settings.image_size),
                 self.heard,
                 batch_size=self.per_process,
                 workers=self.settings.workers,
-            )
-        num_scenes = len(self.classes)
-        num_events = 0 if self.heard.answers is None or self.transfer.loss == "none" else self.heard.answers.shape[1]
-        both = outputs_in_order(
+            ),
             lambda batch: self._probabilities(module(batch)),
-            self._readers[part],
             width=num_scenes + num_events,
-            device=self.device,
-            precision=self.settings.precision,
         )
-        if not np.isfinite(both).all():
-            raise FloatingPointError(f"scores of the {part} part are not finite")
         truth = np.array([pair.label for pair in pairs])
         scenes, events = both[:, :num_scenes], both[:, num_scenes:]
         return scenes, events if num_events else None, classification_scores(truth, scenes.argmax(1))

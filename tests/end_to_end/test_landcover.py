@@ -102,6 +102,16 @@ def test_a_resumed_run_takes_the_steps_that_it_would_have_taken(demo_world: Path
     assert losses_of(out) == losses_of(demo_run)
     assert results_of(out)["epochs"] == results_of(demo_run)["epochs"]
     assert (out / "predictions.csv").read_bytes() == (demo_run / "predictions.csv").read_bytes()
+    # Interrupted after training: its last model is scored again, without a step.
+    (out / "results.json").unlink()
+    scored = run(downstream("--resume", str(out)), cwd=demo_world.parent)
+    assert scored.returncode == 0, scored.stderr
+    assert "training:" not in scored.stderr
+    assert results_of(out)["epochs"] == results_of(demo_run)["epochs"]
+    assert results_of(out)["details"]["confusion_matrix"] == results_of(demo_run)["details"]["confusion_matrix"]
+    nothing_left = run(downstream("--resume", str(out)), cwd=demo_world.parent)
+    assert nothing_left.returncode == 2
+    assert "epochs must be > 2, which the run in" in nothing_left.stderr
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def test_clips_that_cannot_be_decoded_are_counted(copy: Path, tmp_path: Path) ->
         prepare_clips(files, data, max_corrupt=0.4)
     assert str(caught.value) == (
         f"2 of 4 clips can't be used, more than max_corrupt 0.4; the first: {short.key}: ends early: {short.key}.mp4: "
-        "3.0 s of 10 s of video; mend or remove them, or allow more by --max-corrupt"
+        "3.0 s of 10 s of video; fix or remove them, or allow more by --max-corrupt"
     )
     usable = prepare_clips(files, data, max_corrupt=0.5, threads=2)
     assert [clip.key for clip in usable.train] == [data.train[2].key]

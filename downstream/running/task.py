@@ -1,0 +1,91 @@
+"""What fine-tuning tasks share: how batches are dealt and read, batch norm over all processes, outputs of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
+from typing_extensions import override
+
+from downstream.running.inference import outputs_in_order
+from downstream.running.passes import OwnShare
+from downstream.settings import DownstreamSettings
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout, training_loader
+from pretrain.training.task import Task
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class FineTuning(Task):
+    """A network on the training part of a benchmark.
+
+    Args:
+        settings: checked, with the batch size resolved.
+        accelerator: the processes that train together.
+        num_items: of the training part.
+
+    Raises:
+        UserError: batch size, processes and items don't fit together.
+    """
+
+    settings: DownstreamSettings
+
+    def __init__(self, settings: DownstreamSettings, accelerator: Accelerator, num_items: int) -> None:
+        self.settings = settings
+        self.device = accelerator.device
+        self.layout = BatchLayout(settings.batch_size, distributed.num_processes(), settings.optimizer.accumulation)
+        self.per_process = self.layout.per_process
+        self.steps_per_epoch = self.layout.steps_per_epoch(num_items)
+        self._readers: dict[str, OwnShare[Any]] = {}
+
+    def placed(self, module: Network) -> Network:
+        """A network on the task's device; on several GPUs its batch norms are over the items of all processes."""
+        if self.device.type == "cuda" and distributed.num_processes() > 1:
+            # Each process alone would normalise over too few items.
+            module = cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(module))
+        return module.to(self.device)
+
+    def read(self, batches: IterableDataset[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Training batches, made by the loader's processes."""
+        return iter(training_loader(batches, workers=self.settings.workers, pin_memory=self.device.type == "cuda"))
+
+    def outputs(
+        self,
+        part: str,
+        reader: Callable[[], OwnShare[Any]],
+        compute: Callable[[Mapping[str, Tensor]], Tensor],
+        *,
+        width: int,
+    ) -> NDArray[np.float32]:
+        """What `compute` gives for each item of a part, (n, width), in their order, on every process.
+
+        Args:
+            part: "val" or "test".
+            reader: makes the reader of the part's items; called once, for readers keep their processes.
+            compute: from a batch on the device to (n, width).
+            width: numbers an item.
+
+        Raises:
+            FloatingPointError: an output is not finite.
+        """
+        if part not in self._readers:
+            self._readers[part] = reader()
+        found = outputs_in_order(
+            compute, self._readers[part], width=width, device=self.device, precision=self.settings.precision
+        )
+        if not np.isfinite(found).all():
+            raise FloatingPointError(f"class scores of the {part} part are not finite")
+        return found
+
+    @override
+    def step_metrics(
+        self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
+    ) -> tuple[dict[str, float], list[str]]:
+        """Nothing beside the loss."""
+        return {}, []

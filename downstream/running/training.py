@@ -1,0 +1,64 @@
+"""One run of the training loop within a benchmark: trained, resumed, or found finished; and its scores by epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from pretrain import distributed
+from pretrain.preemption import PreemptionWatch
+from pretrain.training.checkpoints import STATE_FILE, list_checkpoints
+from pretrain.training.loop import SUMMARY_NAME, Loop
+from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.task import Task
+
+
+def train_to_end(
+    task: Task, accelerator: Accelerator, preemption: PreemptionWatch, *, started: bool, title: str = ""
+) -> dict[str, Any] | None:
+    """Trains a task, or resumes its run; a finished run is not trained again.
+
+    Args:
+        task: what is trained.
+        accelerator: the processes that train together.
+        preemption: whether the run is preempted.
+        started: whether there is a run to resume.
+        title: printed where something is left to train.
+
+    Returns:
+        What the run ended with, as its `summary.json` has it; None where it was preempted.
+    """
+    total_steps = task.settings.epochs * task.steps_per_epoch
+    summary = distributed.from_first(finished_summary(task.settings.out, total_steps)) if started else None
+    if summary is None:
+        if title:
+            distributed.print_once(title)
+        summary = Loop(task, accelerator, preemption, resume=started).run()
+        accelerator.free_memory()
+    return None if summary.get("preempted") else summary
+
+
+def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | None:
+    """The state that a run ended with: its summary, or its last checkpoint where a kill came between; None before."""
+    path = run_folder / SUMMARY_NAME
+    if path.is_file():
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if summary["stopped_early"] or summary["step"] >= total_steps:
+            return summary
+    for checkpoint in list_checkpoints(run_folder)[-1:]:
+        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["state"]
+        if state["step"] >= total_steps:
+            return {**state, "stopped_early": False}
+    return None
+
+
+def scores_by_epoch(run_folder: Path) -> list[dict[str, Any]]:
+    """`Results.epochs` of a run that is scored on its test part after each epoch, which count from 1."""
+    return [
+        {name: value for name, value in line.items() if name not in ("step", "split")} | {"epoch": line["epoch"] + 1}
+        for line in MetricsFile(run_folder).read()
+        if line["split"] == "test"
+    ]
