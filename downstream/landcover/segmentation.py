@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -22,13 +20,12 @@ from downstream.landcover.maps import MappedTile, map_tiles
 from downstream.landcover.patches import PatchBatches, PatchIndex
 from downstream.landcover.scores import landcover_scores
 from downstream.landcover.tiles import UNKNOWN, SurveyedTile
+from downstream.running.classifier_files import write_network
 from downstream.running.task import FineTuning
 from pretrain import distributed
 from pretrain.training.task import Evaluation
 from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.errors import UserError
-
-MODEL_FOLDER = "model"
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -164,11 +161,7 @@ class LandCoverMapping(FineTuning):
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
         """Writes the network's weights, under segmentation-models-pytorch's names, and what they mean."""
-        place = folder / MODEL_FOLDER
-        place.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-        (place / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
-        config = {
+        record = {
             "network": "DeepLabV3Plus",
             "encoder": self.encoder.backbone,
             "classes": self.classes,
@@ -176,7 +169,7 @@ class LandCoverMapping(FineTuning):
             "image_std": self.encoder.std,
             "patch_size": self.settings.image_size,
         }
-        (place / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_network(folder, module.state_dict(), record)
 
 
 def check_patches_at_once(per_process: int, chunk_size: int) -> None:

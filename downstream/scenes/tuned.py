@@ -129,12 +129,17 @@ def run_tuned(job: SceneJob) -> SceneOutcome | None:
 
 def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
     """A run of one seed under one learning rate; None where it was preempted."""
-    out = job.settings.out / f"seed-{seed}" / f"lr-{learning_rate:g}"
-    optimizer = replace(job.settings.optimizer, learning_rate=learning_rate)
-    settings = replace(job.settings, seed=seed, out=out, optimizer=optimizer)
+    settings = _settings(job, seed, learning_rate)
     title = f"seed {seed}, learning rate {learning_rate:g}"
     summary = train(lambda: _task(job, settings), settings, job.accelerator, job.preemption, title=title)
     return None if summary is None else TunedRun(settings, _split(job, seed), summary)
+
+
+def _settings(job: SceneJob, seed: int, learning_rate: float) -> SceneSettings:
+    """Of one run, in its own folder."""
+    out = job.settings.out / f"seed-{seed}" / f"lr-{learning_rate:g}"
+    optimizer = replace(job.settings.optimizer, learning_rate=learning_rate)
+    return replace(job.settings, seed=seed, out=out, optimizer=optimizer)
 
 
 def _split(job: SceneJob, seed: int) -> Split:

@@ -33,7 +33,7 @@ def test_weights_load_into_the_packages_own_network_and_give_the_same_scores(bac
     trunk = load_encoder("random", backbone=backbone)
     ours = DeepLab(trunk, 6).eval()
     task = LandCoverMapping.__new__(LandCoverMapping)
-    task.trunk, task.classes = trunk, {"urban": (0, 255, 255)}
+    task.encoder, task.classes = trunk, {"urban": (0, 255, 255)}
     task.settings = type("Settings", (), {"image_size": 512})()  # type: ignore[assignment]
     task.write_model(tmp_path, ours, Evaluation("test", {}, None, ""), step=1, epoch=1)
     assert json.loads((tmp_path / "model/config.json").read_text())["encoder"] == backbone
