@@ -147,7 +147,7 @@ def _settings_of(results: Results) -> tuple[object, ...]:
         *(results.benchmark, results.weights, results.backbone, results.protocol, results.head_on, results.split),
         *(results.weights_sha256, json.dumps(details.get("training"), sort_keys=True)),
         *(results.num_train, results.num_test, tuple(results.notes), results.epochs[-1].get("epoch")),
-        *(details.get(name) for name in (DETAILS | kind_of(results.benchmark).reporting.details)),
+        *(details.get(name) for name in {**DETAILS, **kind_of(results.benchmark).reporting.details}),
     )
 
 
@@ -235,7 +235,7 @@ def _conditions(results: Results, reporting: Reporting) -> tuple[str, ...]:
     found = [f"head on {results.head_on}"] if reporting.names_head else []
     if results.split:
         found.append(results.split)
-    for name, words in (DETAILS | reporting.details).items():
+    for name, words in {**DETAILS, **reporting.details}.items():
         if words and results.details.get(name):
             found.append(words.format(results.details[name]))
     if training := results.details.get("training"):
