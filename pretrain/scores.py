@@ -17,12 +17,14 @@ class Unit:
         name: in files and CSV columns.
         factor: shown value = stored value × factor.
         form: of the shown value, as `format` takes it.
+        symbol: after headings, such as "s"; empty where a heading needs none.
         bounds: the least and greatest shown value, which no error bar crosses.
     """
 
     name: str
     factor: float = 1
     form: str = ",.1f"
+    symbol: str = ""
     bounds: tuple[float, float] = (0, math.inf)
 
     def show(self, value: float) -> str:
@@ -30,13 +32,13 @@ class Unit:
         return format(self.factor * value, self.form)
 
 
-PERCENT = Unit("percent", 100, ".2f", (0, 100))
+PERCENT = Unit("percent", 100, ".2f", bounds=(0, 100))
 """Of fractions in [0, 1]."""
-NATS = Unit("nats", form=".4f")
+NATS = Unit("nats", form=".4f", symbol="nats")
 RANK = Unit("rank", bounds=(1, math.inf))
-SECONDS = Unit("seconds")
+SECONDS = Unit("seconds", symbol="s")
 COUNT = Unit("count", form=",.0f")
-GIGABYTES = Unit("gigabytes", 1e-9, ".2f")
+GIGABYTES = Unit("gigabytes", 1e-9, ".2f", "GB")
 """Of bytes."""
 
 UNITS = {unit.name: unit for unit in (PERCENT, NATS, RANK, SECONDS, COUNT, GIGABYTES)}
@@ -60,8 +62,8 @@ class Score:
 
     @property
     def name(self) -> str:
-        """The heading, with the unit where it is no fraction, rank or count."""
-        return f"{self.heading} ({self.unit.name})" if self.unit in (NATS, SECONDS, GIGABYTES) else self.heading
+        """The heading, with the unit's symbol where it has one."""
+        return f"{self.heading} ({self.unit.symbol})" if self.unit.symbol else self.heading
 
     @property
     def is_fraction(self) -> bool:

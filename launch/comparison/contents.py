@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from launch.comparison.outcomes import DOWNSTREAM_SCORES, RETRIEVAL, RETRIEVAL_SCORES, RowOutcome, State
+from downstream.benchmarks import kind_of
+from launch.comparison.outcomes import RETRIEVAL, RETRIEVAL_SCORES, RowOutcome, State
 from launch.comparison.published import SCORES, SOURCE, TABLE_VII
-from launch.comparison.table import ARROWS, COSTS, DAGGER, HEADINGS, Column, Line, Statistic, Table
-from pretrain.ranking_scores import DIRECTIONS
+from launch.comparison.table import COSTS, DAGGER, Column, Line, Statistic, Table
+from pretrain.ranking_scores import DIRECTIONS, RECALLS
 
 STATES: dict[State, str] = {
     "failed": "failed",
@@ -65,17 +66,17 @@ def compare(name: str, outcomes: Sequence[RowOutcome], benchmarks: dict[str, str
     retrieval = [label for label, benchmark in benchmarks.items() if benchmark == RETRIEVAL]
     tables = [_retrieval_table(label, lines, outcomes, found) for label in retrieval]
     downstream = [
-        Column(f"{label}/{score}", label, *HEADINGS[score])
+        Column(f"{label}/{score.key}", score, label, score.name)
         for label, benchmark in benchmarks.items()
         if benchmark != RETRIEVAL
-        for score in DOWNSTREAM_SCORES
+        for score in kind_of(benchmark).reporting.scores
     ]
     caption = (
         "Scores on the test part, or their mean over draws of the split, in percent where no unit is said; after the "
         "last epoch, or after the one that validation chose where a benchmark has such a part."
     )
     tables.append(Table("Downstream benchmarks", caption, [c for c in downstream if c.key in found], lines))
-    costs = [Column(key, heading, "", unit, is_cost=True) for key, (heading, unit) in COSTS.items() if key in found]
+    costs = [Column(cost.key, cost, cost.name) for cost in COSTS if cost.key in found]
     tables.append(Table("What pre-training took", _training_time(outcomes), costs, lines))
     tables.append(_published_table(lines, set(benchmarks.values())))
     tables = [table for table in tables if table.columns and table.lines]
@@ -103,19 +104,19 @@ def _figures(group: Sequence[RowOutcome]) -> dict[str, Statistic]:
 
 
 def costs_of(outcome: RowOutcome) -> dict[str, float]:
-    """What a row took, by the names of `COSTS`, as far as it is known."""
-    values = {name: getattr(outcome, name) for name in COSTS}
+    """What a row took, by the keys of `COSTS`, as far as it is known."""
+    values = {cost.key: getattr(outcome, cost.key) for cost in COSTS}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _retrieval_table(label: str, lines: list[Line], outcomes: Sequence[RowOutcome], found: set[str]) -> Table:
-    has_100 = any(f"{label}/{direction}/recall_at_100" in found for direction in DIRECTIONS)
-    names = [name for name in RETRIEVAL_SCORES if name != ("recall_at_10" if has_100 else "recall_at_100")]
+    has_100 = any(f"{label}/{direction}/{RECALLS[100].key}" in found for direction in DIRECTIONS)
     columns = [
-        Column(key, HEADINGS[name][0], ARROWS[direction], HEADINGS[name][1])
-        for direction in DIRECTIONS
-        for name in names
-        if (key := f"{label}/{direction}/{name}") in found
+        Column(key, score, score.heading, arrow)
+        for direction, arrow in DIRECTIONS.items()
+        for score in RETRIEVAL_SCORES
+        if score is not (RECALLS[10] if has_100 else RECALLS[100])
+        and (key := f"{label}/{direction}/{score.key}") in found
     ]
     sizes = sorted({outcome.gallery_sizes[label] for outcome in outcomes if label in outcome.gallery_sizes})
     caption = f"{' or '.join(f'{size:,}' for size in sizes)} pairs are ranked; recalls are in percent, rank 1 is best."
@@ -146,18 +147,16 @@ def _training_time(outcomes: Sequence[RowOutcome]) -> str:
 
 
 def _published_table(lines: Iterable[Line], benchmarks: set[str]) -> Table:
-    columns = {}
-    for i, (benchmark, score) in enumerate(SCORES):
-        heading, unit = HEADINGS[score.removeprefix("image_to_sound/")]
-        names = (heading, ARROWS["image_to_sound"]) if benchmark == RETRIEVAL else (benchmark, heading)
-        if benchmark in benchmarks:
-            # Published medians are whole ranks.
-            columns[i] = Column(f"{benchmark}/{score}", *names, "count" if unit == "rank" else unit)
+    columns = {
+        i: Column(f"{name}/{score.key}", score, *([score.name] if name == RETRIEVAL else [name, score.name]))
+        for i, (name, score) in enumerate(SCORES)
+        if name in benchmarks
+    }
     published = []
     for line in lines:
         values = TABLE_VII.get(line.method, {}).get(line.backbone)
         if values is not None:
-            shares = {c.key: values[i] / (100 if c.unit == "percent" else 1) for i, c in columns.items()}
+            shares = {c.key: values[i] / c.score.unit.factor for i, c in columns.items()}
             figures = {key: Statistic(share, None, 1) for key, share in shares.items()}
             published.append(Line(line.method, line.backbone, figures, line.image_only))
     caption = f"{SOURCE}."

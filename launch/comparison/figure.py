@@ -15,6 +15,7 @@ from downstream.reporting.published import BACKBONES
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, shortened
 from launch.comparison.contents import Comparison
 from launch.comparison.table import DAGGER, Column, Statistic, Table
+from pretrain.scores import RANK, Unit
 
 COLOURS = (RIGHT_COLOUR, WRONG_COLOUR, "#7b5ea7", SOFT)
 """Of the backbones; teal and orange are told apart by every kind of colour vision, and offsets tell the rest apart."""
@@ -29,7 +30,7 @@ def draw(comparison: Comparison) -> Figure | None:
     """Draws all scores; None where there are none yet."""
     tables = [table for table in comparison.tables if not table.is_published]
     # A direction of retrieval fills a row of its own; what pre-training took is no score.
-    rows = [row for table in tables for row in _rows_of_panels([c for c in table.columns if not c.is_cost], table)]
+    rows = [row for table in tables for row in _rows_of_panels(table)]
     if not rows:
         return None
     methods = list(dict.fromkeys(line.method for line in comparison.lines))
@@ -54,7 +55,8 @@ def draw(comparison: Comparison) -> Figure | None:
     return figure
 
 
-def _rows_of_panels(columns: Sequence[Column], table: Table) -> Iterator[list[tuple[Table, Column]]]:
+def _rows_of_panels(table: Table) -> Iterator[list[tuple[Table, Column]]]:
+    columns = [column for column in table.columns if column.score.better != "neither"]
     for start in range(0, len(columns), PANELS_PER_ROW):
         yield [(table, column) for column in columns[start : start + PANELS_PER_ROW]]
 
@@ -62,7 +64,7 @@ def _rows_of_panels(columns: Sequence[Column], table: Table) -> Iterator[list[tu
 def _draw_panel(
     axes: Axes, comparison: Comparison, table: Table, column: Column, methods: list[str], backbones: list[str]
 ) -> None:
-    scale = 100 if column.unit == "percent" else 1
+    unit = column.score.unit
     spread = 0.22 if len(backbones) > 1 else 0.0
     for line in table.lines:
         figure = line.figures.get(column.key)
@@ -70,26 +72,26 @@ def _draw_panel(
             turn = backbones.index(line.backbone)
             offset = spread * (2 * turn / max(1, len(backbones) - 1) - 1)
             seeds = [
-                scale * outcome.scores[column.key]
+                unit.factor * outcome.scores[column.key]
                 for outcome in comparison.outcomes
                 if (outcome.method, outcome.backbone) == (line.method, line.backbone) and column.key in outcome.scores
             ]
-            _draw_line(axes, methods.index(line.method) + offset, seeds, figure, scale, COLOURS[turn % len(COLOURS)])
+            _draw_line(axes, methods.index(line.method) + offset, seeds, figure, unit, COLOURS[turn % len(COLOURS)])
     marks = {line.method: table.mark(line) for line in table.lines}
     labels = [shortened(method, LABEL_CHARACTERS) + marks[method] for method in methods]
     # A label may hold a dollar sign, which is no formula.
     axes.set_yticks(range(len(methods)), labels, parse_math=False, fontsize=9, color=INK)
     axes.set_ylim(len(methods) - 0.4, -0.6)
-    subtitle = f"{'lower' if column.lower_is_better else 'higher'} is better" + (", %" if scale == 100 else "")
+    subtitle = f"{column.score.better} is better" + (", %" if column.score.is_fraction else "")
     if column.key in table.chance:
         chance = table.chance[column.key]
-        axes.axvline(scale * chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
+        axes.axvline(unit.factor * chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
         subtitle += f"; dashed: chance, {column.show(chance)}"
     axes.text(
         0, 1.09, column.title, transform=axes.transAxes, parse_math=False, fontsize=10.5, weight="bold", color=INK
     )
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=8.5, color=SOFT)
-    if column.lower_is_better:
+    if unit == RANK:
         _make_logarithmic(axes)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
@@ -100,10 +102,10 @@ def _draw_panel(
     axes.spines[:].set_visible(False)
 
 
-def _draw_line(axes: Axes, y: float, seeds: list[float], figure: Statistic, scale: int, colour: str) -> None:
-    mean, sd = scale * figure.mean, scale * (figure.sd or 0)
+def _draw_line(axes: Axes, y: float, seeds: list[float], figure: Statistic, unit: Unit, colour: str) -> None:
+    mean, sd = unit.factor * figure.mean, unit.factor * (figure.sd or 0)
     # However large the deviation, no rank is below 1, where a logarithm needs a bound, and no share outside 0 to 100 %.
-    least, most = (0.0, 100.0) if scale == 100 else (1.0, math.inf)
+    least, most = unit.bounds
     ends = [max(mean - sd, least), min(mean + sd, most)]
     axes.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=0.55)
     axes.plot([mean, mean], [y - 0.2, y + 0.2], color=colour, linewidth=3, solid_capstyle="butt")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from downstream.benchmarks import kind_of
 from downstream.results import RESULTS_NAME, Results
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.settings.pretraining import Config
 from pretrain.training.loop import SUMMARY_NAME
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
@@ -22,13 +23,8 @@ FAILED_NAME = "failed.txt"
 RETRIEVAL = "retrieval"
 """The benchmark of a job that ranks pairs; the others are names in `downstream.benchmarks.BENCHMARKS`."""
 
-RETRIEVAL_SCORES = ("recall_at_100", "recall_at_10", "recall_at_10_percent", "median_rank")
+RETRIEVAL_SCORES = (RECALLS[100], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The headline scores of a direction in `metrics.json`."""
-DOWNSTREAM_SCORES = (
-    *("accuracy", "log_loss", "precision", "recall", "f1", "overall_accuracy", "mean_iou"),
-    *("sound/f1", "image/f1", "mean/f1", "concatenation/f1"),
-)
-"""The headline scores, as paths into an entry of `results.json`; a benchmark has those of its kind."""
 
 State = Literal["missing", "training", "trained", "done", "failed"]
 
@@ -195,23 +191,20 @@ def _state(row: PlannedRow, *, is_trained: bool, num_scored: int) -> State:
 def _retrieval_scores(label: str, metrics: dict[str, Any], sources: Sequence[str]) -> dict[str, float]:
     """Headline scores of each direction, as `metrics[source]` has them; those that don't exist are left out."""
     return {
-        f"{label}/{direction}/{name}": metrics[source][name]
+        f"{label}/{direction}/{score.key}": value
         for direction, source in zip(DIRECTIONS, sources, strict=True)
-        for name in RETRIEVAL_SCORES
-        if metrics[source][name] is not None
+        for score in RETRIEVAL_SCORES
+        if (value := score.value_in(metrics[source])) is not None
     }
 
 
 def _downstream_scores(label: str, results: Results) -> dict[str, float]:
-    """Headline scores after the last epoch, or their means over draws of the split."""
-    found = {}
-    for path in DOWNSTREAM_SCORES:
-        value: Any = results.epochs[-1]
-        for part in path.split("/"):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
-            found[f"{label}/{path}"] = float(value)
-    return found
+    """Headline scores after the last epoch, or their means over the seeds."""
+    return {
+        f"{label}/{score.key}": value
+        for score in kind_of(results.benchmark).reporting.scores
+        if (value := score.value_in(results.epochs[-1])) is not None
+    }
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -130,7 +130,7 @@ def comma_separated(comparison: Comparison) -> str:
 def runs_comma_separated(comparison: Comparison) -> str:
     """A line a run, with all its scores, in the files' units."""
     keys = list(dict.fromkeys(key for outcome in comparison.outcomes for key in outcome.scores))
-    names = (*RUN_COLUMNS, *COSTS)
+    names = (*RUN_COLUMNS, *(cost.key for cost in COSTS))
     rows = (
         [*(getattr(outcome, name) for name in names), *(outcome.scores.get(key) for key in keys)]
         for outcome in comparison.outcomes

@@ -5,38 +5,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from downstream.reporting.published import BACKBONES
+from pretrain.scores import COUNT, GIGABYTES, SECONDS, Score
 
-Unit = Literal["percent", "nats", "rank", "seconds", "count", "bytes"]
-
-HEADINGS: dict[str, tuple[str, Unit]] = {
-    "recall_at_100": ("Recall@100", "percent"),
-    "recall_at_10": ("Recall@10", "percent"),
-    "recall_at_10_percent": ("Recall@10 %", "percent"),
-    "median_rank": ("Median rank", "rank"),
-    "accuracy": ("accuracy", "percent"),
-    "log_loss": ("log loss (nats)", "nats"),
-    "precision": ("precision", "percent"),
-    "recall": ("recall", "percent"),
-    "f1": ("F1", "percent"),
-    "overall_accuracy": ("accuracy", "percent"),
-    "mean_iou": ("mIoU", "percent"),
-    "sound/f1": ("F1, sound", "percent"),
-    "image/f1": ("F1, image", "percent"),
-    "mean/f1": ("F1, mean of both", "percent"),
-    "concatenation/f1": ("F1, both joined", "percent"),
-    "both/f1": ("F1, image + sound", "percent"),
-}
-COSTS: dict[str, tuple[str, Unit]] = {
-    "training_seconds": ("Training (s)", "seconds"),
-    "wall_seconds": ("Wall time (s)", "seconds"),
-    "steps": ("Steps", "count"),
-    "pairs_seen": ("Pairs seen", "count"),
-    "peak_memory_bytes": ("Peak memory (GB)", "bytes"),
-}
-ARROWS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
+COSTS = (
+    Score("training_seconds", "Training", SECONDS, "neither"),
+    Score("wall_seconds", "Wall time", SECONDS, "neither"),
+    Score("steps", "Steps", COUNT, "neither"),
+    Score("pairs_seen", "Pairs seen", COUNT, "neither"),
+    Score("peak_memory_bytes", "Peak memory", GIGABYTES, "neither"),
+)
+"""What a row took: attributes of `RowOutcome`."""
 DAGGER = "†"
 
 
@@ -65,23 +45,16 @@ class Column:
     """One column.
 
     Attributes:
-        key: of its scores.
+        key: by which lines hold its figures, such as "aid/accuracy".
+        score: what it shows.
         heading: first line, such as the benchmark.
         detail: second line, such as the score.
-        unit: in which it is shown.
-        is_cost: whether neither more nor less of it is better.
     """
 
     key: str
+    score: Score
     heading: str
-    detail: str
-    unit: Unit
-    is_cost: bool = False
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Whether the best is the least."""
-        return self.unit in ("rank", "nats")
+    detail: str = ""
 
     @property
     def title(self) -> str:
@@ -89,18 +62,8 @@ class Column:
         return f"{self.heading}, {self.detail}" if self.detail else self.heading
 
     def show(self, value: float) -> str:
-        """A value in the column's unit."""
-        match self.unit:
-            case "percent":
-                return f"{100 * value:.2f}"
-            case "nats":
-                return f"{value:.4f}"
-            case "bytes":
-                return f"{value / 1e9:.2f}"
-            case "count":
-                return f"{value:,.0f}"
-            case "rank" | "seconds":
-                return f"{value:,.1f}"
+        """A value in the score's unit."""
+        return self.score.unit.show(value)
 
 
 @dataclass(frozen=True)
@@ -163,9 +126,10 @@ class Table:
             for other in self.lines
             if other.backbone == line.backbone and column.key in other.figures
         ]
-        if self.is_published or column.is_cost or column.key not in line.figures or len(rivals) < 2:
+        best = {"higher": max, "lower": min}.get(column.score.better)
+        if self.is_published or best is None or column.key not in line.figures or len(rivals) < 2:
             return False
-        return line.figures[column.key].mean == (min if column.lower_is_better else max)(rivals)
+        return line.figures[column.key].mean == best(rivals)
 
     def is_partial(self, line: Line, column: Column) -> bool:
         """Whether seeds of the plan are missing from a figure that others of them have."""

@@ -16,6 +16,7 @@ from comparison_rows import (
     done_row,
     make_row,
     retrieval_table,
+    write_downstream,
 )
 from matplotlib.figure import Figure
 
@@ -131,6 +132,20 @@ def test_a_logarithmic_axis_has_a_few_plain_marks(tmp_path: Path, ranks: tuple[f
     marks = [mark for mark in axes.get_xticks() if low <= mark <= high]
     assert 3 <= len(marks) <= 8
     assert not axes.get_xticks(minor=True).size
+
+
+def test_a_deviation_is_cut_only_where_its_unit_ends(tmp_path: Path) -> None:
+    rows = []
+    for seed, loss in enumerate((0.4, 0.6)):
+        row = make_row(tmp_path, "a", seed, benchmarks=("demo-tau",))
+        write_downstream(row.benchmarks[0], [{"epoch": 3, "log_loss": loss, "accuracy": 0.99}])
+        rows.append(row)
+    figure = draw(comparison_of(rows))
+    assert figure is not None
+    losses, accuracies = (next(line for line in axes.lines if line.get_alpha() == 0.55) for axes in shown_axes(figure))
+    sd = 0.1 * 2**0.5
+    assert list(losses.get_xdata()) == pytest.approx([0.5 - sd, 0.5 + sd])
+    assert max(accuracies.get_xdata()) <= 100
 
 
 def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_log_losses_are_nats_of_which_fewer_are_better(tmp_path: Path) -> None:
         rows.append(row)
     comparison = comparison_of(rows)
     table, line, column = cell(comparison, "a", "demo-tau/log_loss")
-    assert (column.show(line.figures[column.key].mean), column.detail) == ("0.5124", "log loss (nats)")
+    assert (column.show(line.figures[column.key].mean), column.detail) == ("0.5124", "Log loss (nats)")
     assert table.is_best(line, column)
     assert not table.is_best(next(other for other in table.lines if other.method == "b"), column)
 
@@ -202,7 +202,7 @@ def test_published_figures_stand_beneath_for_the_plans_methods_and_benchmarks_al
     assert table.is_published
     assert [line.method for line in table.lines] == ["contrastive"]
     assert [column.title for column in table.columns] == [
-        "aid, accuracy",
+        "aid, Accuracy",
         "Recall@100, image → sound",
         "Median rank, image → sound",
     ]
@@ -212,7 +212,7 @@ def test_published_figures_stand_beneath_for_the_plans_methods_and_benchmarks_al
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
 def test_the_papers_own_method_has_the_figures_of_its_other_tables(backbone: str) -> None:
-    ours = dict(zip(SCORES, TABLE_VII["batch-triplet"][backbone], strict=True))
+    ours = dict(zip(((name, score.key) for name, score in SCORES), TABLE_VII["batch-triplet"][backbone], strict=True))
     for published in PUBLISHED:
         if (published.weights, published.backbone) == ("SoundingEarth", backbone) and published.benchmark != "advance":
             for name, value in published.scores.items():
