@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
 from pathlib import Path
-
-import tyro
 
 from downstream.reporting.runs import runs_of
 from shards.atomic_files import write_text_atomically
-from shards.command_line import answer_version, parse_options
+from shards.command_line import answer_version
 from shards.errors import UserError
 
 NAMES = ("report.md", "report.csv", "report.html")
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Merges results into one table per benchmark, beside the published figures: Markdown, CSV and HTML."""
-
-    results: tyro.conf.Positional[tuple[Path, ...]]
-    """Output folders of benchmarks, or folders that hold such folders."""
-    out: Path
-    """Folder for report.md, report.csv and report.html."""
 
 
 def report_from(words: list[str]) -> None:
@@ -32,7 +20,15 @@ def report_from(words: list[str]) -> None:
         UserError: a folder without results, two runs of one seed, or `--out` can't be written.
     """
     answer_version(words[:1])
-    options = parse_options(ReportOptions, words, "python downstream/run.py report")
+    parser = argparse.ArgumentParser(
+        prog="python downstream/run.py report",
+        description="Merges results into one table per benchmark, beside published figures: Markdown, CSV and HTML.",
+    )
+    parser.add_argument(
+        "results", metavar="OUT", nargs="+", type=Path, help="--out of a benchmark, or a folder that holds such folders"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help=f"folder for {', '.join(NAMES)}")
+    options = parser.parse_args(words)
     runs = runs_of(options.results)
 
     from downstream.reporting.formats import comma_separated, markdown, page
