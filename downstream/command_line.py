@@ -13,6 +13,7 @@ from downstream.benchmarks import BENCHMARKS, defaults_of, kind_of, load_run_set
 from downstream.kinds import refuse_settings_elsewhere
 from downstream.results import RESULTS_NAME
 from downstream.settings import CHANGEABLE_ON_RESUME, CONFIG_NAME, DownstreamSettings
+from pretrain.model_files import require_weights
 from pretrain.settings.files import refuse_changes_on_resume
 from pretrain.settings.options import take_option
 from shards.command_line import HELP
@@ -69,6 +70,7 @@ def _begun(words: list[str]) -> DownstreamSettings:
         raise UserError(f"root must be given: --root DIR, the folder that holds the data of {name}")
     settings.check()
     benchmark.check_root(settings.root)
+    require_weights(settings.weights)
     for file in (CONFIG_NAME, RESULTS_NAME):
         if (settings.out / file).exists():
             raise UserError(

@@ -25,6 +25,22 @@ def is_hub_name(words: str | Path) -> bool:
     return HUB_NAME.fullmatch(str(words)) is not None and not path.exists() and not path.parent.is_dir()
 
 
+def require_weights(weights: str, setting: str = "weights") -> None:
+    """Refuses weights that can't be anywhere.
+
+    Args:
+        weights: "random", "imagenet", a path, or a model on the hub (`owner/name`), which is not asked here.
+        setting: that they come from, for the message.
+
+    Raises:
+        UserError: there is nothing at the path.
+    """
+    if weights not in ("random", "imagenet") and not Path(weights).exists() and not is_hub_name(weights):
+        raise UserError(
+            f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
+        )
+
+
 def find_model_folder(path: Path, **of_the_hub: Any) -> Path:
     """The model folder that `path` is or, as a run folder, holds, or that a model on the hub is fetched into.
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from downstream.running.items import SceneItem
 from downstream.scenes.benchmark import SceneBenchmark, SceneData
-from shards.demo_world.factors import SCENES
+from shards.demo_world.land_uses import SCENES
 from shards.errors import UserError
 from shards.sources.metadata_table import TABLE_NAME, read_table
 

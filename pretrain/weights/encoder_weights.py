@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pretrain.encoders import ENCODERS
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
-from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder, is_hub_name
+from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder, require_weights
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint, towers_of_authors
 from pretrain.weights.files import read_weights
 from pretrain.weights.identity import weights_sha256
@@ -96,11 +96,8 @@ def load_encoder(
         return _random(DEFAULT_BACKBONE if backbone == "auto" else backbone, seed)
     if weights == "imagenet":
         return _imagenet(DEFAULT_BACKBONE if backbone == "auto" else backbone, imagenet_file)
+    require_weights(weights, setting)
     path = Path(weights)
-    if not path.exists() and not is_hub_name(weights):
-        raise UserError(
-            f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
-        )
     checksum = weights_sha256(weights)
     trunk = _file(path, in_channels) if path.is_file() and not _is_of_model_folder(path) else _run(path)
     if backbone not in ("auto", trunk.backbone):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, softmax
 
+from shards.demo_world.land_uses import LAND_USES, SCENES
 from shards.demo_world.regions import REGIONS, Region
 
 REGION_KM = 44.0
@@ -20,11 +21,7 @@ CORRELATION_KM = 6.0
 """Distance over which a factor forgets itself."""
 
 FIRST_KEY = 1000
-LAND_USES = ("sea", "river", "town", "village", "industry", "forest", "farmland", "park")
 MOODS = ("waves", "wind", "traffic", "trees", "ripeness", "rain", "tower", "hall_size")
-
-SCENES = {"sea": "shore"} | {land_use: land_use for land_use in LAND_USES[1:]}
-"""The scene label of a place by its largest land use."""
 
 _CONTRAST = 1.9
 _WAVES_IN_FIELD = 192
