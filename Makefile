@@ -1,5 +1,5 @@
-# make demo      the whole way on a generated world: shards, pre-training, retrieval, report
-# make test      the tests; make test-all adds the slow and demanding ones; make check lints and types
+# make demo      the whole pipeline on a generated world: shards, pre-training, retrieval, report
+# make test      the quick tests; make test-all the slow ones; make check the linters and the type checker
 # PYTHON chooses the interpreter for a new .venv: make demo PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,7 +19,7 @@ DEMO_REPORT := $(DEMO_RUN)/retrieval
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Earshot needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; choose another with: make $(MAKECMDGOALS) PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Earshot needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; select another with: make $(MAKECMDGOALS) PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the pinned packages into .venv (about 3 minutes and 7 GB the first time)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'

@@ -9,12 +9,12 @@ from torch import nn as _nn
 
 from pretrain.model import TwoTower as _TwoTower
 
-# torch.hub offers every callable here whose name has no underscore before it.
+# torch.hub offers every callable here whose name does not start with an underscore.
 dependencies = ["torch", "torchvision", "numpy", "safetensors", "huggingface_hub", "typing_extensions"]
 
 
 class _OneTower(_nn.Module):
-    """One of two towers, with the preparation of its input and the scaling of its embeddings."""
+    """One tower alone, including the preparation of its input and the scaling of its embeddings."""
 
     def __init__(self, towers: _TwoTower, modality: str) -> None:
         super().__init__()
