@@ -1,5 +1,5 @@
 "use strict";
-// One clip plays at a time; a needle runs over its spectrogram.
+// Plays one clip at a time and moves a needle over its spectrogram.
 (() => {
   let button = null;
   let audio = null;

@@ -1,5 +1,5 @@
 "use strict";
-// Keys for the answers, and one answer a page; the pages work without it.
+// Keyboard shortcuts, and one answer per page; the pages work without this script.
 (() => {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest("input")) return;
@@ -10,7 +10,7 @@
     if (event.target.dataset.sent) event.preventDefault();
     event.target.dataset.sent = "yes";
   });
-  // A page that the back button brings out of the browser's memory can be answered again.
+  // A page restored from the browser's cache by the back button can be answered again.
   addEventListener("pageshow", () => {
     for (const form of document.forms) delete form.dataset.sent;
   });
