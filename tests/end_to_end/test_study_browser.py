@@ -203,7 +203,7 @@ def test_the_token_is_asked_for(phone: Chrome, folder: Path) -> None:
     with serving(folder, "--host", "0.0.0.0") as server:
         phone.execute_cdp_cmd("Network.clearBrowserCookies", {})
         phone.get(f"{server.url}pairs/1")
-        assert "Which token" in phone.find_element("tag name", "h1").text
+        assert "Enter your token" in phone.find_element("tag name", "h1").text
         assert phone.find_elements("css selector", "img, audio") == []
         phone.find_element("id", "token").send_keys("abcd-efgh-jkmn")
         press(phone, "button.main")

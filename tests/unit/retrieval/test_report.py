@@ -186,4 +186,4 @@ def test_clips_beyond_the_limit_are_left_out_and_counted(
     monkeypatch.setattr("shards.streaming.reading.StoredSample.preview", lambda self: b"x" * 1000)
     page = page_of(tiny_shards, tmp_path / "report.html", {"longitude": 1.0, "latitude": 2.0})
     assert page.count("<audio") == 3
-    assert re.search(r"(\d+) listening clips were left out", page)
+    assert re.search(r"(\d+) listening clips were omitted", page)
