@@ -24,8 +24,8 @@ from shard_commands import (
 )
 
 from shards.atomic_files import partial_path
+from shards.building import build as building
 from shards.building.build import build
-from shards.building.build import build as building
 from shards.building.folder import clear_partial_files
 from shards.building.parts import Part
 from shards.building.planning import BuildOptions, ShardPlan
