@@ -1,4 +1,4 @@
-"""A scheduler's signal to make room: the run saves at its next step and ends, to be resumed."""
+"""Preemption: at a scheduler's signal the run saves a checkpoint at its next step and ends, to be resumed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PreemptionWatch:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def is_requested(self, step: int) -> bool:
-        """Whether any process was asked to make room; the same answer on all of them, at most ten steps late."""
+        """Whether any process was preempted; the same answer on all of them, at most ten steps late."""
         if distributed.num_processes() > 1 and step % CHECK_EVERY_STEPS:
             return False
         return distributed.on_any_process(self._received is not None)

@@ -121,7 +121,7 @@ class PreTraining(Task):
 
     @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
-        """Counts the pairs that stand in for others."""
+        """Counts the pairs that replace unreadable ones."""
         self.skipped.observe(batch)
 
     @override

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def pre_train(request: Request) -> bool:
-    """Joins the processes that were launched, trains, and says how it ended; whether it was asked to make room."""
+    """Joins the processes that were launched, trains, and says how it ended; whether it was preempted."""
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch
@@ -60,7 +60,7 @@ def pre_train(request: Request) -> bool:
         with open_run_folder(config):
             summary = loop.run()
     if summary["preempted"]:
-        print_once(f"asked to make room: saved at step {summary['step']}; go on with --resume {config.out}")
+        print_once(f"preempted: checkpoint saved at step {summary['step']}; resume with --resume {config.out}")
         return True
     error = summary["best_error"]
     kept = "of the last step" if error is None else f"of step {summary['best_step']}, mean rank {error:.1f}"

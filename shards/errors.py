@@ -63,7 +63,7 @@ def failures_as_rejections() -> Iterator[None]:
 
 
 class AskedToEnd(BaseException):
-    """A scheduler asked the process to end; like Ctrl-C it passes through the work at hand, which cleans up."""
+    """A scheduler asked the process to end; like Ctrl-C it passes through the work in progress, which cleans up."""
 
 
 def end_on_sigterm() -> None:

@@ -146,7 +146,7 @@ def check_shard_folder(folder: Path) -> None:
     if not (folder / MANIFEST_NAME).is_file():
         raise UserError(
             f"{folder} is not a shard set: it has no {MANIFEST_NAME}; give the --out folder of a finished "
-            "'python shards/run.py build' (an unfinished build goes on when it is started again)"
+            "'python shards/run.py build' (an interrupted build resumes when rerun)"
         )
 
 

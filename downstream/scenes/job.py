@@ -31,7 +31,7 @@ class SceneJob:
         benchmark: what is known of the data set.
         settings: with batch size, image size and what the head sits on resolved.
         accelerator: the processes that work together.
-        preemption: whether a scheduler asked to make room.
+        preemption: whether the run is preempted.
         data: the classes and the readable items.
         encoder: of the settings' weights and seed.
         notes: what readers of the results have to know.

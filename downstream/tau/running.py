@@ -63,7 +63,7 @@ class TauJob:
 
     Attributes:
         accelerator: the processes that work together.
-        preemption: whether a scheduler asked to make room.
+        preemption: whether the run is preempted.
         files: the clips' frames.
         split: the clips.
         encoder: what sees, as it was loaded; None: nothing sees.
@@ -170,7 +170,7 @@ def check_acoustic_run(run: Path, settings: TauRunSettings) -> None:
 
 
 def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path | None) -> bool:
-    """Trains a network, goes on with it, or finds its results; False where a scheduler asked to make room."""
+    """Trains a network, resumes it, or finds its results; False where it was preempted."""
     if distributed.from_first((settings.out / RESULTS_NAME).is_file()):
         trained = distributed.from_first(Results.read(settings.out).epochs[-1]["epoch"])
         if trained != settings.epochs:

@@ -37,7 +37,7 @@ class TransferJob:
     Attributes:
         settings: with image size and backbones resolved.
         accelerator: the processes that work together.
-        preemption: whether a scheduler asked to make room.
+        preemption: whether the run is preempted.
         classes: names of the scenes.
         pairs: all of them: splits are drawn from these.
         usable: keys of those whose image and sound can be read.
@@ -199,7 +199,7 @@ def open_job(
     Args:
         settings: resolved.
         accelerator: the processes that work together.
-        preemption: whether a scheduler asked to make room.
+        preemption: whether the run is preempted.
         data: what was found.
         known: what `check_seeds` found.
     """

@@ -1,4 +1,4 @@
-"""A tagger of sound events trained on labelled sounds: the teacher of advance-transfer where none is at hand."""
+"""A tagger of sound events trained on labelled sounds: the teacher of advance-transfer where none is available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes of rows → what the report shows: Table VII for the data at hand, the paper's own, and notes."""
+"""Outcomes of rows → what the report shows: Table VII for these data, the paper's own, and notes."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ParentRun:
         self._artifacts = None if given else (self._out / "mlartifacts").as_uri()
 
     def begin(self) -> dict[str, str]:
-        """Makes the run, or goes on with it.
+        """Creates the run, or continues it.
 
         Returns:
             Environment variables by which Accelerate's tracker files a run beneath this one.

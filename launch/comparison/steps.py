@@ -43,7 +43,7 @@ class Step(abc.ABC):
 
     Attributes:
         label: "training", or the benchmark's.
-        saves: whether it saves on SIGUSR1 and can be gone on with.
+        saves: whether it saves on SIGUSR1 and can be resumed.
     """
 
     label: str

@@ -230,7 +230,7 @@ class TrainingBatches(DealtBatches):
         }
 
     def _candidates(self, position: int) -> Iterator[int]:
-        """A position in the epoch's order and those that can stand in for it, one in each other global batch."""
+        """A position in the epoch's order and those whose samples may replace its own, one in each other global batch."""
         size = self.layout.batch_size
         end = self.layout.steps_per_epoch(self.num_items) * size
         return ((position + offset) % end for offset in range(0, end, size))
@@ -248,7 +248,7 @@ def training_loader(
     """A loader that keeps `workers` processes reading ahead; each yields whole batches.
 
     Every batch holds "keys" (list of str), tensors with a row for each of its items, "num_replaced", how many of its
-    samples stand in for others, and "unreadable_shards", a sentence for each shard that made it so.
+    samples replace unreadable ones, and "unreadable_shards", a sentence for each shard that can't be read.
     """
     return webdataset.WebLoader(
         batches,

@@ -124,7 +124,7 @@ class SymmetricContrastiveLoss(nn.Module):
 
     Args:
         temperature: where it begins, between the bounds.
-        queue_size: so many pairs of past batches are mismatches too, but for the pair itself.
+        queue_size: number of past pairs kept as extra negatives.
         negatives_from_km: pairs nearer to each other are no mismatches; 0: all are.
         embedding_dim: of the embeddings, for the queue.
 

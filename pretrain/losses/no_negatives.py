@@ -1,4 +1,4 @@
-"""Which pairs are no negatives of each other: the same one, those recorded nearby, and empty places of a queue."""
+"""Which pairs are excluded as negatives: a pair itself, pairs recorded nearby, and empty places of a queue."""
 
 from __future__ import annotations
 

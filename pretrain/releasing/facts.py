@@ -59,7 +59,7 @@ class Facts:
         is_chosen: whether they were chosen from several by those scores.
         data: source, pairs and seconds of sound, as `pretrain.releasing.training_data.outline` gives them.
         licences: of the training recordings.
-        shard_set: where it is at hand.
+        shard_set: where it is available.
         energy: about how much was taken.
         former_card: of a model folder, without the hub's metadata.
         former_licence: what that metadata says of the licence, as the hub names it.

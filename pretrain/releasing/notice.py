@@ -96,7 +96,7 @@ def recordings(facts: Facts) -> str:
                 "that its creator chose, or in the public domain (Heidler et al., section III); `metadata.csv` of the "
                 "data set names the licence of each. They were not counted for this release."
             )
-        return "Their licences were not counted for this release, because the shard set was not at hand."
+        return "Their licences were not counted for this release, because the shard set was not available."
     licences = facts.licences
     if not licences.counts:
         return (

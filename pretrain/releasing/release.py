@@ -107,7 +107,7 @@ def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> No
 
 
 def _probes(facts: Facts) -> list[Probe]:
-    """What the release is compared on with the weights at hand: fixed inputs, and real pairs where there are any."""
+    """What the release is compared on with the weights in memory: fixed inputs, and real pairs where there are any."""
     probes = [fixed_probe(facts.model)]
     if facts.shard_set is not None:
         try:

@@ -52,7 +52,7 @@ def open_if_at_hand(location: str, model: TwoTowerConfig) -> ShardSet:
         model: of the weights; its spectrograms and their statistics are the set's.
 
     Raises:
-        UserError: it is not at hand, or is another set.
+        UserError: it is not available, or is another set.
     """
     folder = local_folder(location)
     if folder is None:

@@ -97,11 +97,11 @@ class LossSettings:
     temperature: float = 0.2
     """Of the contrastive losses, which divide cosine similarities by it; symmetric-contrastive begins with it."""
     queue_size: int = 0
-    """Of symmetric-contrastive: so many pairs of past batches are negatives too."""
+    """Of symmetric-contrastive: number of past pairs kept as extra negatives."""
     negatives_from_km: float = 0.0
-    """Of symmetric-contrastive: pairs within this distance of each other are no negatives. It needs coordinates."""
+    """Of symmetric-contrastive: pairs within this distance are excluded as negatives. It needs coordinates."""
     direction: Literal["image_to_sound", "both"] = "image_to_sound"
-    """Of contrastive: images are told their sounds among all, as the authors coded it, or sounds their images too."""
+    """Of contrastive: one-way InfoNCE (image to sound), as the authors coded it, or both ways."""
     reduction: Literal["mean", "sum"] = "mean"
     """"sum" is the paper's; "mean" divides by the number of terms, so that the step does not depend on the batch."""
 

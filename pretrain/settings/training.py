@@ -41,8 +41,8 @@ class OptimizerSettings:
     accumulation: int = 1
     """Parts of a global batch that are computed one after another; negatives come from within a part."""
     chunk_size: int = 0
-    """Of a process's part, so many items go through the network at once, twice, and the loss still sees the whole
-    part (an embedding cache, as GradCache); 0 takes a part at once."""
+    """Chunk size for gradient caching (GradCache), which costs a second forward pass: the loss still sees a process's
+    whole part of the batch; 0 takes the part at once."""
 
 
 @dataclass(frozen=True)

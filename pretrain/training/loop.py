@@ -46,7 +46,7 @@ class Loop:
     Args:
         task: what is trained, with its settings.
         accelerator: the processes that train together.
-        preemption: whether a scheduler asked to make room.
+        preemption: whether the run is preempted.
         resume: whether to go on from the newest checkpoint in the run folder.
     """
 

@@ -66,7 +66,7 @@ def real_probe(config: TwoTowerConfig, shard_set: ShardSet) -> Probe:
 
 @torch.inference_mode()
 def check_towers(folder: Path, towers: TwoTower, probes: list[Probe]) -> None:
-    """Checks that the towers in a folder embed as those at hand.
+    """Checks that the towers in a folder embed as those in memory.
 
     Args:
         folder: a model folder.
@@ -96,6 +96,6 @@ def require_same(ours: Tensor, theirs: Tensor, what: str) -> None:
     if not torch.equal(ours, theirs):
         most = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
         raise UserError(
-            f"the {what} differ from those of the weights at hand, by up to {most:.2g}, so nothing is kept; this "
+            f"the {what} differ from those of the weights in memory, by up to {most:.2g}, so nothing is kept; this "
             "is a fault of the disk, of the memory or of Earshot"
         )

@@ -146,7 +146,7 @@ def open_atlas(
     """Opens the atlas of a model and a shard set; what of it is missing is made first, showing progress.
 
     It lies in a folder whose name follows from the weights, the manifest, the splits and the crops, so that nothing
-    that was made from others is ever taken. One that was being made when its process ended is gone on with.
+    that was made from others is ever taken. An interrupted build resumes.
 
     Args:
         model: the towers, in evaluation mode.

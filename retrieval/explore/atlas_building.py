@@ -1,4 +1,4 @@
-"""The files of an atlas: pairs are embedded straight into them, and one that was cut short is gone on with."""
+"""The files of an atlas: pairs are embedded straight into them, and an interrupted build resumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECORD_NAME = "atlas.json"
 """Written last: without it the atlas is not whole."""
 PROGRESS_NAME = "progress.json"
 BLOCK_PAIRS = 512
-"""About so many pairs are brought to the disk together; a build that is cut short loses no more."""
+"""Approximate number of pairs written to disk together; an interrupted build loses no more."""
 MOST_LABELS = 1000
 """More different labels than anyone can tell apart; any further one counts as unusable."""
 MOST_LABEL_CHARACTERS = 200

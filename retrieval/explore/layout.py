@@ -55,7 +55,7 @@ def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_P
     Args:
         atlas: what is shown.
         method: "umap" (McInnes et al., arXiv 1802.03426) or "tsne" (van der Maaten and Hinton, JMLR 2008).
-        most_points: of a larger atlas so many pairs are drawn by a fixed seed.
+        most_points: largest number of pairs; from a larger atlas they are sampled with a fixed seed.
 
     Raises:
         UserError: another method, fewer than `FEWEST_PAIRS` pairs, or embeddings that are all the same.

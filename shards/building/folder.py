@@ -172,7 +172,7 @@ def clear_partial_files(out: Path, shards: Sequence[ShardPlan] | None = None) ->
 
 
 def refuse_another_plan(out: Path, source: str, record: dict[str, object], plan: BuildPlan, was: str) -> None:
-    """Compares the plan of the folder with the one at hand.
+    """Compares the plan of the folder with that of this build.
 
     Raises:
         UserError: they differ; says in what.

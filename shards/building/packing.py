@@ -45,7 +45,7 @@ SINGLE_THREADED = dict.fromkeys(
 
 
 class BuildStoppedError(Exception):
-    """The build is ending; the shard at hand is dropped and built again next time."""
+    """The build is ending; the shard in progress is dropped and built again next time."""
 
 
 @dataclass

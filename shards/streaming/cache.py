@@ -59,7 +59,7 @@ class ShardCache:
 
     Processes on one machine share it through file locks: a shard is fetched by one while the others wait for it.
     Before a download, those tars leave that were opened longest ago, of whichever set; a process that reads one
-    keeps it open until it opens another shard. A broken download is gone on with, also by another process.
+    keeps it open until it opens another shard. An interrupted download resumes, also in another process.
 
     Args:
         source: where the set lies.

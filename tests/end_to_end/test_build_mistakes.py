@@ -170,7 +170,7 @@ def test_a_demo_corpus_that_can_not_be_written_is_one_sentence(tmp_path: Path, m
         patched.setattr(corpus, "generate_demo_corpus", lose_a_worker)
         with pytest.raises(UserError, match=r"a worker process was killed; .* fewer --workers"):
             build(BuildOptions("demo", out, root, places=4))
-    # What was written before is gone on with.
+    # What was written before is kept.
     assert run("build", *arguments).returncode == 0
 
 

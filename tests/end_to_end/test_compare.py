@@ -210,7 +210,7 @@ def test_a_row_at_work_is_waited_for_and_ctrl_c_saves_it(tiny_shards: Path, tmp_
     process.send_signal(signal.SIGINT)
     assert process.wait(240) == 130
     log_text = (row / "log.txt").read_text()
-    assert "asked to make room: saved at step" in log_text
+    assert "preempted: checkpoint saved at step" in log_text
     assert not (row / "failed.txt").exists()
     assert not (tmp_path / "out" / "rows" / "b").exists()
     # Nothing of it lives on: its lock is free.
@@ -280,7 +280,7 @@ def test_missing_rows_become_an_array_whose_tasks_are_requeued_and_go_on(tiny_sh
     job.send_signal(signal.SIGTERM)
     job.communicate(timeout=240)
     log = (long.parent / "log.txt").read_text()
-    assert log.count("asked to make room: saved at step") == 2
+    assert log.count("preempted: checkpoint saved at step") == 2
     assert f"resuming {long} at step {int(saved[5:])} of 3000" in log
 
     report = subprocess.run(

@@ -1,4 +1,4 @@
-"""Exact resume: a run that was killed or asked to make room ends with the weights of one that never stopped."""
+"""Exact resume: a run that was killed or preempted ends with the weights of one that never stopped."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_scheduler_s_signal_saves_and_ends_with_its_own_status(
     assert process.returncode == 75
     assert process.stdout is not None
     saved = int(list_checkpoints(folder)[-1].name[5:])
-    assert f"asked to make room: saved at step {saved}; go on with --resume" in process.stdout.read()
+    assert f"preempted: checkpoint saved at step {saved}; resume with --resume" in process.stdout.read()
     assert losses(folder)[-1][0] == saved
     assert not (folder / "summary.json").exists()
     result = run(python("pretrain/run.py", "--resume", folder), cwd=tmp_path)

@@ -45,7 +45,7 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
         time.sleep(0.05)
     job.send_signal(signal.SIGUSR1)
     output, _ = job.communicate(timeout=90)
-    assert "asked to make room: saved at step" in output
+    assert "preempted: checkpoint saved at step" in output
     assert (tmp_path / "scontrol.log").read_text() == "requeue 4711\n"
     saved = int(list_checkpoints(tmp_path / "run")[-1].name[5:])
     assert saved < 600

@@ -154,7 +154,7 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
         output, _ = job.communicate(timeout=SECONDS)
         assert "2 processes x 8 pairs" in output
         saved = submitted.saved_step()
-        assert f"asked to make room: saved at step {saved}" in output
+        assert f"preempted: checkpoint saved at step {saved}" in output
         assert submitted.requeued() == [f"scontrol requeue {submitted.number}"]
         assert saved < EPOCHS * STEPS_PER_EPOCH
 
@@ -167,7 +167,7 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
                 os.kill(number, signal.SIGTERM)
         output, _ = job.communicate(timeout=SECONDS)
         assert f"resuming {submitted.run} at step {saved}" in output
-        assert f"asked to make room: saved at step {submitted.saved_step()}" in output
+        assert f"preempted: checkpoint saved at step {submitted.saved_step()}" in output
         assert submitted.requeued() == [f"scontrol requeue {submitted.number}"] * 2
         steps = [line["step"] for line in MetricsFile(submitted.run).read() if line["split"] == "train"]
         assert steps == list(range(1, submitted.saved_step() + 1))

@@ -1,4 +1,4 @@
-"""The steps of a row: by which words they are started or gone on with, and what a start leaves to go on by."""
+"""The steps of a row: the commands that start or resume them, and what a start leaves for resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards say what is so of the run at hand: by its method, its steps and its hardware, in strangers' words as words."""
+"""Cards state the facts of their run: its method, steps and hardware; untrusted text is escaped."""
 
 from __future__ import annotations
 

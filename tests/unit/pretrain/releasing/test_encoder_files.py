@@ -79,7 +79,7 @@ def test_a_bit_that_differs_is_seen(towers: TwoTower, name: str, tmp_path: Path)
     state["bn1.running_mean"][0] += 1e-5
     save_file(state, tmp_path / name)
     file = next(file for file in encoder_files(towers.config) if file.name == name)
-    with pytest.raises(UserError, match="differ from those of the weights at hand"):
+    with pytest.raises(UserError, match="differ from those of the weights in memory"):
         check_encoder(tmp_path, file, towers, [fixed_probe(towers.config)])
 
 

@@ -50,7 +50,7 @@ def test_a_release_that_differs_is_not_put_in_place(
         small_towers(seed=5).save_pretrained(folder)
 
     monkeypatch.setattr(release_module, "_write", write_with_a_flaw)
-    with pytest.raises(UserError, match="differ from those of the weights at hand"):
+    with pytest.raises(UserError, match="differ from those of the weights in memory"):
         release(ReleaseOptions(finished, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
@@ -217,6 +217,6 @@ def test_a_conversion_that_differs_is_not_put_in_place(tmp_path: Path, monkeypat
     file = authors_checkpoint(tmp_path, small_towers(**WIDE))
     write, other = TwoTower._save_pretrained, small_towers(seed=2, **WIDE)
     monkeypatch.setattr(TwoTower, "_save_pretrained", lambda self, folder: write(other, folder))
-    with pytest.raises(UserError, match="differ from those of the weights at hand"):
+    with pytest.raises(UserError, match="differ from those of the weights in memory"):
         convert_authors_checkpoint(file, tmp_path / "converted")
     assert [path.name for path in tmp_path.iterdir()] == [file.name]

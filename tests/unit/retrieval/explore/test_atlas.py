@@ -1,4 +1,4 @@
-"""The explorer's atlas: what it holds, that nothing is embedded twice, and that a killed build is gone on with."""
+"""The explorer's atlas: what it holds, that nothing is embedded twice, and that a killed build resumes."""
 
 from __future__ import annotations
 
