@@ -230,7 +230,7 @@ class TrainingBatches(DealtBatches):
         }
 
     def _candidates(self, position: int) -> Iterator[int]:
-        """A position in the epoch's order and those whose samples may replace its own, one in each other global batch."""
+        """A position in the epoch's order and those that may replace it, one in each other global batch."""
         size = self.layout.batch_size
         end = self.layout.steps_per_epoch(self.num_items) * size
         return ((position + offset) % end for offset in range(0, end, size))
