@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -40,8 +40,6 @@ SECONDS = Unit("seconds", symbol="s")
 COUNT = Unit("count", form=",.0f")
 GIGABYTES = Unit("gigabytes", 1e-9, ".2f", "GB")
 """Of bytes."""
-
-UNITS = {unit.name: unit for unit in (PERCENT, NATS, RANK, SECONDS, COUNT, GIGABYTES)}
 
 
 @dataclass(frozen=True)
@@ -81,25 +79,6 @@ class Score:
     def deviation_in(self, scores: dict[str, Any]) -> float | None:
         """The standard deviation beside its value, where the value is a mean."""
         return _number_at(scores, f"{self.key}_sd")
-
-    def as_record(self) -> dict[str, str]:
-        """The declaration as `results.json` has it under the key, for readers who don't know the benchmark."""
-        return {"heading": self.heading, "unit": self.unit.name, "better": self.better}
-
-    @classmethod
-    def from_record(cls, key: str, record: Any) -> Score:
-        """The declaration that `as_record` gave.
-
-        Raises:
-            ValueError: it is none.
-        """
-        try:
-            heading, unit, better = str(record["heading"]), UNITS[record["unit"]], record["better"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"the score {key} must have heading, unit and better: {error!r}") from error
-        if better not in get_args(Better):
-            raise ValueError(f"the score {key} must be better {', '.join(get_args(Better))}, got {better!r}")
-        return cls(key, heading, unit, better)
 
 
 def _number_at(scores: dict[str, Any], path: str) -> float | None:

@@ -57,11 +57,6 @@ class View:
     south: float
     north: float
 
-    def place_at(self, x: float, y: float) -> tuple[float, float]:
-        """Longitude and latitude at a point of the drawing."""
-        longitude = self.west + x / WIDTH * (self.east - self.west)
-        return longitude, self.north - y / self.height * (self.north - self.south)
-
     @property
     def degrees_shrink(self) -> float:
         """Length of a degree of longitude at the middle latitude over one of latitude."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from pretrain.training.checkpoints import CHECKPOINTS_FOLDER, list_checkpoints
 from pretrain.training.loop import CONFIG_NAME, SUMMARY_NAME
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
 from retrieval.options import EvaluateOptions
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import holds_json, write_text_atomically
 from shards.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,7 +71,7 @@ class Training(Step):
 
     @override
     def is_done(self) -> bool:
-        return _is_json(self._row.run_folder / SUMMARY_NAME)
+        return holds_json(self._row.run_folder / SUMMARY_NAME)
 
     @override
     def command(self, launch_file: Path) -> list[str]:
@@ -98,7 +97,7 @@ class Ranking(Step):
 
     @override
     def is_done(self) -> bool:
-        return _is_json(self._options.out / METRICS_NAME) and (self._options.out / REPORT_NAME).is_file()
+        return holds_json(self._options.out / METRICS_NAME) and (self._options.out / REPORT_NAME).is_file()
 
     @override
     def command(self, launch_file: Path) -> list[str]:
@@ -116,7 +115,7 @@ class Downstream(Step):
 
     @override
     def is_done(self) -> bool:
-        return _is_json(self._settings.out / RESULTS_NAME)
+        return holds_json(self._settings.out / RESULTS_NAME)
 
     @override
     def command(self, launch_file: Path) -> list[str]:
@@ -209,12 +208,3 @@ def _changes(saved: Any, settings: Any, changeable: frozenset[str]) -> list[str]
     """The words for what has changed since settings were saved, of what may change."""
     before = flatten(saved)
     return words_of(settings, flatten(settings) | {name: before[name] for name in sorted(before.keys() & changeable)})
-
-
-def _is_json(path: Path) -> bool:
-    """Whether a file is there and whole: one that was being written when its process was killed is not."""
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
