@@ -88,7 +88,7 @@ class AudiovisualBenchmark(Benchmark):
         found = self.find(root)
         missing = [*found.unpaired, *self._missing(found)]
         if missing and not allow_partial:
-            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial accepts that")
+            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
         if len({pair.label for pair in found.pairs}) < 2:
             raise UserError(f"{root} has pairs of fewer than 2 classes of {self.title}; a classifier needs 2 or more")
         return AudiovisualData(found.classes, found.pairs, missing)

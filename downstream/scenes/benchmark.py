@@ -75,7 +75,7 @@ class SceneBenchmark(Benchmark):
         ]
         missing = self._missing(items, classes) if known else []
         if missing and not allow_partial:
-            raise UserError(f"{place} is not the whole of {self.title}: {missing[0]}; --allow-partial accepts that")
+            raise UserError(f"{place} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
         if len({item.label for item in items}) < 2:
             raise UserError(
                 f"{place} has images of fewer than 2 classes; give a folder with one folder of images a class"

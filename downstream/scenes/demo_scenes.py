@@ -46,7 +46,7 @@ class TableOfScenes(SceneBenchmark):
                 lost.append(path)
         missing = [f"{len(items)} of {len(rows)} images; the first that is not there: {lost[0]}"] if lost else []
         if missing and not allow_partial:
-            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial accepts that")
+            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
         if len({item.label for item in items}) < 2:
             raise UserError(f"{root} has images of fewer than 2 classes; write the demo world anew, of more places")
         return SceneData(list(labels), sorted(items, key=lambda item: item.key), missing)
