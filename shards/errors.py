@@ -1,8 +1,9 @@
-"""The error that a user can mend, and how a command ends on it."""
+"""The error that a user can fix, and how a command ends on it."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,21 @@ from contextlib import contextmanager
 
 class UserError(ValueError):
     """A mistake in what the user gave: one sentence that names the field, the value, the rule and the remedy."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 300 characters: messages of libraries span many.
+
+    Passwords in addresses (`http://user:password@host`) are left out.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
+    return without_passwords(line).rstrip(".;")[:300]
+
+
+def without_passwords(text: str) -> str:
+    """A text whose addresses name no user and password."""
+    return re.sub(r"://[^/@\s]*@", "://", text)
 
 
 class UnreadableShard(UserError):

@@ -77,7 +77,7 @@ def run_audiovisual(
         distributed.print_once(f"results: {settings.out / RESULTS_NAME}")
     results = distributed.from_first(results)
     assert results is not None
-    _track(settings, accelerator, results)
+    _track(settings, results)
     return True
 
 
@@ -188,9 +188,9 @@ def _score(
     )
 
 
-def _track(settings: AudiovisualSettings, accelerator: Accelerator, results: Results) -> None:
+def _track(settings: AudiovisualSettings, results: Results) -> None:
     """Hands the scores and `results.json` to the experiment tracker."""
-    tracking = Tracking(accelerator, settings, settings.out)
+    tracking = Tracking(settings, settings.out)
     scores = {name: values for name, values in results.epochs[0].items() if name != "epoch"}
     tracking.log(as_paths("test", scores), step=0)
     tracking.log_file(settings.out / RESULTS_NAME)

@@ -109,9 +109,9 @@ def scores_of(outcomes: Sequence[Outcome[Any]], epochs: int) -> list[dict[str, A
     return [{"epoch": epochs, **mean_and_sd([outcome.scores for outcome in outcomes])}]
 
 
-def track(settings: DownstreamSettings, accelerator: Accelerator, results: Results) -> None:
+def track(settings: DownstreamSettings, results: Results) -> None:
     """Hands the scores and `results.json` to the experiment tracker."""
-    tracking = Tracking(accelerator, settings, settings.out)
+    tracking = Tracking(settings, settings.out)
     last = results.epochs[-1]
     tracking.log({f"test/{name}": value for name, value in last.items() if name != "epoch"}, step=last["epoch"])
     tracking.log_file(settings.out / RESULTS_NAME)

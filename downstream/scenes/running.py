@@ -98,7 +98,7 @@ def track_results(job: SceneJob, outcome: SceneOutcome) -> None:
     """Hands the last scores and `results.json` to the experiment tracker, under the run's id."""
     out, last = job.settings.out, outcome.epochs[-1]
     scores: dict[str, Any] = {name: value for name, value in last.items() if name != "epoch"}
-    tracking = Tracking(job.accelerator, job.settings, out)
+    tracking = Tracking(job.settings, out)
     if not outcome.is_tracked:
         tracking.log({f"test/{name}": value for name, value in scores.items()}, step=last["epoch"])
     tracking.log_file(out / RESULTS_NAME)

@@ -93,7 +93,7 @@ class TunedRun:
 def run_tuned(job: SceneJob) -> SceneOutcome | None:
     """Searches, trains each seed, and scores each on its test part."""
     # Runs within this one find its tracker by it.
-    Tracking(job.accelerator, job.settings, job.settings.out).finish()
+    Tracking(job.settings, job.settings.out).finish()
     first, *others = job.seeds
     search: list[TunedRun] = []
     for factor in LEARNING_RATE_FACTORS:

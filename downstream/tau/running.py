@@ -103,7 +103,7 @@ def run_tau(
     acoustic_run = settings.tau.acoustic_run
     if settings.tau.acoustic_is_pretrained and acoustic_run is None:
         # Runs within this one find its tracker by it.
-        Tracking(accelerator, settings, settings.out).finish()
+        Tracking(settings, settings.out).finish()
         acoustic_run = settings.out / ACOUSTIC_FOLDER
         audio = dataclasses.replace(settings, out=acoustic_run, tau=dataclasses.replace(settings.tau, strategy="audio"))
         if not _train_and_score(dataclasses.replace(job, encoder=None), audio, None):
@@ -194,7 +194,7 @@ def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path |
         best_epoch = summary["best_step"] // task.steps_per_epoch
         _write(job, settings, probabilities, scores, best_epoch=best_epoch, seconds=summary["seconds"])
     distributed.barrier()
-    tracking = Tracking(job.accelerator, settings, settings.out)
+    tracking = Tracking(settings, settings.out)
     tracking.log({f"test/{name}": value for name, value in scores.items()}, step=summary["step"])
     tracking.log_file(settings.out / RESULTS_NAME)
     tracking.finish()

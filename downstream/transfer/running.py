@@ -88,7 +88,7 @@ def _finish(
         last = results.epochs[-1]
         figures = ", ".join(f"{name} {last[name]:.4f}" for name in ("precision", "recall", "f1"))
         distributed.print_once(f"{approach_of(job.settings)}: {figures}; results: {job.settings.out / RESULTS_NAME}")
-    track(job.settings, job.accelerator, results)
+    track(job.settings, results)
 
 
 def _run_seed(

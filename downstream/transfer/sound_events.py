@@ -75,7 +75,7 @@ def run_sound_events(
         if outcome is None:
             return False
         outcomes.append(outcome)
-    _finish(settings, data, outcomes, notes, accelerator)
+    _finish(settings, data, outcomes, notes)
     return True
 
 
@@ -98,7 +98,6 @@ def _finish(
     data: SoundEvents,
     outcomes: list[Outcome[Split]],
     notes: list[str],
-    accelerator: Accelerator,
 ) -> None:
     results = _results(settings, data, outcomes, notes)
     if distributed.is_first():
@@ -109,7 +108,7 @@ def _finish(
             f"mean average precision {last['mean_average_precision']:.4f}, accuracy {last['accuracy']:.4f}; results: "
             f"{settings.out / RESULTS_NAME}"
         )
-    track(settings, accelerator, results)
+    track(settings, results)
 
 
 def split_events(data: SoundEvents, heard: Mapping[str, int], kind: str, seed: int) -> Split:

@@ -1,11 +1,9 @@
-"""The plan as the parent of its runs in MLflow: one run that theirs appear beneath, also when the plan goes on."""
+"""The plan as the parent of its runs in MLflow: one run that theirs appear beneath, also when the plan is resumed."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
-import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +12,11 @@ from typing import Any
 from launch.comparison.plan import Plan
 from launch.comparison.rows import ROWS_FOLDER, Row
 from launch.comparison.running import is_done
-from pretrain.training.tracking import LOCK_NAME, PROJECT_NAME, SQLITE_WAIT_SECONDS, TRACKING_NAME
-from shards.atomic_files import write_text_atomically
+from pretrain.trackers.mlflow_store import Store, quiet_mlflow
+from pretrain.trackers.tracker import PROJECT_NAME
+from pretrain.training.tracking import TRACKING_NAME, read_record
+from shards.atomic_files import write_json
+from shards.errors import first_line
 
 
 class ParentRun:
@@ -38,28 +39,27 @@ class ParentRun:
         self._plan_file = plan_file
         self._out = out.resolve()
         self._record = self._out / ROWS_FOLDER / TRACKING_NAME
-        given = os.environ.get("MLFLOW_TRACKING_URI")
-        self._uri = given or f"sqlite:///{self._out / 'mlflow.db'}?timeout={SQLITE_WAIT_SECONDS}"
-        self._artifacts = None if given else (self._out / "mlartifacts").as_uri()
+        self._store = Store.of(self._out)
 
     def begin(self) -> dict[str, str]:
         """Creates the run, or continues it.
 
         Returns:
-            Environment variables by which Accelerate's tracker files a run beneath this one.
+            Environment variables by which the tracker files a run beneath this one.
+
+        Raises:
+            UserError: the store can't be used.
         """
         if not self._is_tracked:
             return {}
         self._record.parent.mkdir(parents=True, exist_ok=True)
-        client = _client(self._uri)
         # Jobs of an array that begin together make the store, and the run, one after another.
-        with (self._out / LOCK_NAME).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._store.opening(self._out) as mlflow:
+            client = mlflow.MlflowClient(tracking_uri=self._store.uri)
             run_id = self._known(client) or self._new(client)
-            content = {"tracker": "mlflow", "run_id": run_id, "tracking_uri": self._uri}
-            write_text_atomically(self._record, json.dumps(content, indent=1) + "\n")
-        client.update_run(run_id, status="RUNNING")
-        client.log_artifact(run_id, str(self._plan_file))
+            write_json(self._record, {"tracker": "mlflow", "run_id": run_id, "tracking_uri": self._store.uri})
+            client.update_run(run_id, status="RUNNING")
+            client.log_artifact(run_id, str(self._plan_file))
         return {"MLFLOW_TAGS": json.dumps({"mlflow.parentRunId": run_id})}
 
     @contextmanager
@@ -78,22 +78,25 @@ class ParentRun:
         self._end("FINISHED" if all(map(is_done, self._rows)) else "FAILED")
 
     def _end(self, status: str) -> None:
-        if self._is_tracked and self._record.is_file():
-            client = _client(self._uri)
-            run_id = self._known(client)
-            if run_id is not None:
+        if not (self._is_tracked and self._record.is_file()):
+            return
+        try:
+            client = quiet_mlflow().MlflowClient(tracking_uri=self._store.uri)
+            if run_id := self._known(client):
                 client.set_terminated(run_id, status)
+        except Exception as error:
+            # The rows and the tables are what matters.
+            sentence = f"warning: {self._store} does not record how the plan ended: {first_line(error)}"
+            print(sentence, file=sys.stderr, flush=True)
 
     def _known(self, client: Any) -> str | None:
-        """The id of a former start, if the store knows it."""
-        import mlflow
-
-        if not self._record.is_file():
-            return None
-        run_id = json.loads(self._record.read_text(encoding="utf-8"))["run_id"]
+        """The id of an earlier start, if the store knows it."""
+        run_id = read_record(self._record.parent).get("run_id")
         try:
-            return str(client.get_run(run_id).info.run_id)
-        except mlflow.exceptions.MlflowException:
+            return str(client.get_run(run_id).info.run_id) if run_id else None
+        except quiet_mlflow().exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             return None
 
     def _new(self, client: Any) -> str:
@@ -101,15 +104,6 @@ class ParentRun:
         number = (
             experiment.experiment_id
             if experiment is not None
-            else client.create_experiment(PROJECT_NAME, artifact_location=self._artifacts)
+            else client.create_experiment(PROJECT_NAME, artifact_location=self._store.artifacts)
         )
         return str(client.create_run(number, run_name=self._name).info.run_id)
-
-
-def _client(uri: str) -> Any:
-    import mlflow
-
-    # Creating the SQLite store logs every migration of its schema.
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow.MlflowClient(tracking_uri=uri)

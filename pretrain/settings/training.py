@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from pretrain.settings.files import require
+from pretrain.trackers import TRACKERS
+from shards.command_line import one_of
 from shards.errors import UserError
 
 STRICT = ConfigDict(extra="forbid")
@@ -94,7 +96,7 @@ class RunSettings:
     """Arithmetic of the networks; "auto" is bf16 where the device computes in it. Losses are float32 in any case."""
     threads: int = 0
     """CPU threads of each training process; 0 shares the machine's cores out to its processes."""
-    tracker: Literal["mlflow", "tensorboard", "wandb", "none"] = "mlflow"
+    tracker: Annotated[str, one_of(TRACKERS)] = "mlflow"
     """Where metrics go beside metrics.jsonl. MLflow needs no server: it writes mlflow.db beside the run folder."""
     timeout_minutes: float = 10.0
     """Minutes that a process waits for the others before it ends with an error, as when a machine has vanished."""
@@ -127,6 +129,7 @@ def check_run_settings(settings: RunSettings, least_epochs: int = 1) -> None:
         *("validation.every_epochs", "checkpoint.every_epochs"),
     ):
         require(settings, name, lambda value: value >= 1, ">= 1")
+    TRACKERS.check(settings.tracker)
     require(settings, "epochs", lambda value: value >= least_epochs, f">= {least_epochs}")
     for name in (
         *(

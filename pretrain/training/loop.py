@@ -108,7 +108,7 @@ class Loop:
             f"{self.task.announcement()}; {self.total_steps} steps in all; {self.accelerator.device}, "
             f"{self.settings.precision}, {', '.join(f'{key} {value}' for key, value in self._world().items())}"
         )
-        self.tracking = Tracking(self.accelerator, self.settings, self.folder)
+        self.tracking = Tracking(self.settings, self.folder)
         try:
             summary = self._train()
         except BaseException:

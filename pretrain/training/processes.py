@@ -12,6 +12,7 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from pretrain.engines import ENGINES
 from pretrain.settings.training import RunSettings
+from pretrain.trackers import TRACKERS
 from shards.errors import UserError
 
 ON_THE_CPU = (
@@ -44,8 +45,6 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision="no",  # the engines see to it, alike under every kind of distribution
         kwargs_handlers=handlers,
-        log_with=None if settings.tracker == "none" else settings.tracker,
-        project_dir=str(settings.out),
     )
     if accelerator.num_processes != launched:
         raise UserError(
@@ -76,8 +75,9 @@ def check_requirements(settings: RunSettings) -> None:
     Raises:
         UserError: the tracker's is not.
     """
-    if settings.tracker != "none" and importlib.util.find_spec(settings.tracker) is None:
+    package = TRACKERS[settings.tracker].package
+    if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(
-            f"tracker {settings.tracker} needs the package {settings.tracker}, which is not installed; "
-            f"pip install {settings.tracker}, or choose another --tracker"
+            f"tracker {settings.tracker} needs the package {package}, which is not installed; "
+            f"pip install {package}, or choose another --tracker"
         )

@@ -1,136 +1,139 @@
-"""Experiment trackers through Accelerate: settings, metrics and artifacts; a resumed run goes on under its id."""
+"""A run's tracker, guarded: one that can't start ends the run in a sentence, one that fails later costs a warning."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from accelerate import Accelerator
 
 from pretrain import distributed
 from pretrain.settings.files import flatten
 from pretrain.settings.training import RunSettings
+from pretrain.trackers import TRACKERS
+from pretrain.trackers.tracker import TrackedRun
+from shards.atomic_files import read_json, write_json
+from shards.errors import UserError, first_line
 
-PROJECT_NAME = "earshot"
 TRACKING_NAME = "tracking.json"
-LOCK_NAME = ".mlflow.lock"
-SQLITE_WAIT_SECONDS = 120
-"""How long a run waits for others that write to the same SQLite store."""
+PAUSE_FACTOR = 10
+"""After a call that failed in s seconds, none is made for 10 s: failures cost a tenth of the run's time at most."""
 
 
 class Tracking:
-    """What a run reports to beside `metrics.jsonl`, on the first process; `none` reports nowhere.
+    """What a run is recorded by beside `metrics.jsonl`, on the first process.
 
-    MLflow's default store is `mlflow.db` (SQLite, no server) with `mlartifacts/`, beside the run folder;
-    the environment variable MLFLOW_TRACKING_URI overrides it. Runs within the folder of a tracked one, as a search
+    A resumed run continues under the id in `RUN/tracking.json`. Runs within the folder of a tracked one, as a search
     makes them, go to its store under their path.
+
+    Args:
+        settings: of the run; `tracker` says what records it.
+        run_folder: of the run.
+
+    Raises:
+        UserError: the tracker can't start.
     """
 
-    def __init__(self, accelerator: Accelerator, settings: RunSettings, run_folder: Path) -> None:
-        self._accelerator = accelerator
-        self._kind = settings.tracker
+    def __init__(self, settings: RunSettings, run_folder: Path) -> None:
+        self._name = settings.tracker
         self._folder = run_folder
-        if self._kind == "none":
+        self._silent_until = 0.0
+        self._has_failed = False
+        self._tracker = None
+        if not distributed.is_first():
             return
-        record = _read_record(run_folder)
-        run_id = record.get("run_id") if record.get("tracker") == self._kind else None
-        options: dict[str, dict[str, Any]] = {}
-        if self._kind == "mlflow":
-            if distributed.is_first():
-                options["mlflow"] = _mlflow_options(run_folder) | {"run_id": run_id}
-        elif self._kind == "wandb":
-            options["wandb"] = {"name": _run_name(run_folder), "dir": str(run_folder), "id": run_id, "resume": "allow"}
-        with _one_at_a_time(run_folder) if self._kind == "mlflow" else nullcontext():
-            accelerator.init_trackers(PROJECT_NAME, config=None if run_id else flatten(settings), init_kwargs=options)
-        if distributed.is_first():
-            _write_record(run_folder, {"tracker": self._kind, "run_id": self._run_id(), **_mlflow_place(self._kind)})
+        former = read_record(run_folder)
+        run = TrackedRun(
+            folder=run_folder,
+            store_folder=_outer_run(run_folder).parent,
+            name=_run_name(run_folder),
+            settings=flatten(settings),
+            run_id=former.get("run_id") if former.get("tracker") == self._name else None,
+        )
+        try:
+            self._tracker = TRACKERS[self._name](run)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"tracker {self._name} can't start ({first_line(error)}); choose another --tracker, such as none"
+            ) from error
+        if self._name != "none":
+            record = {"tracker": self._name, "run_id": self._tracker.run_id, **self._tracker.record}
+            write_json(run_folder / TRACKING_NAME, record)
 
     def log(self, values: dict[str, Any], *, step: int) -> None:
-        """Reports metrics by path, such as `val/image_to_sound/recall_at_10`; values that are None are left out."""
-        if self._kind != "none":
-            self._accelerator.log({name: value for name, value in values.items() if value is not None}, step=step)
+        """Records metrics by path, such as `val/image_to_sound/recall_at_10`; values that are None are left out."""
+        if self._tracker and time.monotonic() >= self._silent_until:
+            self._try(self._tracker.log, _given(values), step=step)
 
     def log_file(self, path: Path) -> None:
         """Keeps a file with the run, where the tracker keeps files."""
-        if self._kind == "mlflow" and distributed.is_first():
-            import mlflow
-
-            mlflow.log_artifact(str(path))
-        elif self._kind == "wandb" and distributed.is_first():
-            self._accelerator.get_tracker("wandb", unwrap=True).save(str(path), base_path=str(path.parent))
+        if self._tracker and time.monotonic() >= self._silent_until:
+            self._try(self._tracker.log_file, path)
 
     def finish(self, *, failed: bool = False) -> None:
         """Closes the run with the tracker."""
-        if self._kind == "none":
-            return
-        if failed and self._kind == "mlflow" and distributed.is_first():
-            import mlflow
+        if self._tracker:
+            self._try(self._tracker.finish, failed=failed)
 
-            mlflow.end_run("FAILED")
-        else:
-            # Accelerate's end_training would part the processes too, which may have more to do together.
-            for tracker in self._accelerator.trackers:
-                tracker.finish()
-        # Or the next run would start them again.
-        self._accelerator.trackers.clear()
-
-    def _run_id(self) -> str | None:
-        if self._kind == "mlflow":
-            return str(self._accelerator.get_tracker("mlflow", unwrap=True).info.run_id)
-        if self._kind == "wandb":
-            return str(self._accelerator.get_tracker("wandb", unwrap=True).id)
-        return None
+    def _try(self, call: Callable[..., None], *values: Any, **options: Any) -> None:
+        """Calls the tracker; whatever it raises is a warning, once, and the run goes on."""
+        started = time.monotonic()
+        try:
+            call(*values, **options)
+        except Exception as error:
+            now = time.monotonic()
+            self._silent_until = now + PAUSE_FACTOR * (now - started)
+            if not self._has_failed:
+                _warn(
+                    f"tracker {self._name} failed ({first_line(error)}); the run goes on, and what is not recorded "
+                    f"there stays in {self._folder / 'metrics.jsonl'}"
+                )
+            self._has_failed = True
 
 
 def attach_report(run_folder: Path, report: Path, metrics: dict[str, Any]) -> bool:
-    """Adds an evaluation's report and figures to the MLflow run of a run folder.
+    """Adds an evaluation's report and figures to the tracked run of a run folder; a failure is a warning.
 
     Args:
-        run_folder: a run folder; one without an MLflow run is left alone.
+        run_folder: a run folder; one whose tracker takes no reports is left alone.
         report: a file, kept as an artifact.
         metrics: by path, such as `test/image_to_sound/recall_at_10`; values that are None are left out.
 
     Returns:
-        Whether there was an MLflow run to add to; not where its store has been moved away.
+        Whether they were added.
     """
-    record = _read_record(run_folder)
-    if record.get("tracker") != "mlflow" or not record.get("run_id"):
+    try:
+        record = read_record(run_folder)
+        # Outside code that a folder names is not run: the folder may come from others.
+        name = record.get("tracker")
+        return name in TRACKERS and TRACKERS[str(name)].attach(record, report, _given(metrics))
+    except Exception as error:
+        _warn(f"the report is not added to the tracked run of {run_folder} ({first_line(error)}); it is in {report}")
         return False
-    store = record["tracking_uri"]
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///").split("?")[0]).is_file():
-        return False
-    client = _quiet_mlflow().MlflowClient(tracking_uri=record["tracking_uri"])
-    client.log_artifact(record["run_id"], str(report), artifact_path="retrieval")
-    for name, value in metrics.items():
-        if value is not None:
-            client.log_metric(record["run_id"], name, value)
-    return True
 
 
-def _mlflow_options(run_folder: Path) -> dict[str, Any]:
-    mlflow = _quiet_mlflow()
-    beside, name = _outer_run(run_folder).parent, _run_name(run_folder)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{beside / 'mlflow.db'}?timeout={SQLITE_WAIT_SECONDS}")
-        return {"run_name": name, "logging_dir": (beside / "mlartifacts").as_uri()}
-    return {"run_name": name, "logging_dir": None}
+def read_record(run_folder: Path) -> dict[str, Any]:
+    """What `tracking.json` of a run folder holds; nothing where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = run_folder / TRACKING_NAME
+    record = read_json(path, "remove it to record a new run") if path.is_file() else {}
+    if not isinstance(record, dict):
+        raise UserError(f"{path} must hold a JSON object, got {record!r}; remove it to record a new run")
+    return record
 
 
-@contextmanager
-def _one_at_a_time(run_folder: Path) -> Iterator[None]:
-    """Runs that begin at the same moment, as an array of jobs does, make the store one after another."""
-    if not distributed.is_first():
-        yield
-        return
-    with (_outer_run(run_folder).parent / LOCK_NAME).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _given(values: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def _outer_run(run_folder: Path) -> Path:
@@ -142,29 +145,3 @@ def _outer_run(run_folder: Path) -> Path:
 
 def _run_name(run_folder: Path) -> str:
     return str(run_folder.resolve().relative_to(_outer_run(run_folder).parent))
-
-
-def _quiet_mlflow() -> Any:
-    import mlflow
-
-    # Creating the SQLite store logs every migration of its schema.
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow
-
-
-def _mlflow_place(kind: str) -> dict[str, str]:
-    if kind != "mlflow":
-        return {}
-    import mlflow
-
-    return {"tracking_uri": mlflow.get_tracking_uri()}
-
-
-def _read_record(run_folder: Path) -> dict[str, Any]:
-    path = run_folder / TRACKING_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _write_record(run_folder: Path, record: dict[str, Any]) -> None:
-    (run_folder / TRACKING_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

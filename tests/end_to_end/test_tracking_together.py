@@ -14,14 +14,12 @@ from commands import environment
 TRACKED_RUN = """
 import sys
 from pathlib import Path
-from accelerate import Accelerator
 from pretrain.settings.training import RunSettings
 from pretrain.training.tracking import Tracking
 folder = Path(sys.argv[1])
 folder.mkdir()
-accelerator = Accelerator(cpu=True, log_with="mlflow", project_dir=str(folder))
 sys.stdin.readline()  # all begin at once
-tracking = Tracking(accelerator, RunSettings(out=folder), folder)
+tracking = Tracking(RunSettings(out=folder), folder)
 for step in range(20):
     tracking.log({"train/loss": float(step)}, step=step)
 tracking.finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -237,3 +238,42 @@ def test_the_report_goes_to_the_run_that_made_the_weights(
     assert (folder, report) == (run_folder, tmp_path / "b" / "report.html")
     assert figures["test/image_to_sound/recall_at_10"] == metrics["image_to_sound"]["recall_at_10"]
     assert len(figures) == 16
+
+
+def test_an_evaluation_whose_tracker_is_gone_ends_well(
+    weights: Path, tiny_shards: Path, tmp_path: Path, repository: Path
+) -> None:
+    run_folder = tmp_path / "run"
+    shutil.copytree(weights, run_folder)
+    record = {"tracker": "mlflow", "run_id": "1", "tracking_uri": "http://127.0.0.1:9"}
+    (run_folder / "tracking.json").write_text(json.dumps(record))
+    command = [sys.executable, str(repository / "retrieval" / "run.py"), "evaluate", "--weights", str(run_folder)]
+    command += ["--shards", str(tiny_shards), "--out", str(tmp_path / "out"), "--crops", "1"]
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | patience, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'out' / 'report.html'}"
+    (warning,) = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert warning.startswith(f"warning: the report is not added to the tracked run of {run_folder} (")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_protocol_of_your_own_is_used_by_its_module_and_object(
+    weights: Path, tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside_protocol.py").write_text(
+        "from retrieval.protocols.standard import Standard\n\n\n"
+        "class Half(Standard):\n    name = 'half'\n    default_crops = 2\n\n"
+        "    def recall(self, bounds, k):\n        return super().recall(bounds, k) / 2\n\nnothing = 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = EvaluateOptions(weights, tiny_shards, tmp_path / "a", protocol="outside_protocol:Half")
+    halved = evaluate(options).metrics
+    whole = evaluate(dataclasses.replace(options, out=tmp_path / "b", protocol="standard", crops=2)).metrics
+    assert (halved["protocol"], halved["crops"]) == ("half", 2)
+    assert halved["image_to_sound"]["recall_at_10"] == whole["image_to_sound"]["recall_at_10"] / 2
+    assert halved["image_to_sound"]["mean_rank"] == whole["image_to_sound"]["mean_rank"]
+    with pytest.raises(UserError, match=r"^protocol outside_protocol:nothing must be a subclass of .*, got 3$"):
+        evaluate(dataclasses.replace(options, protocol="outside_protocol:nothing"))
+    with pytest.raises(UserError, match=r"^unknown protocol 'standart'; did you mean 'standard'\?"):
+        evaluate(dataclasses.replace(options, protocol="standart"))

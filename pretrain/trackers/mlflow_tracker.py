@@ -1,0 +1,103 @@
+"""The tracker `mlflow`: by default `mlflow.db` (SQLite, no server) with `mlartifacts/`, beside the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pretrain.trackers.mlflow_store import URI_VARIABLE, Store, quiet_mlflow, sqlite_path
+from pretrain.trackers.tracker import PROJECT_NAME, TrackedRun, Tracker
+
+LONGEST_SETTING = 500
+"""Characters; MLflow's limit has grown with its versions."""
+SETTINGS_PER_CALL = 100
+
+
+class MlflowTracker(Tracker):
+    """A run of the experiment `earshot` in the store that MLFLOW_TRACKING_URI names.
+
+    As Accelerate's tracker does, it heeds MLFLOW_EXPERIMENT_NAME, MLFLOW_RUN_ID, MLFLOW_NESTED_RUN and MLFLOW_TAGS.
+    """
+
+    package = "mlflow"
+
+    def __init__(self, run: TrackedRun) -> None:
+        self._store = Store.of(run.store_folder)
+        with self._store.opening(run.store_folder) as mlflow:
+            self._mlflow = mlflow
+            self._use_store(mlflow)
+            run_id = self._known(os.environ.get("MLFLOW_RUN_ID", run.run_id))
+            active = mlflow.start_run(
+                run_id=run_id,
+                experiment_id=self._experiment(),
+                run_name=None if run_id else run.name,
+                nested=os.environ.get("MLFLOW_NESTED_RUN", "false").lower() in ("1", "true", "yes", "on"),
+                tags=json.loads(os.environ.get("MLFLOW_TAGS", "null")),
+            )
+            self.run_id = str(active.info.run_id)
+            if run_id is None:
+                self._log_settings(run.settings)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The store."""
+        return {"tracking_uri": self._store.uri}
+
+    def log(self, values: dict[str, float], *, step: int) -> None:
+        """Records metrics by path, in one call."""
+        self._mlflow.log_metrics(values, step=step)
+
+    def log_file(self, path: Path) -> None:
+        """Keeps a file among the run's artifacts."""
+        self._mlflow.log_artifact(str(path))
+
+    def finish(self, *, failed: bool) -> None:
+        """Closes the run as FINISHED or FAILED."""
+        self._mlflow.end_run("FAILED" if failed else "FINISHED")
+
+    @classmethod
+    def attach(cls, record: dict[str, Any], report: Path, metrics: dict[str, float]) -> bool:
+        """Adds a report and figures to a run; not where its SQLite store has been moved away."""
+        path = sqlite_path(record["tracking_uri"])
+        if not record.get("run_id") or (path and not path.is_file()):
+            return False
+        client = quiet_mlflow().MlflowClient(tracking_uri=record["tracking_uri"])
+        client.log_artifact(record["run_id"], str(report), artifact_path="retrieval")
+        for name, value in metrics.items():
+            client.log_metric(record["run_id"], name, value)
+        return True
+
+    def _use_store(self, mlflow: Any) -> None:
+        given = os.environ.get(URI_VARIABLE)
+        mlflow.set_tracking_uri(self._store.uri)
+        if given is None:
+            # MLflow has set it too, and the next run of this process may have another store.
+            os.environ.pop(URI_VARIABLE, None)
+
+    def _known(self, run_id: str | None) -> str | None:
+        """The id, if the store has that run."""
+        if run_id is None:
+            return None
+        try:
+            self._mlflow.get_run(run_id)
+        except self._mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            print(f"warning: {self._store} has no run {run_id}; continuing as a new run", file=sys.stderr, flush=True)
+            return None
+        return run_id
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT_NAME)
+        experiment = self._mlflow.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        return str(self._mlflow.create_experiment(name, artifact_location=self._store.artifacts))
+
+    def _log_settings(self, settings: dict[str, Any]) -> None:
+        short = [(name, value) for name, value in settings.items() if len(str(value)) <= LONGEST_SETTING]
+        for start in range(0, len(short), SETTINGS_PER_CALL):
+            self._mlflow.log_params(dict(short[start : start + SETTINGS_PER_CALL]))

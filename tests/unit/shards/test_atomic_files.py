@@ -1,0 +1,59 @@
+"""JSON files: written whole, read with a sentence for what is missing or damaged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shards.atomic_files import holds_json, read_json, write_json
+from shards.errors import UserError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(record=JSON)
+def test_what_is_written_is_read(record: object, tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", record)
+    assert read_json(tmp_path / "a.json") == record
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_text_stays_readable_and_any_file_name_can_be_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"title": "Zürich"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n "title": "Zürich"\n}\n'
+    name = os.fsdecode(b"caf\xe9.wav")  # of no encoding
+    write_json(tmp_path / "a.json", {"name": name})
+    assert read_json(tmp_path / "a.json") == {"name": name}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"{", "is not JSON: "), (b"\xff", "is not JSON: "), (None, "can't be read: No such")]
+)
+def test_what_is_missing_or_damaged_gets_a_sentence(content: bytes | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as refusal:
+        read_json(path, "run it again")
+    assert str(refusal.value).startswith(f"{path} ")
+    assert str(refusal.value).endswith("; run it again")
+    assert not holds_json(path)
+    with pytest.raises(UserError, match=r"[^;]$"):
+        read_json(path)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {1, 2})
+    assert read_json(tmp_path / "a.json") == 1
+    assert holds_json(tmp_path / "a.json")
