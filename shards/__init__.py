@@ -1,4 +1,4 @@
 """What a pair of image and sound is, and how pairs are packed into and streamed out of WebDataset shards."""
 
 __version__ = "0.1.0"
-"""Earshot's; pyproject.toml takes it from here."""
+"""The version of Earshot; pyproject.toml reads it."""

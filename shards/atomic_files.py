@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: beside their place, brought to the disk, and renamed."""
+"""Atomic file writes: a temporary file in the same folder, fsync, rename."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shards.errors import UserError
 
 PARTIAL_SUFFIX = ".partial"
 _MACHINE_MARK = secrets.token_hex(8)
-"""Tells this process from those of other machines that write to a shared folder; its forks share it."""
+"""Makes temporary names unique across machines that share a folder; forks inherit it."""
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes UTF-8 text beside `path`, brings it to the disk and renames it there."""
+    """Writes UTF-8 text to a temporary file, flushes it to disk and renames it to `path`."""
     partial = partial_path(path)
     try:
         _write_text(partial, text)
@@ -26,9 +26,9 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Writes a record as readable JSON, atomically as `write_text_atomically`."""
+    """Writes a record as indented JSON, atomically."""
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    if not _is_unicode(text):  # the name of a file may hold bytes that no text has
+    if not _is_unicode(text):  # a file name may contain bytes that are not valid UTF-8
         text = json.dumps(record, indent=1)
     write_text_atomically(path, text + "\n")
 
@@ -38,7 +38,7 @@ def read_json(path: Path, remedy: str = "") -> Any:
 
     Args:
         path: the file.
-        remedy: what to do where it is missing or damaged, for the message.
+        remedy: what to do if it is missing or damaged; appended to the error message.
 
     Raises:
         UserError: it is missing or damaged.
@@ -51,7 +51,7 @@ def read_json(path: Path, remedy: str = "") -> Any:
 
 
 def holds_json(path: Path) -> bool:
-    """Whether a file is there and holds JSON: what was cut short does not."""
+    """Whether a file exists and is valid JSON; a truncated one is not."""
     try:
         read_json(path)
     except UserError:
@@ -60,9 +60,9 @@ def holds_json(path: Path) -> bool:
 
 
 def write_text_once(path: Path, text: str) -> str:
-    """Puts UTF-8 text at `path` unless something stands there, and returns what stands there then.
+    """Writes UTF-8 text to `path` unless the file exists, and returns the file's content.
 
-    Of several processes that do so at once, on whatever machines, one succeeds and all get its text.
+    If several processes call this at once, on one machine or many, one succeeds and all return its text.
     """
     partial = partial_path(path)
     try:
@@ -72,7 +72,7 @@ def write_text_once(path: Path, text: str) -> str:
         except FileExistsError:
             pass
         except OSError:
-            # A file system without hard links, none that machines share: the moment in between is let pass.
+            # No hard links: never a file system shared by machines, so the race between check and rename is accepted.
             if not path.exists():
                 os.replace(partial, path)
     finally:
@@ -81,7 +81,7 @@ def write_text_once(path: Path, text: str) -> str:
 
 
 def partial_path(path: Path) -> Path:
-    """Where this process writes what it then renames to `path`; no other process uses that name."""
+    """A temporary name in the folder of `path` that no other process uses."""
     return path.with_name(f".{path.name}.{os.getpid()}-{_MACHINE_MARK}{PARTIAL_SUFFIX}")
 
 
@@ -94,7 +94,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Writes text to a new file and brings it to the disk."""
+    """Writes text to a new file and flushes it to disk."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()

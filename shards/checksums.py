@@ -1,4 +1,4 @@
-"""The checksum of a file, read in parts."""
+"""Checksums of files, computed block by block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines: a command's verbs, the options of each, `--help` and `--version`, the same way for every command."""
+"""Command lines: verbs, their options, `--help` and `--version`, alike for every command."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HELP = ("-h", "--help")
 
 @dataclass(frozen=True)
 class Verb:
-    """What one word makes a command do.
+    """A verb of a command.
 
     Attributes:
-        options: `module:Dataclass` of the options that it takes. `--help` imports it, so its module imports little. Its
-            method `check`, where it has one, is called before anything heavy is imported.
-        run: `module:function` that carries it out, called with the options; imported only then.
-        positional: whether the options without a default are given by their values alone.
+        options: `module:Dataclass` of its options. `--help` imports it, so keep that module's imports light. If the
+            dataclass has a method `check`, it is called before anything heavy is imported.
+        run: `module:function` that is called with the options; imported only then.
+        positional: whether options without a default are positional arguments.
     """
 
     options: str
@@ -34,19 +34,19 @@ class Verb:
 
     @property
     def description(self) -> str:
-        """What `--help` says of it."""
+        """The text that `--help` shows."""
         return str(resolve_name(self.options).__doc__)
 
     def carry_out(self, words: Sequence[str], command: str) -> None:
-        """Reads the options from `words` and carries out the verb.
+        """Parses the options in `words` and runs the verb.
 
         Args:
-            words: what follows the verb.
-            command: what stands before them, for messages.
+            words: the command line after the verb.
+            command: the command line up to and including the verb, for messages.
 
         Raises:
-            UserError: an option is against its rule.
-            SystemExit: `--help`, or an option that there is not or that can't be parsed (the nearest is suggested).
+            UserError: an option has an invalid value.
+            SystemExit: `--help`, or an unknown option or one that can't be parsed (the nearest is suggested).
         """
         options = parse_options(resolve_name(self.options), words, command, positional=self.positional)
         if hasattr(options, "check"):
@@ -56,26 +56,26 @@ class Verb:
 
 @dataclass(frozen=True)
 class Verbs:
-    """A command, or a verb of one, whose next word is a verb.
+    """A command, or a verb with verbs of its own.
 
     Attributes:
-        description: what `--help` says of it.
-        verbs: by name.
+        description: the text that `--help` shows.
+        verbs: the verbs by name.
     """
 
     description: str
     verbs: Mapping[str, Verb | Verbs]
 
     def carry_out(self, words: Sequence[str], command: str) -> None:
-        """Reads the verb and carries it out.
+        """Parses the verb and runs it.
 
         Args:
-            words: the command line.
-            command: what stands before them, such as "python shards/run.py", for messages.
+            words: the command line after the command.
+            command: the command itself, such as "python shards/run.py", for messages.
 
         Raises:
-            UserError: no verb, or one that there is not (the nearest is suggested).
-            SystemExit: `--help` or `--version`, or as the verb raises it.
+            UserError: no verb, or an unknown one (the nearest is suggested).
+            SystemExit: `--help` or `--version`, or raised by the verb.
         """
         answer_version(words[:1])
         verb, rest = (words[0], words[1:]) if words else ("", [])
@@ -83,8 +83,8 @@ class Verbs:
             print(self._help(command))
             raise SystemExit(0)
         if not verb or verb.startswith("-"):
-            got = f"got {verb} before it; " if verb else ""
-            raise UserError(f"{command} needs a verb first; {got}choose one of: {', '.join(self.verbs)}")
+            got = f", got {verb}" if verb else ""
+            raise UserError(f"{command} needs a verb first{got}; choose one of: {', '.join(self.verbs)}")
         if verb not in self.verbs:
             raise UserError(
                 f"unknown verb {verb!r} of {command}; {nearest(verb, self.verbs)}choose one of: {', '.join(self.verbs)}"
@@ -103,10 +103,10 @@ class Verbs:
 
 
 def parse_options(kind: type[Options], words: Sequence[str], command: str, *, positional: bool = False) -> Options:
-    """Reads a dataclass of options from words, as tyro does; its docstring is what `--help` says.
+    """Parses a dataclass of options with tyro; `--help` shows its docstring.
 
     Raises:
-        SystemExit: `--help`, or an option that there is not or that can't be parsed (the nearest is suggested).
+        SystemExit: `--help`, or an unknown option or one that can't be parsed (the nearest is suggested).
     """
     import tyro
 
@@ -115,10 +115,10 @@ def parse_options(kind: type[Options], words: Sequence[str], command: str, *, po
 
 
 def answer_version(words: Sequence[str]) -> None:
-    """Prints Earshot's version and ends the command where `--version` is among the words.
+    """Prints Earshot's version and exits if `--version` is among the words.
 
     Raises:
-        SystemExit: it is.
+        SystemExit: after printing.
     """
     if "--version" in words:
         print(f"earshot {shards.__version__}")
@@ -126,7 +126,7 @@ def answer_version(words: Sequence[str]) -> None:
 
 
 def one_of(choices: Registry[Any]) -> Any:
-    """For an option's type, `Annotated[str, one_of(LOSSES)]`: `--help` shows what the option may be."""
+    """Annotates an option's type, as in `Annotated[str, one_of(LOSSES)]`, so that `--help` lists the choices."""
     import tyro
 
     return tyro.conf.arg(metavar=choices.metavar)

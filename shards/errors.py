@@ -1,4 +1,4 @@
-"""The error that a user can fix, and how a command ends on it."""
+"""User errors, rejected pairs, and the exit status of a command."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one sentence that names the field, the value, the rule and the remedy."""
+    """A mistake in the user's input: one sentence that names the field, the value, the rule and the remedy."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line of at most 300 characters: messages of libraries span many.
-
-    Passwords in addresses (`http://user:password@host`) are left out.
+    """The first line of an exception's message, at most 300 characters, without passwords in URLs.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
@@ -25,7 +23,7 @@ def first_line(error: BaseException) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """A text whose addresses name no user and password."""
+    """Removes user names and passwords from the URLs in a text."""
     return re.sub(r"://[^/@\s]*@", "://", text)
 
 
@@ -33,8 +31,8 @@ class UnreadableShard(UserError):
     """A shard of a finished set can't be read or fetched.
 
     Args:
-        message: the sentence.
-        shard: the file name of its tar.
+        message: the error message.
+        shard: file name of the tar.
     """
 
     def __init__(self, message: str, *, shard: str) -> None:
@@ -43,11 +41,11 @@ class UnreadableShard(UserError):
 
 
 class RejectedPair(Exception):
-    """One pair can't be used; the build lists it under its reason and goes on.
+    """A pair can't be used; the build records the reason and continues.
 
     Args:
-        reason: a short fixed phrase that rejections are counted by, such as "undecodable sound".
-        detail: what is wrong with this pair, such as the file's name and the decoder's message.
+        reason: a short fixed phrase by which rejections are counted, such as "undecodable sound".
+        detail: what is wrong with this pair, such as the file name and the decoder's message.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -61,12 +59,12 @@ class RejectedPair(Exception):
 
 @contextmanager
 def failures_as_rejections() -> Iterator[None]:
-    """Whatever a pair's files make fail within is its own rejection, never the end of a long build.
+    """Turns any failure to read a pair into its rejection, so that one bad file can't stop a long build.
 
-    Memory that ran out is no fault of the pair's, so `MemoryError` passes.
+    `MemoryError` is passed on, because running out of memory is not the pair's fault.
 
     Raises:
-        RejectedPair: in place of any other exception.
+        RejectedPair: instead of any other exception.
     """
     try:
         yield
@@ -79,14 +77,14 @@ def failures_as_rejections() -> Iterator[None]:
 
 
 class AskedToEnd(BaseException):
-    """A scheduler asked the process to end; like Ctrl-C it passes through the work in progress, which cleans up."""
+    """SIGTERM was received; like KeyboardInterrupt, it unwinds the work in progress, which cleans up."""
 
 
 def end_on_sigterm() -> None:
-    """From now on SIGTERM ends the command as Ctrl-C does, with everything cleaned up; its exit status is 143."""
+    """Makes SIGTERM end the command like Ctrl-C, after cleaning up, with exit status 143."""
 
     def end(*_: object) -> None:
-        # A second signal must not break the cleaning up.
+        # A second signal must not interrupt the cleanup.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise AskedToEnd
 
@@ -94,19 +92,19 @@ def end_on_sigterm() -> None:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main`; a `UserError` becomes its sentence on standard error and exit status 2."""
+    """Runs a command's `main`; a `UserError` is printed to standard error and the exit status is 2."""
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except BrokenPipeError:
-        # Whoever read what is printed, such as head, has seen enough; Python would complain once more as it ends.
+        # The reader of the output, such as head, has closed the pipe; without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr, flush=True)
         sys.exit(130)
     except AskedToEnd:
-        print("stopped by SIGTERM; what is finished is kept", file=sys.stderr, flush=True)
+        print("stopped by SIGTERM; finished work is kept", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGTERM)

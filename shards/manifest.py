@@ -1,4 +1,4 @@
-"""`manifest.json`: what a shard set holds, how it was built, and what was left out."""
+"""`manifest.json`: what a shard set contains, how it was built, and which pairs were rejected."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Manifest:
 
     Attributes:
         source: the corpus, a key of `SOURCES`.
-        build: every option that the result depends on, as given to `build`.
-        spectrogram: how the spectrograms were computed and what their bytes mean.
+        build: every build option that affects the result.
+        spectrogram: how the spectrograms were computed and what their byte values mean.
         statistics: "spectrogram_mean" and "spectrogram_std" over the training split, in stored bytes [0, 255];
             "seconds_of_sound"; counts of "silent", "repeated_to_length" and "shortened" recordings.
         shards: the tars, in order.
-        rejected: what was left out and why.
+        rejected: the rejected pairs and the reasons.
     """
 
     source: str
@@ -60,24 +60,24 @@ class Manifest:
         return tuple(shard for shard in self.shards if shard.split == split)
 
     def num_samples(self, split: str) -> int:
-        """Samples in one split."""
+        """The number of samples in one split."""
         return sum(shard.num_samples for shard in self.of_split(split))
 
     @property
     def splits(self) -> dict[str, int]:
-        """Samples of each split that has any tar, in the order of the tars."""
+        """The number of samples in each split that has a tar, in the order of the tars."""
         return {split: self.num_samples(split) for split in dict.fromkeys(shard.split for shard in self.shards)}
 
     @property
     def totals(self) -> dict[str, Any]:
-        """What `manifest.json` also states for readers that don't add up its entries."""
+        """The totals that `manifest.json` states in addition to its entries."""
         return {
             "splits": {split: {"num_samples": count} for split, count in self.splits.items()},
             "num_rejected": len(self.rejected),
         }
 
     def save(self, folder: Path) -> None:
-        """Writes `folder/manifest.json` beside its place, brings it to the disk and renames it there."""
+        """Writes `folder/manifest.json` atomically."""
         record = {
             "format_version": FORMAT_VERSION,
             "source": self.source,
@@ -95,7 +95,7 @@ class Manifest:
         """Reads `folder/manifest.json`.
 
         Raises:
-            UserError: no such folder or manifest, one that is not readable, or one of another format version.
+            UserError: the folder or manifest is missing, unreadable, or of another format version.
         """
         check_shard_folder(folder)
         path = folder / MANIFEST_NAME
@@ -107,10 +107,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Manifest:
-        """The manifest in `text`, which was read at `where`.
+        """Parses a manifest; `where` is the file it was read from, for error messages.
 
         Raises:
-            UserError: it is no manifest, or one of another format version.
+            UserError: the text is not a manifest, or one of another format version.
         """
         try:
             record = json.loads(text)
@@ -136,10 +136,10 @@ class Manifest:
 
 
 def check_shard_folder(folder: Path) -> None:
-    """Checks, at no cost, that there is a finished shard set; not what its manifest says.
+    """Checks that the folder holds a finished shard set, without reading the manifest.
 
     Raises:
-        UserError: no such folder or manifest.
+        UserError: the folder or its manifest does not exist.
     """
     if not folder.is_dir():
         raise UserError(f"no shards at {folder}: no such folder; build them with 'python shards/run.py build'")
@@ -151,7 +151,7 @@ def check_shard_folder(folder: Path) -> None:
 
 
 def wrong_totals(folder: Path) -> list[str]:
-    """A sentence for each total of `folder/manifest.json` that its own entries contradict.
+    """Describes each total in `folder/manifest.json` that disagrees with its entries.
 
     Raises:
         UserError: as `Manifest.load`.
@@ -159,7 +159,7 @@ def wrong_totals(folder: Path) -> list[str]:
     manifest = Manifest.load(folder)
     record = read_json(folder / MANIFEST_NAME)
     return [
-        f"{name} is {json.dumps(record.get(name))}, its entries give {json.dumps(total)}"
+        f"{name} is {json.dumps(record.get(name))}, but the entries add up to {json.dumps(total)}"
         for name, total in manifest.totals.items()
         if record.get(name) != total
     ]

@@ -1,4 +1,4 @@
-"""Progress that a person sees in a terminal and a log file can hold."""
+"""Progress display: a bar in a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LOG_EVERY_SECONDS = 10.0
 
 
 class ProgressLine:
-    """A bar in a terminal; elsewhere a plain line every ten seconds. Use it as a context manager.
+    """A progress bar in a terminal; elsewhere a plain line every ten seconds. Use it as a context manager.
 
     Args:
-        title: what is being done, such as "building shards".
-        total: number of units to come.
-        enabled: False prints nothing (every process but the first).
-        done: units done before, when work goes on where it was left.
-        plain: lines in a terminal too, as bars of several processes would write over each other.
+        title: the task, such as "building shards".
+        total: total number of units.
+        enabled: False prints nothing (for all processes but the first).
+        done: units already done when work is resumed.
+        plain: print lines in a terminal too, where bars of several processes would overwrite each other.
     """
 
     def __init__(self, title: str, total: int, *, enabled: bool = True, done: int = 0, plain: bool = False) -> None:
@@ -58,7 +58,7 @@ class ProgressLine:
             self._print_line()
 
     def advance(self, units: int = 1, detail: str = "") -> None:
-        """Counts `units` more as done; `detail` is shown beside the bar, such as a loss or a rate."""
+        """Adds `units` to the count; `detail`, such as a loss or a rate, is shown beside the bar."""
         self.done += units
         self._detail = detail
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""Choices by name: imported when they are used, listed without importing, and open to code from outside."""
+"""Registries of named choices: imported on use, listed without imports, and extensible with outside code."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from shards.errors import UserError
 T = TypeVar("T")
 
 PLUGINS_VARIABLE = "EARSHOT_PLUGINS"
-"""Environment variable with the outside objects, `module:object` separated by commas, that model folders may name."""
+"""Environment variable listing the outside objects (`module:object`, comma-separated) that model folders may use."""
 
 
 class Registry(Generic[T]):
-    """The choices of one setting, by name. To add one: a file for the object, and a line here.
+    """The choices of one setting, by name. To add one, write the object in a file of its own and add a line here.
 
-    Every name stands for `module:object`, so that `--help` and a mistyped name import nothing of what is listed. A user
-    may give such a `module:object` of their own in place of a name, without editing Earshot.
+    Names map to `module:object` strings, so that `--help` and a mistyped name import none of the choices. Where outside
+    code is accepted, users may give a `module:object` of their own instead of a name, without editing Earshot.
 
     Args:
-        setting: the setting whose choices these are, for messages, such as "loss.name".
-        entries: from names to `module:object`.
-        families: from prefixes to `module:object`: under the prefix `timm` the name `timm:vit_tiny_patch16_224` is
-            that object called with "vit_tiny_patch16_224".
-        takes_outside_code: whether `module:object` may be given.
+        setting: the setting, such as "loss.name", for messages.
+        entries: maps names to `module:object`.
+        families: maps prefixes to `module:object`: with the prefix `timm`, the name `timm:vit_tiny_patch16_224` calls
+            that object with "vit_tiny_patch16_224".
+        takes_outside_code: whether users may give a `module:object`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         return self.load(name)
 
     def choices(self) -> str:
-        """The names, for `--help` and messages, and the forms that names may have beside them."""
+        """The names and any further accepted forms, for `--help` and messages."""
         forms = [f"{prefix}:NAME" for prefix in self._families]
         if self._takes_outside_code:
             forms.append("module:object of your own")
@@ -65,13 +65,13 @@ class Registry(Generic[T]):
 
     @property
     def metavar(self) -> str:
-        """The same in few characters, for where `--help` shows the value of an option."""
+        """A short form of `choices`, shown by `--help` as the value of an option."""
         forms = [f"{prefix}:NAME" for prefix in self._families]
         own = ["module:object"] if self._takes_outside_code else []
         return "|".join([*sorted(self._entries), *forms, *own])
 
     def check(self, name: str, *, setting: str | None = None) -> None:
-        """Refuses a name that stands for nothing; what is registered is not imported for it.
+        """Rejects an unknown name, without importing registered objects.
 
         Raises:
             UserError: names the setting, the value, the nearest name and the choices.
@@ -85,10 +85,10 @@ class Registry(Generic[T]):
         raise UserError(f"unknown {setting} {name!r}; {nearest(name, self._entries)}choose one of: {self.choices()}")
 
     def load(self, name: str, *, setting: str | None = None) -> T:
-        """The object that a name stands for.
+        """Imports and returns the object with this name.
 
         Raises:
-            UserError: as `check`, or the object of a `module:object` can't be imported.
+            UserError: as `check`, or the object can't be imported.
         """
         self.check(name, setting=setting)
         prefix = self._family_of(name)
@@ -100,11 +100,11 @@ class Registry(Generic[T]):
         return registered
 
     def is_outside_code(self, name: str) -> bool:
-        """Whether a name is a `module:object` that is no part of Earshot."""
+        """Whether a name is a `module:object` from outside Earshot."""
         return name not in self._entries and not self._family_of(name)
 
     def allow(self, name: str) -> None:
-        """Lets model folders name this `module:object`: they come from others, and code runs only on its user's word.
+        """Allows model folders to use this `module:object`; they may come from others, so the user must consent.
 
         Raises:
             UserError: it can't be imported.
@@ -113,21 +113,21 @@ class Registry(Generic[T]):
         self._allowed.add(name)
 
     def check_allowed(self, name: str, where: str) -> None:
-        """Refuses what a model folder names unless it is registered here or was allowed.
+        """Rejects a name from a model folder unless it is registered or was allowed.
 
         Args:
-            name: as the folder has it.
+            name: the name in the folder's config.
             where: the folder, for the message.
 
         Raises:
-            UserError: says what to register, and how.
+            UserError: the name is not allowed; the message says how to allow it.
         """
         by_variable = {part.strip() for part in os.environ.get(PLUGINS_VARIABLE, "").split(",")}
         if not self.is_outside_code(name) or name in self._allowed | by_variable:
             return
         raise UserError(
-            f"{where} has the {self.setting} {name}, which this Earshot does not know; if you trust that code, install "
-            f"it and set {PLUGINS_VARIABLE}={name}; Earshot's own are: {self.choices()}"
+            f"{where} uses the {self.setting} {name}, which is not part of Earshot; if you trust that code, install "
+            f"it and set {PLUGINS_VARIABLE}={name}; built-in choices: {self.choices()}"
         )
 
     def _family_of(self, name: str) -> str | None:
@@ -136,25 +136,25 @@ class Registry(Generic[T]):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'? `, or nothing where no known name is near."""
+    """`did you mean 'x'? `, or an empty string if no known name is similar."""
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _import(name: str, setting: str) -> Any:
-    """The object of `module:object`; modules are also looked for in the working directory, as `python -m` does."""
+    """Imports `module:object`; the working directory is searched too, as with `python -m`."""
     module_name, _, object_name = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UserError(f"{setting} {name}: {error}; install it, or run where it lies") from error
+        raise UserError(f"{setting} {name}: {error}; install it, or run from the folder that contains it") from error
     except ValueError as error:
         raise UserError(f"{setting} {name} must be module:object, such as my_package.my_module:build") from error
     found: Any = module
     for part in object_name.split("."):
         if not hasattr(found, part):
-            raise UserError(f"{setting} {name}: {module_name} has no {object_name!r}; name an object that it defines")
+            raise UserError(f"{setting} {name}: {module_name} has no {object_name!r}; name an object it defines")
         found = getattr(found, part)
     return found

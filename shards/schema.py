@@ -1,4 +1,4 @@
-"""What a pair is: its members in a tar, their units, its key, and the version of the format."""
+"""The format of a pair: its key, its members in a tar and their units, and the format version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
-"""Version of the shard set's layout and of `manifest.json`; a reader refuses any other."""
+"""Version of the shard set's layout and of `manifest.json`; readers reject any other."""
 
 SPLITS = ("train", "val", "test")
 TRAIN_SPLIT, VALIDATION_SPLIT, _ = SPLITS
@@ -24,11 +24,11 @@ PREVIEW_MEMBER = "mp3"
 PREVIEWS_FOLDER = "previews"
 
 MAX_KEY_CHARACTERS = tarfile.LENGTH_NAME - len("." + SPECTROGRAM_MEMBER)
-"""A USTAR header holds names of 100 characters."""
+"""USTAR headers limit names to 100 characters."""
 
 MEL_BANDS = 128
 MIN_FRAMES = 128
-"""Frames of the shortest stored spectrogram: shorter recordings are repeated to this length."""
+"""Minimum length of a stored spectrogram in frames; shorter recordings are repeated to this length."""
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -40,13 +40,13 @@ def is_valid_key(key: str) -> bool:
 
 @dataclass(frozen=True)
 class SpectrogramScale:
-    """How a stored byte stands for a value: value = low + byte · (high − low) / 255.
+    """How stored bytes map to values: value = low + byte · (high − low) / 255.
 
     Attributes:
-        name: what the value is: "log-mel" (natural logarithm of the mel power, full scale = 1) or
+        name: the quantity: "log-mel" (natural logarithm of the mel power, full scale = 1) or
             "exp-log-mel/10" (SoundingEarth's release).
-        low: the value of byte 0.
-        high: the value of byte 255.
+        low: value of byte 0.
+        high: value of byte 255.
     """
 
     name: str
@@ -59,9 +59,9 @@ LOG_MEL_SCALE = SpectrogramScale("log-mel", low=-28.0, high=0.0)
 
 @dataclass(frozen=True)
 class SpectrogramSettings:
-    """How spectrograms were computed; a model works only on those it was trained on.
+    """How spectrograms were computed; a model works only with the settings it was trained on.
 
-    `None` stands for "not published", as with the spectrograms of SoundingEarth's release.
+    `None` means "not published", as for the spectrograms of SoundingEarth's release.
     """
 
     sample_rate_hz: int | None = 16_000
@@ -73,11 +73,11 @@ class SpectrogramSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SpectrogramSettings:
-        """The settings as `dataclasses.asdict` wrote them to a manifest or a model's config."""
+        """Restores settings that `dataclasses.asdict` wrote to a manifest or a model's config."""
         return cls(**{**values, "scale": SpectrogramScale(**values["scale"])})
 
     def frames_to_seconds(self, frames: int) -> float | None:
-        """Seconds of sound that `frames` consecutive frames span, or None where the hop is unknown."""
+        """Duration of `frames` consecutive frames in seconds, or None if the hop is unknown."""
         if self.sample_rate_hz is None or self.hop_samples is None:
             return None
         return frames * self.hop_samples / self.sample_rate_hz
@@ -85,15 +85,15 @@ class SpectrogramSettings:
 
 @dataclass(frozen=True)
 class Pair:
-    """A place as a source lists it, before its files are opened.
+    """A pair as listed by a source, before its files are opened.
 
     Attributes:
-        key: names the sample; matches `KEY_PATTERN`.
+        key: name of the sample; matches `KEY_PATTERN`.
         image: path of the overhead image.
-        sound: path of the recording, or of the spectrogram where a source ships only those.
-        longitude: degrees east, [-180, 180]; None where it must be read from the image.
-        latitude: degrees north, [-90, 90]; None where it must be read from the image.
-        properties: title, creator, licence, label … as they will stand in the sample's JSON.
+        sound: path of the recording, or of the spectrogram if the source ships only those.
+        longitude: degrees east, [-180, 180]; None if it must be read from the image.
+        latitude: degrees north, [-90, 90]; None if it must be read from the image.
+        properties: title, creator, licence, label … as stored in the sample's JSON.
         columns: the row of the source's table, for splitting by a column.
     """
 
@@ -117,18 +117,18 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Sample:
-    """A pair as it goes into a shard, and what the build counts of it.
+    """A pair as written to a shard, with what the build's statistics need.
 
     Attributes:
         key: the sample's key.
-        image: a JPEG file's bytes.
+        image: contents of a JPEG file.
         spectrogram: uint8 (128, T), T >= 128.
-        metadata: longitude, latitude, seconds, title … ; plain JSON values.
-        preview: an MP3 file's bytes, None where the source has no recordings.
-        used_seconds: seconds of sound that the spectrogram holds, 0 where that is unknown.
-        is_silent: the recording holds nothing.
-        was_repeated: it was shorter than 128 frames and was repeated to that length.
-        was_shortened: only parts of it were taken.
+        metadata: longitude, latitude, seconds, title …; plain JSON values.
+        preview: contents of an MP3 file, None if the source has no recordings.
+        used_seconds: duration of the spectrogram in seconds, 0 if unknown.
+        is_silent: the recording is silent.
+        was_repeated: the recording was shorter than 128 frames and was repeated to that length.
+        was_shortened: only parts of the recording were used.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Words of strangers in Markdown, where they can be nothing but words."""
+"""Escapes untrusted text for Markdown."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ MOST_LETTERS = 120
 
 
 def as_code(text: str) -> str:
-    """Words of strangers as Markdown code, in which nothing is markup and which breaks no table."""
+    """Untrusted text as inline Markdown code: no markup inside it is active, and it can't break a table."""
     clean = " ".join(text.replace("`", "'").replace("|", "/").split())
     return f"`{clean[:MOST_LETTERS]}`" if clean else "–"
 
 
 def as_line(text: str) -> str:
-    """Words as one line without what makes code, cells, links or HTML."""
+    """Text on one line, without the characters that start code, table cells, links or HTML."""
     return " ".join(re.sub(r"[`|<>\[\]]", "", text).split())
 
 
 def as_quote(text: str) -> str:
-    """A whole text word for word, as a block of code that is fenced longer than any fence in it."""
+    """A verbatim text as a fenced code block; the fence is longer than any fence inside the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{text.strip()}\n{fence}"

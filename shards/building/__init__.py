@@ -1,1 +1,1 @@
-"""From a corpus to a finished shard set: planning, packing, checking and describing."""
+"""Building shard sets from a corpus: planning, packing, verifying and describing."""

@@ -1,4 +1,4 @@
-"""A corpus becomes a shard set: list, plan, estimate, pack in parallel, and write the manifest last."""
+"""Builds a shard set from a corpus: list, plan, estimate, pack in parallel, and write the manifest last."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from shards.building.planning import (
 )
 from shards.building.rejected_list import REJECTED_NAME, check_listed, check_rejected_so_far
 from shards.errors import UserError
-from shards.manifest import Manifest
+from shards.manifest import MANIFEST_NAME, Manifest
 from shards.progress import ProgressLine
 from shards.schema import PREVIEWS_FOLDER
 from shards.sources import SOURCES
@@ -46,7 +46,7 @@ PROBE_ABOVE_PAIRS = 300
 
 @dataclass(frozen=True)
 class _Work:
-    """What a process is to do: the corpus as listed, its plan, the options and the part that falls to it."""
+    """The work of one process: the listed corpus, the plan, the options and the part to pack."""
 
     source: Source
     listing: Listing
@@ -61,17 +61,17 @@ class _Work:
 
     @property
     def prefix(self) -> str:
-        """What the lines of one process among several begin with."""
+        """Prefix of the printed lines when several processes share the build."""
         return f"{self.part}: " if self.part else ""
 
 
 def build(options: BuildOptions) -> Manifest | None:
-    """Builds a shard set or a part of it, goes on with one that was stopped, or mends a finished one.
+    """Builds a shard set or a part of it, resumes an interrupted build, or repairs a finished one.
 
-    The bytes depend on the corpus and the options alone: not on the number of workers or parts, nor on being stopped.
+    The output depends only on the corpus and the options, not on the number of workers or parts or on interruptions.
 
     Returns:
-        The manifest; None where this was a part of the build and others are still to come.
+        The manifest; None if this was one part and others are unfinished.
 
     Raises:
         UserError: an option, the corpus or the folder is not usable, too many pairs are rejected, or the disk is full.
@@ -99,7 +99,7 @@ def build(options: BuildOptions) -> Manifest | None:
             try:
                 manifest = _finish_begun(work) if options.part == FINISH else _build_begun(work)
             except (UserError, FileNotFoundError):
-                # Another process may have finished the set meanwhile and removed what this one was looking for.
+                # Another process may have finished the set in the meantime and removed its work files.
                 if not is_finished(options.out):
                     raise
                 manifest = None
@@ -111,10 +111,10 @@ def build(options: BuildOptions) -> Manifest | None:
 
 
 def _build_begun(work: _Work) -> Manifest | None:
-    """Packs what this process has to pack, and finishes the set if that was the last of it.
+    """Packs the shards of this process, and finishes the set if they were the last.
 
     Returns:
-        The manifest; None where other parts are still to come, or where the set was found finished.
+        The manifest; None if other parts are unfinished, or if the set was already finished.
     """
     out, part, shards = work.out, work.part, work.plan.shards
     with at_work_in(out, part):
@@ -123,31 +123,31 @@ def _build_begun(work: _Work) -> Manifest | None:
         mine = part.of(shards) if part else list(shards)
         clear_partial_files(out, mine if part else None)
         records = read_records(out, shards)
-        # Asked after the records, which another part removes after it has written the manifest.
+        # Checked after reading the records: another part removes them once it has written the manifest.
         if is_finished(out):
             return None
         _pack(work, mine, records)
         manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
         if manifest is None and not is_finished(out):
-            missing = describe_missing(work.plan, out) or "the last of the others is ending"
-            print(f"{part} is finished; {missing}; whoever ends last writes the manifest", flush=True)
+            missing = describe_missing(work.plan, out) or "the last of the others is finishing"
+            print(f"{part} is finished; {missing}; the last part to finish writes the manifest", flush=True)
             return None
     remove_work_folder(out)
     return manifest
 
 
 def _finish_begun(work: _Work) -> Manifest | None:
-    """Writes the manifest of a set whose parts are all packed; None where another process has just done that.
+    """Writes the manifest of a set whose parts are all packed; returns None if another process has just done so.
 
     Raises:
-        UserError: shards are missing; says which and whose they are.
+        UserError: shards are missing; the message names them and the parts they belong to.
     """
     out = work.out
     keep_plan(work.plan, out)
     manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
     if manifest is None and not is_finished(out):
         raise UserError(
-            f"--out {out} can't be finished: {describe_missing(work.plan, out)}; start these parts again, or give "
+            f"--out {out} can't be finished: {describe_missing(work.plan, out)}; rerun these parts, or give "
             "--part all to pack what is missing here; finished shards are kept"
         )
     remove_work_folder(out)
@@ -178,39 +178,43 @@ def _finished_build(work: _Work) -> Manifest:
     if damaged:
         words = f"{out} was built, but {', '.join(f'{name} {words}' for name, words in damaged.items())}"
         if work.part or options.part == FINISH:
-            raise UserError(f"{words}; one process packs lost shards again: give --part all")
+            raise UserError(f"{words}; give --part all: a single process repacks lost shards")
         print(words, flush=True)
         with at_work_in(out, None):
             clear_partial_files(out)
             _pack_again([shard for shard in plan.shards if shard.name in damaged], work, manifest)
     remove_work_folder(out)
-    ending = f"{len(damaged)} of its shards packed again" if damaged else "nothing to do"
-    print(f"{work.prefix}{out} is built already, with these options from this corpus: {ending}")
+    ending = f"{len(damaged)} of its shards repacked" if damaged else "nothing to do"
+    print(f"{work.prefix}{out} is already built with these options from this corpus: {ending}")
     return manifest
 
 
 def _pack_again(shards: list[ShardPlan], work: _Work, manifest: Manifest) -> None:
-    """Packs shards of a finished set that were lost; they are those of the manifest, or the set is refused."""
+    """Repacks lost shards of a finished set.
+
+    Raises:
+        UserError: a repacked shard differs from the manifest's checksum.
+    """
     out, source = work.out, work.source
     entries = {entry.name: entry for entry in manifest.shards}
     with_previews = source.has_recordings and work.options.previews and (out / PREVIEWS_FOLDER).is_dir()
     num_pairs = sum(len(shard.pairs) for shard in shards)
     with (
         PackingPool(source, out, min(work.num_workers, len(shards)), with_previews=with_previews) as pool,
-        ProgressLine("packing lost shards again", num_pairs) as progress,
+        ProgressLine("repacking lost shards", num_pairs) as progress,
     ):
         for record in pool.pack(shards, progress):
             if record.entry != entries[record.entry.name]:
                 (out / record.entry.name).unlink()
                 raise UserError(
-                    f"{record.entry.name} was packed again and came out otherwise than {out} was built, by other files "
-                    "or versions of the decoders; copy it from where the set is whole, or remove the folder and build "
-                    "it anew"
+                    f"{record.entry.name} was repacked and differs from the shard in {out / MANIFEST_NAME}: files or "
+                    "decoder versions have changed; copy it from an intact copy of the set, or remove the folder and "
+                    "rebuild"
                 )
 
 
 def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord]) -> None:
-    """Packs those of the shards that have no record yet, and adds theirs."""
+    """Packs the shards without a record and adds their records to `records`."""
     out, listing = work.out, work.listing
 
     def judge() -> None:
@@ -221,7 +225,7 @@ def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord])
     to_do = [shard for shard in shards if shard.name not in records]
     num_pairs, num_to_do = (sum(len(shard.pairs) for shard in some) for some in (shards, to_do))
     if len(to_do) < len(shards):
-        print(f"{work.prefix}going on: {len(shards) - len(to_do)} of {len(shards)} shards are finished", flush=True)
+        print(f"{work.prefix}resuming: {len(shards) - len(to_do)} of {len(shards)} shards are finished", flush=True)
     if not to_do:
         return
     judge()
@@ -245,18 +249,18 @@ def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord])
 
 
 def print_build(out: Path, manifest: Manifest) -> None:
-    """Prints what was listed, used and rejected, and what it takes."""
+    """Prints how many pairs were listed, used and rejected, and the size of the set."""
     used = sum(manifest.splits.values())
     splits = ", ".join(f"{split} {count:,}" for split, count in manifest.splits.items())
     print(f"{out}: {manifest.build['num_listed']:,} pairs listed, {used:,} used ({splits})")
     if manifest.rejected:
         reasons = Counter(rejection.reason for rejection in manifest.rejected).most_common()
         words = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
-        print(f"{len(manifest.rejected):,} rejected: {words}; each one stands in {out / REJECTED_NAME}")
+        print(f"{len(manifest.rejected):,} rejected: {words}; listed in {out / REJECTED_NAME}")
     statistics = manifest.statistics
     size = sum(entry.bytes for entry in manifest.shards)
     print(
-        f"{statistics['seconds_of_sound'] / 3600:,.2f} hours of sound, {size / max(1, used) / 1000:,.1f} KB a pair; "
+        f"{statistics['seconds_of_sound'] / 3600:,.2f} hours of sound, {size / max(1, used) / 1000:,.1f} KB per pair; "
         f"{statistics['silent']} silent, {statistics['repeated_to_length']} repeated to length, "
         f"{statistics['shortened']} shortened"
     )

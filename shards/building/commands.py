@@ -1,4 +1,4 @@
-"""What the verbs of `shards/run.py` do: build, verify and describe a shard set, and print how that came out."""
+"""The verbs of `shards/run.py`: build, verify and describe a shard set, and print the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class InfoOptions:
 
 
 def run_build(options: BuildOptions) -> None:
-    """Builds the shards, or this process's part of them, and prints what was used and what was rejected."""
+    """Builds the shards, or this process's part of them, and prints how many pairs were used and rejected."""
     end_on_sigterm()
     manifest = build(as_launched(options, os.environ))
     if manifest is not None:
@@ -42,7 +42,7 @@ def run_build(options: BuildOptions) -> None:
 
 
 def run_verify(options: VerifyOptions) -> None:
-    """Prints the faults of a shard set; exit status 1 where there are any."""
+    """Prints the faults of a shard set; exits with status 1 if there are any."""
     from shards.building.verifying import print_verification, verify_shards
 
     verification = verify_shards(options.shards)

@@ -1,4 +1,4 @@
-"""What a shard set holds, in figures: splits, hours, bytes a pair, rejections, and how near test lies to training."""
+"""Statistics of a shard set: splits, hours, bytes per pair, rejections, and distances from test to training places."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shards.streaming.index import load_index, read_member
 
 NEAR_METRES = (0, 100, 1000)
 _SAME_PLACE_METRES = 0.001
-"""Rounding moves one place by less: 180° east and 180° west are 0 m apart."""
+"""Distances below this are rounding errors and count as 0 m, as between 180° east and 180° west."""
 
 
 def describe_shards(folder: Path) -> dict[str, Any]:
     """Reads the manifest, the indexes and the samples' coordinates of a shard set.
 
     Raises:
-        UserError: the folder is no shard set, or a shard or its index is missing.
+        UserError: the folder is not a shard set, or a shard or its index is missing.
     """
     manifest = Manifest.load(folder)
     bytes_of_member: Counter[str] = Counter()
@@ -67,15 +67,15 @@ def describe_shards(folder: Path) -> dict[str, Any]:
 def count_near(
     queries: Sequence[tuple[float, float]], places: Sequence[tuple[float, float]], metres: Sequence[int] = NEAR_METRES
 ) -> dict[int, int]:
-    """How many queries have a place within each distance, along the great circle on a sphere.
+    """Counts the queries that have a place within each great-circle distance.
 
     Args:
-        queries: (longitude, latitude) of each in degrees.
-        places: likewise.
-        metres: the distances; 0 counts those at the very place.
+        queries: (longitude, latitude) of each query in degrees.
+        places: (longitude, latitude) of each place in degrees.
+        metres: the distances; 0 counts queries at exactly the same place.
 
     Returns:
-        distance in metres → number of queries.
+        Maps each distance in metres to a number of queries.
     """
     if not queries or not places:
         return dict.fromkeys(metres, 0)
@@ -101,7 +101,7 @@ def nearest_distances_metres(queries: NDArray[np.float64], places: NDArray[np.fl
 
 
 def print_description(folder: Path, description: dict[str, Any]) -> None:
-    """Prints what `describe_shards` found as a page of text."""
+    """Prints the result of `describe_shards`."""
     build, statistics, spectrogram = description["build"], description["statistics"], description["spectrogram"]
     splits = ", ".join(f"{split} {count:,}" for split, count in description["splits"].items())
     print(f"{folder}: source {description['source']}, {description['num_samples']:,} pairs in "
@@ -111,7 +111,7 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
     print(f"sound        {hours}; {statistics['silent']} silent, {statistics['repeated_to_length']} repeated to "
           f"length, {statistics['shortened']} shortened")  # fmt: skip
     parts = ", ".join(f"{member} {size:,.0f}" for member, size in description["bytes_a_pair"].items())
-    print(f"bytes a pair {sum(description['bytes_a_pair'].values()):,.0f}: {parts}")
+    print(f"bytes/pair   {sum(description['bytes_a_pair'].values()):,.0f}: {parts}")
     scale = spectrogram["scale"]
     steps = {name: "not published" if value is None else value for name, value in spectrogram.items()}
     print(f"spectrogram  sample_rate_hz {steps['sample_rate_hz']}, window_samples {steps['window_samples']}, "
@@ -122,11 +122,11 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
     print(f"rejected     {description['num_rejected']}{': ' + reasons if reasons else ''}")
     near = description["test_pairs_near_training"]
     counts = ", ".join(f"{name.split('_')[1]} m: {count:,}" for name, count in near.items())
-    print(f"test pairs whose place is near a training pair's, of {description['splits'].get('test', 0):,}: {counts}")
+    print(f"test pairs near a training pair, of {description['splits'].get('test', 0):,}: {counts}")
 
 
 def describe_split(build: dict[str, Any]) -> str:
-    """How a set was split, in words, from its manifest's `build`."""
+    """A phrase that describes the split, from the manifest's `build`."""
     seed = f"seed {build['split_seed']}"
     return {
         "key": "by the last digit of the key (7 val, 2 and 5 test)",

@@ -1,4 +1,4 @@
-"""What a build will take, told from a few pairs before it begins."""
+"""Estimates the time and disk space of a build from a few pairs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PROBED_PAIRS = 8
 def estimate(
     pool: PackingPool, to_do: list[ShardPlan], of_all: int, num_workers: int, out: Path, *, prefix: str = ""
 ) -> None:
-    """Reads a few pairs from all over, prints what the build will take, and refuses what the disk can't hold.
+    """Reads a few evenly spread pairs, prints the estimate, and raises if the disk is too small.
 
     Args:
-        pool: its workers read them.
-        to_do: the shards of this process.
-        of_all: pairs that all processes together have still to pack, which share the disk.
+        pool: reads the pairs.
+        to_do: the shards that this process still has to pack.
+        of_all: pairs that all processes together still have to pack; they share the disk.
         num_workers: processes of the pool.
         out: the shard set.
-        prefix: of the printed line.
+        prefix: prefix of the printed line.
 
     Raises:
-        UserError: the disk can't hold them.
+        UserError: the disk is too small for the shards.
     """
     pairs = [pair for shard in to_do for pair in shard.pairs]
     probe = pool.probe(tuple(pairs[len(pairs) * number // PROBED_PAIRS] for number in range(PROBED_PAIRS)))

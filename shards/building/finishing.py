@@ -1,4 +1,4 @@
-"""The end of a build: the records of all shards become rejected.csv and manifest.json, by whoever comes last."""
+"""Finishes a build: the last process merges the records of all shards into rejected.csv and manifest.json."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _MOST_NAMED = 6
 
 
 def read_records(out: Path, shards: Sequence[ShardPlan]) -> dict[str, ShardRecord]:
-    """The records of those of the shards that stand finished in the folder, by name."""
+    """The records of the finished shards in the folder, by name."""
     return {shard.name: record for shard in shards if (record := read_record(out, shard)) is not None}
 
 
 def finish(source: Source, listing: Listing, plan: BuildPlan, out: Path, max_rejected: float) -> Manifest | None:
     """Writes rejected.csv and manifest.json if all shards are packed.
 
-    Several processes may come here at once: each writes the same bytes, whole.
+    Several processes may call this at once: writes are atomic, and all write the same bytes.
 
     Returns:
-        The manifest; None where shards are missing, or where another process has finished the set already.
+        The manifest; None if shards are missing, or if another process has already finished the set.
 
     Raises:
         UserError: too many pairs are rejected, or none is left for training.
-        FileNotFoundError: another process has finished the set meanwhile and cleared what this one was writing.
+        FileNotFoundError: another process finished the set in the meantime and removed this process's partial files.
     """
     look_afresh(out)
     records = read_records(out, plan.shards)
@@ -45,16 +45,14 @@ def finish(source: Source, listing: Listing, plan: BuildPlan, out: Path, max_rej
     check_rejected(out, listing.num_rows, rejected, max_rejected)
     manifest = _make_manifest(source, plan, in_order, rejected)
     if not manifest.num_samples("train"):
-        raise UserError(
-            f"no pair for training is left: all were rejected; their reasons stand in {out / REJECTED_NAME}"
-        )
+        raise UserError(f"no training pairs are left: all were rejected; for the reasons see {out / REJECTED_NAME}")
     manifest.save(out)
     clear_partial_files(out)
     return manifest
 
 
 def describe_missing(plan: BuildPlan, out: Path) -> str:
-    """Which shards are not packed yet, and whose they are, in words; empty where none is missing."""
+    """Names the missing shards and the parts they belong to; empty if none is missing."""
     records = read_records(out, plan.shards)
     missing = [shard.name for shard in plan.shards if shard.name not in records]
     if not missing:
@@ -83,7 +81,7 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
         if record.entry.split == "train":
             training.merge(record.tally)
     mean = training.sum_of_bytes / max(1, training.num_bytes)
-    # The variance from whole numbers, so that nothing is lost before the one division.
+    # Integer arithmetic keeps the variance exact up to the final division.
     spread = training.num_bytes * training.sum_of_squares - training.sum_of_bytes**2
     statistics = {
         "spectrogram_mean": mean,

@@ -1,4 +1,4 @@
-"""The folder that a build writes: who is at work there, which build was begun, what a finished one has lost."""
+"""The output folder of a build: locks, the plan of the build in progress, and damaged shards of a finished set."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ PLAN_NAME = "plan.json"
 PARTS_NAME = "parts.json"
 LOCK_NAME = "lock"
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
-"""How a file system answers that has no locks, such as Lustre that was mounted without them."""
+"""Error codes of file systems without locks, such as Lustre mounted without `flock`."""
 
 
 def check_folder(out: Path) -> None:
-    """Refuses a folder that holds anything but a shard set or the beginning of one.
+    """Rejects a folder that holds anything but a finished or unfinished shard set.
 
     Raises:
-        UserError: it does, or it is a file.
+        UserError: it holds other files, or it is a file itself.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
-    # What is there is listed before it is known for what: another process may begin the same set at this moment.
+    # List first, then test for a shard set: another process may start the same build in between.
     names = [path.name for path in out.iterdir()] if out.is_dir() else []
     if names and not (out / WORK_FOLDER).is_dir() and not is_finished(out):
         raise UserError(f"--out {out} is not empty and is no shard set; give a new folder")
 
 
 def check_begun(out: Path) -> None:
-    """Refuses a folder in which no build was begun.
+    """Rejects a folder in which no build was started.
 
     Raises:
-        UserError: none was.
+        UserError: no build was started.
     """
     if not is_finished(out) and not (out / WORK_FOLDER / PLAN_NAME).is_file():
-        raise UserError(f"--out {out} can't be finished: no build was begun there; give the --out of its parts")
+        raise UserError(f"--out {out} can't be finished: no build was started there; give the --out of its parts")
 
 
 def is_finished(out: Path) -> bool:
-    """Whether a build has ended there."""
+    """Whether the folder holds a finished shard set."""
     return (out / MANIFEST_NAME).is_file()
 
 
 @contextmanager
 def at_work_in(out: Path, part: Part | None) -> Iterator[None]:
-    """Keeps other builds out of the folder, or out of one part of it; its locks end with the process, however it ends.
+    """Locks the folder, or one part of it, against other builds; the operating system releases the locks at exit.
 
-    The locks save double work and a word to the user. The set's bytes don't need them: whoever packs a shard writes
-    the same bytes under a name of its own and renames them.
+    The locks only prevent double work. The result is correct without them, because every process that packs a shard
+    writes the same bytes under a temporary name and renames the file.
 
     Args:
         out: the shard set.
-        part: the part of this process, which works beside other parts; None for one that works alone.
+        part: the part that this process packs while others pack theirs; None for a process that works alone.
 
     Raises:
-        UserError: another build holds the folder or the part.
+        UserError: another build holds the lock.
     """
     if part is None:
         with _lock(out, LOCK_NAME, fcntl.LOCK_EX, "another build is writing to"):
@@ -85,40 +85,40 @@ def at_work_in(out: Path, part: Part | None) -> Iterator[None]:
 def _lock(out: Path, name: str, kind: int, is_held: str) -> Iterator[None]:
     path = out / WORK_FOLDER / name
     path.parent.mkdir(exist_ok=True)
-    # To be read and written: NFS asks the one for a shared lock, the other for an exclusive one.
+    # Opened for reading and writing: NFS requires the first for a shared lock and the second for an exclusive one.
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"{is_held} --out {out}; wait for its end or give another --out (where a machine that held {path} is "
-                "gone for good, remove that file)"
+                f"{is_held} --out {out}; wait until it ends or give another --out (if the machine that held {path} is "
+                "permanently gone, remove that file)"
             ) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             if name == LOCK_NAME:
-                words = "lies on a file system without locks, which can't keep a second build out"
+                words = "is on a file system without locks; do not start a second build there"
                 print(f"warning: --out {out} {words}", file=sys.stderr, flush=True)
         yield
 
 
 def keep_plan(plan: BuildPlan, out: Path) -> None:
-    """Keeps the plan in the folder, so that no other is mixed with it, not even one that begins at this moment.
+    """Stores the plan in the folder, so that no other plan is mixed with it, even one started at the same time.
 
     Raises:
-        UserError: another plan was begun there.
+        UserError: a build with another plan was started there.
     """
     record = {"source": plan.source, "build": plan.record}
     kept = json.loads(write_text_once(out / WORK_FOLDER / PLAN_NAME, json.dumps(record, indent=1)))
-    refuse_another_plan(out, kept["source"], kept["build"], plan, "was begun")
+    refuse_another_plan(out, kept["source"], kept["build"], plan, "was started")
 
 
 def keep_part_count(part: Part | None, out: Path) -> None:
-    """Keeps in how many parts the set is built, until one process works there alone.
+    """Stores the number of parts of the build; a process that works alone removes it.
 
     Raises:
-        UserError: it was begun in another number of parts.
+        UserError: the build was started with another number of parts.
     """
     path = out / WORK_FOLDER / PARTS_NAME
     if part is None:
@@ -127,13 +127,13 @@ def keep_part_count(part: Part | None, out: Path) -> None:
     kept = json.loads(write_text_once(path, json.dumps({"num_parts": part.count})))["num_parts"]
     if kept != part.count:
         raise UserError(
-            f"--out {out} was begun in {kept} parts, not in {part.count}; start parts K/{kept}, or go on with one "
-            "process alone and --part all, after which other parts may follow"
+            f"--out {out} was started with {kept} parts, not {part.count}; start parts K/{kept}, or continue with a "
+            "single process and --part all, after which another number of parts is possible"
         )
 
 
 def begun_parts(out: Path) -> int | None:
-    """In how many parts the set is built, None where it isn't in parts."""
+    """The number of parts of the build, None if it isn't built in parts."""
     try:
         return int(json.loads((out / WORK_FOLDER / PARTS_NAME).read_text(encoding="utf-8"))["num_parts"])
     except FileNotFoundError:
@@ -141,10 +141,10 @@ def begun_parts(out: Path) -> int | None:
 
 
 def look_afresh(out: Path) -> None:
-    """Makes an NFS client ask the server again which files are there.
+    """Refreshes an NFS client's view of the folder.
 
-    A client believes for up to a minute that a file is missing which it didn't find before, unless it writes to the
-    folder itself. Two parts that end together would each wait for the other.
+    For up to a minute, a client caches that a file does not exist, unless it writes to the folder itself. Two parts
+    that finish at the same time would each consider the other unfinished.
     """
     scratch = partial_path(out / WORK_FOLDER / "look")
     scratch.touch()
@@ -152,18 +152,18 @@ def look_afresh(out: Path) -> None:
 
 
 def remove_work_folder(out: Path) -> None:
-    """Removes `.build/` of a finished set, unless another process is at work there, which will."""
+    """Removes `.build/` of a finished set; if another process is working there, that process will remove it."""
     try:
         with at_work_in(out, None):
             pass
     except (UserError, FileNotFoundError):
         return
-    # Not while the lock is open: NFS keeps an open file in its folder.
+    # Only after closing the lock file: NFS keeps open files in the folder.
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
 
 
 def clear_partial_files(out: Path, shards: Sequence[ShardPlan] | None = None) -> None:
-    """Removes what a killed build left half written, of all files or of some shards."""
+    """Removes partial files left by a killed build, all of them or those of some shards."""
     stems = None if shards is None else {Path(shard.name).stem for shard in shards}
     for folder in (out, out / PREVIEWS_FOLDER, out / WORK_FOLDER):
         for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
@@ -172,20 +172,21 @@ def clear_partial_files(out: Path, shards: Sequence[ShardPlan] | None = None) ->
 
 
 def refuse_another_plan(out: Path, source: str, record: dict[str, object], plan: BuildPlan, was: str) -> None:
-    """Compares the plan of the folder with that of this build.
+    """Compares the plan stored in the folder with the plan of this build.
 
     Raises:
-        UserError: they differ; says in what.
+        UserError: they differ; the message lists the differences.
     """
     before, now = {"source": source, **record}, {"source": plan.source, **plan.record}
     if before != now:
         raise UserError(
-            f"--out {out} {was} otherwise: {describe_differences(before, now)}; give a new --out, or remove the folder"
+            f"--out {out} {was} with other options: {describe_differences(before, now)}; give a new --out, or remove "
+            "the folder"
         )
 
 
 def damaged_shards(out: Path, manifest: Manifest) -> dict[str, str]:
-    """What is wrong with the files of a finished set, as far as names and sizes tell: shard name → words."""
+    """The damaged shards of a finished set, judged by file names and sizes: shard name → description."""
     return {entry.name: words for entry in manifest.shards if (words := _damage(out, entry))}
 
 
@@ -195,5 +196,5 @@ def _damage(out: Path, entry: ShardEntry) -> str:
         return "is missing"
     size = path.stat().st_size
     if size != entry.bytes:
-        return f"has {size:,} bytes in place of {entry.bytes:,}"
+        return f"has {size:,} bytes instead of {entry.bytes:,}"
     return "" if index_path(path).is_file() else "has no index"

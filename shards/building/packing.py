@@ -1,4 +1,4 @@
-"""One shard's work in a worker process: read its pairs, write its tar, tell how it goes, and leave a record."""
+"""Packs one shard in a worker process: reads its pairs, writes its tar, reports progress, and leaves a record."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ SINGLE_THREADED = dict.fromkeys(
     ),
     "1",
 )
-"""Environment of the workers: a process a core, a thread a process."""
+"""Environment of the workers: one process per core, one thread per process."""
 
 
 class BuildStoppedError(Exception):
-    """The build is ending; the shard in progress is dropped and built again next time."""
+    """The build is stopping; the shard in progress is dropped and rebuilt next time."""
 
 
 @dataclass
 class Tally:
-    """What is counted over samples; sums of integers are exact, so the order of the shards doesn't matter to them.
+    """Statistics over samples; the integer sums are exact, so they don't depend on the order of the shards.
 
     Attributes:
-        seconds_of_sound: seconds that the spectrograms hold, where they are known.
-        silent: recordings that hold nothing.
+        seconds_of_sound: total duration of the spectrograms, as far as known.
+        silent: silent recordings.
         repeated_to_length: recordings shorter than 128 frames.
-        shortened: recordings of which only parts were taken.
-        num_bytes: bytes of all spectrograms.
-        sum_of_bytes: sum over them.
-        sum_of_squares: sum of their squares.
+        shortened: recordings of which only parts were used.
+        num_bytes: number of bytes in all spectrograms.
+        sum_of_bytes: sum of the byte values.
+        sum_of_squares: sum of the squared byte values.
     """
 
     seconds_of_sound: float = 0.0
@@ -71,7 +71,7 @@ class Tally:
     sum_of_squares: int = 0
 
     def add(self, sample: Sample) -> None:
-        """Counts a sample."""
+        """Adds a sample to the statistics."""
         histogram = np.bincount(sample.spectrogram.ravel(order="K"), minlength=256)
         values = np.arange(256, dtype=np.int64)
         self.seconds_of_sound += sample.used_seconds
@@ -83,26 +83,26 @@ class Tally:
         self.sum_of_squares += int(histogram @ values**2)
 
     def merge(self, other: Tally) -> None:
-        """Adds another tally's counts."""
+        """Adds the statistics of another tally."""
         for field in dataclasses.fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a finished shard leaves in `.build/`, so that the build can go on without it."""
+    """The record of a finished shard in `.build/`, so that a resumed build can skip the shard."""
 
     entry: ShardEntry
     rejected: tuple[Rejection, ...]
     tally: Tally
 
     def to_json(self) -> str:
-        """The record as it is written to its file."""
+        """Serialises the record."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> ShardRecord:
-        """The record as `to_json` wrote it."""
+        """Restores a record that `to_json` wrote."""
         values = json.loads(text)
         rejected = tuple(Rejection(**rejection) for rejection in values["rejected"])
         return cls(ShardEntry(**values["entry"]), rejected, Tally(**values["tally"]))
@@ -110,14 +110,14 @@ class ShardRecord:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker tells: it starts on a pair (`is_done` False) or is done with it.
+    """A worker's message that it has started (`is_done` False) or finished a pair.
 
     Attributes:
         process: the worker's process id.
         key: the pair's key.
-        is_done: whether the pair is done.
-        used_seconds: seconds of sound decoded, 0 where the source has no recordings.
-        busy_seconds: seconds that reading and writing it took.
+        is_done: whether the pair is finished.
+        used_seconds: seconds of sound decoded, 0 if the source has no recordings.
+        busy_seconds: seconds spent on reading and writing the pair.
     """
 
     process: int
@@ -129,7 +129,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a few pairs took, to tell how long all of them will take."""
+    """Time and space used by a few pairs, from which the whole build is estimated."""
 
     num_pairs: int
     used_seconds: float
@@ -138,13 +138,13 @@ class Probe:
 
 
 _channel: tuple[SimpleQueue[Progress], ctypes.c_bool] | None = None
-"""Of a worker process: where it tells its progress, and what stops it, without a lock that a dead one could hold."""
+"""In a worker process: the progress queue and the stop flag, which has no lock that a dead process could hold."""
 
 
 def start_worker(queue: SimpleQueue[Progress], stop: ctypes.c_bool, folder: Path) -> None:
-    """Initializer of a worker: it leaves Ctrl-C to the main process and ends when that is gone.
+    """Initializes a worker: it ignores Ctrl-C, which the main process handles, and ends when that process is gone.
 
-    What the decoders' C libraries write to the terminal about bad files goes to a file in `.build/`.
+    Messages of the decoders' C libraries about bad files are redirected from the terminal to a file in `.build/`.
     """
     global _channel
     _channel = queue, stop
@@ -165,7 +165,7 @@ def _end_with_parent() -> None:
 
 
 def _report(progress: Progress) -> None:
-    """Tells the main process; raises BuildStoppedError when that is ending the build."""
+    """Sends a message to the main process; raises BuildStoppedError if the build is stopping."""
     if _channel is not None:
         queue, stop = _channel
         if stop.value:
@@ -174,17 +174,17 @@ def _report(progress: Progress) -> None:
 
 
 def record_path(folder: Path, shard_name: str) -> Path:
-    """Where a finished shard's record lies."""
+    """Path of a finished shard's record."""
     return folder / WORK_FOLDER / f"{shard_name}.json"
 
 
 def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews: bool) -> ShardRecord:
-    """Reads the pairs of a shard and writes it with its index, its previews and, last, its record.
+    """Reads the pairs of a shard and writes the shard, its index, its previews and, last, its record.
 
     Raises:
-        OSError: the folder can't be written to, such as on a full disk.
-        MemoryError: the memory ran out; names the pair.
-        BuildStoppedError: the build is ending.
+        OSError: the folder can't be written to, for example because the disk is full.
+        MemoryError: out of memory; the message names the pair.
+        BuildStoppedError: the build is stopping.
     """
     rejected: list[Rejection] = []
     tally = Tally()
@@ -216,7 +216,7 @@ def read_pair(source: Source, pair: Pair) -> Sample:
 
     Raises:
         RejectedPair: the pair can't be used.
-        MemoryError: the memory ran out; names the pair.
+        MemoryError: out of memory; the message names the pair.
     """
     try:
         with failures_as_rejections():
@@ -226,7 +226,7 @@ def read_pair(source: Source, pair: Pair) -> Sample:
 
 
 def probe_pairs(source: Source, pairs: tuple[Pair, ...]) -> Probe:
-    """Reads a few pairs and says what that took; the first one twice, as it also loads the libraries."""
+    """Reads a few pairs and measures time and space; the first is read twice, because it also loads the libraries."""
     used_seconds, stored_bytes = 0.0, 0
     started = 0.0
     for number, pair in enumerate((pairs[0], *pairs)):
@@ -243,12 +243,12 @@ def probe_pairs(source: Source, pairs: tuple[Pair, ...]) -> Probe:
 
 
 def _stored_bytes(sample: Sample) -> int:
-    """Bytes a sample takes on disk, with about 3 KB for headers, padding, metadata and its index entry."""
+    """Bytes of a sample on disk, including about 3 KB for headers, padding, metadata and its index entry."""
     return len(sample.image) + sample.spectrogram.size + len(sample.preview or b"") + 3 * 1024
 
 
 def read_record(folder: Path, shard: ShardPlan) -> ShardRecord | None:
-    """The record of a shard that stands finished in the folder, None where it must be built."""
+    """The record of a finished shard in the folder, None if the shard must be built."""
     try:
         record: Any = ShardRecord.from_json(record_path(folder, shard.name).read_text(encoding="utf-8"))
         size = (folder / shard.name).stat().st_size

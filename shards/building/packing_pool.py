@@ -1,4 +1,4 @@
-"""The worker processes of a build: they get shards to pack, and their progress, failures and end are seen to here."""
+"""The worker processes of a build: distributes shards, collects progress, and handles failures and shutdown."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _POLL_SECONDS = 0.2
 
 
 class PackingPool:
-    """Packs shards in parallel; use it as a context manager, which ends its processes.
+    """Packs shards in parallel; use it as a context manager, which ends the worker processes.
 
     Args:
         source: the corpus.
         folder: the shard set.
-        num_workers: processes.
+        num_workers: number of worker processes.
         with_previews: whether listening clips are written.
 
     Attributes:
         used_seconds: seconds of sound read so far.
-        busy_seconds: seconds that the workers spent on it, summed over them.
+        busy_seconds: working time summed over the workers, in seconds.
     """
 
     def __init__(self, source: Source, folder: Path, num_workers: int, *, with_previews: bool) -> None:
@@ -64,24 +64,24 @@ class PackingPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.value = True
-        # Not `future.cancel()`: where the workers have died too, the executor would stumble over what it cancelled.
+        # Not `future.cancel()`: if the workers have died too, the executor fails on cancelled futures.
         ending = threading.Thread(target=self._executor.shutdown, kwargs={"wait": True, "cancel_futures": True})
         ending.start()
-        # A worker that tells its progress must not wait for a reader: the queue is read until all have ended.
+        # Drain the queue until all workers have ended, so that none blocks while reporting progress.
         while ending.is_alive():
             self._read_queue(None)
             ending.join(_POLL_SECONDS)
 
     def probe(self, pairs: tuple[Pair, ...]) -> Probe:
-        """Reads a few pairs in one worker and says what that took."""
+        """Reads a few pairs in one worker and measures time and space."""
         with _single_threaded_children(), self._named_failures():
             return self._executor.submit(probe_pairs, self._source, pairs).result()
 
     def pack(self, shards: list[ShardPlan], progress: ProgressLine) -> Iterator[ShardRecord]:
-        """Packs the shards and yields a record as each is finished, in any order.
+        """Packs the shards and yields the record of each as it is finished, in any order.
 
         Raises:
-            UserError: the folder can't be written to, the memory ran out, or a worker process died.
+            UserError: the folder can't be written to, memory ran out, or a worker process died.
         """
         self._started = time.monotonic()
         with _single_threaded_children(), self._named_failures():
@@ -120,31 +120,31 @@ class PackingPool:
             self._read_queue(None)
             keys = ", ".join(sorted(self._key_of_process.values())) or "none"
             raise UserError(
-                "a worker process died: the memory ran out, or a file crashed its decoder (keys being read: "
-                f"{keys}); finished shards are kept: start the command again with fewer --workers, or take that row "
-                "out of metadata.csv"
+                "a worker process died: out of memory, or a file crashed its decoder (keys being read: "
+                f"{keys}); finished shards are kept: rerun the command with fewer --workers, or remove that row from "
+                "metadata.csv"
             ) from error
         except MemoryError as error:
             pair = f" ({error})" if str(error) else ""
             raise UserError(
-                f"the memory ran out while a pair was read{pair}; finished shards are kept: start the command again "
-                "with fewer --workers, or take that row out of metadata.csv"
+                f"out of memory while reading a pair{pair}; finished shards are kept: rerun the command with fewer "
+                "--workers, or remove that row from metadata.csv"
             ) from error
         except OSError as error:
             raise cannot_write(self._folder, error) from error
 
 
 def cannot_write(folder: Path, error: OSError) -> UserError:
-    """The sentence for a folder that can't be written to, such as on a full disk."""
+    """The error for a folder that can't be written to, for example because the disk is full."""
     return UserError(
-        f"can't write to --out {folder}: {error.strerror}; finished shards are kept: make room there and start the "
-        "same command again"
+        f"can't write to --out {folder}: {error.strerror}; finished shards are kept: free up space and rerun the "
+        "same command"
     )
 
 
 @contextmanager
 def _single_threaded_children() -> Iterator[None]:
-    """Processes started meanwhile use one thread each; libraries read this when they are loaded."""
+    """Makes processes started within this context single-threaded; libraries read these variables when loaded."""
     before = {name: os.environ.get(name) for name in SINGLE_THREADED}
     os.environ.update(SINGLE_THREADED)
     try:

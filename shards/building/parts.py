@@ -1,4 +1,4 @@
-"""Which part of a build a process has: from --part, from the launcher that started it, or from a Slurm array."""
+"""The part of a build that a process packs: from --part, from its launcher, or from a Slurm array."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shards.errors import UserError
 
 ALL, FINISH, ARRAY = "all", "finish", "array"
 _REMEDY = (
-    "launch with torchrun --nproc_per_node N, give each process its --part K/N, or give --part all, with which one "
-    "process packs everything on as many cores as --workers says"
+    "launch with torchrun --nproc_per_node N, give each process its --part K/N, or give --part all, so that a single "
+    "process packs everything with --workers processes"
 )
 
 
@@ -22,15 +22,15 @@ class Part:
     """The share of the shards that one of several processes packs.
 
     Attributes:
-        number: 1 to `count`.
-        count: parts of the build.
+        number: number of this part, 1 to `count`.
+        count: number of parts.
     """
 
     number: int
     count: int
 
     def of(self, shards: Sequence[ShardPlan]) -> list[ShardPlan]:
-        """Its shards: every `count`-th, so that all parts have as many, of each split."""
+        """The shards of this part: every `count`-th, so that the parts are equal in size and in the mix of splits."""
         return list(shards[self.number - 1 :: self.count])
 
     def __str__(self) -> str:
@@ -38,10 +38,10 @@ class Part:
 
 
 def parse_part(text: str | None) -> Part | None:
-    """The part that "K/N" names; None for "all", "finish" and nothing.
+    """Parses "K/N"; returns None for "all", "finish" and None.
 
     Raises:
-        UserError: it is none of these, or K is not within 1 to N.
+        UserError: any other text, or K is not within 1 to N.
     """
     if text is None or text in (ALL, FINISH):
         return None
@@ -53,24 +53,24 @@ def parse_part(text: str | None) -> Part | None:
 
 
 def as_launched(options: BuildOptions, environment: Mapping[str, str]) -> BuildOptions:
-    """The options of a command as they hold for this one of the processes that were launched.
+    """Fills in the part and the number of workers for this process from its launcher.
 
-    A launcher (torchrun, accelerate launch) numbers its processes by RANK and WORLD_SIZE; those of one machine share
-    its cores. In a Slurm array, `--part array` takes the number of the task.
+    Launchers (torchrun, accelerate launch) number their processes by RANK and WORLD_SIZE; processes on one machine
+    share its cores. In a Slurm array, `--part array` takes the number of the task.
 
     Args:
-        options: as given.
-        environment: variables of this process.
+        options: the options from the command line.
+        environment: environment variables of this process.
 
     Raises:
-        UserError: a launcher was to start several processes and has started one, or the part is no such.
+        UserError: a launcher started one process instead of several, or the part is invalid.
     """
     part = array_part(environment) if options.part == ARRAY else parse_part(options.part)
     launched = _launched_part(environment) if options.part in (None, ARRAY) or part else None
     if part is not None and launched is not None:
         raise UserError(
-            f"--part {options.part} was given to each of {launched.count} launched processes; leave it out, so that "
-            "each gets its own, or start the command without the launcher"
+            f"--part {options.part} was given to all {launched.count} launched processes; omit it, so that each gets "
+            "its own part, or start the command without the launcher"
         )
     part = part or launched
     workers = options.workers
@@ -81,26 +81,26 @@ def as_launched(options: BuildOptions, environment: Mapping[str, str]) -> BuildO
 
 
 def _launched_part(environment: Mapping[str, str]) -> Part | None:
-    """The part by a launcher's variables, None for a process that was started alone."""
+    """The part given by a launcher's variables, None for a process that was started alone."""
     rank, world_size = environment.get("RANK"), environment.get("WORLD_SIZE")
     if world_size == "1" or (world_size is None and "MASTER_ADDR" not in environment):
         return None
     if rank is None or world_size is None:
         given = ", ".join(name for name in ("MASTER_ADDR", "WORLD_SIZE") if name in environment)
         raise UserError(
-            f"several processes were to be launched ({given} is set), but this one has no number among them, as with "
-            f"accelerate launch on CPUs, which starts one; {_REMEDY}"
+            f"{given} is set, but this process has no rank, as with accelerate launch on CPUs, which starts a single "
+            f"process; {_REMEDY}"
         )
     if not (rank.isdecimal() and world_size.isdecimal() and int(rank) < int(world_size)):
-        raise UserError(f"RANK={rank} and WORLD_SIZE={world_size} number no process; {_REMEDY}")
+        raise UserError(f"RANK={rank} and WORLD_SIZE={world_size} are not a valid rank and world size; {_REMEDY}")
     return Part(int(rank) + 1, int(world_size))
 
 
 def array_part(environment: Mapping[str, str]) -> Part:
-    """The part of a task of a Slurm array, whatever number the array begins at and by whatever step it goes on.
+    """The part of a task of a Slurm array with any first number and any step.
 
     Raises:
-        UserError: this is no task of an array, or its numbers have gaps, from which no part can be told.
+        UserError: this is not a task of an array, or its numbers are not evenly spaced.
     """
     names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_COUNT")
     missing = [name for name in names if not environment.get(name, "").isdecimal()]
@@ -112,7 +112,7 @@ def array_part(environment: Mapping[str, str]) -> Part:
     step = (last - first) // max(1, count - 1) or 1
     if first + step * (count - 1) != last or (task - first) % step or not first <= task <= last:
         raise UserError(
-            f"--part {ARRAY} needs an array with evenly spaced numbers, and {count} from {first} to {last} with "
-            f"{task} among them are not; submit the whole array again (finished parts end at once), or give --part K/N"
+            f"--part {ARRAY} needs an array with evenly spaced task numbers, but this one has {count} from {first} to "
+            f"{last}, including {task}; resubmit the whole array (finished parts end at once), or give --part K/N"
         )
     return Part((task - first) // step + 1, count)

@@ -1,4 +1,4 @@
-"""The plan of a build: which pair goes into which shard, and everything that the result depends on."""
+"""The options and the plan of a build: which pair goes into which shard, and everything that affects the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shards.sources.source import Listing, Source
 
 
 def usable_cpus() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -40,10 +40,10 @@ class BuildOptions:
     """Folder of the shard set."""
 
     root: Path | None = None
-    """Folder of the corpus; for demo where it is generated, data/demo-world unless given."""
+    """Folder of the corpus. For demo: where to generate it, by default data/demo-world."""
 
     workers: int | None = None
-    """Processes that read and pack, by default one a usable core; the result is the same with any number."""
+    """Processes that read and pack, by default one per usable core; the result does not depend on it."""
 
     split_by: Literal["key", "cell", "random", "column"] = "key"
     """key: the last digit of the key, as published (7 val, 2 and 5 test); cell: location cells; random: by a hash of
@@ -62,39 +62,39 @@ class BuildOptions:
     """Share of rejected pairs above which the build fails, 0 to 1."""
 
     max_seconds: float = 600.0
-    """Seconds of sound taken from a longer recording, in evenly spread parts."""
+    """Maximum seconds of sound per recording; from longer ones, evenly spread parts are used."""
 
     jpeg_quality: int = 90
     """Quality of the stored images, 1 to 100."""
 
     samples_per_shard: int = 256
-    """Pairs planned for a shard; those rejected leave it smaller."""
+    """Pairs planned per shard; rejected pairs make it smaller."""
 
     limit: int | None = None
-    """Take the first rows of metadata.csv only, for a try."""
+    """Use only the first rows of metadata.csv, for a trial."""
 
     bands: tuple[int, int, int] = (1, 2, 3)
     """Bands of multi-band images that become red, green and blue, counted from 1."""
 
     previews: bool = True
-    """Make listening clips of 10 s for reports and the explorer."""
+    """Write 10-second listening clips for reports and the explorer."""
 
     places: int = 1200
-    """Places of the demo corpus."""
+    """Number of places in the demo corpus."""
 
     seed: int = 0
     """Seed of the demo corpus."""
 
     part: str | None = None
-    """K/N: pack the K-th of N parts of the shards, beside other processes that get the same options and --out; whoever
-    ends last writes the manifest. array: take K/N from a Slurm array. all: pack everything, though several processes
-    were launched. finish: pack nothing, write the manifest or say which parts are missing. By default a process that
-    was launched among several (accelerate launch, torchrun) takes its part, and one alone takes all."""
+    """K/N: pack the K-th of N parts, while other processes with the same options and --out pack theirs; the last to
+    finish writes the manifest. array: take K/N from a Slurm array. all: pack everything, even if several processes
+    were launched. finish: pack nothing; write the manifest or report the missing parts. By default a process launched
+    as one of several (accelerate launch, torchrun) packs its part, and a single process packs all."""
 
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """A shard to be written: its file name, its split, its candidates in order."""
+    """A shard to write: its file name, its split and its candidate pairs in order."""
 
     name: str
     split: str
@@ -103,12 +103,12 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """All shards to be written.
+    """All shards to write.
 
     Attributes:
         source: name of the corpus.
-        record: every option that the result depends on and a checksum of the listing, plain JSON values.
-        shards: train, val and test in turn; a split without pairs has none.
+        record: every option that affects the result and a checksum of the listing, as plain JSON values.
+        shards: those of train, val and test in turn; a split without pairs has none.
     """
 
     source: str
@@ -117,15 +117,15 @@ class BuildPlan:
 
     @property
     def num_pairs(self) -> int:
-        """Pairs whose files are to be opened."""
+        """The number of candidate pairs."""
         return sum(len(shard.pairs) for shard in self.shards)
 
 
 def check_options(options: BuildOptions) -> None:
-    """Refuses values that can't work before anything is read.
+    """Rejects invalid values before anything is read.
 
     Raises:
-        UserError: names the option, its value and the rule.
+        UserError: the message names the option, its value and the rule.
     """
     rules = {
         "--workers": (options.workers, options.workers is None or options.workers >= 1, ">= 1"),
@@ -150,13 +150,13 @@ def check_options(options: BuildOptions) -> None:
 
 
 def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]:
-    """A sentence for each option that was given and changes nothing."""
+    """A warning for each option that was given and has no effect."""
     defaults = {field.name: field.default for field in dataclasses.fields(BuildOptions)}
     without_recordings = () if source_class.has_recordings else ("max_seconds", "previews")
     reasons = {
         **({} if options.split_by == "cell" else {"cell_km": f"--split-by {options.split_by}; give --split-by cell"}),
         **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),
-        **dict.fromkeys(without_recordings, f"--source {options.source}, which brings no recordings"),
+        **dict.fromkeys(without_recordings, f"--source {options.source}, which has no recordings"),
     }
     return [
         f"--{'no-' if value is False else ''}{name.replace('_', '-')}{'' if value is False else f' {value}'} "
@@ -167,16 +167,16 @@ def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]
 
 
 def make_plan(source: Source, listing: Listing, options: BuildOptions) -> BuildPlan:
-    """Deals the listed pairs to splits and shards.
+    """Assigns the listed pairs to splits and shards.
 
     Raises:
-        UserError: the pairs can't be split that way, or none is left for training.
+        UserError: the pairs can't be split as requested, or none is left for training.
     """
     splits = assign_splits(listing, options)
     counts = Counter(splits)
     if not counts["train"]:
         raise UserError(
-            f"no pair for training: --split-by {options.split_by} puts {counts['val']} pairs into val and "
+            f"no training pairs: --split-by {options.split_by} puts {counts['val']} pairs into val and "
             f"{counts['test']} into test; choose another --split-by, --split-seed or a smaller --cell-km"
         )
     shards: list[ShardPlan] = []
@@ -204,7 +204,7 @@ def assign_splits(listing: Listing, options: BuildOptions) -> list[str]:
     """The split of each listed pair.
 
     Raises:
-        UserError: a key that is no number, no such column, or a pair without coordinates.
+        UserError: a key is not a number, the column does not exist, or a pair has no coordinates.
     """
     pairs, seed = listing.pairs, options.split_seed
     if options.split_by == "random":
@@ -228,21 +228,21 @@ def assign_splits(listing: Listing, options: BuildOptions) -> list[str]:
 def _split_by_cell(pair: Pair, cell_km: float, seed: int) -> str:
     if pair.longitude is None or pair.latitude is None:
         raise UserError(
-            f"--split-by cell needs a place for every pair, and neither metadata.csv nor {pair.image.name} has one "
-            f"for key {pair.key}; add its longitude and latitude, or take the row out"
+            f"--split-by cell needs coordinates for every pair, but neither metadata.csv nor {pair.image.name} has "
+            f"them for key {pair.key}; add its longitude and latitude, or remove the row"
         )
     return split_by_cell(pair.longitude, pair.latitude, cell_km, seed)
 
 
 def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What differs between two plans' records, in words."""
+    """Describes the differences between the records of two plans."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != "listing_sha256"]
     words = [f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names]
     return ", ".join(words) or "the corpus has changed since (metadata.csv or the files it lists)"
 
 
 def _listing_checksum(listing: Listing, root: Path) -> str:
-    """SHA-256 over the table's rows, the names and sizes of the files, and what was rejected."""
+    """SHA-256 of the table's rows, the names and sizes of the files, and the rejections."""
     checksum = hashlib.sha256()
     for pair in listing.pairs:
         files = [[os.path.relpath(path, root), _size(path)] for path in (pair.image, pair.sound)]
@@ -254,7 +254,7 @@ def _listing_checksum(listing: Listing, root: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, -1 where it can't be told (its pair is then rejected when it is read)."""
+    """Size of a file in bytes, -1 if unknown (its pair is then rejected when it is read)."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""`rejected.csv`: which pairs were left out and why, and when they are too many for the build to go on."""
+"""`rejected.csv`: which pairs were rejected and why; stops the build when there are too many."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shards.schema import Rejection
 REJECTED_NAME = "rejected.csv"
 
 JUDGED_EARLY_FROM_ROWS = 1000
-"""A smaller corpus is read to its end in any case, so that the list of its rejected pairs is complete."""
+"""A smaller corpus is always read to the end, so that its list of rejected pairs is complete."""
 
 
 def check_rejected(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
-    """Writes the whole list of rejected pairs, and ends the build where they are too many.
+    """Writes the complete list of rejected pairs, and stops the build if there are too many.
 
     Raises:
         UserError: their share of the rows is above `most`.
@@ -27,14 +27,14 @@ def check_rejected(out: Path, num_rows: int, rejected: Sequence[Rejection], most
     _write_list(out, rejected)
     if len(rejected) > most * num_rows:
         raise UserError(
-            f"{len(rejected)} of {num_rows} pairs are rejected, {len(rejected) / num_rows:.1%}, above --max-rejected "
-            f"{most:g}; most often: {_most_often(rejected)}; see {out / REJECTED_NAME}, mend the corpus or allow a "
-            "larger share"
+            f"{len(rejected)} of {num_rows} pairs are rejected ({len(rejected) / num_rows:.1%}), above --max-rejected "
+            f"{most:g}; most common reason: {_most_often(rejected)}; see {out / REJECTED_NAME}, and fix the corpus or "
+            "allow a larger share"
         )
 
 
 def check_listed(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
-    """Ends the build where the rows that were rejected as they were listed are too many; else writes nothing.
+    """Stops the build if too many rows were rejected while listing; otherwise writes nothing.
 
     Raises:
         UserError: as `check_rejected`.
@@ -44,9 +44,9 @@ def check_listed(out: Path, num_rows: int, rejected: Sequence[Rejection], most: 
 
 
 def check_rejected_so_far(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
-    """Ends the build of a large corpus as soon as its rejected pairs are too many, after writing the list so far.
+    """Stops the build of a large corpus as soon as too many pairs are rejected, after writing the list so far.
 
-    Which pairs that list holds depends on which shards were finished first.
+    The contents of that list depend on which shards were finished first.
 
     Raises:
         UserError: their share of all rows, read or not, is above `most`.
@@ -55,8 +55,8 @@ def check_rejected_so_far(out: Path, num_rows: int, rejected: Sequence[Rejection
         _write_list(out, rejected)
         raise UserError(
             f"{len(rejected)} of {num_rows} pairs are rejected so far, more than --max-rejected {most:g} allows, so "
-            f"the build stopped early; most often: {_most_often(rejected)}; see {out / REJECTED_NAME} for the list so "
-            "far, mend the corpus or allow a larger share; finished shards are kept"
+            f"the build stopped early; most common reason: {_most_often(rejected)}; see {out / REJECTED_NAME} for the "
+            "list so far, and fix the corpus or allow a larger share; finished shards are kept"
         )
 
 

@@ -1,6 +1,6 @@
-"""Which split a pair belongs to: by its key, by where it lies, by a column, or at random. Pure functions.
+"""Assigns pairs to splits: by key, by location, by a column, or at random. Pure functions.
 
-Every rule looks at one pair (or one group) at a time, so a pair that is added moves no other.
+Every rule looks at one pair (or one group) at a time, so adding a pair never moves another to a different split.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ EARTH_RADIUS_KM = 6371.0088
 
 VAL_SHARE = 0.1
 TEST_SHARE = 0.2
-"""Shares of the splits by cell, by column and at random, those of the published split by key."""
+"""Shares for the splits by cell, by column and at random, equal to those of the published split by key."""
 
 
 def split_by_key(key: str) -> str:
@@ -32,7 +32,7 @@ def split_by_key(key: str) -> str:
 
 
 def split_at_random(name: str, seed: int) -> str:
-    """The split of a key, or of any group that must stay together, by a hash of seed and name."""
+    """The split of a key, or of a group that must stay together, by a hash of seed and name."""
     share = hash_share(f"{seed}:{name}")
     if share < VAL_SHARE:
         return "val"
@@ -40,7 +40,7 @@ def split_at_random(name: str, seed: int) -> str:
 
 
 def split_by_cell(longitude: float, latitude: float, cell_km: float, seed: int) -> str:
-    """The split of the location cell that a place lies in; all of a cell is in one split.
+    """The split of a place by its location cell; no cell is in two splits.
 
     Raises:
         ValueError: see `location_cell`.
@@ -50,22 +50,22 @@ def split_by_cell(longitude: float, latitude: float, cell_km: float, seed: int) 
 
 
 def split_by_group(values: Sequence[str], keys: Sequence[str], seed: int) -> list[str]:
-    """The split of each pair by its value in a column; all pairs of a value are in one split.
+    """The split of each pair by its value in a column; all pairs with the same value are in one split.
 
     Args:
-        values: the column. A pair whose value is empty is a group of its own.
+        values: the column. A pair with an empty value is a group of its own.
         keys: keys of the same pairs.
-        seed: another seed deals the groups anew.
+        seed: another seed gives another assignment.
     """
     groups = [f"value:{value}" if value else f"key:{key}" for value, key in zip(values, keys, strict=True)]
     return [split_at_random(group, seed) for group in groups]
 
 
 def location_cell(longitude: float, latitude: float, cell_km: float) -> tuple[int, int]:
-    """The cell of a place on a grid of cells of nearly equal area, about cell_km × cell_km each.
+    """The cell of a place on a grid of nearly equal-area cells, about cell_km × cell_km each.
 
-    The sphere is cut into bands of latitude of equal height, each band into equal parts of longitude, as many as make
-    a part about as wide as the band is high in its middle.
+    The sphere is cut into latitude bands of equal height, and each band into equal parts of longitude, about as wide
+    as the band is high.
 
     Args:
         longitude: degrees east, [-180, 180]; -180 and 180 are the same.
@@ -73,7 +73,7 @@ def location_cell(longitude: float, latitude: float, cell_km: float) -> tuple[in
         cell_km: side of a cell in kilometres.
 
     Returns:
-        (band from the south, part of the band from 180° west).
+        (band, counted from the south; part of the band, counted from 180° west).
 
     Raises:
         ValueError: coordinates out of range or cell_km not a positive number.
@@ -90,13 +90,13 @@ def location_cell(longitude: float, latitude: float, cell_km: float) -> tuple[in
 
 
 def cells_in_band(band: int, cell_km: float) -> int:
-    """How many cells a band of latitude is cut into."""
+    """The number of cells in a latitude band."""
     num_bands = max(1, round(math.pi * EARTH_RADIUS_KM / cell_km))
     middle_latitude = math.radians(-90 + 180 * (band + 0.5) / num_bands)
     return max(1, round(2 * math.pi * EARTH_RADIUS_KM * math.cos(middle_latitude) / cell_km))
 
 
 def hash_share(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone and is evenly spread over texts."""
+    """A hash of the text, uniform in [0, 1)."""
     digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53

@@ -1,4 +1,4 @@
-"""Whether a shard set is what its manifest says: counts, checksums, indexes, and a sample of each shard decoded."""
+"""Verifies a shard set against its manifest: counts, checksums, indexes, and a few decoded samples per shard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MEMBERS = {IMAGE_MEMBER, METADATA_MEMBER, SPECTROGRAM_MEMBER}
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with one shard, or with `manifest.json` itself, as a sentence."""
+    """One fault of a shard, or of `manifest.json` itself, as a sentence."""
 
     shard: str
     sentence: str
@@ -41,12 +41,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify_shards` found.
+    """The result of `verify_shards`.
 
     Attributes:
-        manifest: the set's.
-        faults: none where all is well.
-        num_previews: listening clips that were found.
+        manifest: the manifest of the set.
+        faults: empty if the set is intact.
+        num_previews: number of listening clips found.
     """
 
     manifest: Manifest
@@ -58,7 +58,7 @@ def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
     """Reads every byte of a shard set and compares it with the manifest and the indexes.
 
     Raises:
-        UserError: the folder is no shard set.
+        UserError: the folder is not a shard set.
     """
     manifest = Manifest.load(folder)
     faults = [Fault(MANIFEST_NAME, sentence) for sentence in wrong_totals(folder)]
@@ -74,7 +74,7 @@ def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
             faults += found
             for sample in index.samples if index else ():
                 if sample.key in shard_of_key:
-                    faults.append(Fault(entry.name, f"key {sample.key} is in {shard_of_key[sample.key]} already"))
+                    faults.append(Fault(entry.name, f"key {sample.key} is also in {shard_of_key[sample.key]}"))
                 shard_of_key.setdefault(sample.key, entry.name)
             clips, found = _verify_previews(folder, entry, index)
             num_previews += clips
@@ -85,7 +85,7 @@ def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
 
 
 def print_verification(folder: Path, verification: Verification) -> None:
-    """Prints what is fine and a line for each fault."""
+    """Prints a line for each fault, then the number of intact shards."""
     faulty = {fault.shard for fault in verification.faults}
     for fault in verification.faults:
         print(f"{fault.shard}: {fault.sentence}")
@@ -93,13 +93,13 @@ def print_verification(folder: Path, verification: Verification) -> None:
     fine = [entry for entry in manifest.shards if entry.name not in faulty]
     num_samples = sum(entry.num_samples for entry in fine)
     clips = f", {verification.num_previews:,} listening clips" if verification.num_previews else ""
-    print(f"{folder}: {len(fine)} of {len(manifest.shards)} shards are fine, with {num_samples:,} samples{clips}")
+    print(f"{folder}: {len(fine)} of {len(manifest.shards)} shards are intact, with {num_samples:,} samples{clips}")
     if verification.faults:
-        print(f"{len(verification.faults)} faults; copy the faulty files again from where they were built, or rebuild")
+        print(f"{len(verification.faults)} faults; copy the faulty files again from an intact set, or rebuild")
 
 
 def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, list[Fault]]:
-    """Checks a tar and its index; returns the index as the tar itself gives it, None where that can't be read."""
+    """Checks a tar and its index; returns an index built from the tar itself, None if the tar can't be read."""
     path = folder / entry.name
     faults: list[Fault] = []
 
@@ -115,7 +115,7 @@ def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, l
     if checksum.bytes != entry.bytes:
         fault(f"has {checksum.bytes:,} bytes, the manifest says {entry.bytes:,}")
     elif checksum.sha256 != entry.sha256:
-        fault("its checksum is not that of the manifest: some of its bytes have changed")
+        fault("its checksum differs from the manifest: the file was changed or damaged")
     try:
         in_tar = build_index_from_tar(path)
     except UserError as error:
@@ -125,7 +125,7 @@ def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, l
         fault(f"holds {len(in_tar.samples)} samples, the manifest says {entry.num_samples}")
     try:
         if load_index(path).samples != in_tar.samples:
-            fault("its index does not fit the tar")
+            fault("its index does not match the tar")
     except UserError as error:
         fault(str(error))
     faults += _decode_some(path, in_tar)
@@ -158,12 +158,12 @@ def _decode_sample(file: io.BufferedReader, sample: SampleEntry) -> None:
     read_frames(file, sample, 0, sample.num_frames)
     metadata = json.loads(read_member(file, sample, METADATA_MEMBER))
     if metadata["key"] != sample.key:
-        raise ValueError(f"its JSON is that of {metadata['key']}")
+        raise ValueError(f"its JSON belongs to {metadata['key']}")
     check_coordinates(metadata["longitude"], metadata["latitude"])
 
 
 def _verify_previews(folder: Path, entry: ShardEntry, index: ShardIndex | None) -> tuple[int, list[Fault]]:
-    """Checks the listening clips of a shard; returns their number. A set without any works, one with a part doesn't."""
+    """Checks the listening clips of a shard and counts them; a set may have none, but not only some of its clips."""
     import soundfile
 
     name = f"{PREVIEWS_FOLDER}/{entry.name}"
@@ -177,7 +177,7 @@ def _verify_previews(folder: Path, entry: ShardEntry, index: ShardIndex | None) 
     if stated is None:
         return 0, []
     try:
-        faults = [] if _file_checksum(path) == stated else [Fault(name, "its checksum is not that of the index")]
+        faults = [] if _file_checksum(path) == stated else [Fault(name, "its checksum differs from the index")]
         clips = build_index_from_tar(path).samples
     except FileNotFoundError:
         return 0, [Fault(name, "the file is missing")]
@@ -201,7 +201,7 @@ def _unknown_tars(folder: Path, manifest: Manifest) -> list[Fault]:
 
 
 def _file_checksum(path: Path) -> FileChecksum:
-    """Size and SHA-256 of a file, read block by block."""
+    """Size and SHA-256 of a file, computed block by block."""
     checksum, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):

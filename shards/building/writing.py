@@ -1,4 +1,4 @@
-"""Samples → a tar, its index and the tar of its listening clips, the same bytes every time, whole or not at all."""
+"""Writes a shard: the tar, its index and the tar of its listening clips; atomic and byte-identical on every run."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def tar_name(split: str, number: int) -> str:
 
 
 class AtomicTar:
-    """A tar that is written in one pass beside its place and renamed there when it is complete.
+    """A tar that is written in one pass to a temporary file and renamed when it is complete.
 
-    Headers are USTAR with time 0, owner 0 and mode 0644, so equal members give equal bytes.
+    Headers are USTAR with time 0, owner 0 and mode 0644, so that equal members give equal bytes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class AtomicTar:
         return start
 
     def complete(self) -> FileChecksum:
-        """Ends the tar, brings it to the disk and returns its checksum; `publish` then puts it in its place."""
+        """Ends the tar, flushes it to disk and returns its checksum; `publish` then renames it."""
         self._write(bytes(2 * tarfile.BLOCKSIZE))
         self._pad(tarfile.RECORDSIZE)
         self._file.flush()
@@ -69,12 +69,12 @@ class AtomicTar:
         return FileChecksum(self.size, self._sha256.hexdigest())
 
     def publish(self) -> None:
-        """Renames the completed tar to its place."""
+        """Renames the completed tar to its final name."""
         os.replace(self.partial, self.path)
 
     def discard(self) -> None:
-        """Removes what was written and not published."""
-        # On a full disk closing fails too, as it writes what is still buffered.
+        """Removes the temporary file if it was not published."""
+        # On a full disk closing fails too, because it writes the buffer.
         with contextlib.suppress(OSError):
             self._file.close()
         self.partial.unlink(missing_ok=True)
@@ -91,12 +91,12 @@ class AtomicTar:
 class ShardWriter:
     """Writes one shard: `folder/<name>`, its index, and `folder/previews/<name>`; use it as a context manager.
 
-    Nothing stands under a final name before `finish`, and nothing is left of it when it isn't reached.
+    No file has its final name before `finish`; without it, all temporary files are removed.
 
     Args:
         folder: the shard set.
         name: file name of the tar.
-        with_previews: whether the samples bring listening clips.
+        with_previews: whether the samples have listening clips.
     """
 
     def __init__(self, folder: Path, name: str, *, with_previews: bool) -> None:
@@ -118,7 +118,7 @@ class ShardWriter:
             self._previews.discard()
 
     def add(self, sample: Sample) -> SampleEntry:
-        """Appends a sample: its image, its JSON, its spectrogram, in that order.
+        """Appends a sample: image, JSON and spectrogram, in that order.
 
         Raises:
             ValueError: the key can't name a sample, or the spectrogram is not uint8 (128, T).
@@ -142,7 +142,7 @@ class ShardWriter:
         return entry
 
     def finish(self) -> FileChecksum:
-        """Puts previews, index and tar, the tar last, in their places; returns the checksum of the tar."""
+        """Renames previews, index and tar, the tar last, to their final names; returns the checksum of the tar."""
         previews_checksum = self._previews.complete() if self._previews else None
         checksum = self._tar.complete()
         index = ShardIndex(self._tar.path.name, tuple(self._entries), previews_checksum)
@@ -154,7 +154,7 @@ class ShardWriter:
 
 
 def encode_spectrogram(spectrogram: NDArray[np.uint8]) -> bytes:
-    """The npy file of a spectrogram, uint8 (128, T >= 128), in Fortran order: a frame's bands lie together.
+    """Encodes a spectrogram, uint8 (128, T >= 128), as npy in Fortran order: the bands of a frame are adjacent.
 
     Raises:
         ValueError: another type or shape.
@@ -162,7 +162,7 @@ def encode_spectrogram(spectrogram: NDArray[np.uint8]) -> bytes:
     shape = spectrogram.shape
     if spectrogram.dtype != np.uint8 or len(shape) != 2 or shape[0] != MEL_BANDS or shape[1] < MIN_FRAMES:
         raise ValueError(
-            f"a spectrogram is uint8 ({MEL_BANDS}, T) with T >= {MIN_FRAMES}, got {spectrogram.dtype} {shape}"
+            f"a spectrogram must be uint8 ({MEL_BANDS}, T) with T >= {MIN_FRAMES}, got {spectrogram.dtype} {shape}"
         )
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asfortranarray(spectrogram), version=(1, 0), allow_pickle=False)
@@ -170,5 +170,5 @@ def encode_spectrogram(spectrogram: NDArray[np.uint8]) -> bytes:
 
 
 def encode_metadata(metadata: dict[str, Any]) -> bytes:
-    """A sample's JSON: UTF-8, sorted keys, no NaN."""
+    """Encodes a sample's JSON: UTF-8, sorted keys, no NaN."""
     return json.dumps(metadata, ensure_ascii=False, sort_keys=True, allow_nan=False).encode("utf-8")

@@ -1,1 +1,1 @@
-"""Sound and image files as people have them, decoded to what a shard stores."""
+"""Decodes sound and image files of common formats to the arrays that a shard stores."""

@@ -1,4 +1,4 @@
-"""Sound files to stored spectrograms and listening clips, in blocks, so that length costs no memory."""
+"""Decodes sound files to stored spectrograms and listening clips, in blocks and so in constant memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from shards.schema import MIN_FRAMES, SpectrogramSettings
 
 MAX_PARTS = 20
 MIN_PART_SECONDS = 10.0
-"""A recording that is too long gives at most `MAX_PARTS` parts, none much shorter than `MIN_PART_SECONDS`."""
+"""From a recording that is too long, at most `MAX_PARTS` parts are used, none much shorter than `MIN_PART_SECONDS`."""
 
 SILENCE_PEAK = 1e-4
-"""A recording is silent when no sample reaches this share of full scale (−80 dBFS, three steps of a 16-bit sample)."""
+"""A recording is silent if no sample reaches this fraction of full scale (−80 dBFS, three 16-bit steps)."""
 
 PREVIEW_SECONDS = 10.0
 
@@ -31,17 +31,17 @@ PREVIEW_COMPRESSION = 0.5
 
 @dataclass(frozen=True, eq=False)
 class DecodedRecording:
-    """What a sound file becomes.
+    """A decoded sound file.
 
     Attributes:
         spectrogram: uint8 of shape (mel bands, frames), frames ≥ `MIN_FRAMES`, Fortran order.
-        seconds: length of the whole recording.
-        used_seconds: length of what the spectrogram was computed from.
-        is_silent: whether no sample of it reaches `SILENCE_PEAK`.
-        was_shortened: whether it was longer than `max_seconds` and evenly spread parts stand for it.
+        seconds: duration of the whole recording.
+        used_seconds: duration of the sound from which the spectrogram was computed.
+        is_silent: whether no sample reaches `SILENCE_PEAK`.
+        was_shortened: whether it was longer than `max_seconds`, so that only evenly spread parts were used.
         was_repeated: whether it was shorter than `MIN_FRAMES` and was repeated to that length.
         preview: float32 of shape (samples,), mono, at the spectrogram's rate, at most `PREVIEW_SECONDS` from the
-            middle of what was used; None where it was not asked for.
+            middle of the used sound; None if not requested.
     """
 
     spectrogram: npt.NDArray[np.uint8]
@@ -61,22 +61,22 @@ def decode_recording(
     block_seconds: float = 30.0,
     with_preview: bool = True,
 ) -> DecodedRecording:
-    """Decodes a sound file (MP3, OGG, FLAC, WAV and what else libsndfile reads; any rate and channel count).
+    """Decodes a sound file (MP3, OGG, FLAC, WAV or another format that libsndfile reads; any rate, any channels).
 
     Channels are averaged and resampled to `settings.sample_rate_hz`. A recording longer than `max_seconds` is
-    represented by evenly spread parts of that total length; no frame of the spectrogram spans two of them.
+    represented by evenly spread parts of that total duration; no frame of the spectrogram spans two parts.
 
     Args:
         path: the file.
-        settings: of the spectrogram; all known.
-        max_seconds: how much of a recording is used at most; `math.inf` uses all.
-        block_seconds: how much is decoded at a time; it has no influence on the result.
+        settings: spectrogram settings, none of them None.
+        max_seconds: maximum duration used; `math.inf` uses all.
+        block_seconds: duration decoded at a time; it does not affect the result.
         with_preview: whether to keep a listening clip.
 
     Raises:
-        RejectedPair: "missing sound"; "undecodable sound" (not a sound file, damaged, cut short against the length
-            that it states, or samples that are not finite); "sound too short" (under one window at the new rate).
-        ValueError: `max_seconds` or `block_seconds` is not positive, or the settings are not all known.
+        RejectedPair: "missing sound"; "undecodable sound" (not a sound file, damaged, shorter than its header states,
+            or non-finite samples); "sound too short" (less than one window after resampling).
+        ValueError: `max_seconds` or `block_seconds` is not positive, or a setting is None.
     """
     if not max_seconds > 0:
         raise ValueError(f"max_seconds must be > 0, got {max_seconds}")
@@ -106,10 +106,10 @@ def decode_recording(
 
 
 def evenly_spread_parts(num_frames: int, sample_rate_hz: int, max_seconds: float) -> list[tuple[int, int]]:
-    """The parts that stand for a recording: (first frame, number of frames) of each, in order.
+    """The parts of a recording to use: (first frame, number of frames) of each, in order.
 
-    A recording of at most `max_seconds` is one part. A longer one is cut into up to `MAX_PARTS` equal stretches and
-    gives the middle of each; the parts sum to `max_seconds` exactly.
+    A recording of at most `max_seconds` is one part. A longer one is divided into up to `MAX_PARTS` equal segments, of
+    which the middle is used; the parts add up to exactly `max_seconds`.
     """
     if num_frames <= max_seconds * sample_rate_hz:
         return [(0, num_frames)]
@@ -120,11 +120,11 @@ def evenly_spread_parts(num_frames: int, sample_rate_hz: int, max_seconds: float
 
 
 def encode_preview(waveform: npt.NDArray[np.float32], sample_rate_hz: int = 16_000) -> bytes:
-    """A listening clip as mono MP3 of variable bit rate; the same waveform gives the same bytes.
+    """Encodes a listening clip as mono MP3 of variable bit rate; the same waveform gives the same bytes.
 
     Args:
-        waveform: float32 of shape (samples,); what exceeds ±1 is clipped.
-        sample_rate_hz: its sampling rate, one that MP3 knows (8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz).
+        waveform: float32 of shape (samples,), clipped to ±1.
+        sample_rate_hz: a sampling rate that MP3 supports (8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz).
     """
     encoded = io.BytesIO()
     soundfile.write(
@@ -140,7 +140,7 @@ def encode_preview(waveform: npt.NDArray[np.float32], sample_rate_hz: int = 16_0
 
 
 class _Resampler:
-    """soxr at its high quality, or nothing at all where the rates agree."""
+    """Resamples with soxr in high quality; does nothing if the rates are equal."""
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self._stream = None
@@ -151,13 +151,13 @@ class _Resampler:
         return waveform if self._stream is None else self._stream.resample_chunk(waveform)
 
     def rest(self) -> npt.NDArray[np.float32]:
-        """What is still inside when the sound has ended."""
+        """Flushes the resampler after the last chunk."""
         nothing = np.empty(0, np.float32)
         return nothing if self._stream is None else self._stream.resample_chunk(nothing, last=True)
 
 
 class _Collected:
-    """Gathers spectrogram, peak and preview from a resampled recording, part by part."""
+    """Collects spectrogram, peak and preview of a resampled recording, part by part."""
 
     def __init__(self, settings: SpectrogramSettings, preview_seconds: float) -> None:
         self._stream = SpectrogramStream(settings)
@@ -173,13 +173,13 @@ class _Collected:
         self._samples_to_preview: int | None = None
 
     def start_part(self, seconds: float, *, holds_preview: bool) -> None:
-        """Begins a part of that length; the preview is the middle of the one that holds it."""
+        """Starts a part of that duration; with `holds_preview`, the preview is taken from its middle."""
         self._samples_to_preview = None
         if holds_preview:
             self._samples_to_preview = max(0, (round(seconds * self.sample_rate_hz) - self._preview_samples) // 2)
 
     def add(self, waveform: npt.NDArray[np.float32]) -> None:
-        """Takes the next samples of the part."""
+        """Adds the next samples of the part."""
         self._num_samples += len(waveform)
         if len(waveform) > 0:
             self._peak = max(self._peak, float(waveform.max()), -float(waveform.min()))
@@ -192,15 +192,15 @@ class _Collected:
                 self._preview.append(waveform[skipped : skipped + wanted].copy())
 
     def end_part(self) -> None:
-        """Completes the part's frames; the next part shares none with it."""
+        """Completes the part's frames; no frame spans two parts."""
         self._frames.append(self._stream.finish())
 
     def recording(self, path: Path, seconds: float, used_seconds: float, was_shortened: bool) -> DecodedRecording:
-        """The result, once all parts have ended."""
+        """The result, after all parts have ended."""
         spectrogram = np.concatenate([frames.T for frames in self._frames]).T
         if spectrogram.shape[1] == 0:
             length = f"{self._num_samples} samples at {self.sample_rate_hz} Hz"
-            raise RejectedPair("sound too short", f"{path.name}: {length}, under {self._window_samples}")
+            raise RejectedPair("sound too short", f"{path.name}: {length}, fewer than {self._window_samples}")
         return DecodedRecording(
             spectrogram=repeat_to_length(spectrogram),
             seconds=seconds,

@@ -1,4 +1,4 @@
-"""Image files of any usual kind to the square RGB tile that a shard stores, and that tile to and from JPEG."""
+"""Loads image files of common formats as the square RGB tile that a shard stores; encodes and decodes its JPEG."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 MAX_PIXELS = 2**27
-"""Largest image that is opened (11,585 × 11,585; a whole Sentinel-2 tile of 10,980 × 10,980 still is)."""
+"""Size limit of an image (11,585 × 11,585; a whole Sentinel-2 tile of 10,980 × 10,980 fits)."""
 
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000")
-"""What Pillow may decode: none that runs a program (PostScript) or decodes before it tells the size (icons)."""
+"""Formats that Pillow may decode: none that runs a program (PostScript) or decodes before its size is known (icons)."""
 
 MIN_SIDE_PIXELS = 32
 
 STRETCH_PERCENTILES = (2.0, 98.0)
 MAX_STRETCH_PIXELS = 2**22
-"""Percentiles of larger images are taken from that many evenly spaced pixels."""
+"""Percentiles of larger images are computed from at most this many evenly spaced pixels."""
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -40,12 +40,12 @@ PNG_BIT_DEPTH_OFFSET = 24
 
 @dataclass(frozen=True, eq=False)
 class ImageWithPlace:
-    """An image and, where its file says so, the place it shows.
+    """An image and, if its file is georeferenced, its location.
 
     Attributes:
         rgb: uint8 of shape (height, width, 3).
-        longitude: of its centre, degrees east (WGS84); None where the file is not georeferenced.
-        latitude: of its centre, degrees north (WGS84); None where the file is not georeferenced.
+        longitude: longitude of the centre, degrees east (WGS84); None if the file is not georeferenced.
+        latitude: latitude of the centre, degrees north (WGS84); None if the file is not georeferenced.
     """
 
     rgb: npt.NDArray[np.uint8]
@@ -63,23 +63,23 @@ def load_image(
 ) -> ImageWithPlace:
     """Reads a JPEG, PNG, TIFF or GeoTIFF (or another of `PICTURE_FORMATS`) as 8-bit RGB.
 
-    The format is told from the content, not from the name. Grey, palette and CMYK images become RGB; transparent
-    parts and pixels without data become black; an orientation in the EXIF data is applied, as viewers do.
-    TIFF and 16-bit PNG are rasters: `bands` chooses red, green and blue (a raster of one or two bands is shown
-    in grey), 8-bit values stay as they are, others are mapped linearly to [0, 255], from `scale_range` or else from
-    the 2nd to the 98th percentile of the three bands together, which keeps their balance. With `scale_range`
-    all images of a corpus keep their relative brightness, and 8-bit rasters are mapped as well.
+    The format is detected from the content, not from the name. Grey, palette and CMYK images become RGB; transparent
+    parts and pixels without data become black; an EXIF orientation is applied, as viewers do.
+    TIFF and 16-bit PNG are rasters: `bands` selects red, green and blue (a raster of one or two bands is shown in
+    grey). 8-bit values are kept; others are mapped linearly to [0, 255], from `scale_range` or by default from the
+    2nd to the 98th percentile of the three bands together, which keeps their colour balance. With `scale_range`, all
+    images of a corpus keep their relative brightness, and 8-bit rasters are mapped too.
 
     Args:
         path: the file.
         bands: bands of a raster for red, green and blue, counted from 1.
-        scale_range: (low, high), the values of a raster that become 0 and 255.
-        max_pixels: a larger image is refused before any pixel of it is decoded.
-        max_raster_bytes: so is a raster whose bands, all together, take more than this when they are unpacked.
+        scale_range: (low, high), the raster values that map to 0 and 255.
+        max_pixels: larger images are rejected before decoding.
+        max_raster_bytes: rasters whose bands together take more bytes uncompressed are rejected before decoding.
 
     Raises:
-        RejectedPair: "missing image", "truncated image", "undecodable image" (also one of more than `max_pixels`),
-            "image too small" or "missing image band".
+        RejectedPair: "missing image", "truncated image", "undecodable image" (also above `max_pixels`), "image too
+            small" or "missing image band".
         ValueError: an empty `scale_range`, or bands that are not counted from 1.
     """
     if scale_range is not None and not scale_range[0] < scale_range[1]:
@@ -97,13 +97,13 @@ def load_image(
 
 
 def read_place(path: Path) -> tuple[float, float] | tuple[None, None]:
-    """Longitude and latitude (WGS84) of an image's centre as `load_image` tells them, without reading any pixel.
+    """Longitude and latitude (WGS84) of an image's centre, as `load_image` returns them, without reading pixels.
 
     Returns:
-        degrees east and north; None twice where the file is not georeferenced.
+        Degrees east and north; (None, None) if the file is not georeferenced.
 
     Raises:
-        RejectedPair: "missing image", or "truncated image" or "undecodable image" where its header can't be read.
+        RejectedPair: "missing image", or "truncated image" or "undecodable image" if its header can't be read.
     """
     driver = _raster_driver(path)
     if driver is None:
@@ -113,13 +113,13 @@ def read_place(path: Path) -> tuple[float, float] | tuple[None, None]:
 
 
 def stored_image(rgb: npt.NDArray[np.uint8], *, max_whole_side: int = 512) -> npt.NDArray[np.uint8]:
-    """The part of a tile that a shard stores: the central square, and of a large one the central half of its side.
+    """The part of a tile that a shard stores: the central square, or for large tiles the central half of it.
 
-    Training crops from the central half of a tile only, so that a scene stays near its recording.
+    Training crops only from the central half of a tile, so that the scene stays near its recording.
 
     Args:
         rgb: uint8 of shape (height, width, 3).
-        max_whole_side: a square up to this side (pixels) is kept whole.
+        max_whole_side: squares of up to this side (pixels) are stored whole.
 
     Returns:
         uint8 of shape (side, side, 3), contiguous: 1024 × 1024 gives 512 × 512, 400 × 300 gives 300 × 300.
@@ -134,16 +134,16 @@ def stored_image(rgb: npt.NDArray[np.uint8], *, max_whole_side: int = 512) -> np
 
 
 def encode_jpeg(rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
-    """JPEG bytes of an image without any metadata; the same image gives the same bytes.
+    """Encodes an image as JPEG without metadata; the same image gives the same bytes.
 
-    They carry restart markers, so that a part can be decoded alone (see `shards.decoding.jpeg_parts`).
+    The JPEG has restart markers, so that a part can be decoded alone (see `shards.decoding.jpeg_parts`).
 
     Args:
         rgb: uint8 of shape (height, width, 3).
-        quality: libjpeg's, [1, 100]; chroma is halved in both directions.
+        quality: libjpeg quality, [1, 100]; chroma is subsampled 4:2:0.
 
     Raises:
-        ValueError: a quality out of range.
+        ValueError: the quality is out of range.
     """
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be in [1, 100], got {quality}")
@@ -155,19 +155,19 @@ def encode_jpeg(rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:
 
 
 def decode_jpeg(encoded: bytes) -> npt.NDArray[np.uint8]:
-    """The image in JPEG bytes, uint8 of shape (height, width, 3); an orientation in EXIF data is not applied.
+    """Decodes a JPEG to uint8 of shape (height, width, 3); an EXIF orientation is not applied.
 
-    Decoded by OpenCV: 1.5 ms for 512 x 512 pixels and 0.28 ms for 256 x 256 in one thread, where Pillow took 1.9 and
-    0.51 ms and torchvision 1.2 and 0.26 ms; all three gave the same pixels.
+    OpenCV decodes 512 × 512 pixels in 1.5 ms and 256 × 256 in 0.28 ms on one thread; Pillow took 1.9 and 0.51 ms,
+    torchvision 1.2 and 0.26 ms. All three give the same pixels.
 
     Raises:
-        ValueError: the bytes are not a whole JPEG.
+        ValueError: the bytes are not a complete JPEG.
     """
     return decode_whole(encoded)
 
 
 def _load_picture(path: Path, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """JPEG, 8-bit PNG and the like through Pillow."""
+    """Loads JPEG, 8-bit PNG and similar formats with Pillow."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -180,13 +180,13 @@ def _load_picture(path: Path, max_pixels: int) -> npt.NDArray[np.uint8]:
                     upright = Image.alpha_composite(black, upright.convert("RGBA"))
                 return np.array(upright.convert("RGB"))
     except UnidentifiedImageError as error:
-        raise RejectedPair("undecodable image", f"{path.name}: none of TIFF, {', '.join(PICTURE_FORMATS)}") from error
+        raise RejectedPair("undecodable image", f"{path.name}: not TIFF, {', '.join(PICTURE_FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise _rejection(path, error) from error
 
 
 def _raster_driver(path: Path) -> str | None:
-    """GDAL's name for a TIFF and a 16-bit PNG, told from the content; None for what Pillow reads."""
+    """GDAL's driver for a TIFF or 16-bit PNG, detected from the content; None for formats that Pillow reads."""
     if not path.is_file():
         raise RejectedPair("missing image", f"{path.name}: no such file")
     with path.open("rb") as file:
@@ -198,7 +198,7 @@ def _raster_driver(path: Path) -> str | None:
 
 @contextmanager
 def _opened_raster(path: Path, driver: str) -> Iterator[DatasetReader]:
-    """TIFF and 16-bit PNG through rasterio, closed in the end; what it raises meanwhile becomes a `RejectedPair`."""
+    """Opens a TIFF or 16-bit PNG with rasterio; its errors become a `RejectedPair`."""
     import rasterio  # here, because a training process that only decodes JPEGs needs no GDAL
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -214,7 +214,7 @@ def _opened_raster(path: Path, driver: str) -> Iterator[DatasetReader]:
 def _raster_rgb(
     path: Path, raster: DatasetReader, bands: tuple[int, int, int], scale_range: tuple[float, float] | None
 ) -> npt.NDArray[np.uint8]:
-    """The chosen bands as uint8 (height, width, 3); without data = black."""
+    """The selected bands as uint8 (height, width, 3); pixels without data are black."""
     if raster.count <= 2 and bands == (1, 2, 3):
         bands = (1, 1, 1)
     if max(bands) > raster.count:
@@ -239,7 +239,7 @@ def _raster_rgb(
 
 
 def _stretch(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """The 2nd and 98th percentile over the three bands; (v, v + 1) where they are the same value v."""
+    """The 2nd and 98th percentile over the three bands; (v, v + 1) if both are the same value v."""
     step = max(1, int(np.ceil(np.sqrt(valid.size / MAX_STRETCH_PIXELS))))
     seen = values[:, ::step, ::step][:, valid[::step, ::step]]
     if seen.size == 0:
@@ -252,7 +252,7 @@ def _palette(raster: DatasetReader) -> npt.NDArray[np.uint8] | None:
     """The colour table of a raster of one band, uint8 of shape (256, 3), or None."""
     try:
         table = raster.colormap(1) if raster.count == 1 and raster.dtypes[0] == "uint8" else {}
-    except ValueError:  # rasterio's way of saying that there is none
+    except ValueError:  # raised by rasterio if there is no colour table
         return None
     palette = np.zeros((256, 3), np.uint8)
     for index, colour in table.items():
@@ -261,7 +261,7 @@ def _palette(raster: DatasetReader) -> npt.NDArray[np.uint8] | None:
 
 
 def _centre(raster: DatasetReader) -> tuple[float, float] | tuple[None, None]:
-    """Longitude and latitude (WGS84) of the raster's centre, or None twice where it has no usable place."""
+    """Longitude and latitude (WGS84) of the raster's centre, (None, None) without a usable georeference."""
     from rasterio.warp import transform
 
     if raster.crs is None or raster.transform.is_identity:
@@ -279,22 +279,23 @@ def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise RejectedPair("undecodable image", f"{path.name}: {width} × {height} pixels, limit {max_pixels}")
     if min(width, height) < MIN_SIDE_PIXELS:
-        raise RejectedPair("image too small", f"{path.name}: {width} × {height} pixels, under {MIN_SIDE_PIXELS}")
+        raise RejectedPair("image too small", f"{path.name}: {width} × {height} pixels, minimum {MIN_SIDE_PIXELS}")
 
 
 def _check_values(path: Path, raster: DatasetReader, max_raster_bytes: int | None) -> None:
     types = [np.dtype(name) for name in raster.dtypes]
     if any(np.issubdtype(kind, np.complexfloating) for kind in types):
-        raise RejectedPair("undecodable image", f"{path.name}: complex values can't be shown")
+        raise RejectedPair("undecodable image", f"{path.name}: complex values are not supported")
     needed = raster.width * raster.height * sum(kind.itemsize for kind in types)
     if max_raster_bytes is not None and needed > max_raster_bytes:
         raise RejectedPair(
-            "undecodable image", f"{path.name}: {needed / 1e6:.0f} MB unpacked, limit {max_raster_bytes / 1e6:.0f} MB"
+            "undecodable image",
+            f"{path.name}: {needed / 1e6:.0f} MB uncompressed, limit {max_raster_bytes / 1e6:.0f} MB",
         )
 
 
 def _rejection(path: Path, error: BaseException) -> RejectedPair:
-    """The rejection that an error of a decoder amounts to."""
+    """Converts a decoder's error to a rejection."""
     cause = error.__cause__ or error.__context__
     message = f"{error} ({cause})" if cause is not None else str(error)
     cut_short = isinstance(error, EOFError) or "truncated" in message.lower()

@@ -1,9 +1,9 @@
-"""A part of a JPEG, without decoding the rest: the stored images carry restart markers, between which they can be cut.
+"""Decodes a part of a JPEG without the rest, by cutting it at its restart markers.
 
-After a restart marker a JPEG decoder begins anew, so what lies between two of them can be decoded by itself. A part of
-an image is decoded as a smaller JPEG: the same tables, another height and width, and only the pieces that the part
-touches. Its pixels are those of the whole image to the bit: chroma is interpolated between neighbours, so a margin is
-decoded with it and cut off again.
+A JPEG decoder starts afresh after a restart marker, so the data between two markers can be decoded on its own. A part
+of an image is decoded as a smaller JPEG with the same tables, another height and width, and only the pieces that the
+part touches. The pixels are bit-identical to those of the whole image: because chroma is interpolated between
+neighbours, a margin is decoded too and cropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_BLOCKS_BETWEEN_MARKERS = 4
-"""Of 16 × 16 pixels: a 512-px image is cut every 64 px across and every 16 px down, for 1 % more bytes."""
+"""In blocks of 16 × 16 pixels: a 512-px image can be cut every 64 px across and every 16 px down, for 1 % more size."""
 
 CHROMA_MARGIN_PIXELS = 4
 
@@ -38,14 +38,14 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a JPEG's header says.
+    """Fields of a JPEG's header.
 
     Attributes:
-        height, width: of the image, in pixels.
-        frame_at: byte at which the header's height stands.
-        data_at: byte at which the compressed data begins.
-        block_height, block_width: of what is coded together, in pixels.
-        blocks_between: blocks between two restart markers, 0 without any.
+        height, width: size of the image in pixels.
+        frame_at: byte offset of the height field.
+        data_at: byte offset of the compressed data.
+        block_height, block_width: size of a coding block (MCU) in pixels.
+        blocks_between: blocks between two restart markers, 0 without markers.
     """
 
     height: int
@@ -58,14 +58,14 @@ class _Layout:
 
 
 def blocks_between_markers(width: int, block_width: int = 16) -> int:
-    """How far apart an image's restart markers should be, so that every row of blocks begins after one.
+    """The restart interval in blocks for which every row of blocks starts after a marker.
 
     Args:
-        width: of the image, in pixels.
-        block_width: of what is coded together, in pixels; 16 where chroma is halved.
+        width: width of the image in pixels.
+        block_width: width of a coding block (MCU) in pixels; 16 for 4:2:0 chroma subsampling.
 
     Returns:
-        The smallest divisor of a row's blocks that is at least `LEAST_BLOCKS_BETWEEN_MARKERS`, or the whole row.
+        The smallest divisor of the blocks per row that is at least `LEAST_BLOCKS_BETWEEN_MARKERS`, or the whole row.
     """
     across = -(-width // block_width)
     divisors = (blocks for blocks in range(LEAST_BLOCKS_BETWEEN_MARKERS, across) if across % blocks == 0)
@@ -73,34 +73,34 @@ def blocks_between_markers(width: int, block_width: int = 16) -> int:
 
 
 def image_shape(jpeg: bytes) -> tuple[int, int]:
-    """Height and width that a JPEG's header tells.
+    """Height and width from a JPEG's header.
 
     Raises:
-        ValueError: it has no header that can be read.
+        ValueError: the header can't be read.
     """
     layout = _read_layout(jpeg)
     return layout.height, layout.width
 
 
 def decode_part(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
-    """The pixels of a part of an image, as cut from the whole image.
+    """Decodes a part of an image; the pixels are identical to a crop of the whole image.
 
-    A JPEG without restart markers, or of a kind that can't be cut, is decoded as a whole.
+    A JPEG that has no restart markers or can't be cut is decoded as a whole.
 
     Args:
-        jpeg: a whole JPEG; an orientation in EXIF data is not applied.
-        box: a part of it, of at least one pixel.
+        jpeg: a complete JPEG; an EXIF orientation is not applied.
+        box: the part, at least one pixel.
 
     Returns:
         uint8 (box.height, box.width, 3), RGB.
 
     Raises:
-        ValueError: it is not a whole JPEG, or the part is not within it.
+        ValueError: the JPEG is not complete, or the part is not within the image.
     """
     _check_ends(jpeg)
     layout = _read_layout(jpeg)
     if box.top < 0 or box.left < 0 or min(box.height, box.width) < 1:
-        raise ValueError(f"{box} is no part of an image")
+        raise ValueError(f"{box} is not a valid part of an image")
     if box.top + box.height > layout.height or box.left + box.width > layout.width:
         raise ValueError(f"{box} is not within an image of {layout.height} × {layout.width}")
     cut = _cut(jpeg, layout, box)
@@ -112,25 +112,25 @@ def decode_part(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
 
 
 def decode_whole(jpeg: bytes) -> NDArray[np.uint8]:
-    """The image in JPEG bytes, uint8 (height, width, 3) RGB; an orientation in EXIF data is not applied.
+    """Decodes a JPEG to uint8 (height, width, 3) RGB; an EXIF orientation is not applied.
 
     Raises:
-        ValueError: the bytes are not a whole JPEG.
+        ValueError: the bytes are not a complete JPEG.
     """
     _check_ends(jpeg)
     return _decode(np.frombuffer(jpeg, np.uint8))
 
 
 def _check_ends(jpeg: bytes) -> None:
-    # A decoder takes what is cut short, and makes the missing rest grey.
+    # Decoders accept a truncated JPEG and fill the missing rest with grey.
     if not (jpeg.startswith(_START) and jpeg.endswith(_END)):
-        raise ValueError(f"not a whole JPEG: {len(jpeg)} bytes that begin with {jpeg[:4].hex()}")
+        raise ValueError(f"not a complete JPEG: {len(jpeg)} bytes that begin with {jpeg[:4].hex()}")
 
 
 def _decode(jpeg: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rgb = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if rgb is None:
-        raise ValueError(f"not a whole JPEG: {len(jpeg)} bytes that begin with {jpeg[:4].tobytes().hex()}")
+        raise ValueError(f"not a complete JPEG: {len(jpeg)} bytes that begin with {jpeg[:4].tobytes().hex()}")
     return rgb.astype(np.uint8, copy=False)
 
 
@@ -153,25 +153,25 @@ def _read_layout(jpeg: bytes) -> _Layout:
             elif marker == _RESTART_INTERVAL:
                 (blocks_between,) = struct.unpack_from(">H", jpeg, position + 4)
             if marker == _SCAN and jpeg[position + 4] != 3:
-                block_width = 0  # colours one after another: markers of the first don't cut the others
+                block_width = 0  # non-interleaved components: markers of the first scan don't cut the others
             position += 2 + length
             if marker == _SCAN:
                 break
         if not (frame_at and height and width):
             raise ValueError
     except (struct.error, ValueError, IndexError):
-        raise ValueError(f"not a whole JPEG: {len(jpeg)} bytes that begin with {jpeg[:4].hex()}") from None
+        raise ValueError(f"not a complete JPEG: {len(jpeg)} bytes that begin with {jpeg[:4].hex()}") from None
     return _Layout(height, width, frame_at, position, block_height, block_width, blocks_between)
 
 
 def _cut(jpeg: bytes, layout: _Layout, box: Box) -> tuple[NDArray[np.uint8], int, int] | None:
-    """A JPEG of the pieces that the box touches, and where its top left corner lies; None where it can't be cut."""
+    """A JPEG of the pieces that the box touches, and the position of its top left corner; None if it can't be cut."""
     if not (layout.blocks_between and layout.block_width):
         return None
     across, rows = -(-layout.width // layout.block_width), -(-layout.height // layout.block_height)
     pieces_a_row, rest = divmod(across, layout.blocks_between)
     if rest:
-        return None  # a piece runs on in the next row
+        return None  # a piece continues in the next row
     data = np.frombuffer(jpeg, np.uint8)
     ends = _piece_ends(data, layout.data_at, rows * pieces_a_row)
     if ends is None:
@@ -190,7 +190,7 @@ def _cut(jpeg: bytes, layout: _Layout, box: Box) -> tuple[NDArray[np.uint8], int
     lasts = firsts + (end_column - first_column)
     runs = zip(bounds[firsts].tolist(), bounds[lasts].tolist(), strict=True)
     cut = np.concatenate([header, *(data[start:end] for start, end in runs)])
-    # Markers are numbered 0 … 7 in turn, in what was cut as in the whole.
+    # Markers are numbered 0 … 7 in turn, so those of the cut JPEG are renumbered.
     wanted = (firsts[:, None] + np.arange(end_column - first_column)).ravel()
     marker_ends = layout.data_at + np.cumsum(bounds[wanted + 1] - bounds[wanted])
     cut[marker_ends - 1] = _FIRST_MARKER + np.arange(len(wanted)) % 8
@@ -199,14 +199,14 @@ def _cut(jpeg: bytes, layout: _Layout, box: Box) -> tuple[NDArray[np.uint8], int
 
 
 def _touched(start: int, length: int, step: int, whole: int) -> tuple[int, int]:
-    """First and end of the steps that a stretch and its margin touch."""
+    """First and end (exclusive) of the steps that an interval with its margin touches."""
     first = max(0, start - CHROMA_MARGIN_PIXELS) // step
     end = -(-min(whole, start + length + CHROMA_MARGIN_PIXELS) // step)
     return first, end
 
 
 def _piece_ends(data: NDArray[np.uint8], data_at: int, pieces: int) -> NDArray[np.intp] | None:
-    """Where each piece ends, behind its marker; None unless there are as many as there must be, in their order."""
+    """End offset of each piece, after its marker; None unless all expected markers are there and in order."""
     escapes = np.flatnonzero(data[data_at:-2] == 0xFF) + data_at
     codes = data[escapes + 1]
     is_marker = (codes & 0xF8) == _FIRST_MARKER

@@ -1,6 +1,6 @@
-"""MP3 files of variable bit rate that don't state their length: their frames are counted, and the count is put before.
+"""Adds the length to MP3 files of variable bit rate that don't state it: counts the frames and prepends a Xing tag.
 
-libsndfile takes the length of such a file from the bit rate of its first frame and stops there, whatever follows.
+libsndfile estimates the length of such a file from the bit rate of its first frame, and stops reading there.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import BinaryIO
 ID3_HEADER_BYTES = 10
 TAGS_OF_LENGTH = (b"Xing", b"Info", b"VBRI")
 MAX_TRAILING_BYTES = 2**16
-"""Tags at the end of a file may take this much; more that is no frame means that the frames can't be followed."""
+"""Maximum size of tags at the end of a file; if more bytes are not frames, the chain of frames is considered broken."""
 
 KBITS_OF_INDEX = {
     1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 SAMPLE_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-"""By the two version bits of the header: MPEG-1, MPEG-2, MPEG-2.5."""
+"""Keyed by the two version bits of the header: MPEG-1, MPEG-2, MPEG-2.5."""
 
 
 @dataclass(frozen=True)
 class _FrameHeader:
-    """What four bytes say about a frame of MPEG layer III (ISO/IEC 11172-3, section 2.4.2.3)."""
+    """The four-byte header of an MPEG layer III frame (ISO/IEC 11172-3, section 2.4.2.3)."""
 
     is_mpeg1: bool
     is_mono: bool
@@ -35,7 +35,7 @@ class _FrameHeader:
 
     @classmethod
     def parse(cls, header: bytes) -> _FrameHeader | None:
-        """The header, or None where the bytes are none (a free bit rate counts as none)."""
+        """Parses a header; returns None if the bytes are not one (free bit rates are not supported)."""
         if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
             return None
         version, bitrate, rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
@@ -48,10 +48,11 @@ class _FrameHeader:
 
 
 def with_stated_length(path: Path) -> io.RawIOBase | None:
-    """The file preceded by a frame that states its length, to be closed by the caller, or None where none is missing.
+    """Opens the file with a frame prepended that states its length; the caller closes it.
 
-    None is returned for a file that is no MP3, states its length, has a constant bit rate (whose length follows from
-    its size), or whose frames can't be followed to the end.
+    Returns:
+        None if the file is not an MP3, states its length, has a constant bit rate (so that its length follows from its
+        size), or has a broken chain of frames.
     """
     with path.open("rb", buffering=2**18) as file:
         start = _first_frame(file)
@@ -67,7 +68,7 @@ def with_stated_length(path: Path) -> io.RawIOBase | None:
 
 
 def _first_frame(file: BinaryIO) -> int:
-    """Where the tags at the beginning (ID3v2) end."""
+    """Offset of the first byte after the leading ID3v2 tags."""
     start = 0
     while True:
         file.seek(start)
@@ -79,7 +80,7 @@ def _first_frame(file: BinaryIO) -> int:
 
 
 def _count_frames(file: BinaryIO, start: int, size: int) -> tuple[int, bool]:
-    """The number of frames and whether all have one bit rate; (0, True) where the chain of frames breaks early."""
+    """The number of frames and whether all have the same bit rate; (0, True) if the chain of frames breaks early."""
     position, num_frames, rates = start, 0, set()
     while True:
         file.seek(position)
@@ -93,7 +94,7 @@ def _count_frames(file: BinaryIO, start: int, size: int) -> tuple[int, bool]:
 
 
 def _frame_of_length(header: bytes, first: _FrameHeader, num_frames: int) -> bytes:
-    """A silent frame of the same kind that holds a Xing tag with the number of frames."""
+    """A silent frame of the same kind with a Xing tag that states the number of frames."""
     ninth_bitrate = bytes([0xFF, header[1] | 1, 0x90 | header[2] & 0x0C, header[3]])  # no checksum, no padding
     frame = _FrameHeader.parse(ninth_bitrate)
     assert frame is not None
@@ -104,7 +105,7 @@ def _frame_of_length(header: bytes, first: _FrameHeader, num_frames: int) -> byt
 
 
 class _Preceded(io.RawIOBase):
-    """A read-only file that consists of `beginning` and of `path` from `start` on."""
+    """A read-only file: the bytes `beginning`, followed by `path` from offset `start`."""
 
     def __init__(self, beginning: bytes, path: Path, start: int) -> None:
         super().__init__()
@@ -123,13 +124,13 @@ class _Preceded(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any file."""
+        """See `io.IOBase.seek`."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """As of any file."""
+        """See `io.RawIOBase.readinto`."""
         wanted = len(buffer)
         if self._position < len(self._beginning):
             piece = self._beginning[self._position : self._position + wanted]
@@ -141,6 +142,6 @@ class _Preceded(io.RawIOBase):
         return len(piece)
 
     def close(self) -> None:
-        """Closes the file underneath, too."""
+        """Also closes the underlying file."""
         self._file.close()
         super().close()

@@ -1,4 +1,4 @@
-"""Sound files read forward as mono blocks; whatever is wrong with one becomes its rejection."""
+"""Reads sound files sequentially in mono blocks; decoding errors become rejections."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from shards.decoding.mp3_length import with_stated_length
 from shards.errors import RejectedPair
 
 CHUNK_SAMPLES = 2**14
-"""Frames that are mixed and resampled at a time; fixed, so that the size of a block can't change the result."""
+"""Frames mixed and resampled at a time; fixed, so that the block size does not affect the result."""
 
 MAX_BLOCK_VALUES = 2**23
-"""Samples over all channels that a block may hold (32 MiB), whatever the rate and the channels."""
+"""Maximum samples in a block over all channels (32 MiB)."""
 
 TOLERATED_LOSS_SECONDS = 1.0
 TOLERATED_LOSS_SHARE = 0.001
-"""Encoders state lengths that are off by some MP3 frames; a file that ends earlier than both allow is damaged."""
+"""Encoders state lengths that are off by a few MP3 frames; a file with a larger loss counts as damaged."""
 
 SAMPLE_RATES_HZ = (1_000, 1_000_000)
-"""Rates outside are a damaged header; resampling from 1 Hz would fill the memory."""
+"""Rates outside this range indicate a damaged header; resampling from 1 Hz would exhaust the memory."""
 
 BAD_FILE_CODE = 7
-"""libsndfile's SFE_BAD_FILE, whose message speaks of a missing file or a pipe."""
+"""libsndfile's SFE_BAD_FILE, whose message mentions a missing file or a pipe."""
 
 
 class ForwardSoundFile(soundfile.SoundFile):
     """A sound file whose `read` doesn't seek.
 
-    soundfile seeks to where it already is after every read. In an MP3 that throws away the decoder's bit reservoir:
-    the samples at the start of the next block came out wrong by up to 0.08 of full scale, differently for each block
-    size. It leaves the seek out where the file says that it is not seekable; `seek` itself keeps working.
+    After every read, soundfile seeks to the current position. In an MP3 this discards the decoder's bit reservoir: the
+    first samples of the next block were off by up to 0.08 of full scale, depending on the block size. soundfile omits
+    the seek for files that are not seekable; `seek` itself still works.
     """
 
     def seekable(self) -> bool:
-        """False, so that `read` goes on from where it is."""
+        """False, so that `read` continues without a seek."""
         return False
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[ForwardSoundFile]:
-    """The open sound file, closed in the end; whatever the decoder raises meanwhile becomes a `RejectedPair`."""
+    """Opens a sound file; the decoder's errors become a `RejectedPair`."""
     if path.stat().st_size == 0:
         raise RejectedPair("undecodable sound", f"{path.name}: the file is empty")
     try:
@@ -62,7 +62,11 @@ def opened(path: Path) -> Iterator[ForwardSoundFile]:
 def mono_blocks(
     sound: ForwardSoundFile, path: Path, start: int, num_frames: int, block_seconds: float
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """The next `num_frames` frames as mean of the channels, in blocks of whole chunks; raises where they end early."""
+    """Yields the next `num_frames` frames, averaged over channels, in blocks of whole chunks.
+
+    Raises:
+        RejectedPair: the file is damaged, ends early or has non-finite samples.
+    """
     rate = sound.samplerate
     block_frames = min(block_seconds * rate, MAX_BLOCK_VALUES // sound.channels)
     block_frames = max(1, int(block_frames) // CHUNK_SAMPLES) * CHUNK_SAMPLES
@@ -76,7 +80,7 @@ def mono_blocks(
             raise RejectedPair("undecodable sound", f"{path.name}: {_message(error)} {where}") from error
         mono = _mean_of_channels(block)
         if not np.isfinite(mono).all():
-            raise RejectedPair("undecodable sound", f"{path.name}: samples that are not finite")
+            raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
         yield mono
         position += len(mono)
         if len(mono) < wanted:
@@ -85,7 +89,7 @@ def mono_blocks(
 
 
 def _check_end(sound: ForwardSoundFile, path: Path, position: int) -> None:
-    """Accepts that the decoder gave fewer frames than the file states, or rejects it as damaged."""
+    """Accepts a file with slightly fewer frames than it states, or rejects it as damaged."""
     rate = sound.samplerate
     if len(sound.read(1, always_2d=True)) > 0:
         raise RejectedPair("undecodable sound", f"{path.name}: damaged after {position / rate:.1f} s")
@@ -95,7 +99,7 @@ def _check_end(sound: ForwardSoundFile, path: Path, position: int) -> None:
 
 
 def _mean_of_channels(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 (frames, channels) -> (frames,); channel by channel, 17 times as fast as `mean` over the short axis."""
+    """float32 (frames, channels) -> (frames,); adding channel by channel is 17 times as fast as `mean(axis=1)`."""
     mono = block[:, 0].copy()
     for channel in range(1, block.shape[1]):
         mono += block[:, channel]
@@ -104,17 +108,17 @@ def _mean_of_channels(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
 
 
 def _message(error: soundfile.LibsndfileError) -> str:
-    """libsndfile's words, but for the code that it also gives for text under the name of an MP3."""
+    """libsndfile's message, replaced where it would be misleading, as for a text file named .mp3."""
     if error.code == BAD_FILE_CODE:
         return "not a sound file that libsndfile can read"
     return error.error_string.strip().rstrip(".") or f"libsndfile error {error.code}"
 
 
 def mute_decoder_messages() -> None:
-    """Keeps libmpg123's own remarks on odd files off this process's standard error.
+    """Silences libmpg123's messages about unusual files on this process's standard error.
 
-    Python's standard error stays as it is; only what C code writes to file descriptor 2 is dropped. Meant for the
-    start of a worker process: every file that can't be decoded is reported by its `RejectedPair` anyway.
+    Python's standard error still works; only output of C code to file descriptor 2 is dropped. Call it when a worker
+    process starts; files that can't be decoded are reported by their `RejectedPair` anyway.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""Waveform to log-mel spectrogram, streamed: a recording of any length passes through in pieces."""
+"""Computes log-mel spectrograms from waveforms as a stream, so that recordings can be of any length."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import scipy.fft
 from shards.schema import MIN_FRAMES, SpectrogramScale, SpectrogramSettings
 
 FRAMES_PER_BATCH = 64
-"""Frames that are transformed together; fixed, so that the caller's pieces can't change a single bit."""
+"""Frames transformed together; fixed, so that the result is bit-identical however the caller cuts the waveform."""
 
 BANDS_PER_GROUP = 16
-"""Bands that one matrix product sums over just the bins they cover; so small a product stays on one thread of BLAS.
-With the product of all bands at once BLAS took threads for each batch, and decoding two hours on two busy cores cost
-73 s of processor time in place of 10 s."""
+"""Bands per matrix product, which covers only their bins; a product this small runs on one BLAS thread. With all bands
+in one product, BLAS started threads for each batch: decoding two hours on two busy cores took 73 s of processor time
+instead of 10 s."""
 
 SMALLEST_POWER = float(np.finfo(np.float32).tiny)
-"""Power that stands for zero before the logarithm is taken; far below what byte 0 stands for."""
+"""Lower bound on the power before the logarithm; far below the value of byte 0."""
 
 
 class SpectrogramStream:
-    """Turns a waveform that comes in pieces into the frames of its stored spectrogram.
+    """Computes the frames of a stored spectrogram from a waveform that arrives in pieces.
 
-    Frame t covers samples [t · hop, t · hop + window) of the waveform; nothing is padded, so n ≥ window samples give
-    1 + (n − window) // hop frames and fewer give none. The result is the same bit for bit however the waveform was
-    cut: frames are transformed in batches of `FRAMES_PER_BATCH` counted from the start, in float64.
+    Frame t covers samples [t · hop, t · hop + window) of the waveform, without padding: n ≥ window samples give
+    1 + (n − window) // hop frames, fewer give none. The result is bit-identical however the waveform is cut, because
+    frames are transformed in batches of `FRAMES_PER_BATCH` counted from the start, in float64.
 
     A frame is the squared magnitude of the Fourier transform under a periodic Hann window, divided by the squared sum
     of the window (a constant signal of 1 has power 1 in the lowest bin, a full-scale sine 1/4 in its own), summed
-    over triangular mel bands of peak 1 from 0 Hz to half the sampling rate, its natural logarithm stored as
-    a byte of `settings.scale`.
+    over triangular mel bands of peak 1 from 0 Hz to half the sampling rate. Its natural logarithm is stored as a byte
+    on `settings.scale`.
 
-    Source: SoundingEarth (Heidler et al., arXiv 2108.00688), section IV-A; window and hop from ADVANCE (Hu et al.,
-    arXiv 2005.08449), which the SoundingEarth paper leaves open.
+    Source: SoundingEarth (Heidler et al., arXiv 2108.00688), section IV-A; window and hop, which that paper does not
+    state, from ADVANCE (Hu et al., arXiv 2005.08449).
 
     Args:
-        settings: sampling rate (Hz), window and hop (samples), mel bands and the scale of the bytes; all known.
+        settings: sampling rate (Hz), window and hop (samples), mel bands and byte scale; none of them None.
 
     Raises:
-        ValueError: settings that are not published (None), an unknown mel scale, or one that is not log-mel.
+        ValueError: a setting is None (not published), or the mel scale or the byte scale is not supported.
     """
 
     def __init__(self, settings: SpectrogramSettings) -> None:
@@ -62,13 +62,13 @@ class SpectrogramStream:
         self._num_pending = 0
 
     def push(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Takes the next samples and returns the frames that are complete in whole batches.
+        """Adds samples and returns the frames of all batches that are now complete.
 
         Args:
             waveform: float32 of shape (n,), full scale ±1; any n ≥ 0.
 
         Returns:
-            uint8 of shape (mel bands, frames), Fortran order; often with no frame.
+            uint8 of shape (mel bands, frames), Fortran order; often without frames.
         """
         self._pieces.append(np.array(waveform, dtype=np.float32))
         self._num_pending += len(waveform)
@@ -85,7 +85,7 @@ class SpectrogramStream:
         return self._stack(batches)
 
     def finish(self) -> npt.NDArray[np.uint8]:
-        """Returns the frames still due, uint8 of shape (mel bands, frames); the stream then starts anew."""
+        """Returns the remaining frames, uint8 of shape (mel bands, frames), and resets the stream."""
         pending = np.concatenate(self._pieces) if self._pieces else np.empty(0, np.float32)
         self._pieces, self._num_pending = [], 0
         num_frames = 1 + (len(pending) - self._window_samples) // self._hop_samples
@@ -97,7 +97,7 @@ class SpectrogramStream:
         return self._stack([self._transform(padded[:batch_samples])[:num_frames]])
 
     def _transform(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """One batch: exactly its samples -> uint8 of shape (FRAMES_PER_BATCH, mel bands)."""
+        """Transforms the samples of one batch to uint8 of shape (FRAMES_PER_BATCH, mel bands)."""
         frames = np.lib.stride_tricks.sliding_window_view(waveform, self._window_samples)[:: self._hop_samples]
         spectrum = scipy.fft.rfft(frames * self._window, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
@@ -118,12 +118,12 @@ def hann_window(window_samples: int) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate_hz: int, window_samples: int, mel_bands: int) -> npt.NDArray[np.float64]:
-    """The triangular bands of Slaney's mel scale from 0 Hz to half the sampling rate, each of peak 1.
+    """Triangular filters on Slaney's mel scale from 0 Hz to half the sampling rate, each with peak 1.
 
-    Slaney's scale is linear below 1 kHz (3 mel for 200 Hz) and logarithmic above (27 mel for a factor of 6.4).
+    Slaney's scale is linear below 1 kHz (3 mel per 200 Hz) and logarithmic above (27 mel per factor of 6.4).
 
     Returns:
-        float64 of shape (window_samples // 2 + 1, mel_bands): the weight of a frequency bin in a band. Read-only.
+        float64 of shape (window_samples // 2 + 1, mel_bands), read-only: the weight of each frequency bin in each band.
         Source: Slaney, Auditory Toolbox, Interval Research technical report 1998-010.
     """
     linear_top_mel, log_step = 15.0, np.log(6.4) / 27.0
@@ -143,7 +143,7 @@ def mel_filters(sample_rate_hz: int, window_samples: int, mel_bands: int) -> npt
 def _mel_groups(
     sample_rate_hz: int, window_samples: int, mel_bands: int
 ) -> list[tuple[slice, slice, npt.NDArray[np.float64]]]:
-    """The filters in groups of neighbouring bands: the bands, the bins they cover, and the weights among these."""
+    """The filters in groups of neighbouring bands: (bands, the bins they cover, the weights of these bins)."""
     filters = mel_filters(sample_rate_hz, window_samples, mel_bands)
     groups = []
     for first in range(0, mel_bands, BANDS_PER_GROUP):
@@ -155,32 +155,32 @@ def _mel_groups(
 
 
 def encode_scale(values: npt.NDArray[np.floating], scale: SpectrogramScale) -> npt.NDArray[np.uint8]:
-    """The bytes that stand for `values` on `scale`, of the same shape; what lies outside becomes 0 or 255."""
+    """Encodes values as bytes on `scale`, in the same shape; values outside the scale become 0 or 255."""
     return np.clip(np.rint((values - scale.low) * (255.0 / (scale.high - scale.low))), 0, 255).astype(np.uint8)
 
 
 def decode_scale(stored: npt.NDArray[np.uint8], scale: SpectrogramScale) -> npt.NDArray[np.float32]:
-    """The values that stored bytes stand for: low + byte · (high − low) / 255, float32 of the same shape."""
+    """Decodes stored bytes to values: low + byte · (high − low) / 255, float32 of the same shape."""
     step = np.float32((scale.high - scale.low) / 255.0)
     return stored.astype(np.float32) * step + np.float32(scale.low)
 
 
 def repeat_to_length(spectrogram: npt.NDArray[np.uint8], min_frames: int = MIN_FRAMES) -> npt.NDArray[np.uint8]:
-    """Repeats a short spectrogram along time to exactly `min_frames`, as ADVANCE does; a longer one stays as it is.
+    """Repeats a short spectrogram along time to exactly `min_frames`, as ADVANCE does; longer ones are unchanged.
 
     Args:
         spectrogram: uint8 of shape (mel bands, frames), frames ≥ 1.
-        min_frames: the frames that it must have.
+        min_frames: minimum number of frames.
 
     Returns:
         uint8 of shape (mel bands, max(frames, min_frames)), Fortran order.
 
     Raises:
-        ValueError: no frame to repeat.
+        ValueError: the spectrogram has no frames.
     """
     num_frames = spectrogram.shape[1]
     if num_frames == 0:
-        raise ValueError("a spectrogram without a frame can't be repeated to length")
+        raise ValueError("a spectrogram without frames can't be repeated to length")
     if num_frames >= min_frames:
         return np.asfortranarray(spectrogram)
     return np.take(spectrogram.T, np.arange(min_frames) % num_frames, axis=0).T

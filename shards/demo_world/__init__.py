@@ -1,1 +1,1 @@
-"""A small generated world: at each of its places the same hidden factors shape the picture and the sound."""
+"""A small generated world: at each place, the same hidden factors shape the image and the sound."""

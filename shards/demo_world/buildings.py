@@ -1,4 +1,4 @@
-"""What people put on the land: houses, town blocks, halls, a church, the road and its cars."""
+"""Buildings and roads: houses, town blocks, factory halls, a church, the main road and its cars."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Road:
     """The course of the main road.
 
     Attributes:
-        angle: its direction, radians.
-        along, across: position of each pixel along the road and from its middle line, pixels.
+        angle: direction of the road, radians.
+        along, across: position of each pixel along the road and its distance from the centre line, pixels.
     """
 
     angle: float
@@ -33,7 +33,7 @@ class Road:
 
 
 def _within(position: Plane, period_px: float) -> Plane:
-    """How far each pixel is into its period."""
+    """Position of each pixel within its period."""
     return np.asarray(position - np.float32(period_px) * np.floor(position / np.float32(period_px)))
 
 
@@ -44,7 +44,7 @@ def _lots_inside(lots: Lattice, zone: Stencil, taken: Stencil) -> Stencil:
 def paint_village(
     canvas: Canvas, zone: Stencil, taken: Stencil, region: Region, angle: float, generator: np.random.Generator
 ) -> Stencil:
-    """Houses with pitched roofs in gardens along lanes; returns the houses' ground."""
+    """Paints houses with pitched roofs in gardens along lanes; returns the pixels of the houses."""
     if not zone.any():
         return zone
     lots = Lattice(canvas, generator, angle=angle, width=34, depth=42)
@@ -65,7 +65,7 @@ def paint_village(
 def paint_town(
     canvas: Canvas, zone: Stencil, taken: Stencil, region: Region, angle: float, generator: np.random.Generator
 ) -> Stencil:
-    """Dense blocks of tall houses around courtyards, streets between them; returns the houses' ground."""
+    """Paints dense blocks of tall houses around courtyards, with streets between; returns the pixels of the houses."""
     if not zone.any():
         return zone
     width, depth = 62.0, 50.0
@@ -89,7 +89,7 @@ def paint_town(
 def paint_industry(
     canvas: Canvas, zone: Stencil, taken: Stencil, factors: Factors, angle: float, generator: np.random.Generator
 ) -> Stencil:
-    """Flat ribbed halls, larger or smaller, with loading yards and containers; returns the halls' ground."""
+    """Paints flat ribbed halls of varying size with loading yards and containers; returns the pixels of the halls."""
     if not zone.any():
         return zone
     length = 28 * 3.4**factors.hall_size
@@ -112,9 +112,10 @@ def paint_industry(
 def paint_church(
     canvas: Canvas, sites: Stencil, factors: Factors, region: Region, angle: float, generator: np.random.Generator
 ) -> Stencil:
-    """A church on one of the sites, if there is any: nave, transept and a tower as large as the factor says.
+    """Paints a church on one of the sites, if there is any: nave, transept, and a tower sized by its factor.
 
-    Returns its yard.
+    Returns:
+        The pixels of the churchyard.
     """
     candidates = np.flatnonzero(sites)
     if len(candidates) == 0:
@@ -137,7 +138,7 @@ def paint_church(
 
 
 def lay_road(canvas: Canvas, generator: np.random.Generator) -> Road:
-    """A road across the land, near the middle of the picture."""
+    """Lays out a road across the land, near the middle of the image."""
     angle = generator.uniform(0, np.pi)
     along, across = canvas.turned(angle)
     bends = along * np.float32(2 * np.pi / generator.uniform(300, 500)) + np.float32(generator.uniform(0, 6))
@@ -146,12 +147,12 @@ def lay_road(canvas: Canvas, generator: np.random.Generator) -> Road:
 
 
 def road_half_width_px(factors: Factors) -> float:
-    """Half of the main road's width: a track, a road or a highway."""
+    """Half the width of the main road: a track, a road or a highway."""
     return 2.5 + 12 * factors.traffic
 
 
 def paint_road(canvas: Canvas, factors: Factors, road: Road, generator: np.random.Generator) -> None:
-    """The main road, from a dirt track to a highway, with as many cars as there is traffic."""
+    """Paints the main road, from a dirt track to a highway, with cars according to the traffic."""
     half = road_half_width_px(factors)
     along, across = road.along, road.across
     paved = factors.traffic > 0.22

@@ -1,4 +1,4 @@
-"""An overhead picture in the making: colours, heights and land cover of the ground, then sunlight on them."""
+"""The canvas of an overhead image: colours, heights and land cover of the ground, rendered in sunlight."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN = range(6)
 PALETTE = np.array(
     [(0, 255, 255), (255, 255, 0), (255, 0, 255), (0, 255, 0), (0, 0, 255), (255, 255, 255)], dtype=np.uint8
 )
-"""Colours of the land covers in a mask: those of DeepGlobe's land-cover challenge."""
+"""Colours of the land-cover classes in a mask, as in DeepGlobe's land-cover challenge."""
 
 
 def smooth_noise(generator: np.random.Generator, size: int, scale_px: float, octaves: int = 2) -> Plane:
-    """Clouds of about unit variance, shape (size, size), whose largest lumps are `scale_px` wide.
+    """Smooth noise of about unit variance, shape (size, size), with structures up to `scale_px` wide.
 
-    Each octave adds lumps of half the width and 0.6 of the height.
+    Each octave adds structures of half the width and 0.6 times the amplitude.
     """
     nodes = math.ceil(size / scale_px) + 2
     total: Plane = generator.standard_normal((nodes, nodes), dtype=np.float32) * np.float32(1.25)
@@ -42,7 +42,7 @@ class Canvas:
 
     Attributes:
         size: side in pixels.
-        east, south: coordinates of each pixel from the centre, shape (size, size).
+        east, south: coordinates of each pixel relative to the centre, shape (size, size).
         albedo: colour of each pixel in full light, shape (size, size, 3).
         height: height above the ground in pixels, shape (size, size).
         cover: land cover, 0-5, shape (size, size).
@@ -69,7 +69,7 @@ class Canvas:
         cover: int | None = None,
         height: float | Plane | None = None,
     ) -> None:
-        """Covers the pixels of `where` with a colour, (3,) or (size, size, 3), and what else is given."""
+        """Paints the pixels of `where` with a colour, (3,) or (size, size, 3), and optionally a cover and a height."""
         stencil = where.view(np.uint8)
         if not cv2.countNonZero(stencil):
             return
@@ -80,14 +80,14 @@ class Canvas:
             cv2.copyTo(self._spread(np.asarray(height, dtype=np.float32)), stencil, self.height)
 
     def _spread(self, value: Plane) -> Plane:
-        """A number, a colour or a plane as a whole plane of its own memory."""
+        """Expands a number, a colour or a plane to a contiguous plane."""
         if value.shape == (3,):
-            value = np.tile(value, (self.size, 1))  # copied row by row, which is faster than pixel by pixel
+            value = np.tile(value, (self.size, 1))  # copying row by row is faster than pixel by pixel
             return np.ascontiguousarray(np.broadcast_to(value, self.albedo.shape))
         return np.ascontiguousarray(np.broadcast_to(value, self.height.shape)) if value.ndim == 0 else value
 
     def blend(self, opacity: Plane, colour: Colour) -> None:
-        """Lets a colour shine through with an opacity in [0, 1] for each pixel."""
+        """Blends in a colour with an opacity in [0, 1] for each pixel."""
         self.albedo += opacity[..., None] * (np.asarray(colour, dtype=np.float32) - self.albedo)
 
     def mask(self) -> NDArray[np.uint8]:
@@ -97,12 +97,12 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Sun:
-    """Light of the day.
+    """Direction and quality of the daylight.
 
     Attributes:
-        azimuth: direction that shadows fall in, radians.
-        slope: tangent of the sun's height: an object h px high casts a shadow of h / slope px.
-        overcast: 0 for clear sky with hard shadows, 1 for clouds with none.
+        azimuth: direction of the shadows, radians.
+        slope: tangent of the sun's elevation: an object h px high casts a shadow of h / slope px.
+        overcast: 0 for a clear sky with hard shadows, 1 for clouds without shadows.
     """
 
     azimuth: float
@@ -111,7 +111,7 @@ class Sun:
 
 
 def _shadow(height: Plane, sun: Sun, reach_px: int = 34) -> Plane:
-    """How deep each pixel lies in cast shadow, [0, 1]: marches towards the sun over the heights."""
+    """Strength of the cast shadow at each pixel, [0, 1], computed by marching over the heights towards the sun."""
     size = height.shape[0]
     padded = cv2.copyMakeBorder(height, reach_px, reach_px, reach_px, reach_px, cv2.BORDER_REPLICATE)
     horizon = height.copy()
@@ -124,7 +124,7 @@ def _shadow(height: Plane, sun: Sun, reach_px: int = 34) -> Plane:
 
 
 def in_sunlight(canvas: Canvas, sun: Sun, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """The photograph of a canvas, shape (size, size, 3): shading, cast shadows, haze and the camera's grain."""
+    """Renders a canvas as a photograph, shape (size, size, 3): shading, cast shadows, haze and camera noise."""
     height = np.asarray(cv2.GaussianBlur(canvas.height, (0, 0), 0.7), dtype=np.float32)
     east_slope = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=1 / 8)
     south_slope = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=1 / 8)

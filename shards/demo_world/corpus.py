@@ -1,4 +1,4 @@
-"""The demo world as a corpus on disk, in SoundingEarth's layout with scene labels and land-cover masks added."""
+"""Writes the demo world as a corpus in SoundingEarth's layout, with scene labels and land-cover masks added."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shards.errors import UserError
 from shards.progress import ProgressLine
 
 GENERATOR_VERSION = 2
-"""Rises with every change of the world's look or sound, so that an older corpus is not taken for a newer one."""
+"""Increased with every change of images or sounds, so that an old corpus is not mistaken for a new one."""
 
 CORPUS_RECORD = "corpus.json"
 _BEGUN_RECORD = "parameters.json"
@@ -40,7 +40,7 @@ COLUMNS = (
     "creator", "licenseurl", "title", "mp3name", "mp3mb", "mp3seconds", "mp3channels", "mp3bitrate",
     "mp3samplerate", "mp3file", "scene", "region", "cell",
 )  # fmt: skip
-"""Columns of metadata.csv: SoundingEarth's, then the scene's label and the region and the 11-km cell it lies in."""
+"""Columns of metadata.csv: SoundingEarth's, then the scene label, the region and the 11-km cell."""
 
 _PICTURE, _SOUND, _FORMAT = range(3)
 _FOLDERS = ("images", "masks", "audio")
@@ -48,7 +48,7 @@ _FOLDERS = ("images", "masks", "audio")
 
 @dataclass(frozen=True)
 class CorpusParameters:
-    """All that the files of a demo corpus depend on."""
+    """All parameters that affect the files of a demo corpus."""
 
     num_places: int
     seed: int
@@ -79,20 +79,20 @@ def generate_demo_corpus(
     num_workers: int = 2,
     show_progress: bool = True,
 ) -> None:
-    """Writes a demo corpus; one that stands already is reused, one that was interrupted is continued.
+    """Writes a demo corpus; a finished one is reused, an interrupted one is continued.
 
-    The files grow in a folder beside `root`, which takes its place when all are written. They depend on the
-    parameters alone, not on `num_workers`.
+    Files are written to a temporary folder beside `root`, which is renamed when all are complete. They depend only on
+    the parameters, not on `num_workers`.
 
     Args:
-        root: folder to be made, with `metadata.csv`, `images/<key>.jpg`, `audio/<mp3name>`,
+        root: folder to create, with `metadata.csv`, `images/<key>.jpg`, `audio/<mp3name>`,
             `masks/<key>_mask.png` (DeepGlobe's colours) and `corpus.json` (the parameters).
-        num_places: pairs of picture and sound.
-        seed: of the world.
-        image_size: side of a picture in pixels, each about 0.6 m.
-        clip_seconds: length of a recording.
+        num_places: number of image/sound pairs.
+        seed: seed of the world.
+        image_size: side of an image in pixels, each about 0.6 m.
+        clip_seconds: duration of a recording.
         sample_rate_hz: one of `SAMPLE_RATES_HZ`.
-        num_workers: processes; 0 or 1 works in this one.
+        num_workers: number of processes; 0 or 1 works in the current process.
         show_progress: False prints nothing.
 
     Raises:
@@ -126,7 +126,7 @@ def _generate(root: Path, parameters: CorpusParameters, num_workers: int, *, sho
 
 @contextmanager
 def _only_generator_of(root: Path) -> Iterator[None]:
-    """Lets one process generate; others that want the same corpus, such as parts of a build, wait for it."""
+    """Locks the corpus while it is generated; other processes, such as parts of the same build, wait."""
     path = root.with_name(f".{root.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
@@ -136,30 +136,30 @@ def _only_generator_of(root: Path) -> Iterator[None]:
             print(f"waiting for another process to generate {root}", file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            pass  # No locks on this file system: its user must not start two at once.
+            pass  # No locks on this file system: the user must not start two processes at once.
         yield
         path.unlink(missing_ok=True)
 
 
 def _is_finished(root: Path, parameters: CorpusParameters) -> bool:
-    """Whether `root` holds this very corpus; another one, or anything else, is refused."""
+    """Whether `root` holds exactly this corpus; raises a `UserError` if it holds anything else."""
     record = root / CORPUS_RECORD
     if not record.is_file():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise UserError(f"{root} is in the way and is no demo corpus; choose another folder or remove it")
+            raise UserError(f"{root} exists and is not a demo corpus; choose another folder or remove it")
         return False
     found = json.loads(record.read_text(encoding="utf-8"))
     for name, value in asdict(parameters).items():
         if found.get(name) != value:
             raise UserError(
                 f"{root} holds a demo corpus with {name} {found.get(name)}, not {value}; "
-                "choose another folder, remove this one, or ask for the same parameters"
+                "choose another folder, remove this one, or use the same parameters"
             )
     return True
 
 
 def _unfinished_folder(root: Path, parameters: CorpusParameters) -> Path:
-    """The folder beside `root` that the corpus grows in; what was begun there with other parameters is dropped."""
+    """The temporary folder beside `root`; files generated there with other parameters are removed."""
     folder = root.with_name(f".{root.name}.unfinished")
     begun = folder / _BEGUN_RECORD
     if folder.exists() and not (begun.is_file() and json.loads(begun.read_text()) == asdict(parameters)):
@@ -180,7 +180,7 @@ def _in_parallel(write: partial[None], places: list[Place], num_workers: int) ->
 
 
 def _sound_name(place: Place, parameters: CorpusParameters) -> tuple[str, str, int]:
-    """Name of a place's recording, its extension and its channels."""
+    """File name, extension and number of channels of a place's recording."""
     extension, num_channels = draw_format(place.generator(parameters.seed, _FORMAT))
     return f"{place.key}.{extension}", extension, num_channels
 
@@ -195,7 +195,7 @@ def _is_written(root: Path, place: Place, parameters: CorpusParameters) -> bool:
 
 
 def _write_place(root: Path, parameters: CorpusParameters, place: Place) -> None:
-    """Paints and records one place; each file appears under its name only when it is whole."""
+    """Writes image, mask and sound of one place, each atomically."""
     image, mask, sound = _files(root, place, parameters)
     _, extension, num_channels = _sound_name(place, parameters)
     picture, cover = paint_place(place, parameters.image_size, place.generator(parameters.seed, _PICTURE))
@@ -226,7 +226,7 @@ def _write_metadata(root: Path, places: Iterable[Place], parameters: CorpusParam
 
 
 def _row(root: Path, place: Place, parameters: CorpusParameters) -> dict[str, Any]:
-    """A line of metadata.csv; it tells of the place what a recordist would, and of the factors the scene alone."""
+    """A row of metadata.csv: what a recordist would note; of the hidden factors, only the scene label."""
     sound_name, _, num_channels = _sound_name(place, parameters)
     sound = root / "audio" / sound_name
     seconds = soundfile.info(sound).duration

@@ -1,4 +1,4 @@
-"""Sounds with a beginning: birds, crickets, dogs, bells, hammers and steps, one after another."""
+"""Discrete sound events: birds, crickets, dogs, bells, hammers and steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _clock(scape: Soundscape, seconds: float) -> Wave:
 
 
 def _beats(scape: Soundscape, period_s: float, jitter: float) -> Iterator[float]:
-    """Times of a rhythm that is not quite steady, over the whole recording."""
+    """Onset times of a slightly irregular rhythm over the whole recording."""
     second = -period_s * scape.generator.uniform(0, 1)
     while second < scape.seconds[-1]:
         yield second
@@ -24,7 +24,7 @@ def _beats(scape: Soundscape, period_s: float, jitter: float) -> Iterator[float]
 
 
 def _phrase(scape: Soundscape, song: BirdSong) -> Wave:
-    """One phrase of a bird, sung a little differently each time."""
+    """One phrase of a bird song, varied slightly each time."""
     time = _clock(scape, song.syllable_seconds)
     progress = time / time[-1]
     transposed = np.float32(2 ** (0.06 * scape.generator.standard_normal()))
@@ -36,7 +36,7 @@ def _phrase(scape: Soundscape, song: BirdSong) -> Wave:
 
 
 def add_birds(scape: Soundscape, factors: Factors, region: Region) -> None:
-    """The region's birds: the denser the trees, the more and the nearer they are."""
+    """Adds the region's birds, which are more frequent and louder the denser the trees."""
     wooded = factors.forest + 0.8 * factors.park + 0.35 * factors.village
     for song, habitat in ((region.woodland_bird, wooded), (region.open_land_bird, factors.farmland)):
         if habitat < 0.05:
@@ -47,7 +47,7 @@ def add_birds(scape: Soundscape, factors: Factors, region: Region) -> None:
 
 
 def add_pigeons(scape: Soundscape, factors: Factors) -> None:
-    """Wood pigeons that coo deep in the forest, the more forest the louder."""
+    """Adds cooing wood pigeons, louder with more forest."""
     if factors.forest < 0.05:
         return
     coos = []
@@ -62,7 +62,7 @@ def add_pigeons(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_crickets(scape: Soundscape, factors: Factors) -> None:
-    """Crickets in the fields: the riper the crop, the higher and faster."""
+    """Adds crickets in the fields, higher and faster the riper the crop."""
     if factors.farmland < 0.05:
         return
     pulses_per_second = 14 + 22 * factors.ripeness
@@ -73,7 +73,7 @@ def add_crickets(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_bells(scape: Soundscape, factors: Factors) -> None:
-    """Church bells: the larger the tower, the deeper."""
+    """Adds church bells, deeper the larger the tower."""
     if not factors.has_church:
         return
     time = _clock(scape, 2.2)
@@ -98,7 +98,7 @@ def add_bells(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_village(scape: Soundscape, factors: Factors) -> None:
-    """Dogs that bark and hens that cluck among the houses."""
+    """Adds barking dogs and clucking hens among the houses."""
     if factors.village < 0.05:
         return
     time = _clock(scape, 0.16)
@@ -114,7 +114,7 @@ def add_village(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_hammers(scape: Soundscape, factors: Factors) -> None:
-    """Metal on metal in the halls; larger halls swing heavier hammers."""
+    """Adds hammering on metal in the halls, deeper and slower in larger halls."""
     if factors.industry < 0.05:
         return
     time = _clock(scape, 0.35)
@@ -127,7 +127,7 @@ def add_hammers(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_steps(scape: Soundscape, factors: Factors) -> None:
-    """Steps on the gravel of a park's paths."""
+    """Adds footsteps on the gravel paths of a park."""
     if factors.park < 0.05:
         return
     time = _clock(scape, 0.13)

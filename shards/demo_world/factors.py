@@ -1,4 +1,4 @@
-"""What is hidden at each place of the demo world: land-use shares and moods, smooth in space."""
+"""The hidden factors of each place of the demo world: land-use shares and moods, smooth in space."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shards.demo_world.land_uses import LAND_USES, SCENES
 from shards.demo_world.regions import REGIONS, Region
 
 REGION_KM = 44.0
-"""Side of the square that a region's places lie in."""
+"""Side of a region's square."""
 
 CORRELATION_KM = 6.0
-"""Distance over which a factor forgets itself."""
+"""Distance over which a factor decorrelates."""
 
 FIRST_KEY = 1000
 MOODS = ("waves", "wind", "traffic", "trees", "ripeness", "rain", "tower", "hall_size")
@@ -33,14 +33,14 @@ class Factors:
 
     Attributes:
         sea, river, town, village, industry, forest, farmland, park: shares of the land, in [0, 1], sum 1.
-        waves: height and period of the swell, [0, 1], as the others below.
+        waves: height and period of the swell; this and the following factors are in [0, 1].
         wind: strength of the wind.
-        traffic: width of the main road and cars on it.
-        trees: how densely trees stand wherever trees stand, and birds with them.
-        ripeness: of the crops, green to gold.
-        rain: overcast and wet above one half.
-        tower: size of the church tower where a settlement has one.
-        hall_size: size of the factory halls and of their machines.
+        traffic: width of the main road and density of cars.
+        trees: density of trees, and of birds.
+        ripeness: ripeness of the crops, from green to gold.
+        rain: overcast and wet above 0.5.
+        tower: size of the church tower, in settlements that have one.
+        hall_size: size of the factory halls and their machines.
     """
 
     sea: float
@@ -67,7 +67,7 @@ class Factors:
 
     @property
     def has_church(self) -> bool:
-        """Whether a church stands here: in settlements, where the tower would be big enough to see."""
+        """Whether there is a church: in settlements, if the tower would be large enough to be visible."""
         return self.town + self.village > 0.22 and self.tower > 0.25
 
     def as_array(self) -> NDArray[np.float64]:
@@ -80,10 +80,10 @@ class Place:
     """A point of the demo world.
 
     Attributes:
-        key: an integer as a string; consecutive, so that every remainder of a division by 10 is as frequent.
-        region: where in the world it lies.
+        key: an integer as a string; keys are consecutive, so that all last digits are equally frequent.
+        region: its region.
         east_km, north_km: position in the region's square, [0, REGION_KM].
-        factors: what is hidden there.
+        factors: its hidden factors.
     """
 
     key: str
@@ -104,11 +104,11 @@ class Place:
 
     @property
     def cell(self) -> str:
-        """Name of the 11-km cell of its region that it lies in."""
+        """Name of its 11-km cell within the region."""
         return f"{self.region.name}-{int(self.east_km // 11)}-{int(self.north_km // 11)}"
 
     def generator(self, seed: int, purpose: int) -> np.random.Generator:
-        """The random numbers of this place for one purpose, the same wherever and whenever they are drawn."""
+        """The random generator of this place for one purpose; depends only on seed, key and purpose."""
         return np.random.default_rng((seed, int(self.key), purpose))
 
 
@@ -125,7 +125,7 @@ class _SmoothField:
 
 
 def _factors_at(fields: dict[str, _SmoothField], east_km: float, north_km: float) -> Factors:
-    """Land-use shares by a softmax of smooth fields, moods by their normal quantile; some follow the land use."""
+    """Land-use shares as a softmax of smooth fields, moods as normal quantiles; some moods depend on the land use."""
     scores = {name: field.at(east_km, north_km) for name, field in fields.items()}
     shares = dict(zip(LAND_USES, softmax([_CONTRAST * scores[name] for name in LAND_USES]).tolist(), strict=True))
     scores["traffic"] += 1.2 * (shares["town"] + shares["industry"] - 0.25)
@@ -134,11 +134,11 @@ def _factors_at(fields: dict[str, _SmoothField], east_km: float, north_km: float
 
 
 def generate_places(num_places: int, seed: int) -> Iterator[Place]:
-    """The places of the demo world; the first places of a larger world are those of a smaller one.
+    """Generates the places of the demo world; a larger world starts with the places of a smaller one.
 
     Args:
-        num_places: how many, at least 1.
-        seed: of the world.
+        num_places: number of places, at least 1.
+        seed: seed of the world.
     """
     fields = [
         {name: _SmoothField(np.random.default_rng((seed, 1, region, index)))

@@ -1,4 +1,4 @@
-"""The land itself: which use holds which ground, and what meadows, crops, lawns and yards look like."""
+"""The ground: how the land is divided among its uses, and the look of meadows, crops, lawns and yards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ASPHALT = (0.42, 0.41, 0.41)
 
 
 def lay_zones(canvas: Canvas, factors: Factors, generator: np.random.Generator) -> dict[str, Stencil]:
-    """Divides the land among its uses: wobbly patches whose areas follow the shares."""
+    """Divides the land among its uses, in irregular patches whose areas follow the shares."""
     highest, winner = np.full(canvas.cover.shape, -np.inf, np.float32), np.zeros(canvas.cover.shape, np.uint8)
     for index, zone in enumerate(ZONES):
         wobble = smooth_noise(generator, canvas.size, 90, octaves=3)
@@ -32,7 +32,7 @@ def _with_texture(colour: Plane, texture: Plane, strength: float) -> Plane:
 
 
 def paint_meadow(canvas: Canvas, region: Region, generator: np.random.Generator) -> None:
-    """Rough grass everywhere, with patches of bare soil: what lies under all else."""
+    """Paints rough grass with patches of bare soil everywhere, as the background of everything else."""
     grass, soil = np.array(region.grass, dtype=np.float32), np.array(region.soil, dtype=np.float32)
     patches = np.clip(smooth_noise(generator, canvas.size, 40, octaves=4) * 0.22 + 0.15, 0, 0.8)[..., None]
     fine = smooth_noise(generator, canvas.size, 3, octaves=1)
@@ -42,7 +42,7 @@ def paint_meadow(canvas: Canvas, region: Region, generator: np.random.Generator)
 def paint_fields(
     canvas: Canvas, zone: Stencil, factors: Factors, region: Region, generator: np.random.Generator
 ) -> Stencil:
-    """Parcels with rows of crops, greener or riper, some ploughed; returns the hedges between them."""
+    """Paints parcels with rows of crops, some ploughed; returns the pixels of the hedges between them."""
     if not zone.any():
         return zone
     angle = generator.uniform(0, np.pi)
@@ -63,12 +63,12 @@ def paint_fields(
 
 
 def paint_forest_floor(canvas: Canvas, zone: Stencil, region: Region) -> None:
-    """Dark undergrowth below the trees."""
+    """Paints dark undergrowth below the trees."""
     canvas.paint(zone, canvas.albedo * 0.35 + np.array(region.leaves, dtype=np.float32) * 0.5, FOREST)
 
 
 def paint_park(canvas: Canvas, zone: Stencil, generator: np.random.Generator) -> None:
-    """Mown lawn in stripes, winding gravel paths and a playing field."""
+    """Paints lawn mown in stripes and winding gravel paths."""
     if not zone.any():
         return
     mowing = Lattice(canvas, generator, angle=generator.uniform(0, np.pi), width=13, depth=400)
@@ -81,7 +81,7 @@ def paint_park(canvas: Canvas, zone: Stencil, generator: np.random.Generator) ->
 
 
 def paint_settled_ground(canvas: Canvas, zones: dict[str, Stencil], generator: np.random.Generator) -> None:
-    """Asphalt and courtyards under towns, gardens in villages, concrete yards around halls."""
+    """Paints asphalt in towns, gardens in villages and concrete around halls."""
     stain = smooth_noise(generator, canvas.size, 22, octaves=4)
     asphalt = np.array(_ASPHALT, dtype=np.float32)
     concrete = np.array([0.58, 0.56, 0.53], dtype=np.float32)
@@ -91,7 +91,7 @@ def paint_settled_ground(canvas: Canvas, zones: dict[str, Stencil], generator: n
 
 
 def blow_over(canvas: Canvas, factors: Factors, azimuth: float, generator: np.random.Generator) -> None:
-    """Waves of wind that bend grass, crops and crowns: light bands across the wind's direction."""
+    """Adds the effect of wind on grass, crops and crowns: light bands across the wind direction."""
     along, _ = canvas.turned(azimuth)
     wobble = smooth_noise(generator, canvas.size, 45, octaves=2)
     bands = np.sin(along * (2 * np.pi / 15) + 2.2 * wobble) * (0.6 + 0.4 * smooth_noise(generator, canvas.size, 60, 1))

@@ -1,4 +1,4 @@
-"""What the land of the demo world is used for, and what its scenes are called."""
+"""Land uses and scene labels of the demo world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A turned grid of cells: parcels of a field, building lots, parking bays, cars along a lane."""
+"""A rotated grid of cells, for field parcels, building lots and the like."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shards.demo_world.canvas import Canvas, Plane, Stencil
 
 
 class Lattice:
-    """Cells of `width` by `depth` pixels, turned by `angle`, each with random properties of its own.
+    """Cells of `width` by `depth` pixels, rotated by `angle`, with random properties per cell.
 
     Attributes:
-        cell: index of the cell that a pixel lies in, shape (size, size).
-        along, across: position of a pixel from the centre of its cell, pixels.
-        centre_row, centre_column: the pixel of the canvas that a cell's centre falls on, shape (number of cells,).
+        cell: index of each pixel's cell, shape (size, size).
+        along, across: position of each pixel relative to the centre of its cell, pixels.
+        centre_row, centre_column: the pixel at each cell's centre, shape (number of cells,).
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class Lattice:
         self.centre_column = np.clip(column, 0, canvas.size - 1).astype(np.int32)
 
     def at_centre(self, stencil: Stencil) -> Stencil:
-        """Whether a cell's centre lies in `stencil`, for each pixel."""
+        """For each pixel, whether the centre of its cell lies in `stencil`."""
         return np.asarray(stencil[self.centre_row, self.centre_column].take(self.cell))
 
     def uniform(self, low: float, high: float) -> Plane:
-        """A random number for each cell, given to all of its pixels."""
+        """A random number per cell, for all of its pixels."""
         return self._generator.uniform(low, high, self.num_cells).astype(np.float32).take(self.cell)
 
     def chance(self, probability: float) -> Stencil:
-        """Cells picked at random, all of their pixels."""
+        """The pixels of randomly selected cells."""
         return (self._generator.random(self.num_cells) < probability).take(self.cell)
 
     def pick(self, colours: NDArray[np.float32], spread: float) -> Plane:
-        """One of `colours` (n, 3) for each cell, its brightness varied by `spread`; shape (size, size, 3)."""
+        """A random colour of `colours` (n, 3) per cell, with brightness varied by `spread`; shape (size, size, 3)."""
         chosen = colours[self._generator.integers(len(colours), size=self.num_cells)]
         brightness = 1 + spread * self._generator.standard_normal((self.num_cells, 1))
         return (chosen * brightness).astype(np.float32).take(self.cell, axis=0)

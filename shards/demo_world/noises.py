@@ -1,4 +1,4 @@
-"""Sounds without a beginning: wind, surf, running water, rain, traffic, machines and crowds, as shaped noise."""
+"""Continuous sounds as shaped noise: wind, surf, running water, rain, traffic, machines and crowds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Wave = NDArray[np.floating[Any]]
 
 
 class Soundscape:
-    """A recording in the making.
+    """A recording that is being synthesised.
 
     Attributes:
-        sample_rate_hz: samples a second.
+        sample_rate_hz: samples per second.
         seconds: time of each sample, shape (num_samples,).
-        mix: what has been added so far, full scale = 1, shape (num_samples,).
-        generator: draws what the factors leave open.
+        mix: the sum of all sounds added so far, full scale = 1, shape (num_samples,).
+        generator: draws everything that the factors don't determine.
     """
 
     def __init__(self, num_samples: int, sample_rate_hz: int, generator: np.random.Generator) -> None:
@@ -35,7 +35,7 @@ class Soundscape:
         self._white = generator.standard_normal(2 * len(self._hertz), dtype=np.float32).view(np.complex64)
 
     def noise(self, low_hz: float, high_hz: float) -> Wave:
-        """Noise of unit loudness between two pitches, falling by 12 dB an octave below and 24 dB above."""
+        """Noise of unit power between two frequencies, falling by 12 dB per octave below and 24 dB above."""
         low, high = (self._hertz / np.float32(low_hz)) ** 2, (self._hertz / np.float32(high_hz)) ** 4
         shape = low / ((1 + low) * (1 + high))
         shift = int(self.generator.integers(len(shape)))
@@ -43,7 +43,7 @@ class Soundscape:
         return np.asarray(noise / np.sqrt(np.mean(noise**2)), dtype=np.float32)
 
     def slow_noise(self, changes_per_second: float) -> Wave:
-        """A random course around 0 with unit variance, for gusts and voices."""
+        """A slowly varying random signal with mean 0 and unit variance, for gusts and voices."""
         block = round(self.sample_rate_hz / changes_per_second)
         heights = self.generator.standard_normal(math.ceil(self.num_samples / block) + 1, dtype=np.float32)
         ramp = np.linspace(0, 1, block, endpoint=False, dtype=np.float32)
@@ -52,20 +52,20 @@ class Soundscape:
         return np.asarray(course.ravel()[: self.num_samples] * np.float32(1.25))
 
     def filtered(self, wave: Wave, gain: Wave) -> Wave:
-        """A wave with its spectrum multiplied by `gain`, given at `hertz`."""
+        """Multiplies the spectrum of a wave by `gain`, sampled at `hertz`."""
         return np.asarray(fft.irfft(fft.rfft(wave, self._fast_length) * gain, self._fast_length)[: self.num_samples])
 
     @property
     def hertz(self) -> Wave:
-        """Pitches of the bins of the spectrum that `filtered` works on."""
+        """Frequencies of the spectral bins that `filtered` uses."""
         return self._hertz
 
     def add(self, sound: Wave, loudness: float) -> None:
-        """Mixes in a sound that is as long as the recording."""
+        """Mixes in a sound of the same length as the recording."""
         self.mix += np.float32(loudness) * sound
 
     def add_at(self, sound: Wave, at_second: float, loudness: float) -> None:
-        """Mixes in a short sound that begins at a time, negative too; what does not fit is cut."""
+        """Mixes in a short sound at a given, possibly negative, time; it is cut to the recording."""
         start = round(at_second * self.sample_rate_hz)
         first, last = max(0, start), min(self.num_samples, start + len(sound))
         if first < last:
@@ -73,12 +73,12 @@ class Soundscape:
 
 
 def _sawtooth(cycles: Wave) -> Wave:
-    """Rises from 0 to 1 once a cycle."""
+    """Rises from 0 to 1 in every cycle."""
     return np.asarray(cycles - np.floor(cycles))
 
 
 def add_surf(scape: Soundscape, factors: Factors) -> None:
-    """Breakers: high waves come slower, louder and deeper."""
+    """Adds surf: higher waves are slower, louder and deeper."""
     if factors.sea < 0.06:
         return
     period_s = 0.9 + 1.5 * factors.waves
@@ -91,7 +91,7 @@ def add_surf(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_wind(scape: Soundscape, factors: Factors) -> None:
-    """Wind in the microphone and in the leaves: stronger is louder and higher."""
+    """Adds wind in the microphone and in leaves: stronger wind is louder and higher."""
     gusts = np.exp(0.35 * scape.slow_noise(1.2))
     scape.add(scape.noise(30, 90 + 330 * factors.wind) * gusts, 0.003 + 0.09 * factors.wind**1.6)
     leaves = factors.forest + 0.3 * factors.park + 0.2 * factors.farmland
@@ -99,7 +99,7 @@ def add_wind(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_river(scape: Soundscape, factors: Factors) -> None:
-    """Running water: a broad river is louder and deeper, and gurgles."""
+    """Adds running water with gurgles: a wider river is louder and deeper."""
     if factors.river < 0.06:
         return
     flow = scape.noise(900 - 500 * factors.river, 4200 - 2200 * factors.river)
@@ -115,14 +115,14 @@ def add_river(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_rain(scape: Soundscape, factors: Factors) -> None:
-    """Rain from one half on: a hiss that thickens."""
+    """Adds rain where the factor exceeds 0.5: a hiss that becomes denser."""
     if factors.rain > 0.5:
         patter = scape.noise(3800, 9000) * (1 + 0.3 * scape.slow_noise(60))
         scape.add(patter, 0.05 * ((factors.rain - 0.5) * 2) ** 1.2)
 
 
 def add_traffic(scape: Soundscape, factors: Factors) -> None:
-    """The road: a rumble, and cars that pass by one after another or all the time."""
+    """Adds the road: a rumble and passing cars."""
     scape.add(scape.noise(70, 300), 0.06 * factors.traffic**1.5)
     if factors.traffic < 0.22:
         return
@@ -135,7 +135,7 @@ def add_traffic(scape: Soundscape, factors: Factors) -> None:
 
 
 def add_machines(scape: Soundscape, factors: Factors) -> None:
-    """Factory halls: a hum that is deeper the larger the hall, throbbing in its rhythm."""
+    """Adds factory halls: a throbbing hum, deeper and slower the larger the hall."""
     if factors.industry < 0.04:
         return
     pitch_hz = 560 * 0.2**factors.hall_size
@@ -150,7 +150,7 @@ _VOWELS = ((730, 1090, 2440), (530, 1840, 2480), (570, 840, 2410), (440, 1020, 2
 
 
 def add_voices(scape: Soundscape, loudness: float, low_hz: float, high_hz: float, num_voices: int) -> None:
-    """People talking at once: buzzing voices with syllables, through the formants of vowels."""
+    """Adds a babble of voices: buzzing sources with syllables, filtered by the formants of vowels."""
     babble = np.zeros(scape.num_samples, dtype=np.float32)
     for _ in range(num_voices):
         pitch = np.float32(scape.generator.uniform(low_hz, high_hz)) * (1 + 0.12 * scape.slow_noise(3))

@@ -1,4 +1,4 @@
-"""The picture of a place: its factors drawn as an aerial photograph, and the land cover drawn with it."""
+"""Paints the aerial photograph of a place from its factors, and the matching land-cover mask."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TREES_PER_SPOT = {"town": 0.08, "village": 0.18, "industry": 0.07, "forest": 1.
 
 
 def paint_place(place: Place, size: int, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The aerial photograph of a place and its land cover.
+    """Paints the aerial photograph of a place and its land cover.
 
     Args:
-        place: whose factors shape the picture.
-        size: side of the picture in pixels; one is about 0.6 m.
-        generator: draws what the factors leave open: courses, angles, parcels, houses, trees.
+        place: the place, whose factors shape the image.
+        size: side of the image in pixels of about 0.6 m.
+        generator: draws everything that the factors don't determine: courses, angles, parcels, houses, trees.
 
     Returns:
         The photograph, RGB, and the mask in DeepGlobe's colours; both uint8 of shape (size, size, 3).
@@ -63,7 +63,7 @@ def _overcast(factors: Factors) -> float:
 
 
 def _lay_road(canvas: Canvas, factors: Factors, coast: water.Coast | None, generator: np.random.Generator) -> Road:
-    """A road of its own course inland, and along the beach where there is one."""
+    """Lays out the road: along the beach if there is a coast, otherwise anywhere."""
     if coast is None:
         return buildings.lay_road(canvas, generator)
     inland_px = coast.beach_px + 10 + buildings.road_half_width_px(factors)
@@ -77,7 +77,7 @@ def _paint_settlements(
     road: Road,
     generator: np.random.Generator,
 ) -> Stencil:
-    """Village, town and industry, turned as the road is; returns the ground that no tree can stand on."""
+    """Paints village, town and industry, aligned with the road; returns the pixels where no tree can grow."""
     factors, region, angle = place.factors, place.region, road.angle
     roadside = np.abs(road.across) < buildings.road_half_width_px(factors) + 14
     built = buildings.paint_village(canvas, zones["village"], roadside, region, angle, generator)

@@ -1,4 +1,4 @@
-"""The regions of the demo world: where they lie, what colours they have and which birds sing there."""
+"""The regions of the demo world: locations, colours and bird songs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class BirdSong:
-    """One species' phrase: syllables that sweep from one pitch to another.
+    """The phrase of one species: syllables that sweep from one pitch to another.
 
     Attributes:
-        start_hz: pitch where a syllable begins.
-        end_hz: pitch where it ends.
-        syllables: syllables in a phrase.
-        syllable_seconds: length of one syllable.
-        gap_seconds: silence between two.
+        start_hz: pitch at the start of a syllable.
+        end_hz: pitch at its end.
+        syllables: number of syllables in a phrase.
+        syllable_seconds: duration of a syllable.
+        gap_seconds: silence between syllables.
     """
 
     start_hz: float
@@ -28,20 +28,20 @@ class BirdSong:
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch of the world with a style of its own.
+    """A region of the world with its own style.
 
     Attributes:
-        name: as in the metadata.
-        longitude: of its south-western corner, degrees east.
-        latitude: of its south-western corner, degrees north.
-        roofs: colours of its roofs, linear RGB in [0, 1].
-        soil: colour of its bare earth.
-        grass: colour of its meadows.
-        leaves: colour of its trees.
-        sea: colour of its deep water.
-        crown_radius_px: mean radius of a tree's crown; a pixel is about 0.6 m.
-        woodland_bird: what sings where trees stand.
-        open_land_bird: what sings over fields.
+        name: name in the metadata.
+        longitude: longitude of the south-western corner, degrees east.
+        latitude: latitude of the south-western corner, degrees north.
+        roofs: colours of roofs, linear RGB in [0, 1].
+        soil: colour of bare soil.
+        grass: colour of meadows.
+        leaves: colour of trees.
+        sea: colour of deep water.
+        crown_radius_px: mean radius of tree crowns in pixels of about 0.6 m.
+        woodland_bird: the bird among trees.
+        open_land_bird: the bird over fields.
     """
 
     name: str

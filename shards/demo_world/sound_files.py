@@ -1,4 +1,4 @@
-"""Recordings as files: MP3, OGG, FLAC and WAV, whose bytes depend on nothing but the samples."""
+"""Writes recordings as MP3, OGG, FLAC and WAV files whose bytes depend only on the samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile
 from shards.demo_world.noises import Wave
 
 SAMPLE_RATES_HZ = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-"""Rates that an MP3 can have and that hold the highest bird."""
+"""Rates that MP3 supports and that are high enough for all bird songs."""
 
 _FORMATS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
@@ -21,22 +21,22 @@ _FORMATS = {
     "wav": ("WAV", "PCM_16"),
 }
 _SHARES = {"mp3": 0.25, "ogg": 0.15, "flac": 0.4, "wav": 0.2}
-"""MP3 takes 34 ms to encode six seconds, OGG 16 ms, FLAC 2 ms and WAV 1 ms, where all the rest of a place takes 55."""
+"""Encoding six seconds takes 34 ms as MP3, 16 ms as OGG, 2 ms as FLAC, 1 ms as WAV; the rest of a place takes 55 ms."""
 
 _STEREO_SHARE = 0.1
 
 
 def draw_format(generator: np.random.Generator) -> tuple[str, int]:
-    """File name extension and number of channels of a recording, as a recordist would happen to have them."""
+    """Draws the file name extension and the number of channels of a recording."""
     extension = str(generator.choice(list(_SHARES), p=list(_SHARES.values())))
     return extension, 2 if generator.random() < _STEREO_SHARE else 1
 
 
 def write_sound(path: Path, samples: Wave, sample_rate_hz: int, extension: str) -> None:
-    """Writes samples, (num_samples, num_channels), in the format that an extension stands for; no tags.
+    """Writes samples, (num_samples, num_channels), without tags, in the format given by the extension.
 
     Raises:
-        OSError: the file can't be written, such as on a full disk (libsndfile would say less of it).
+        OSError: the file can't be written, for example on a full disk (libsndfile's own error is less specific).
     """
     container, encoding = _FORMATS[extension]
     buffer = io.BytesIO()
@@ -67,7 +67,7 @@ def _ogg_checksum(page: bytes) -> int:
 
 
 def _with_serial_number_zero(ogg: bytes) -> bytes:
-    """An Ogg file whose stream is number 0: the encoder draws a number from the clock (RFC 3533, section 6)."""
+    """Sets the serial number of an Ogg stream to 0; the encoder derives it from the clock (RFC 3533, section 6)."""
     pages, start = [], 0
     while start < len(ogg):
         num_segments = ogg[start + 26]

@@ -1,4 +1,4 @@
-"""The sound of a place: its factors as a field recording."""
+"""Synthesises the field recording of a place from its factors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _HIGHEST_PEAK = 0.8
 def record_place(
     place: Place, *, clip_seconds: float, sample_rate_hz: int, num_channels: int, generator: np.random.Generator
 ) -> Wave:
-    """A field recording made at a place.
+    """Synthesises a field recording of a place.
 
     Args:
-        place: whose factors shape the sound.
-        clip_seconds: length of the recording.
-        sample_rate_hz: samples a second, at least 16,000 so that birds and crickets fit.
+        place: the place, whose factors shape the sound.
+        clip_seconds: duration of the recording.
+        sample_rate_hz: samples per second, at least 16,000 for birds and crickets.
         num_channels: 1, or 2 for a pair of microphones some centimetres apart.
-        generator: draws what the factors leave open: when a car passes, a bird calls, a wave breaks.
+        generator: draws everything that the factors don't determine: when a car passes, a bird calls, a wave breaks.
 
     Returns:
         Samples in (-1, 1), shape (num_samples, num_channels).
@@ -49,7 +49,7 @@ def record_place(
 
 
 def _through_recorder(scape: Soundscape, num_channels: int) -> Wave:
-    """What a recorder makes of it: its own gain and hiss, no clipping, and a second microphone beside the first."""
+    """Simulates the recorder: random gain, hiss, no clipping, and a second microphone for stereo."""
     generator = scape.generator
     mix = scape.mix * np.float32(10 ** (generator.uniform(-2, 2) / 20))
     mix += generator.standard_normal(len(mix), dtype=np.float32) * np.float32(10 ** (generator.uniform(-66, -60) / 20))

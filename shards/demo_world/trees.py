@@ -1,4 +1,4 @@
-"""Trees: crowns as domes around scattered trunks, as dense as each place allows."""
+"""Paints trees: dome-shaped crowns around scattered trunks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shards.demo_world.regions import Region
 
 
 def _scatter(density: Plane, spacing_px: float, generator: np.random.Generator) -> NDArray[np.int32]:
-    """Points on a jittered grid, each kept with the density at its pixel; rows and columns, shape (n, 2)."""
+    """Points on a jittered grid, each kept with probability `density` at its pixel; (row, column), shape (n, 2)."""
     size = density.shape[0]
     steps = np.arange(0, size, spacing_px)
     grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -21,7 +21,7 @@ def _scatter(density: Plane, spacing_px: float, generator: np.random.Generator) 
 
 
 def plant_trees(canvas: Canvas, density: Plane, region: Region, generator: np.random.Generator) -> None:
-    """Plants trees with a probability for each spot; crowns grow over what lies below."""
+    """Paints trees with probability `density` at each pixel; crowns cover whatever is below."""
     radius_px = region.crown_radius_px
     points = _scatter(density, 1.25 * radius_px, generator)
     if len(points) == 0:

@@ -1,4 +1,4 @@
-"""Sea with beach and surf, and rivers."""
+"""Paints the sea, with beach and surf, and rivers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Coast:
     """The course of a shore.
 
     Attributes:
-        angle: direction that the shore runs in, radians.
+        angle: direction of the shore, radians.
         along: position of each pixel along the shore, pixels.
         shore: distance of each pixel from the smooth shore line, positive at sea, pixels.
-        waterline: the same from the ragged line where the water ends.
-        beach_px: width of the sand.
+        waterline: distance of each pixel from the irregular edge of the water, positive at sea, pixels.
+        beach_px: width of the beach, pixels.
     """
 
     angle: float
@@ -34,7 +34,7 @@ class Coast:
 
 
 def lay_coast(canvas: Canvas, factors: Factors, generator: np.random.Generator) -> Coast | None:
-    """The shore of a place: the larger the share of the sea, the further inland; None far from the sea."""
+    """Lays out the shore of a place, further inland the larger the share of the sea; None far from the sea."""
     if factors.sea < _LEAST_SHARE:
         return None
     angle = generator.uniform(0, 2 * np.pi)
@@ -55,7 +55,7 @@ def _mix(from_colour: Plane, to_colour: Plane, share: Plane) -> Plane:
 def paint_sea(
     canvas: Canvas, coast: Coast, factors: Factors, region: Region, wind_azimuth: float, generator: np.random.Generator
 ) -> Stencil:
-    """Deep water, shallows, lines of surf, wet and dry sand; returns where nothing else can stand.
+    """Paints deep water, shallows, lines of surf, wet and dry sand; returns the pixels that can't be built on.
 
     The higher the waves, the wider the surf and the longer the swell; the stronger the wind, the more whitecaps.
     """
@@ -79,7 +79,7 @@ def paint_sea(
 
 
 def _paint_foam(canvas: Canvas, factors: Factors, out: Plane, swell: Plane, generator: np.random.Generator) -> None:
-    """Breakers near the shore, as wide as the waves are high, and the wind's whitecaps further out."""
+    """Paints breakers near the shore, wider the higher the waves, and whitecaps further out."""
     surf_px = 8 + 75 * factors.waves
     ragged = smooth_noise(generator, canvas.size, 14, octaves=3)
     breaking = np.clip(2.2 * (swell - 0.35) + 0.55 * ragged, 0, 1) * np.clip(1.25 - out / surf_px, 0, 1)
@@ -92,9 +92,9 @@ def _paint_foam(canvas: Canvas, factors: Factors, out: Plane, swell: Plane, gene
 def paint_river(
     canvas: Canvas, factors: Factors, region: Region, road_angle: float, generator: np.random.Generator
 ) -> Stencil:
-    """A meandering river, wider the larger its share, with gravel banks; returns where nothing else can stand.
+    """Paints a meandering river with gravel banks, wider the larger its share; returns pixels that can't be built on.
 
-    It passes under the road and, where there is a coast, through the beach into the sea.
+    It passes under the road and, if there is a coast, crosses the beach into the sea.
     """
     if factors.river < _LEAST_SHARE:
         return np.zeros((canvas.size, canvas.size), dtype=bool)

@@ -1,4 +1,4 @@
-"""The corpora that shards are built from; a new one is a file here and a line in `SOURCES`."""
+"""Corpora from which shards are built. To add one, write a file here and add a line to `SOURCES`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo corpus: small generated worlds, written to disk once and then read like anyone's recordings."""
+"""The demo corpus: a small generated world, written to disk once and then read like any recordings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DemoSource(RecordingsSource):
     default_root = Path("data/demo-world")
 
     def prepare(self, num_workers: int) -> None:
-        """Generates the corpus in its root, or finds it there."""
+        """Generates the corpus in its root unless it exists there."""
         from shards.demo_world.corpus import generate_demo_corpus
 
         root = self.options.root
@@ -24,15 +24,15 @@ class DemoSource(RecordingsSource):
             generate_demo_corpus(root, num_places=self.options.places, seed=self.options.seed, num_workers=num_workers)
         except OSError as error:
             raise UserError(
-                f"can't write the demo corpus to --root {root}: {error.strerror or error}; what is written is kept: "
-                "make room there and start the same command again, or give another --root"
+                f"can't write the demo corpus to --root {root}: {error.strerror or error}; written files are kept: "
+                "free up space and rerun the same command, or give another --root"
             ) from error
         except (BrokenProcessPool, MemoryError) as error:
             raise UserError(
-                f"the demo corpus for --root {root} could not be generated: the memory ran out, or a worker process "
-                "was killed; what is written is kept: start the command again with fewer --workers"
+                f"the demo corpus for --root {root} could not be generated: out of memory, or a worker process was "
+                "killed; written files are kept: rerun the command with fewer --workers"
             ) from error
 
     def build_options(self) -> dict[str, Any]:
-        """Those of recordings, and the world's."""
+        """The options of recordings, and those of the generated world."""
         return {**super().build_options(), "places": self.options.places, "seed": self.options.seed}

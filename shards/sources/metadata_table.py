@@ -1,4 +1,4 @@
-"""`metadata.csv`: rows of text → pairs with key, coordinates and properties, or the reason why a row is none."""
+"""Parses `metadata.csv`: each row becomes a pair with key, coordinates and properties, or a rejection."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ PROPERTY_OF_COLUMN = {
     "recording": "recording",
     "long_key": "long_key",
 }
-"""Columns that go into a sample's JSON and under which name; of two for one name the first with a value counts."""
+"""Maps columns to names in a sample's JSON; if several columns have the same name, the first with a value is used."""
 
 
 @dataclass(frozen=True)
 class MetadataTable:
-    """The rows of a `metadata.csv`, every field as text.
+    """The rows of a `metadata.csv`, with all fields as text.
 
     Attributes:
         path: the file.
-        columns: names of its columns.
-        rows: (line in the file, field of each column); a field under the name "" is one too many.
+        columns: column names.
+        rows: (line in the file, field of each column); a field named "" means that the row has too many fields.
     """
 
     path: Path
@@ -52,10 +52,10 @@ def read_table(root: Path, limit: int | None = None) -> MetadataTable:
 
     Args:
         root: folder of the corpus.
-        limit: rows to take from the start, None for all.
+        limit: number of rows to read, None for all.
 
     Raises:
-        UserError: no such folder or table, an unreadable or empty one, no column `key`, a column named twice.
+        UserError: the folder or table is missing, unreadable or empty, has no column `key`, or a duplicate column.
     """
     path = root / TABLE_NAME
     if not root.is_dir():
@@ -70,14 +70,14 @@ def read_table(root: Path, limit: int | None = None) -> MetadataTable:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except (OSError, csv.Error) as error:
-        raise UserError(f"{path} can't be read: {error}; mend the file") from error
+        raise UserError(f"{path} can't be read: {error}; fix the file") from error
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        raise UserError(f"{path}: column {twice!r} is there twice; rename one of them")
+        raise UserError(f"{path}: column {twice!r} appears twice; rename one of them")
     if "key" not in columns:
         raise UserError(f"{path} has no column 'key'; its columns are: {', '.join(columns) or 'none'}")
     if not rows:
-        raise UserError(f"{path} has no rows; a row per pair is needed")
+        raise UserError(f"{path} has no rows; it needs one row per pair")
     return MetadataTable(path, columns, rows)
 
 
@@ -100,10 +100,10 @@ def _read_rows(text: str, limit: int | None) -> tuple[tuple[str, ...], tuple[tup
 
 
 def require_columns(table: MetadataTable, names: tuple[str, ...], remedy: str) -> None:
-    """Refuses a table without one of the columns.
+    """Checks that a table has all these columns.
 
     Raises:
-        UserError: names the column that is missing.
+        UserError: a column is missing; the message names it and the remedy.
     """
     missing = [name for name in names if name not in table.columns]
     if missing:
@@ -114,11 +114,14 @@ def require_columns(table: MetadataTable, names: tuple[str, ...], remedy: str) -
 
 
 def list_table(table: MetadataTable, find_files: Callable[[str, dict[str, str]], tuple[Path, Path]]) -> Listing:
-    """Turns each row into a pair or a rejection; of several rows with one key the first counts.
+    """Converts each row to a pair or a rejection; of several rows with the same key, the first is used.
+
+    The details of these rejections are part of the checksum by which a build recognises its corpus: if their wording
+    changes, a finished set with rejected rows is taken for one of another corpus.
 
     Args:
         table: the rows.
-        find_files: (key, row) → (image, sound); raises RejectedPair where one is missing.
+        find_files: (key, row) → (image, sound); raises RejectedPair if one is missing.
     """
     pairs: list[Pair] = []
     rejected: list[Rejection] = []
@@ -162,7 +165,7 @@ def _coordinates(row: dict[str, str], line: int, *, may_be_empty: bool) -> tuple
 
 
 def check_coordinates(longitude: float, latitude: float) -> None:
-    """Refuses degrees that are not on the Earth.
+    """Rejects coordinates that are out of range.
 
     Raises:
         RejectedPair: longitude not within [-180, 180] or latitude not within [-90, 90].
@@ -183,15 +186,15 @@ def _properties(row: dict[str, str]) -> dict[str, str]:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether the file's name is that of a TIFF, which may bring its own coordinates."""
+    """Whether the file is named like a TIFF, which may be georeferenced."""
     return path.suffix.lower() in (".tif", ".tiff")
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """The files of a folder by name without suffix; of several for one name the suffix that is listed first counts.
+    """The files of a folder by stem; if several have the same stem, the one whose suffix is listed first is used.
 
     Raises:
-        UserError: no such folder, or one that can't be read.
+        UserError: the folder is missing or can't be read.
     """
     found: dict[str, tuple[int, str, Path]] = {}
     try:

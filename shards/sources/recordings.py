@@ -22,23 +22,23 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
 
 PROGRESS_ABOVE_IMAGES = 200
-"""So many headers are read in a moment; for more of them progress is shown."""
+"""Progress is shown only when more image headers than this are read."""
 
 
 class RecordingsSource(Source):
-    """Pairs of an image file and a sound file in the layout of SoundingEarth before its sounds became spectrograms."""
+    """Pairs of an image file and a sound file, in SoundingEarth's layout with recordings instead of spectrograms."""
 
     settings = SpectrogramSettings()
     has_recordings = True
 
     def list_pairs(self) -> Listing:
-        """Lists metadata.csv; coordinates may be missing there for images in TIFF, which can bring their own."""
+        """Lists metadata.csv; coordinates may be missing for TIFF images, which can be georeferenced."""
         root = self.options.root
         table = read_table(root, self.options.limit)
         images = files_by_stem(root / "images", IMAGE_SUFFIXES)
         sounds = files_by_stem(root / "audio", SOUND_SUFFIXES)
         if not any(is_tiff(image) for image in images.values()):
-            require_columns(table, ("longitude", "latitude"), "only images in GeoTIFF bring their own coordinates")
+            require_columns(table, ("longitude", "latitude"), "only GeoTIFF images can do without them")
 
         def find_files(key: str, row: dict[str, str]) -> tuple[Path, Path]:
             if key not in images:
@@ -52,14 +52,14 @@ class RecordingsSource(Source):
         return list_table(table, find_files)
 
     def locate(self, listing: Listing) -> Listing:
-        """Reads the headers of the images whose coordinates are not in metadata.csv."""
+        """Reads missing coordinates from the image headers."""
         from shards.decoding.imagery import read_place
 
         pairs: list[Pair] = []
         rejected = list(listing.rejected)
         num_images = sum(pair.longitude is None for pair in listing.pairs)
         show_progress = num_images > PROGRESS_ABOVE_IMAGES
-        with ProgressLine("reading the places of the images", num_images, enabled=show_progress) as progress:
+        with ProgressLine("reading image coordinates", num_images, enabled=show_progress) as progress:
             for pair in listing.pairs:
                 if pair.longitude is None:
                     progress.advance()
@@ -74,7 +74,7 @@ class RecordingsSource(Source):
         return Listing(tuple(pairs), tuple(rejected), listing.columns)
 
     def read(self, pair: Pair) -> Sample:
-        """Decodes the recording block by block and the image, and encodes what is stored of them."""
+        """Decodes the recording, block by block, and the image, and encodes the parts to store."""
         from shards.decoding.audio_decoding import decode_recording, encode_preview
         from shards.decoding.imagery import encode_jpeg, load_image, stored_image
 
@@ -104,7 +104,7 @@ class RecordingsSource(Source):
 
 
 def _place(pair: Pair, longitude: float | None, latitude: float | None) -> tuple[float, float]:
-    """Longitude and latitude of a pair: the table's, else those given, which are the image's."""
+    """Longitude and latitude of a pair: from the table, otherwise the given ones, which are from the image."""
     if pair.longitude is not None and pair.latitude is not None:
         return pair.longitude, pair.latitude
     if longitude is None or latitude is None:
@@ -114,7 +114,7 @@ def _place(pair: Pair, longitude: float | None, latitude: float | None) -> tuple
 
 
 def _named_sound(folder: Path, name: str) -> Path:
-    """The file that the column mp3name names, which must lie in the folder or below it."""
+    """The file named in column mp3name, which must be inside the folder."""
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts:
         raise RejectedPair("missing sound", f"mp3name {name!r} does not lie in audio/")

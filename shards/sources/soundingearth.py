@@ -1,8 +1,8 @@
 """SoundingEarth as released: metadata.csv, images/<key>.jpg, and spectrograms/<key>.jpg instead of sounds.
 
 The data set is Zenodo record 5600379 (Heidler et al., Self-supervised Audiovisual Representation Learning for Remote
-Sensing Data, arXiv 2108.00688). Its 8-bit spectrograms hold v · (HIGH − LOW) / 255 + LOW with LOW = exp(−1.5) and
-HIGH = exp(0.5), the exponential of log-mel/10; how the spectrograms were computed is published nowhere.
+Sensing Data, arXiv 2108.00688). In its 8-bit spectrograms, byte v encodes v · (HIGH − LOW) / 255 + LOW with
+LOW = exp(−1.5) and HIGH = exp(0.5), the exponential of log-mel/10. The STFT settings were not published.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUFFIXES = (".jpg", ".jpeg")
 
 
 class SoundingEarthSource(Source):
-    """The released corpus; the bytes of its spectrograms are stored as they are."""
+    """The released corpus; the bytes of its spectrograms are stored unchanged."""
 
     settings = SpectrogramSettings(
         sample_rate_hz=None,
@@ -52,7 +52,7 @@ class SoundingEarthSource(Source):
         return list_table(table, find_files)
 
     def read(self, pair: Pair) -> Sample:
-        """Decodes image and spectrogram; the image is encoded anew, the spectrogram's bytes are kept."""
+        """Decodes image and spectrogram; the image is re-encoded, the spectrogram's bytes are kept."""
         from shards.decoding.imagery import encode_jpeg, load_image, stored_image
         from shards.decoding.spectrogram import repeat_to_length
 
@@ -75,10 +75,10 @@ class SoundingEarthSource(Source):
 
 
 def read_grey_jpeg(path: Path) -> NDArray[np.uint8]:
-    """A released spectrogram, uint8 (128, T).
+    """Reads a released spectrogram, uint8 (128, T).
 
     Raises:
-        RejectedPair: the file is no JPEG, is truncated, or is not grey with 128 rows.
+        RejectedPair: the file is not a JPEG, is truncated, or is not grey with 128 rows.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -90,13 +90,13 @@ def read_grey_jpeg(path: Path) -> NDArray[np.uint8]:
         raise RejectedPair("unreadable spectrogram", f"{path.name}: {error}") from error
     if mode != "L" or size[1] != MEL_BANDS:
         raise RejectedPair(
-            "unreadable spectrogram", f"{path.name} is {mode} of {size[1]} rows, not 8-bit grey of {MEL_BANDS}"
+            "unreadable spectrogram", f"{path.name} is {mode} with {size[1]} rows, not 8-bit grey with {MEL_BANDS}"
         )
     return pixels
 
 
 def _seconds(text: str) -> float | None:
-    """The length that the table states, None where it states none."""
+    """The duration stated in the table, None if missing or invalid."""
     try:
         seconds = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a corpus must offer so that shards can be built from it."""
+"""The interface of a corpus from which shards are built."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a user may say about how a corpus is read.
+    """Options for reading a corpus.
 
     Attributes:
         root: folder of the corpus.
-        limit: rows of its table to take from the start, None for all.
-        max_seconds: seconds of sound that a longer recording is cut down to, in evenly spread parts.
+        limit: number of table rows to read, None for all.
+        max_seconds: maximum seconds of sound per recording; from longer ones, evenly spread parts are used.
         jpeg_quality: quality of the stored images, 1 to 100.
         bands: bands of a multi-band image that become red, green and blue, counted from 1.
-        previews: whether listening clips are made.
-        places: places of the demo corpus.
+        previews: whether listening clips are written.
+        places: number of places in the demo corpus.
         seed: seed of the demo corpus.
     """
 
@@ -37,10 +37,10 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a corpus holds, as far as its table and its file names tell.
+    """The contents of a corpus, judged by its table and file names alone.
 
     Attributes:
-        pairs: those whose files are to be opened, in the order of the table.
+        pairs: the candidate pairs, in the order of the table.
         rejected: the other rows, in the order of the table.
         columns: names of the table's columns.
     """
@@ -51,17 +51,17 @@ class Listing:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the table that were listed."""
+        """The number of listed table rows."""
         return len(self.pairs) + len(self.rejected)
 
 
 class Source(ABC):
-    """A corpus of image/sound pairs. It is sent to other processes, so it holds nothing but its options.
+    """A corpus of image/sound pairs. It is pickled for other processes, so it holds only its options.
 
     Attributes:
-        settings: how its spectrograms are computed and what their bytes mean.
-        has_recordings: whether it brings sound to listen to, not spectrograms alone.
-        default_root: its folder where the user names none, None where one must be named.
+        settings: how its spectrograms are computed and what their byte values mean.
+        has_recordings: whether it has recordings rather than only spectrograms.
+        default_root: default folder, None if the user must give one.
     """
 
     settings: ClassVar[SpectrogramSettings]
@@ -72,10 +72,10 @@ class Source(ABC):
         self.options = options
 
     def prepare(self, num_workers: int) -> None:  # noqa: B027 - most corpora have nothing to prepare
-        """Makes ready what `list_pairs` reads, where the corpus makes its own files.
+        """Prepares the files for `list_pairs`, for a corpus that generates them.
 
         Raises:
-            UserError: the folder can't be used for that.
+            UserError: the folder can't be used.
         """
 
     @abstractmethod
@@ -83,23 +83,23 @@ class Source(ABC):
         """Lists the corpus from its table and file names, without opening a pair's files.
 
         Raises:
-            UserError: no such folder, no readable table, or no rows in it.
+            UserError: the folder or table is missing, unreadable or empty.
         """
 
     def locate(self, listing: Listing) -> Listing:
-        """The listing with a place for every pair, for splits that need them before the files are read."""
+        """Adds missing coordinates to a listing, for splits that need them before the files are read."""
         return listing
 
     @abstractmethod
     def read(self, pair: Pair) -> Sample:
-        """Opens a pair's files and makes the sample.
+        """Reads a pair's files and returns the sample.
 
         Raises:
-            RejectedPair: they can't be used.
+            RejectedPair: the files can't be used.
         """
 
     def build_options(self) -> dict[str, Any]:
-        """The options that its samples depend on, by name, for the manifest."""
+        """The options that affect the samples, by name, for the manifest."""
         options: dict[str, Any] = {"limit": self.options.limit, "jpeg_quality": self.options.jpeg_quality}
         options["bands"] = list(self.options.bands)
         if self.has_recordings:

@@ -1,1 +1,1 @@
-"""A finished shard set, read back: opened, indexed, ordered, cached and fetched."""
+"""Reads a finished shard set: indexes, sample order, caching and remote fetching."""

@@ -1,4 +1,4 @@
-"""Shards on a local disk, fetched when they are first needed and bounded in size, for all processes of a machine."""
+"""A bounded cache of remote shards on the local disk, shared by all processes of a machine."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def default_cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How a shard set that is not read in place is fetched and kept.
+    """How a remote shard set is fetched and cached.
 
     Attributes:
-        cache_folder: where shards are kept, best on a local disk; None keeps those of a URL in
-            `default_cache_folder()` and reads those of a folder where they are.
-        cache_bytes: the tars kept there, of all shard sets together, never take more.
+        cache_folder: the cache, preferably on a local disk; None caches shards of a URL in `default_cache_folder()` and
+            reads shards in a folder in place.
+        cache_bytes: maximum total size of the cached tars of all shard sets.
         allow_pipe: whether a `pipe:` location may run its shell command.
-        retry: how downloads are tried again.
+        retry: how failed downloads are retried.
     """
 
     cache_folder: Path | None = None
@@ -55,20 +55,20 @@ class StreamSettings:
 
 
 class ShardCache:
-    """The fetched shards of one set, `cache_folder/<id>/`, where the id follows from the set's manifest.
+    """The cached shards of one set, in `cache_folder/<id>/`; the id is a hash of the set's manifest.
 
-    Processes on one machine share it through file locks: a shard is fetched by one while the others wait for it.
-    Before a download, those tars leave that were opened longest ago, of whichever set; a process that reads one
-    keeps it open until it opens another shard. An interrupted download resumes, also in another process.
+    Processes on one machine share the cache through file locks: one fetches a shard while the others wait for it.
+    Before a download, the least recently opened tars of any set are evicted; a process that reads a tar keeps it open
+    until it opens another shard. An interrupted download can be resumed by any process.
 
     Args:
-        source: where the set lies.
+        source: location of the set.
         manifest_text: its `manifest.json`.
-        manifest: the same, parsed.
-        settings: the folder and its bound.
+        manifest: the parsed manifest.
+        settings: the cache folder and its size limit.
 
     Raises:
-        UserError: the manifest has names that no build gives, or the folder can't be written.
+        UserError: the manifest contains invalid shard names, or the folder can't be written.
     """
 
     def __init__(self, source: ShardSource, manifest_text: str, manifest: Manifest, settings: StreamSettings) -> None:
@@ -78,10 +78,10 @@ class ShardCache:
         self.folder = self.root / hashlib.sha256(manifest_text.encode()).hexdigest()[:16]
         self._shards = {shard.name: shard for shard in manifest.shards}
         for name in self._shards:
-            # Names come from afar and become paths here, and words of a command.
+            # Remote names are untrusted, and become paths and arguments of commands here.
             if not _REMOTE_NAME.fullmatch(name):
                 raise UserError(
-                    f"the manifest of {source.location} names a shard {name!r}, it must be <split>-<number>.tar; "
+                    f"the manifest of {source.location} lists a shard {name!r}; names must be <split>-<number>.tar: "
                     "build the shards again"
                 )
         with _writing(self.root):
@@ -96,15 +96,15 @@ class ShardCache:
 
     @property
     def most_bytes(self) -> int:
-        """The bound on all tars in the cache."""
+        """The size limit of the cache."""
         return self.settings.cache_bytes
 
     def open(self, name: str) -> BinaryIO:
-        """A shard, fetched if it is not here, open for reading.
+        """Opens a shard for reading, and fetches it first if it isn't cached.
 
         Raises:
-            UnreadableShard: it can't be fetched.
-            UserError: the cache is too small for it, or its disk is full.
+            UnreadableShard: the shard can't be fetched.
+            UserError: the cache is too small for it, or the disk is full.
         """
         shard, path = self._shards[name], self.folder / name
         for _ in range(_OPEN_ATTEMPTS):
@@ -114,18 +114,18 @@ class ShardCache:
                 self.fetch(name)
                 continue
             if os.fstat(file.fileno()).st_size == shard.bytes:
-                with suppress(FileNotFoundError):  # evicted meanwhile: the open file stays good
+                with suppress(FileNotFoundError):  # evicted in the meantime; the open file stays readable
                     os.utime(path)
                 return file
             file.close()
             path.unlink(missing_ok=True)
         raise UserError(
-            f"shard {path} is thrown out of the cache as fast as it is fetched; raise data.cache_gb, or give each run "
+            f"shard {path} is evicted from the cache as fast as it is fetched; raise data.cache_gb, or give each run "
             "on this machine its own data.cache_dir"
         )
 
     def fetch(self, name: str) -> None:
-        """Brings a shard into the cache unless it is there; waits where another process does so.
+        """Fetches a shard unless it is cached; waits if another process is fetching it.
 
         Raises:
             UnreadableShard, UserError: as `open`.
@@ -137,7 +137,7 @@ class ShardCache:
             if path.exists():
                 return
             if failure.exists() and failure.stat().st_mtime_ns >= asked_ns:
-                # Whoever had the lock tried for long and in vain while this process waited.
+                # While this process waited, the holder of the lock exhausted its retries.
                 raise self._unreadable(name, name, failure.read_text(encoding="utf-8"))
             with _writing(self.root):
                 self._make_room(shard, partial)
@@ -150,7 +150,7 @@ class ShardCache:
             failure.unlink(missing_ok=True)
 
     def fetch_indexes(self, names: Sequence[str]) -> dict[str, UnreadableShard]:
-        """Brings the indexes of shards, several at once; the errors of those that can't be had, by shard."""
+        """Fetches the indexes of shards in parallel; returns the errors of those that failed, by shard."""
         faults: dict[str, UnreadableShard] = {}
 
         def fetch(name: str) -> None:
@@ -164,10 +164,10 @@ class ShardCache:
         return faults
 
     def fetch_index(self, name: str) -> None:
-        """Brings the index of a shard unless it is there; indexes are small and stay.
+        """Fetches the index of a shard unless it is cached; indexes are small and never evicted.
 
         Raises:
-            UnreadableShard: it can't be fetched, or what comes is no index.
+            UnreadableShard: it can't be fetched, or the fetched file is not an index.
         """
         path = index_path(self.folder / name)
         if path.is_file():
@@ -184,7 +184,7 @@ class ShardCache:
                 write_text_atomically(path, text)
 
     def prefetch(self, names: Sequence[str]) -> None:
-        """Has shards fetched in the background; whoever opens one that fails meets its error then."""
+        """Fetches shards in the background; errors are raised when a failed shard is opened."""
         missing = [name for name in names if not (self.folder / name).exists()]
         if missing and self._ahead is None:
             self._ahead = _Ahead(self)
@@ -193,13 +193,13 @@ class ShardCache:
 
     def _unreadable(self, shard: str, file: str, error: Exception | str) -> UnreadableShard:
         return UnreadableShard(
-            f"shard {shard} can't be read: {self.source.shown(file)} could not be fetched ({error}); mend it there, or "
-            "go on without such shards by --data.skip-bad-shards",
+            f"shard {shard} can't be read: {self.source.shown(file)} could not be fetched ({error}); repair it there, "
+            "or continue without unreadable shards with --data.skip-bad-shards",
             shard=shard,
         )
 
     def _make_room(self, shard: ShardEntry, partial: Path) -> None:
-        """Evicts until `shard` fits, and marks its bytes as taken by making `partial`."""
+        """Evicts shards until `shard` fits, and reserves its space by creating `partial`."""
         limit = self.settings.cache_bytes
         if shard.bytes > limit:
             raise UserError(
@@ -212,12 +212,12 @@ class ShardCache:
                 if excess <= 0 or _evict(self.root, excess, besides=partial):
                     partial.touch()
                     return
-            # All that is there is being downloaded by others, and may leave when it has come.
+            # The rest is being downloaded by other processes and can be evicted once it is complete.
             time.sleep(_ROOM_WAIT_SECONDS)
 
 
 def block_bytes_at_most(shards: Sequence[ShardEntry], block_samples: int) -> int:
-    """Bytes that no block's shards exceed, whichever order an epoch has; see `shards.streaming.order.epoch_order`."""
+    """Upper bound on the size of a block's shards in any epoch; see `shards.streaming.order.epoch_order`."""
     samples, num_shards = 0, 0
     for shard in sorted(shards, key=lambda shard: shard.num_samples):
         if samples >= block_samples:
@@ -244,7 +244,7 @@ class _Ahead:
     def _run(self) -> None:
         while True:
             name = self._names.get()
-            # What fails stays seen: its reader tries again, this thread doesn't.
+            # A failed shard stays in `_seen`, so that it is retried by its reader and not by this thread.
             with suppress(UserError, OSError):
                 self._cache.fetch(name)
                 self._seen.discard(name)
@@ -256,7 +256,7 @@ def _writing(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"data.cache_dir {root} can't be written: {error.strerror}; name a folder on a local disk with room in it"
+            f"data.cache_dir {root} can't be written: {error.strerror}; give a folder on a local disk with free space"
         ) from error
 
 
@@ -266,14 +266,14 @@ def _lock_path(path: Path) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a file's lock against other processes and threads; a process that dies gives its locks back."""
+    """Locks a file against other processes and threads; the lock is released if the process dies."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _bytes_taken(root: Path, *, besides: Path) -> int:
-    """Bytes of the tars under `root`, downloads under way at their full size."""
+    """Total size of the tars under `root`; downloads in progress count with their full size."""
     total = 0
     for path in root.glob("*/*.tar"):
         with suppress(FileNotFoundError):
@@ -283,7 +283,11 @@ def _bytes_taken(root: Path, *, besides: Path) -> int:
 
 
 def _evict(root: Path, excess: int, *, besides: Path) -> bool:
-    """Removes abandoned downloads, then the tars opened longest ago, until `excess` bytes are free; if that can be."""
+    """Removes abandoned downloads, then the least recently opened tars, until `excess` bytes are free.
+
+    Returns:
+        Whether enough could be freed.
+    """
     for path in root.glob("*/.*.partial"):
         match = _PARTIAL_NAME.fullmatch(path.name)
         if excess > 0 and match and path != besides and _remove_abandoned(path, match["tar"]):

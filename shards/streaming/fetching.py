@@ -1,4 +1,4 @@
-"""Where a shard set may lie (a folder, HTTP, an object store, a command), and how one file of it is fetched whole."""
+"""Fetches files of a shard set from its location: a folder, HTTP, an object store or a command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shards.errors import UserError
 from shards.streaming.index import FileChecksum
 
 PIPE_NAME = "{name}"
-"""Stands for the file's name in a `pipe:` location."""
+"""Placeholder for the file name in a `pipe:` location."""
 
 _HTTP_SCHEMES = ("http", "https")
 _COMMAND_SCHEMES = ("s3", "gs", "htgs", "hf", "ais", "sftp", "ftps", "scp")
@@ -37,12 +37,12 @@ _SILENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often, and after which waits, a download that brings nothing is tried again.
+    """Retries of a failed download, with exponential backoff.
 
     Attributes:
-        attempts: tries in a row that bring nothing before the file counts as unreadable.
-        first_seconds: longest wait before the second try; it doubles with every further one.
-        most_seconds: no wait is longer.
+        attempts: consecutive attempts without progress after which the file counts as unreadable.
+        first_seconds: maximum wait before the second attempt; doubles with every further one.
+        most_seconds: upper limit on a wait.
     """
 
     attempts: int = 6
@@ -50,13 +50,13 @@ class RetryRule:
     most_seconds: float = 30.0
 
     def wait(self, failures: int) -> None:
-        """Waits after so many failures in a row, at random between half and all of the time."""
+        """Waits after this many consecutive failures, a random time between half the maximum wait and all of it."""
         longest = min(self.most_seconds, self.first_seconds * 2 ** (failures - 1))
         time.sleep(longest * random.SystemRandom().uniform(0.5, 1.0))
 
 
 class UnfetchableError(OSError):
-    """A file could not be fetched, and trying again right now will not help."""
+    """A file could not be fetched, and retrying now will not help."""
 
 
 def is_url(location: str | Path) -> bool:
@@ -65,7 +65,7 @@ def is_url(location: str | Path) -> bool:
 
 
 def local_folder(location: str | Path) -> Path | None:
-    """The folder that a path or a `file://` URL names, None for any other URL."""
+    """The folder of a path or a `file://` URL, None for any other URL."""
     if not is_url(location):
         return Path(location)
     parts = urlsplit(str(location))
@@ -73,19 +73,19 @@ def local_folder(location: str | Path) -> Path | None:
 
 
 class ShardSource:
-    """The place that a shard set is fetched from.
+    """The location from which a shard set is fetched.
 
-    `http(s)` is read here, so that a broken download goes on where it stopped. Object stores and file servers
-    (s3, gs, htgs, hf, ais, sftp, ftps, scp) are read through the command-line client that WebDataset uses for
-    them, started without a shell. `pipe:COMMAND` runs a shell command in which `{name}` stands for the file's name.
+    `http(s)` is read directly, so that interrupted downloads resume. Object stores and file servers (s3, gs, htgs, hf,
+    ais, sftp, ftps, scp) are read through the command-line client that WebDataset uses for them, started without a
+    shell. `pipe:COMMAND` runs a shell command in which `{name}` is replaced by the file name.
 
     Args:
         location: a folder or a URL.
         allow_pipe: whether a `pipe:` location may run its command.
-        retry: how downloads are tried again.
+        retry: how failed downloads are retried.
 
     Raises:
-        UserError: a scheme that can't be read, or a `pipe:` location that is not allowed or lacks `{name}`.
+        UserError: the scheme is not supported, or a `pipe:` location is not allowed or lacks `{name}`.
     """
 
     def __init__(self, location: str | Path, *, allow_pipe: bool = False, retry: RetryRule = RetryRule()) -> None:
@@ -103,7 +103,7 @@ class ShardSource:
             )
 
     def address(self, name: str) -> str:
-        """Where a file of the set lies: a path, a URL, or `pipe:` and a command."""
+        """The address of a file of the set: a path, a URL, or `pipe:` and a command."""
         if self.folder:
             return str(self.folder / name)
         if self._scheme == "pipe":
@@ -112,17 +112,17 @@ class ShardSource:
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name)}"))
 
     def shown(self, name: str) -> str:
-        """The address as it may stand in a message: without a password or a signature."""
+        """The address for messages, without passwords and signatures."""
         if self.folder or self._scheme == "pipe":
             return self.address(name)
         parts = urlsplit(self.address(name))
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
     def read_bytes(self, name: str) -> bytes:
-        """A small file of the set.
+        """Reads a small file of the set.
 
         Raises:
-            UnfetchableError: it can't be fetched, however often it is tried.
+            UnfetchableError: it can't be fetched, even after retries.
         """
         failures = 0
         while True:
@@ -134,10 +134,10 @@ class ShardSource:
                 self._wait_or_give_up(error, failures)
 
     def fetch(self, name: str, path: Path, checksum: FileChecksum) -> None:
-        """Brings a file of the set to `path`, going on with what stands there from an earlier try.
+        """Downloads a file of the set to `path`; resumes a partial download at `path`.
 
         Raises:
-            UnfetchableError: it can't be fetched, or what comes is not what the manifest says.
+            UnfetchableError: it can't be fetched, or does not match the checksum in the manifest.
         """
         failures, furthest = 0, 0
         while True:
@@ -147,11 +147,11 @@ class ShardSource:
                 if _has(path, checksum):
                     return
                 path.unlink()
-                problem = OSError("what came has another size or SHA-256 than the manifest says")
+                problem = OSError("size or SHA-256 of the downloaded file differs from the manifest")
             except (OSError, http.client.HTTPException) as error:
                 problem = error
                 reached = path.stat().st_size if path.exists() else 0
-                # A download that comes in pieces is no failure as long as each try brings a fair piece of it.
+                # An attempt that makes real progress resets the count of failures.
                 if reached - furthest > checksum.bytes / 100:
                     failures, furthest = 0, reached
             failures += 1
@@ -163,11 +163,11 @@ class ShardSource:
             return
         with self._open(name, have) as (stream, start), path.open("r+b" if start else "wb") as file:
             file.seek(start)
-            # One byte more than there should be is enough to know that it is another file.
+            # One byte too many is enough to know that it is a different file.
             while chunk := stream.read(min(_CHUNK_BYTES, num_bytes + 1 - file.tell())):
                 file.write(chunk)
             if file.tell() < num_bytes:
-                raise OSError(f"it ended after {file.tell()} of {num_bytes} bytes")
+                raise OSError(f"the download ended after {file.tell()} of {num_bytes} bytes")
             file.flush()
             os.fsync(file.fileno())
 
@@ -176,16 +176,16 @@ class ShardSource:
         if isinstance(error, UnfetchableError):
             raise error
         if isinstance(error, http.client.InvalidURL):
-            raise UnfetchableError("it is no valid URL") from None  # its own words may hold a password
+            raise UnfetchableError("not a valid URL") from None  # the original message may contain a password
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"no space is left where shards are cached ({detail}); free some or lower data.cache_gb")
+            raise UserError(f"no space left in the shard cache ({detail}); free up space or lower data.cache_gb")
         if failures >= self.retry.attempts:
             raise UnfetchableError(f"{detail}, {failures} times") from error
         self.retry.wait(failures)
 
     @contextlib.contextmanager
     def _open(self, name: str, start: int) -> Iterator[tuple[IO[bytes], int]]:
-        """The file's bytes from `start` on, or from 0 where that can't be had; and which of both it is."""
+        """Opens the file from `start`, or from 0 if that isn't supported; yields the stream and its first offset."""
         if self.folder:
             try:
                 file = (self.folder / name).open("rb")
@@ -206,11 +206,11 @@ def _check_pipe(location: str, allow_pipe: bool) -> None:
     if not allow_pipe:
         raise UserError(
             f"shards {location!r} would run a shell command, which is not allowed by default; "
-            "if it is yours, allow it with --data.allow-pipe"
+            "if you trust it, allow it with --data.allow-pipe"
         )
     if PIPE_NAME not in location:
         raise UserError(
-            f"shards {location!r} must hold {PIPE_NAME} where the file's name belongs, as in "
+            f"shards {location!r} must contain {PIPE_NAME} in place of the file name, as in "
             f"'pipe:ssh host cat /data/shards/{PIPE_NAME}'"
         )
 
@@ -231,7 +231,7 @@ def _open_http(url: str, start: int) -> Any:
         served = response.headers.get("Content-Range", "")
         if not served.startswith(f"bytes {start}-"):
             response.close()
-            raise OSError(f"the server sent {served or 'an unnamed part'} when asked for byte {start} on")
+            raise OSError(f"the server sent {served or 'an unspecified range'} when byte {start} onwards was requested")
     return response
 
 
@@ -240,7 +240,7 @@ def _open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
     from webdataset.gopen import Pipe, gopen_schemes
 
     try:
-        # `gopen` itself would also rewrite the URL by an environment variable, even into a shell command.
+        # `gopen` itself would also rewrite the URL from an environment variable, even into a shell command.
         if scheme == "s3" and scheme not in gopen_schemes:
             stream = Pipe(["aws", "s3", "cp", url, "-"], mode="rb", bufsize=8192)
         else:
@@ -248,13 +248,13 @@ def _open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
     except (FileNotFoundError, ImportError) as error:
         raise UnfetchableError(f"{scheme} needs a program that is not installed: {error}") from error
     try:
-        # Not `stream.read`: its errors quote the whole command line, which may hold a token.
+        # Not `stream.read`: its errors quote the whole command line, which may contain a token.
         yield stream.stream
     finally:
         stream.ignore_errors = True
         stream.close()
         if stream.status not in _GOOD_ENDS:
-            # What looked like the file's end was a failure.
+            # The end of the stream was a failure, not the end of the file.
             raise OSError(f"the program that reads {scheme} URLs ended with status {stream.status}")
 
 

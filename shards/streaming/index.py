@@ -1,4 +1,4 @@
-"""The index beside a tar: where each sample and each of its members lies, so that any one can be read alone."""
+"""The index beside a tar: offsets of all samples and members, for random access."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NPY_HEADER_MOST_BYTES = 256
 
 @dataclass(frozen=True)
 class SampleEntry:
-    """Where one sample lies in its tar.
+    """Position of one sample in its tar.
 
     Attributes:
         key: the sample's key.
-        offset: byte at which its first header starts.
-        bytes: length of all its members with their headers and padding.
-        members: extension → (byte at which the member's data starts, length of the data in bytes).
-        num_frames: frames of its spectrogram.
+        offset: byte offset of its first header.
+        bytes: size of all its members with headers and padding.
+        members: extension → (byte offset of the member's data, length of the data in bytes).
+        num_frames: number of frames of its spectrogram.
     """
 
     key: str
@@ -51,12 +51,12 @@ class FileChecksum:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The samples of one tar, in its order.
+    """The samples of one tar, in order.
 
     Attributes:
         shard: file name of the tar.
-        samples: an entry a sample.
-        previews: checksum of the tar of listening clips with the same name in `previews/`, None without one.
+        samples: one entry per sample.
+        previews: checksum of the tar of listening clips with the same name in `previews/`, None if there is none.
     """
 
     shard: str
@@ -64,7 +64,7 @@ class ShardIndex:
     previews: FileChecksum | None = None
 
     def to_json(self) -> str:
-        """The index as it is written to its file, a sample a line."""
+        """Serialises the index, one sample per line."""
         head = {"format_version": FORMAT_VERSION, "shard": self.shard}
         previews = dataclasses.asdict(self.previews) if self.previews else None
         lines = ",\n".join(json.dumps(dataclasses.asdict(sample)) for sample in self.samples)
@@ -72,10 +72,10 @@ class ShardIndex:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> ShardIndex:
-        """The index as parsed from JSON.
+        """Restores an index from parsed JSON.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing or is not what it should be.
+            KeyError, TypeError, ValueError: a field is missing or invalid.
         """
         if record["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version is {record['format_version']!r}, not {FORMAT_VERSION}")
@@ -118,10 +118,10 @@ def load_index(tar_path: Path) -> ShardIndex:
 
 
 def build_index_from_tar(tar_path: Path) -> ShardIndex:
-    """Makes the index (without the checksum of the previews) by reading the tar from end to end.
+    """Builds the index (without the checksum of the previews) by reading the whole tar.
 
     Raises:
-        UserError: the tar can't be read to its end, or a spectrogram in it isn't one.
+        UserError: the tar can't be read to its end, or a spectrogram in it is invalid.
     """
     entries: list[SampleEntry] = []
     try:
@@ -146,15 +146,15 @@ def build_index_from_tar(tar_path: Path) -> ShardIndex:
 
 
 def read_member(file: BinaryIO, entry: SampleEntry, member: str) -> bytes:
-    """The bytes of one member of a sample.
+    """Reads one member of a sample.
 
     Args:
         file: the tar, open for binary reading; its position is neither used nor moved, so threads can share it.
         entry: the sample's entry in the index.
-        member: its extension, such as "jpg".
+        member: extension of the member, such as "jpg".
 
     Raises:
-        UserError: the sample has no such member, or the tar ends before it does.
+        UserError: the sample has no such member, or the tar is truncated.
     """
     if member not in entry.members:
         raise UserError(f"sample {entry.key} of {file.name} has no member .{member}; build the shards again")
@@ -163,20 +163,20 @@ def read_member(file: BinaryIO, entry: SampleEntry, member: str) -> bytes:
 
 
 def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
-    """Some consecutive frames of a sample's spectrogram, without reading the rest of it.
+    """Reads consecutive frames of a sample's spectrogram, without the rest of it.
 
     Args:
         file: the tar, open for binary reading; its position is neither used nor moved.
         entry: the sample's entry in the index.
         first_frame: 0 … entry.num_frames − num_frames.
-        num_frames: how many, at least 1.
+        num_frames: number of frames, at least 1.
 
     Returns:
         uint8 (128, num_frames) in Fortran order, the stored bytes.
 
     Raises:
         ValueError: the frames are not all within the spectrogram.
-        UserError: the member is no spectrogram, or not the one in the index, or the tar ends before it does.
+        UserError: the member is not a spectrogram or differs from the index, or the tar is truncated.
     """
     if num_frames < 1 or first_frame < 0 or first_frame + num_frames > entry.num_frames:
         raise ValueError(
@@ -190,22 +190,22 @@ def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames
     if stored_frames != entry.num_frames:
         raise UserError(
             f"sample {entry.key} of {file.name} has {stored_frames} frames, its index says {entry.num_frames}; "
-            "tar and index are not of one build: copy or build them again"
+            "tar and index are from different builds: copy or build them again"
         )
     data = _read_exactly(file, start + header_bytes + first_frame * MEL_BANDS, num_frames * MEL_BANDS, entry.key)
     return np.frombuffer(data, dtype=np.uint8).reshape((MEL_BANDS, num_frames), order="F")
 
 
 def _read_npy_header(file: BinaryIO, start: int, length: int) -> tuple[int, int]:
-    """Length of the npy header in bytes and the number of frames; ValueError where it is no such spectrogram."""
+    """Length of the npy header in bytes and number of frames; raises ValueError if it is not a valid spectrogram."""
     head = os.pread(file.fileno(), min(length, _NPY_HEADER_MOST_BYTES), start)
     header_bytes, num_frames = _parse_npy_header(head[: 10 + int.from_bytes(head[8:10], "little")])
     if header_bytes + MEL_BANDS * num_frames != length:
-        raise ValueError(f"its spectrogram has {length} bytes, not those of {num_frames} frames")
+        raise ValueError(f"its spectrogram has {length} bytes, which does not match {num_frames} frames")
     return header_bytes, num_frames
 
 
-@lru_cache(maxsize=4096)  # numpy compiles the text of the header each time, which takes longer than reading the frames
+@lru_cache(maxsize=4096)  # numpy evaluates the header as Python source, which takes longer than reading the frames
 def _parse_npy_header(header: bytes) -> tuple[int, int]:
     head = io.BytesIO(header)
     version = np.lib.format.read_magic(head)

@@ -1,4 +1,4 @@
-"""The order of an epoch's samples: a pure function of seed, epoch and shard sizes, whoever reads them."""
+"""The order of an epoch's samples: a pure function of seed, epoch and shard sizes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 def epoch_order(samples_per_shard: Sequence[int], *, seed: int, epoch: int, block_samples: int = 8192) -> np.ndarray:
-    """The numbers of a split's samples in the order in which one epoch uses them, each once.
+    """The order in which one epoch visits the samples of a split, each once.
 
-    Samples are numbered through the split's shards in order. The shards are permuted, cut into blocks of whole
-    shards, and the samples are permuted within each block, so that a reader needs one block's shards at a time.
-    The order does not depend on ranks, workers or batch size; to resume is to start at a later position.
+    Samples are numbered consecutively through the split's shards. The shards are permuted and grouped into blocks of
+    whole shards, and the samples are permuted within each block, so that a reader needs one block's shards at a time.
+    The order does not depend on ranks, workers or batch size; resuming means starting at a later position.
 
     Args:
-        samples_per_shard: number of samples of each shard, in the order of the shards.
+        samples_per_shard: number of samples in each shard, in the order of the shards.
         seed: the run's seed.
-        epoch: the epoch, from 0; each has an order of its own.
+        epoch: the epoch, from 0; each has its own order.
         block_samples: shards are added to a block until it holds at least this many samples.
 
     Returns:

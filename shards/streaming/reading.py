@@ -1,4 +1,4 @@
-"""A finished shard set, opened: its samples by number, of which only what is asked for is read."""
+"""Opens a finished shard set: random access to its samples, reading only the requested members and frames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_HELD_INDEXES = 256
 
 @dataclass(frozen=True)
 class StoredSample:
-    """One pair as it lies in a tar."""
+    """One pair stored in a tar."""
 
     tar_path: Path
     entry: SampleEntry
@@ -42,11 +42,11 @@ class StoredSample:
 
     @property
     def num_frames(self) -> int:
-        """Frames of the stored spectrogram."""
+        """The number of frames of the stored spectrogram."""
         return self.entry.num_frames
 
     def image_bytes(self) -> bytes:
-        """The image as stored, a JPEG."""
+        """The stored JPEG."""
         return read_member(self.files.get(self.tar_path), self.entry, IMAGE_MEMBER)
 
     def image(self) -> NDArray[np.uint8]:
@@ -58,10 +58,10 @@ class StoredSample:
         return self._decoded(decode_jpeg)
 
     def image_part(self, choose: Callable[[int, int], Box]) -> NDArray[np.uint8]:
-        """A part of the image, (height, width, 3) uint8 RGB; of an image with restart markers little more is decoded.
+        """A part of the image, (height, width, 3) uint8 RGB; with restart markers, little more than it is decoded.
 
         Args:
-            choose: the part of an image of a given height and width.
+            choose: maps the height and width of the image to the part.
 
         Raises:
             UserError: it is not a readable JPEG.
@@ -75,7 +75,7 @@ class StoredSample:
         except ValueError as error:
             raise UserError(
                 f"the image of sample {self.key} in {self.tar_path} can't be decoded ({error}); "
-                "find what is damaged with 'python shards/run.py verify'"
+                "check the set with 'python shards/run.py verify'"
             ) from error
 
     def frames(self, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
@@ -83,27 +83,27 @@ class StoredSample:
         return read_frames(self.files.get(self.tar_path), self.entry, first_frame, num_frames)
 
     def metadata(self) -> dict[str, Any]:
-        """The pair's place, title, creator, licence …"""
+        """The pair's coordinates, title, creator, licence …"""
         return json.loads(read_member(self.files.get(self.tar_path), self.entry, METADATA_MEMBER))
 
     def preview(self) -> bytes | None:
-        """The listening clip, an MP3, or None where the set has none."""
+        """The listening clip as MP3, or None if there is none."""
         path = self.tar_path.parent / PREVIEWS_FOLDER / self.tar_path.name
         entry = self.files.clips(path).get(self.key)
         return None if entry is None else read_member(self.files.get(path), entry, PREVIEW_MEMBER)
 
 
 class ShardSet:
-    """A shard set, read where it lies or, fetched shard by shard, from a cache on the local disk.
+    """A shard set, read in place or through a cache on the local disk.
 
     Args:
-        folder: where the tars are, or come to be.
-        manifest: what the set holds.
-        cache: what brings them there, None for a set that is read in place.
+        folder: folder of the tars, or of the cache.
+        manifest: the set's manifest.
+        cache: fetches shards into the folder, None for a set that is read in place.
 
     Attributes:
-        unreadable: shards that were found to be unreadable, by file name, each with its sentence; asking for one of
-            their samples raises `UnreadableShard`.
+        unreadable: error messages of unreadable shards, by file name; requesting a sample of one raises
+            `UnreadableShard`.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, cache: ShardCache | None = None) -> None:
@@ -120,7 +120,7 @@ class ShardSet:
         """Opens the shard set at `location`, a folder or a URL (see `shards.streaming.fetching.ShardSource`).
 
         Raises:
-            UserError: it is none, it is of another format version, or the location may not be read.
+            UserError: it is not a shard set, has another format version, or the location can't be read.
         """
         settings = settings or StreamSettings()
         folder = local_folder(location)
@@ -128,27 +128,27 @@ class ShardSet:
             return cls(folder, Manifest.load(folder))
         source = ShardSource(location, allow_pipe=settings.allow_pipe, retry=settings.retry)
         if folder:
-            Manifest.load(folder)  # says better than a failed download what is wrong with a folder
+            Manifest.load(folder)  # gives a better message about a bad folder than a failed download
         try:
             text = source.read_bytes(MANIFEST_NAME).decode("utf-8")
         except (UnfetchableError, UnicodeDecodeError) as error:
             raise UserError(
                 f"no shards at {source.shown('')}: {source.shown(MANIFEST_NAME)} could not be fetched ({error}); give "
-                "the place where the whole folder of a finished 'python shards/run.py build' lies"
+                "the location of the complete folder of a finished 'python shards/run.py build'"
             ) from error
         manifest = Manifest.from_json(text, where=source.shown(MANIFEST_NAME))
         cache = ShardCache(source, text, manifest, settings)
         return cls(cache.folder, manifest, cache)
 
     def num_samples(self, split: str) -> int:
-        """Samples of a split."""
+        """The number of samples in a split."""
         return self.manifest.num_samples(split)
 
     def sample(self, split: str, number: int) -> StoredSample:
-        """The sample that has this number in the split, 0 … num_samples − 1, counted through its shards in order.
+        """The sample with this number in the split, 0 … num_samples − 1, counted through its shards in order.
 
         Raises:
-            UnreadableShard: its shard's index can't be read; reading from the sample raises it where the tar can't.
+            UnreadableShard: the index of its shard can't be read. If the tar can't be read, the sample's methods raise.
         """
         return self._split(split).sample(number)
 
@@ -158,19 +158,19 @@ class ShardSet:
             yield self.sample(split, number)
 
     def epoch_order(self, split: str, *, seed: int, epoch: int, block_samples: int) -> NDArray[np.int64]:
-        """The numbers of a split's samples in the order of one epoch; see `shards.streaming.order.epoch_order`."""
+        """The order of a split's samples in one epoch; see `shards.streaming.order.epoch_order`."""
         counts = [shard.num_samples for shard in self.manifest.of_split(split)]
         return epoch_order(counts, seed=seed, epoch=epoch, block_samples=block_samples)
 
     def check_files(self, split: str, *, skip_unreadable: bool = False) -> None:
-        """Checks that every shard of a split has its index and, where the set is read in place, its size.
+        """Checks the index of every shard of a split and, if the set is read in place, the size of its tar.
 
         Args:
             split: "train", "val" or "test".
-            skip_unreadable: enter shards that are at fault in `unreadable` instead of raising.
+            skip_unreadable: add faulty shards to `unreadable` instead of raising.
 
         Raises:
-            UnreadableShard: names the first shard that is missing, truncated, or has another index.
+            UnreadableShard: a shard is missing or truncated, or its index does not match; names the first such shard.
         """
         shards = self.manifest.of_split(split)
         faults = self._cache.fetch_indexes([shard.name for shard in shards]) if self._cache else {}
@@ -187,24 +187,24 @@ class ShardSet:
                 self.unreadable[shard.name] = str(error)
 
     def prepare_blocks(self, split: str, block_samples: int) -> None:
-        """Checks that the shards of any one block fit the cache; where two do, the next is fetched ahead.
+        """Checks that the shards of any block fit into the cache; if two blocks fit, the next one is prefetched.
 
         Raises:
-            UserError: they don't fit.
+            UserError: the cache is too small.
         """
         if self._cache is None:
             return
         needed, given = block_bytes_at_most(self.manifest.of_split(split), block_samples), self._cache.most_bytes
         if needed > given:
             raise UserError(
-                f"data.cache_gb must be at least {needed / BYTES_PER_GB:.3g}, which shards of {block_samples} samples "
-                f"(data.block_samples), shuffled together, can take, got {given / BYTES_PER_GB:.3g}; raise it, or "
-                "lower data.block_samples"
+                f"data.cache_gb must be at least {needed / BYTES_PER_GB:.3g} to hold the shards of {block_samples} "
+                f"samples that are shuffled together (data.block_samples), got {given / BYTES_PER_GB:.3g}; raise it "
+                "or lower data.block_samples"
             )
         self._fetches_ahead = 2 * needed <= given
 
     def fetch_ahead(self, split: str, numbers: Sequence[int] | NDArray[np.int64]) -> None:
-        """Has the shards of these samples fetched in the background, if the cache has room for another block."""
+        """Fetches the shards of these samples in the background, if the cache has room for another block."""
         if self._cache and self._fetches_ahead:
             names = self._split(split).shard_names(numbers)
             self._cache.prefetch([name for name in names if name not in self.unreadable])
@@ -220,7 +220,7 @@ class ShardSet:
 
 
 class _Split:
-    """The indexes of one split's shards, each read when first needed."""
+    """The indexes of one split's shards, read on first use."""
 
     def __init__(self, shard_set: ShardSet, split: str, files: TarFiles) -> None:
         self._shards = shard_set.manifest.of_split(split)
@@ -231,7 +231,7 @@ class _Split:
         self._indexes: OrderedDict[int, tuple[SampleEntry, ...]] = OrderedDict()
 
     def entries(self, shard: int) -> tuple[SampleEntry, ...]:
-        """The samples of the shard that has this number in the split."""
+        """The samples of the shard with this number in the split."""
         if shard in self._indexes:
             self._indexes.move_to_end(shard)
             return self._indexes[shard]
@@ -245,7 +245,7 @@ class _Split:
             raise UnreadableShard(str(error), shard=path.name) from error
         if len(samples) != promised:
             raise UnreadableShard(
-                f"the index of {path} has {len(samples)} samples where the manifest says {promised}; "
+                f"the index of {path} has {len(samples)} samples, the manifest says {promised}; "
                 "copy the shard set again, or build it again",
                 shard=path.name,
             )
@@ -275,7 +275,7 @@ def _check_size(path: Path, shard: ShardEntry) -> None:
     size = path.stat().st_size
     if size != shard.bytes:
         raise UnreadableShard(
-            f"shard {path} has {size} bytes where the manifest says {shard.bytes}: it is truncated or "
-            "replaced; copy it again, or build the shards again",
+            f"shard {path} has {size} bytes, the manifest says {shard.bytes}: it was truncated or replaced; "
+            "copy it again, or build the shards again",
             shard=shard.name,
         )

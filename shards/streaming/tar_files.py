@@ -1,4 +1,4 @@
-"""The tars that a process has open: few enough at once, brought from a cache where they come through one."""
+"""The open tars of a process: a bounded number, opened in place or through a cache."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_OPEN_TARS = 64
 
 
 class TarFiles:
-    """The tars that are open now, in one process; the least recently read one is closed first.
+    """The open tars of one process; the least recently used one is closed first.
 
     Args:
-        cache: brings tars that are not where they should be, None where they are read in place.
+        cache: fetches missing tars, None if they are read in place.
     """
 
     def __init__(self, cache: ShardCache | None = None) -> None:
@@ -50,7 +50,7 @@ class TarFiles:
         return self._open[path]
 
     def bring_index(self, path: Path) -> None:
-        """Brings the index of the tar at `path` where the tar comes through a cache.
+        """Fetches the index of the tar at `path` if tars are read through a cache.
 
         Raises:
             UnreadableShard: it can't be fetched.
@@ -59,14 +59,14 @@ class TarFiles:
             self._cache.fetch_index(path.name)
 
     def clips(self, path: Path) -> dict[str, SampleEntry]:
-        """The listening clips in the tar at `path`, by key; none where there is no such tar."""
+        """The listening clips in the tar at `path`, by key; empty if the tar does not exist."""
         if path not in self._clips:
             entries = build_index_from_tar(path).samples if path.is_file() else ()
             self._clips[path] = {entry.key: entry for entry in entries}
         return self._clips[path]
 
     def _close_evicted(self) -> None:
-        # The disk gets the space of an evicted tar back when nobody has it open any more.
+        # The space of an evicted tar is freed only when no process has it open.
         for path in [path for path, file in self._open.items() if not os.fstat(file.fileno()).st_nlink]:
             self._open.pop(path).close()
 

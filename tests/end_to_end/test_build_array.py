@@ -43,7 +43,7 @@ def test_a_task_that_has_to_make_room_is_requeued_and_goes_on(
     wait_until(lambda: len(list(out.glob(".build/*.tar.json"))) >= 1 or job.poll() is not None)
     job.send_signal(asked)
     _, errors = job.communicate(timeout=60)
-    assert "stopped by SIGTERM; what is finished is kept" in errors
+    assert "stopped by SIGTERM; finished work is kept" in errors
     assert (tmp_path / "scontrol.log").read_text() == "requeue 4711_2\n"
     assert not list(out.rglob("*.partial"))
     for task in (2, 1):

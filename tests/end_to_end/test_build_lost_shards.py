@@ -36,10 +36,10 @@ def test_lost_shards_are_named_and_packed_again(
     index_path(copied_shards / "test-000000.tar").unlink()
     manifest = build(options_for(small_corpus, copied_shards))
     printed = capsys.readouterr().out
-    assert "train-000002.tar has 30,000 bytes in place of " in printed
+    assert "train-000002.tar has 30,000 bytes instead of " in printed
     assert "val-000000.tar is missing" in printed
     assert "test-000000.tar has no index" in printed
-    assert "3 of its shards packed again" in printed
+    assert "3 of its shards repacked" in printed
     assert sum(manifest.splits.values()) == 40
     assert files_of(copied_shards) == files_of(small_shards)
     build(options_for(small_corpus, copied_shards))
@@ -59,7 +59,7 @@ def test_a_shard_that_comes_out_otherwise_is_refused(small_corpus: Path, copied_
     record["shards"][0]["sha256"] = "0" * 64
     (copied_shards / "manifest.json").write_text(json.dumps(record))
     (copied_shards / "train-000000.tar").unlink()
-    with pytest.raises(UserError, match=r"train-000000\.tar was packed again and came out otherwise"):
+    with pytest.raises(UserError, match=r"train-000000\.tar was repacked and differs from"):
         build(options_for(small_corpus, copied_shards))
     # It isn't taken for the lost one the next time.
     assert not (copied_shards / "train-000000.tar").exists()

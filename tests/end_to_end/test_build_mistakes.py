@@ -67,8 +67,8 @@ def test_too_many_rejects_fail_after_they_are_listed(small_corpus: Path, tmp_pat
         listed = {row["key"] for row in csv.DictReader(file)}
     assert listed == {"140", "141", "142", "143"}
     assert not (out / "manifest.json").exists()
-    # What was begun with other options is not mixed with it.
-    with pytest.raises(UserError, match="was begun otherwise: jpeg_quality was 90 and is 80"):
+    # It is not mixed with a build started with other options.
+    with pytest.raises(UserError, match="was started with other options: jpeg_quality was 90 and is 80"):
         build(options_for(small_corpus, out, jpeg_quality=80))
 
 
@@ -96,7 +96,7 @@ def test_missing_files_fail_before_any_sound_is_read(small_corpus: Path, tmp_pat
         ({"column": "scene"}, "has no effect"),
         ({"split_by": "column"}, "needs --column"),
         ({"split_by": "column", "column": "place"}, "no such column; choose one of: key, longitude"),
-        ({"split_by": "column", "column": "scene", "split_seed": 5}, "no pair for training"),
+        ({"split_by": "column", "column": "scene", "split_seed": 5}, "no training pairs"),
     ],
 )
 def test_a_mistake_is_one_sentence(small_corpus: Path, tmp_path: Path, more: dict[str, Any], message: str) -> None:
@@ -122,8 +122,8 @@ def test_options_without_effect_are_warned_of_and_nothing_else() -> None:
         "--seed 2 has no effect with --source recordings",
     ]
     assert warnings("soundingearth", **idle)[3:] == [
-        "--max-seconds 30.0 has no effect with --source soundingearth, which brings no recordings",
-        "--no-previews has no effect with --source soundingearth, which brings no recordings",
+        "--max-seconds 30.0 has no effect with --source soundingearth, which has no recordings",
+        "--no-previews has no effect with --source soundingearth, which has no recordings",
     ]
 
 
@@ -145,7 +145,7 @@ def test_no_speed_of_decoding_is_told_where_no_sound_was_decoded(tmp_path: Path)
     assert "real time" not in result.stdout
     assert "hours of sound per hour" not in result.stderr
     assert [line for line in result.stderr.splitlines() if "warning" in line] == [
-        "warning: --max-seconds 30.0 has no effect with --source soundingearth, which brings no recordings"
+        "warning: --max-seconds 30.0 has no effect with --source soundingearth, which has no recordings"
     ]
 
 

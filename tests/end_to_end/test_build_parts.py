@@ -122,14 +122,14 @@ def test_other_options_and_other_numbers_of_parts_are_refused(
     small_corpus: Path, small_shards: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "set"
-    with pytest.raises(UserError, match="no build was begun there"):
+    with pytest.raises(UserError, match="no build was started there"):
         build(options_for(small_corpus, out, part="finish"))
     build(options_for(small_corpus, out, part="1/3"))
     before = files_of(out)
     for part in ("2/3", "all", "finish"):
-        with pytest.raises(UserError, match="was begun otherwise: jpeg_quality was 90 and is 80"):
+        with pytest.raises(UserError, match="was started with other options: jpeg_quality was 90 and is 80"):
             build(options_for(small_corpus, out, part=part, jpeg_quality=80))
-    with pytest.raises(UserError, match="was begun in 3 parts, not in 2; start parts K/3, or go on with one"):
+    with pytest.raises(UserError, match="was started with 3 parts, not 2; start parts K/3, or continue with a"):
         build(options_for(small_corpus, out, part="2/2"))
     locks = {".build/lock", *(f".build/part-{number}.lock" for number in (1, 2, 3))}
     assert {name: data for name, data in files_of(out).items() if name not in locks} == {
@@ -170,7 +170,7 @@ def test_a_file_system_without_locks_is_warned_of(
     manifest = build(options_for(small_corpus, tmp_path / "set", part="1/1", limit=8))
     assert manifest is not None
     assert manifest.splits == {"train": 5, "val": 1, "test": 2}
-    assert "lies on a file system without locks" in capfd.readouterr().err
+    assert "is on a file system without locks" in capfd.readouterr().err
 
 
 def test_too_many_rejects_are_told_by_the_last_and_the_set_finished_by_several_at_once(

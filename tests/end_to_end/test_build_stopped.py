@@ -64,7 +64,7 @@ def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(
     (out / ".train-000000.tar.1.partial").write_bytes(b"half")
     result = run("build", *arguments)
     assert result.returncode == 0, result.stderr
-    assert "going on: " in result.stdout
+    assert "resuming: " in result.stdout
     assert files_of(out) == files_of(small_shards)
     kept = [name for name, time_ns in finished.items() if (out / name).stat().st_mtime_ns == time_ns]
     assert len(kept) >= 2
@@ -93,7 +93,7 @@ def test_a_signal_to_all_its_processes_ends_a_build_that_goes_on_later(
         os.kill(number, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert errors.splitlines()[-1] == "stopped by SIGTERM; what is finished is kept"
+    assert errors.splitlines()[-1] == "stopped by SIGTERM; finished work is kept"
     assert "Traceback" not in errors
     wait_until(lambda: not processes_with(mark))
     assert run("build", *arguments).returncode == 0

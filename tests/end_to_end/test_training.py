@@ -189,7 +189,7 @@ def broken(kind: str, shards: Path, tmp_path: Path) -> list[str]:
     [
         ("no shards", "no shards at nowhere: no such folder; build them with 'python shards/run.py build'"),
         ("wrong folder", "empty is not a shard set: it has no manifest.json"),
-        ("truncated tar", "train-000001.tar has 40960 bytes where the manifest says"),
+        ("truncated tar", "train-000001.tar has 40960 bytes, the manifest says"),
         ("missing tar", "val-000000.tar is missing"),
         ("other version", "format_version is 99, this Earshot reads 1"),
         ("large batch", "batch_size must be at most the 48 pairs of the training split, got 64"),

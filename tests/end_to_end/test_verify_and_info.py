@@ -25,7 +25,7 @@ def copied_shards(small_shards: Path, tmp_path: Path) -> Path:
 def test_verify_passes_what_was_built(small_shards: Path) -> None:
     result = run("verify", small_shards)
     assert result.returncode == 0, result.stdout
-    assert "9 of 9 shards are fine, with 40 samples, 40 listening clips" in result.stdout
+    assert "9 of 9 shards are intact, with 40 samples, 40 listening clips" in result.stdout
 
 
 def flip_byte(path: Path, offset: int) -> None:
@@ -64,7 +64,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "wrong number of rejected pairs": (
         lambda folder: change_total(folder, '"num_rejected": 4', '"num_rejected": 0'),
         "manifest.json",
-        "num_rejected is 0, its entries give 4",
+        "num_rejected is 0, but the entries add up to 4",
     ),
     "truncated tar": (
         lambda folder: os.truncate(folder / "train-000002.tar", 30_000),
@@ -81,7 +81,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "test-000000.tar",
         "has no index",
     ),
-    "wrong index": (swap_index, "test-000000.tar", "index does not fit"),
+    "wrong index": (swap_index, "test-000000.tar", "index does not match"),
     "flipped byte in a clip": (
         lambda folder: flip_byte(folder / "previews" / "val-000000.tar", 3000),
         "previews/val-000000.tar",

@@ -50,9 +50,13 @@ def test_a_reader_without_earshot_finds_the_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "stated", "sentence"),
     [
-        ("num_rejected", 3, "num_rejected is 3, its entries give 1"),
-        ("splits", {"train": {"num_samples": 7}}, 'splits is {"train": {"num_samples": 7}}, its entries give {"train"'),
-        ("splits", None, "splits is null, its entries give"),
+        ("num_rejected", 3, "num_rejected is 3, but the entries add up to 1"),
+        (
+            "splits",
+            {"train": {"num_samples": 7}},
+            'splits is {"train": {"num_samples": 7}}, but the entries add up to {"train"',
+        ),
+        ("splits", None, "splits is null, but the entries add up to"),
     ],
 )
 def test_totals_that_the_entries_contradict_are_told(tmp_path: Path, name: str, stated: object, sentence: str) -> None:

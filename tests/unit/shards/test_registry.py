@@ -59,7 +59,7 @@ def test_outside_objects_are_imported_where_the_command_runs(outside: str) -> No
     [
         (
             "no_such_module_anywhere:thing",
-            "No module named .*; install it, or run where it lies",
+            "No module named .*; install it, or run from the folder that contains it",
         ),
         ("math:squircle", "math has no 'squircle'"),
         (":thing", "must be module:object"),
@@ -77,7 +77,7 @@ def test_a_closed_registry_takes_no_outside_code(outside: str) -> None:
 
 def test_a_model_folder_names_outside_code_only_by_leave(outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
     OPEN.check_allowed("pi", "folder")
-    with pytest.raises(UserError, match=f"folder has the number {outside}.* set {PLUGINS_VARIABLE}={outside}"):
+    with pytest.raises(UserError, match=f"folder uses the number {outside}.* set {PLUGINS_VARIABLE}={outside}"):
         OPEN.check_allowed(outside, "folder")
     assert "outside_numbers" not in sys.modules
     monkeypatch.setenv(PLUGINS_VARIABLE, f"other:thing, {outside}")

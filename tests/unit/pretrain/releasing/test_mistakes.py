@@ -177,7 +177,7 @@ def stopped_at(command: list[str], cwd: Path, pattern: str) -> tuple[int, str]:
 def test_a_release_that_is_asked_to_end_leaves_nothing(finished: Path, tmp_path: Path) -> None:
     words = python("pretrain/run.py", "release", finished, "--out", tmp_path / "out")
     status, errors = stopped_at(words, tmp_path, ".out.*.partial")
-    assert (status, errors.splitlines()[-1]) == (143, "stopped by SIGTERM; what is finished is kept")
+    assert (status, errors.splitlines()[-1]) == (143, "stopped by SIGTERM; finished work is kept")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,7 +185,7 @@ def test_a_conversion_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> Non
     file = authors_checkpoint(tmp_path, small_towers(**WIDE))
     words = python("pretrain/run.py", "convert", file, "--out", tmp_path / "out")
     status, errors = stopped_at(words, tmp_path, "out/.model.partial")
-    assert (status, errors) == (143, "stopped by SIGTERM; what is finished is kept\n")
+    assert (status, errors) == (143, "stopped by SIGTERM; finished work is kept\n")
     assert list(tmp_path.iterdir()) == [file]
 
 

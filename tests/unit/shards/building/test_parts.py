@@ -48,11 +48,11 @@ def test_a_launcher_numbers_its_processes_from_zero_and_they_share_the_cores() -
 
 def test_a_launcher_that_numbers_nobody_is_refused() -> None:
     for environment in ({"MASTER_ADDR": "here"}, {"WORLD_SIZE": "4"}):
-        with pytest.raises(UserError, match="starts one; launch with torchrun"):
+        with pytest.raises(UserError, match="starts a single process; launch with torchrun"):
             part_of(environment)
-    with pytest.raises(UserError, match="RANK=4 and WORLD_SIZE=4 number no process"):
+    with pytest.raises(UserError, match="RANK=4 and WORLD_SIZE=4 are not a valid rank and world size"):
         part_of({"RANK": "4", "WORLD_SIZE": "4"})
-    with pytest.raises(UserError, match="1/2 was given to each of 4 launched processes"):
+    with pytest.raises(UserError, match="1/2 was given to all 4 launched processes"):
         part_of({"RANK": "1", "WORLD_SIZE": "4"}, "1/2")
 
 

@@ -166,7 +166,7 @@ def test_a_key_that_can_name_no_sample_is_refused(tmp_path: Path, key: str) -> N
     ],
 )
 def test_only_spectrograms_are_stored_as_such(spectrogram: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="a spectrogram is uint8"):
+    with pytest.raises(ValueError, match="a spectrogram must be uint8"):
         encode_spectrogram(spectrogram)
 
 

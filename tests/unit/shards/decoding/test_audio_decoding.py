@@ -185,7 +185,7 @@ def test_samples_that_are_not_finite_are_rejected(tmp_path: Path, value: float) 
     samples[100_000, 1] = value
     raised = rejection(write(tmp_path / "a.wav", samples, 44_100, "FLOAT"))
     assert raised.reason == "undecodable sound"
-    assert "not finite" in raised.detail
+    assert "non-finite" in raised.detail
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,7 @@ def test_jpeg_there_and_back() -> None:
 
 @pytest.mark.parametrize("cut", [0, 3, 200, -1])
 def test_decoding_bytes_that_are_no_whole_jpeg_is_an_error(cut: int) -> None:
-    with pytest.raises(ValueError, match="not a whole JPEG"):
+    with pytest.raises(ValueError, match="not a complete JPEG"):
         decode_jpeg(encode_jpeg(scene())[:cut])
 
 

@@ -97,7 +97,7 @@ def test_a_grey_jpeg_becomes_rgb() -> None:
 @pytest.mark.parametrize("kept", [0, 2, 20, 300, -2])
 def test_what_is_cut_short_is_refused(kept: int) -> None:
     jpeg = encode_jpeg(picture(64, 64))[:kept]
-    with pytest.raises(ValueError, match="not a whole JPEG"):
+    with pytest.raises(ValueError, match="not a complete JPEG"):
         decode_part(jpeg, Box(0, 0, 8, 8))
 
 

@@ -172,7 +172,7 @@ def test_short_spectrograms_are_repeated_to_length() -> None:
     assert np.array_equal(long, np.tile(short, 3)[:, :128])
     assert np.array_equal(repeat_to_length(long), long)
     assert repeat_to_length(short, min_frames=20).shape == (128, 50)
-    with pytest.raises(ValueError, match="without a frame"):
+    with pytest.raises(ValueError, match="without frames"):
         repeat_to_length(short[:, :0])
 
 

@@ -193,7 +193,7 @@ def test_other_parameters_are_refused(demo: Path) -> None:
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("two years of work")
-    with pytest.raises(UserError, match="no demo corpus"):
+    with pytest.raises(UserError, match="not a demo corpus"):
         generate(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "two years of work"
 

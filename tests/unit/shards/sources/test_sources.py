@@ -119,7 +119,7 @@ def test_tables_of_several_hands_are_read(tmp_path: Path, text: str) -> None:
         (b"", "no column 'key'"),
         (b"key,longitude,latitude\n", "has no rows"),
         (b"id,longitude,latitude\n1,2,3\n", "no column 'key'; its columns are: id, longitude, latitude"),
-        (b"key,longitude,longitude\n1,2,3\n", "'longitude' is there twice"),
+        (b"key,longitude,longitude\n1,2,3\n", "'longitude' appears twice"),
         (b"key,lon,lat\n1,2,3\n", "no column 'longitude' and no column 'latitude'"),
         (b"key,longitude,latitude,title\n1,2,3,\xff\n", "is not UTF-8"),
         (b'key,longitude,latitude\n1,2,"3\n', "can't be read"),
@@ -245,7 +245,7 @@ def test_a_geotiff_brings_its_own_coordinates(
     located = source.locate(source.list_pairs())
     assert [pair.longitude for pair in located.pairs] == [pytest.approx(7.01), -5.0]
     assert reasons(located) == [("2", "missing coordinates")]
-    assert "reading the places" not in capsys.readouterr().err
+    assert "reading image coordinates" not in capsys.readouterr().err
     # Whatever goes wrong with an image is its own rejection; of many images the progress is shown.
     monkeypatch.setattr(recordings, "PROGRESS_ABOVE_IMAGES", 1)
     for error, reason in (
@@ -254,7 +254,7 @@ def test_a_geotiff_brings_its_own_coordinates(
     ):
         monkeypatch.setattr(imagery, "read_place", lambda _, error=error: (_ for _ in ()).throw(error))
         assert reasons(source.locate(source.list_pairs())) == [("1", reason), ("2", reason)]
-    assert "reading the places of the images: 2/2" in capsys.readouterr().err
+    assert "reading image coordinates: 2/2" in capsys.readouterr().err
     # The columns themselves may be left out.
     write_table(tmp_path, [["1"]], ["key"])
     assert len(source.list_pairs().pairs) == 1
