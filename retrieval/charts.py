@@ -1,4 +1,4 @@
-"""The report's charts as inline SVG: recall over k, and where the true matches rank."""
+"""The report's charts as inline SVG: recall over k, and a histogram of the ranks of true matches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Curve:
     """A line of the recall chart.
 
     Attributes:
-        name: CSS class that colours it.
+        name: CSS class of the colour.
         recalls: recall at each k of `curve_ks`, in [0, 1].
     """
 
@@ -30,17 +30,17 @@ class Curve:
 
 
 def curve_ks(gallery_size: int) -> list[int]:
-    """The k at which recall is drawn: from 1 to the gallery's size, evenly on a logarithmic axis."""
+    """The values of k at which recall is drawn, from 1 to the gallery size, evenly spaced on a logarithmic axis."""
     return sorted(set(np.geomspace(1, gallery_size, MAX_CURVE_POINTS).round().astype(int).tolist()))
 
 
 def recall_chart(ks: list[int], curves: list[Curve], description: str) -> Markup:
-    """Recall (upwards) over k (to the right, logarithmic).
+    """A chart of recall over k, with a logarithmic k axis.
 
     Args:
-        ks: as `curve_ks` gives them.
-        curves: in the order in which they are drawn.
-        description: what a reader who can't see it should know.
+        ks: the values of k, from `curve_ks`.
+        curves: the curves in drawing order.
+        description: text alternative for screen readers.
     """
     span = np.log(max(ks[-1], 2))
 
@@ -54,7 +54,7 @@ def recall_chart(ks: list[int], curves: list[Curve], description: str) -> Markup
     for k in _ticks(ks[-1]):
         parts.append(_line(x(k), TOP, x(k), TOP + PLOT_HEIGHT, "grid"))
         parts.append(_text(x(k), TOP + PLOT_HEIGHT + 17, f"{k:,}", "middle"))
-    parts.append(_text(LEFT + PLOT_WIDTH / 2, HEIGHT - 6, "k, places looked at (logarithmic)", "middle"))
+    parts.append(_text(LEFT + PLOT_WIDTH / 2, HEIGHT - 6, "k (logarithmic)", "middle"))
     for curve in curves:
         points = " ".join(f"{x(k):.1f},{y(recall):.1f}" for k, recall in zip(ks, curve.recalls, strict=True))
         parts.append(Markup('<polyline class="curve {}" points="{}"/>').format(curve.name, points))
@@ -62,23 +62,23 @@ def recall_chart(ks: list[int], curves: list[Curve], description: str) -> Markup
 
 
 def histogram_shares(ranks: NDArray[np.float64], gallery_size: int) -> NDArray[np.float64]:
-    """The share of queries in each of up to `HISTOGRAM_BINS` equal stretches of the ranking, first places first."""
+    """The share of queries in each of up to `HISTOGRAM_BINS` equal intervals of the ranking, best ranks first."""
     bins = min(HISTOGRAM_BINS, gallery_size)
-    # Rank r of n covers the stretch from (r − 1) / n to r / n: its middle decides.
+    # Rank r of n covers the interval from (r − 1) / n to r / n; its middle determines the bin.
     middles = (ranks - 0.5) / gallery_size
     counts = np.bincount(np.minimum((middles * bins).astype(int), bins - 1), minlength=bins)
     return counts / len(ranks)
 
 
 def rank_histogram(name: str, shares: NDArray[np.float64], top_share: float, median: float, description: str) -> Markup:
-    """Bars of `histogram_shares`, with chance as a line and the median marked.
+    """A bar chart of `histogram_shares`, with lines for chance and for the median.
 
     Args:
-        name: CSS class that colours the bars.
-        shares: the height of each bar.
-        top_share: the share at the top of the axis, so that two histograms can have one scale.
+        name: CSS class of the colour of the bars.
+        shares: height of each bar.
+        top_share: the largest share on the axis, so that two histograms can have the same scale.
         median: the median rank as a fraction of the gallery, in [0, 1].
-        description: what a reader who can't see it should know.
+        description: text alternative for screen readers.
     """
     step = next(step for step in (0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0) if top_share / step <= 5)
     top = step * np.ceil(top_share / step - 1e-9)
@@ -105,13 +105,13 @@ def rank_histogram(name: str, shares: NDArray[np.float64], top_share: float, med
     for share in (0, 0.25, 0.5, 0.75, 1):
         anchor = "middle" if share < 1 else "end"
         parts.append(_text(LEFT + PLOT_WIDTH * share, TOP + PLOT_HEIGHT + 17, f"{share:.0%}", anchor))
-    parts.append(_text(LEFT + PLOT_WIDTH / 2, HEIGHT - 6, "rank of the true match, of the gallery", "middle"))
+    parts.append(_text(LEFT + PLOT_WIDTH / 2, HEIGHT - 6, "rank of the true match, in % of the gallery", "middle"))
     return _svg(parts, description)
 
 
 def _ticks(largest: int) -> list[int]:
     powers = [10**power for power in range(len(str(largest)))]
-    # The gallery's size stands at the end of the axis unless a power of ten is too near to it to be told apart.
+    # The gallery size is labelled at the end of the axis; powers of ten too close to it are omitted.
     return [k for k in powers if k == 1 or k <= largest / 2] + [largest] if largest > 1 else [1]
 
 

@@ -1,4 +1,4 @@
-"""Embedding files: weights and a split of a shard set → an npz with both embeddings, keys and metadata of each pair."""
+"""Embeds a split of a shard set and writes an npz with the embeddings, key and metadata of each pair."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class EmbeddedSplit:
     """The pairs of a split with their embeddings.
 
     Attributes:
-        embeddings: keys, image and sound embeddings, in one order.
-        metadata: of each pair, as the shards hold it: longitude, latitude, title, creator, licence …
-        provenance: what they were made from: weights, shards, split, crops, seed.
+        embeddings: keys, image embeddings and sound embeddings, in the same order.
+        metadata: metadata of each pair from the shards: longitude, latitude, title, creator, licence …
+        provenance: the weights, shards, split, crops and seed that were used.
     """
 
     embeddings: PairEmbeddings
@@ -50,10 +50,10 @@ class EmbeddedSplit:
 
     @classmethod
     def load(cls, path: Path) -> EmbeddedSplit:
-        """Reads what `save` wrote; nothing in it is unpickled.
+        """Reads a file that `save` wrote; nothing is unpickled.
 
         Raises:
-            UserError: no such file, or not an embedding file of pairs.
+            UserError: the file is missing, or is not an embedding file of pairs.
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -69,7 +69,7 @@ class EmbeddedSplit:
 
 
 def save_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Writes arrays to `path` beside its place and renames the file there; missing folders are made."""
+    """Writes arrays to `path` atomically; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as file:
@@ -78,24 +78,24 @@ def save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder that results will be written to, before any work is done for them.
+    """Creates the output folder, and checks that it is writable before any work starts.
 
     Raises:
-        UserError: it can't be made or written to.
+        UserError: it can't be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(f"out {folder} can't be written: {error.strerror}; name another folder") from error
+        raise UserError(f"out {folder} can't be written: {error.strerror}; give another folder") from error
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `name` stands for; "auto" takes the GPU where there is one.
+    """The device with this name; "auto" selects the GPU if there is one.
 
     Raises:
-        UserError: torch knows no such device, or it is not there.
+        UserError: the device is unknown to torch or not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -109,16 +109,16 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_model(weights: Path, device: str) -> TwoTower:
-    """The towers of a run folder or a model folder, in evaluation mode; warns where the sounds' was never trained.
+    """Loads the towers of a run folder or model folder in evaluation mode; warns if the sound tower was never trained.
 
     Raises:
-        UserError: no weights there, or no such device.
+        UserError: there are no weights, or the device is not available.
     """
     model = TwoTower.from_pretrained(find_model_folder(weights)).to(choose_device(device)).eval()
     if not model.config.sound_trained:
         print(
-            f"warning: the sound tower of {weights} was never trained, for its method learns from images alone: images "
-            "and sounds can't be compared",
+            f"warning: the sound tower of {weights} was never trained, because its method uses only images: images and "
+            "sounds can't be compared",
             file=sys.stderr,
             flush=True,
         )
@@ -126,10 +126,10 @@ def load_model(weights: Path, device: str) -> TwoTower:
 
 
 def open_split(shards: Path, split: str) -> ShardSet:
-    """The shard set at `shards`, with every file of the split in its place.
+    """Opens the shard set at `shards` and checks all files of the split.
 
     Raises:
-        UserError: no shard set there, no such split, an empty one, or a damaged tar.
+        UserError: there is no shard set, the split is unknown or empty, or a tar is damaged.
     """
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
@@ -144,11 +144,11 @@ def open_split(shards: Path, split: str) -> ShardSet:
 def open_model_and_split(
     weights: Path, shards: Path, split: str, *, device: str, force: bool
 ) -> tuple[TwoTower, ShardSet]:
-    """The towers and the shard set whose split they are to embed, which must fit each other.
+    """Opens the towers and the shard set, and checks that their spectrograms match.
 
     Raises:
-        UserError: see `load_model` and `open_split`; or, unless `force`, spectrograms of another kind than the model
-            was trained on.
+        UserError: as `load_model` and `open_split`; or, unless `force` is set, the spectrograms differ from those that
+            the model was trained on.
     """
     model = load_model(weights, device)
     shard_set = open_split(shards, split)
@@ -170,11 +170,11 @@ def embed_pairs(
 
     Args:
         model: the towers, in evaluation mode.
-        shard_set: where the pairs are.
-        split: which of its splits.
-        crop_starts: which crops of a sound are embedded and averaged.
+        shard_set: the shard set.
+        split: the split to embed.
+        crop_starts: selects the crops of a sound to embed and average.
         batch_size: pairs embedded at once.
-        provenance: kept with the result.
+        provenance: stored with the result.
     """
     with ProgressLine(f"embedding {split}", shard_set.num_samples(split)) as progress:
         embeddings = embed_split(
@@ -183,7 +183,7 @@ def embed_pairs(
     metadata = [readable_metadata(sample) for sample in shard_set.samples(split)]
     if unreadable := metadata.count(None):
         print(
-            f"warning: what is said of {unreadable} of the {len(metadata)} pairs can't be read and is left out; "
+            f"warning: the metadata of {unreadable} of the {len(metadata)} pairs can't be read and is left out; "
             "their embeddings are not affected",
             file=sys.stderr,
             flush=True,

@@ -1,4 +1,4 @@
-"""The verb `evaluate`: embeds a split, ranks it, and writes embeddings.npz, metrics.json and report.html."""
+"""The verb `evaluate`: embeds and ranks a split, and writes embeddings.npz, metrics.json and report.html."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shards.errors import UserError
 
 
 def evaluate(options: EvaluateOptions) -> Evaluation:
-    """Carries out `evaluate` and prints the table and the path of the report.
+    """Runs `evaluate`, and prints the scores and the path of the report.
 
     Raises:
         UserError: a mistake in the options, the weights or the shards.
@@ -29,7 +29,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     options.check()
     protocol = _protocol(options.protocol)
     crops = _crops(options, protocol)
-    # Before they are loaded: a run that goes on may replace them meanwhile.
+    # Computed before loading, because a run in progress may replace the weights in the meantime.
     checksum = weights_sha256(options.weights)
     model, shard_set = open_model_and_split(
         options.weights, options.shards, options.split, device=options.device, force=options.force
@@ -63,7 +63,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
 
 
 def _remove_earlier(out: Path) -> None:
-    """Removes an earlier evaluation's report and figures, which what is written now would else be taken to belong to.
+    """Removes the report and metrics of an earlier evaluation, so that old and new files are never mixed.
 
     Raises:
         UserError: they can't be removed.
@@ -74,7 +74,7 @@ def _remove_earlier(out: Path) -> None:
         for name in (REPORT_NAME, METRICS_NAME):
             (out / name).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"the evaluation in {out} can't be replaced: {error.strerror}; name another --out") from error
+        raise UserError(f"the evaluation in {out} can't be replaced: {error.strerror}; give another --out") from error
 
 
 def _protocol(name: str) -> Protocol:
@@ -94,7 +94,7 @@ def _crops(options: EvaluateOptions, protocol: Protocol) -> int:
 
 
 def _attach(weights: Path, report: Path, metrics: dict[str, Any]) -> None:
-    """Files the report with the tracked run that the weights come from, where there is one."""
+    """Attaches the report to the tracked run of the weights, if there is one."""
     for run_folder in (weights, weights.resolve().parent):
         if (run_folder / TRACKING_NAME).is_file():
             figures = {

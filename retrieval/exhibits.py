@@ -1,4 +1,4 @@
-"""What the report shows of a pair: its picture, its spectrogram, its listening clip, and who made them."""
+"""A pair as shown in the report: image, spectrogram, listening clip and credits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SPECTROGRAM_SIZE = (264, 72)
 """Width and height in pixels."""
 PICTURE_QUALITY = 80
 MAX_CLIPS_BYTES = 6_500_000
-"""Sum of all clips in a report; base64 makes 8.7 MB of it."""
+"""Maximum total size of the clips in a report; 8.7 MB in base64."""
 
-# A dark-to-light ramp of even steps in lightness, so that louder looks brighter in grey too.
+# A dark-to-light ramp with even steps in lightness, so that louder is brighter in greyscale too.
 SPECTROGRAM_COLOURS = (
     (13, 12, 34),
     (53, 25, 94),
@@ -38,15 +38,15 @@ SPECTROGRAM_COLOURS = (
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A pair as the page shows it; every text may come from a stranger.
+    """A pair as shown on the page; all its texts are untrusted.
 
     Attributes:
         key: the pair's key.
         title: its title, or its key.
-        label: its class, "" without one and where the title begins with it.
-        credit: creator, "" where none is named.
-        licence: its name, "" where none is named.
-        licence_url: the page of the licence, "" where it is not one.
+        label: its class, "" without one or if the title begins with it.
+        credit: creator, "" if unknown.
+        licence: name of the licence, "" if unknown.
+        licence_url: URL of the licence, "" if unknown.
         picture: data URI of the image.
         spectrogram: data URI of its spectrogram.
         clip: id of its `<audio>`, "" without one.
@@ -65,14 +65,14 @@ class Exhibit:
 
 @dataclass
 class Exhibition:
-    """Makes the exhibits of one page, each picture and clip once.
+    """Creates the exhibits of one page, with each image and clip only once.
 
     Attributes:
-        shard_set: where the pairs are.
-        split: which of its splits.
+        shard_set: the shard set.
+        split: its split.
         numbers: number of each pair in the split, by key.
         clips: id → data URI of the listening clips on the page.
-        num_without_room: clips left out because the page would grow too large.
+        num_without_room: number of clips omitted to limit the size of the page.
     """
 
     shard_set: ShardSet
@@ -85,7 +85,7 @@ class Exhibition:
     _clip_of_key: dict[str, str] = field(default_factory=dict)
 
     def exhibit(self, key: str, metadata: dict[str, Any], pixels: int = PICTURE_PIXELS) -> Exhibit:
-        """The exhibit of a pair, its picture `pixels` wide."""
+        """The exhibit of a pair, with an image `pixels` wide."""
         if (key, pixels) not in self._made:
             sample = self.shard_set.sample(self.split, self.numbers[key])
             settings = self.shard_set.manifest.spectrogram
@@ -108,14 +108,14 @@ class Exhibition:
 def exhibit_of(
     sample: StoredSample, metadata: dict[str, Any], settings: SpectrogramSettings, pixels: int, *, clip: str
 ) -> Exhibit:
-    """What is shown of a pair.
+    """Creates the exhibit of a pair.
 
     Args:
         sample: the pair.
-        metadata: of the pair, as strangers wrote it.
-        settings: of its spectrogram.
-        pixels: side of the picture.
-        clip: the page's way to its listening clip, "" without one.
+        metadata: its untrusted metadata.
+        settings: settings of its spectrogram.
+        pixels: side of the shown image.
+        clip: id or data URI of its listening clip, "" without one.
     """
     licence = text_of(metadata, "licence")
     title, label = text_of(metadata, "title") or f"Pair {sample.key}", text_of(metadata, "label")
@@ -143,14 +143,14 @@ def picture(image: NDArray[np.uint8], pixels: int) -> bytes:
 
 
 def spectrogram_picture(sample: StoredSample, settings: SpectrogramSettings) -> bytes:
-    """The clip's ten seconds of a pair's spectrogram (all of it where its rate is not known) as a JPEG in colour."""
+    """The spectrogram of the ten-second listening clip (the whole one if its rate is unknown) as a JPEG in colour."""
     second = settings.frames_to_seconds(1)
     frames = sample.num_frames if second is None else min(sample.num_frames, round(PREVIEW_SECONDS / second))
     return encode_jpeg(colour_spectrogram(sample.frames((sample.num_frames - frames) // 2, frames)), PICTURE_QUALITY)
 
 
 def colour_spectrogram(spectrogram: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(bands, frames) uint8 → (height, width, 3): low sounds at the bottom, contrast stretched, louder is brighter."""
+    """(bands, frames) uint8 → (height, width, 3): low frequencies at the bottom, contrast stretched, loud is bright."""
     low, high = np.percentile(spectrogram, (2, 99.5))
     values = np.clip((spectrogram.astype(np.float32) - low) / max(high - low, 8), 0, 1)
     values = cv2.resize(values[::-1], SPECTROGRAM_SIZE, interpolation=cv2.INTER_AREA)
@@ -160,7 +160,7 @@ def colour_spectrogram(spectrogram: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def licence_name(licence: str) -> str:
-    """A short name: "CC BY-NC 4.0" for a Creative Commons address, the last part of another, else the text itself."""
+    """A short name: "CC BY-NC 4.0" for a Creative Commons URL, the host of any other URL, otherwise the text itself."""
     if not link_of(licence):
         return licence
     host, *path = licence.split("//", 1)[1].strip("/").split("/")
@@ -172,5 +172,5 @@ def licence_name(licence: str) -> str:
 
 
 def data_uri(kind: str, data: bytes) -> str:
-    """Bytes as the address of what they hold, for a page that asks nobody for anything."""
+    """Encodes data as a data URI, so that the page needs no other files."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

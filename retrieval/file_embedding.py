@@ -1,4 +1,4 @@
-"""One image file or one sound file, read as the towers were trained to see and hear, → its embedding."""
+"""Embeds single image and sound files, preprocessed as in training."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def image_of_file(
     """The part of an image file that a shard would store, (side, side, 3) uint8.
 
     Raises:
-        RejectedPair: as `shards.decoding.imagery.load_image` says.
+        RejectedPair: as `shards.decoding.imagery.load_image`.
     """
     return stored_image(load_image(path, max_pixels=max_pixels, max_raster_bytes=max_raster_bytes).rgb)
 
 
 @torch.inference_mode()
 def embed_image(model: TwoTower, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(side, side, 3) uint8, as `image_of_file` gives it → (d,), by the view of evaluation."""
+    """Embeds the evaluation view of an image from `image_of_file`: (side, side, 3) uint8 → (d,)."""
     return embed_images(model, evaluation_image(image, model.config.image_size)[None])[0]
 
 
 @torch.inference_mode()
 def embed_spectrogram(model: TwoTower, spectrogram: NDArray[np.uint8], crops: int) -> NDArray[np.float32]:
-    """(mel bands, frames) uint8 → (d,), the mean over up to `crops` evenly spaced crops."""
+    """Averages the embeddings of up to `crops` evenly spaced crops: (mel bands, frames) uint8 → (d,)."""
     num_frames = model.config.num_frames
     starts = spread_crop_starts(spectrogram.shape[1], num_frames, crops)
     parts = np.stack([spectrogram[:, start : start + num_frames] for start in starts])[:, None]
@@ -44,10 +44,10 @@ def embed_spectrogram(model: TwoTower, spectrogram: NDArray[np.uint8], crops: in
 
 
 def check_hears_files(model: TwoTower, weights: Path) -> None:
-    """Checks that spectrograms of the kind that the model learned from can be computed from sound files.
+    """Checks that the model's spectrograms can be computed from sound files.
 
     Raises:
-        UserError: they can't.
+        UserError: the settings of the model's spectrograms are not published.
     """
     if model.config.spectrogram.sample_rate_hz is None:
         raise UserError(

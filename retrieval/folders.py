@@ -1,4 +1,4 @@
-"""The verb `embed`: a folder of images or of sounds, unpaired, → an npz of embeddings and file names."""
+"""The verb `embed`: embeds a folder of unpaired images or sounds, and writes an npz of embeddings and file names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shards.progress import ProgressLine
 from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
 NAMED_REJECTIONS = 10
-"""Undecodable files that are named on the screen; the npz lists all."""
+"""Number of undecodable files that are printed; the npz lists all."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class EmbeddedFolder:
 
     Attributes:
         names: paths relative to the folder, sorted.
-        embeddings: (n, d) float32, a row a name.
-        rejected: name → reason and detail of what could not be decoded.
+        embeddings: (n, d) float32, one row per name.
+        rejected: undecodable files: name → (reason, detail).
     """
 
     names: list[str]
@@ -51,10 +51,10 @@ class EmbeddedFolder:
 
 
 def embed(options: EmbedOptions) -> EmbeddedFolder:
-    """Carries out `embed`; files that can't be decoded are counted, named and listed.
+    """Runs `embed`; files that can't be decoded are counted and listed.
 
     Raises:
-        UserError: a mistake in the options or the weights, or no file that can be decoded.
+        UserError: a mistake in the options or the weights, or no file can be decoded.
     """
     options.check()
     model = load_model(options.weights, options.device)
@@ -66,7 +66,9 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
     make_folder(options.out.parent)
     embedded = embed_files(folder, files, embed_file, title=f"embedding {kind}")
     if not embedded.names:
-        raise UserError(f"none of the {len(files)} {kind} in {folder} could be decoded; first: {_first(embedded)}")
+        raise UserError(
+            f"none of the {len(files)} {kind} in {folder} could be decoded; first error: {_first(embedded)}"
+        )
     provenance = {"weights": str(options.weights), "folder": str(folder), "kind": kind, "crops": options.crops}
     embedded.save(options.out, provenance)
     _print_result(embedded, kind, options.out)
@@ -76,7 +78,7 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
 def embed_files(
     folder: Path, files: list[Path], embed_file: Callable[[Path], NDArray[np.float32]], *, title: str
 ) -> EmbeddedFolder:
-    """Embeds one file after the other; a `RejectedPair` lists the file as rejected."""
+    """Embeds the files one by one; those that raise `RejectedPair` are listed as rejected."""
     names: list[str] = []
     rows: list[NDArray[np.float32]] = []
     rejected: dict[str, tuple[str, str]] = {}

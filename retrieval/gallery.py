@@ -1,4 +1,4 @@
-"""Which queries the report shows, and the first matches of each."""
+"""Selects the queries that the report shows, with their top matches."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from retrieval.scoring import Evaluation
 QUERIES_PER_GROUP = 4
 NUM_MATCHES = 5
 GROUPS = (
-    ("best", "Best finds", "The true match stands first, or as near to it as this model gets."),
-    ("typical", "Typical", "The true match stands about where the median says."),
-    ("worst", "Worst failures", "The true match is among the last: what does the model hear or see instead?"),
+    ("best", "Best", "The true match ranks first, or as high as this model gets."),
+    ("typical", "Typical", "The true match ranks near the median."),
+    ("worst", "Worst", "The true match ranks among the last: what does the model prefer instead?"),
 )
 
 
 @dataclass(frozen=True)
 class Match:
-    """One of a query's matches: its place in the order, whether it is the true one, and what is shown of it."""
+    """A match of a query: its rank, whether it is the true match, and its exhibit."""
 
     place: str
     is_true: bool
@@ -30,7 +30,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Query:
-    """A query, its first matches, and its true match where that is not one of them."""
+    """A query, its top matches, and its true match if it is not among them."""
 
     exhibit: Exhibit
     rank: str
@@ -40,7 +40,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Group:
-    """Queries of one kind under a heading."""
+    """A group of queries under a heading."""
 
     name: str
     heading: str
@@ -49,15 +49,15 @@ class Group:
 
 
 def choose_queries(ranks: NDArray[np.float64], labels: list[str], per_group: int) -> dict[str, list[int]]:
-    """Picks best, typical and worst queries, no query twice and, within a group, no label twice where that can be.
+    """Selects best, typical and worst queries: no query twice and, within a group, no label twice if possible.
 
     Args:
         ranks: (n,) average rank of each query.
-        labels: of each query, such as its scene or its title.
-        per_group: how many of each group; fewer where there are not enough.
+        labels: label of each query, such as its scene or its title.
+        per_group: maximum number of queries per group.
 
     Returns:
-        Numbers of the queries of each group, in the order of `GROUPS`.
+        Indices of the queries of each group, in the order of `GROUPS`.
     """
     per_group = min(per_group, max(1, len(ranks) // len(GROUPS)))
     orders = {
@@ -75,7 +75,7 @@ def choose_queries(ranks: NDArray[np.float64], labels: list[str], per_group: int
 
 
 def build_gallery(evaluation: Evaluation, direction: str, exhibition: Exhibition) -> list[Group]:
-    """The groups of one direction, with everything that is shown of them."""
+    """The groups of queries of one direction, with their exhibits."""
     keys = evaluation.ranking.embeddings.keys
     ranks = evaluation.ranking.bounds[direction].ranks
     labels = [
@@ -96,7 +96,7 @@ def build_gallery(evaluation: Evaluation, direction: str, exhibition: Exhibition
 
 
 def format_rank(rank: float) -> str:
-    """A rank without needless decimals: "3", or "51.5" among the tied."""
+    """Formats a rank without needless decimals: "3", or "51.5" for ties."""
     return f"{rank:,.0f}" if rank == int(rank) else f"{rank:,.1f}"
 
 
@@ -116,7 +116,7 @@ def _query(evaluation: Evaluation, exhibition: Exhibition, number: int, rank: fl
 
 
 def _varied(free: list[int], labels: list[str], count: int) -> list[int]:
-    """The first `count` of `free` with labels of their own, filled up with the first others."""
+    """The first `count` of `free` with distinct labels, filled up with the first others."""
     seen: set[str] = set()
     first_of_label: list[int] = []
     for number in free:

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLOAT32_SLACK = 1e-5
-"""Relative error that a squared distance from faiss, computed in float32, is allowed."""
+"""Bound on the relative error of a squared distance from faiss, computed in float32."""
 DIFFERENCES_SLACK = 1e-4
-"""The same of a sum of squared differences, in up to some thousand dimensions."""
+"""Bound on the relative error of a sum of squared differences, in up to a few thousand dimensions."""
 TRAINING_ROWS_PER_LIST = 64
 TRAINING_ROUNDS = 10
 ROWS_AT_ONCE = 65_536
-"""Rows of a gallery that are read into memory at once."""
+"""Rows of a gallery read into memory at once."""
 
 
 class NearestNeighbours:
-    """Exact Euclidean nearest neighbours: faiss proposes candidates, float64 puts them in order.
+    """Exact Euclidean nearest neighbours: faiss proposes candidates, which are sorted by float64 distances.
 
     Args:
         gallery: (n, d) embeddings, n > 0.
@@ -29,12 +29,12 @@ class NearestNeighbours:
     """
 
     def __init__(self, gallery: NDArray[Any]) -> None:
-        import faiss  # takes a second to load, and only searching needs it
+        import faiss  # takes a second to load and is needed only for searching
 
         if gallery.ndim != 2 or gallery.size == 0:
             raise ValueError(f"gallery must be (n, d) with n > 0, got shape {gallery.shape}")
         self._gallery = np.asarray(gallery, dtype=np.float64)
-        # Distances don't change with the origin, but their rounding in float32 does.
+        # Distances don't depend on the origin, but their rounding in float32 does.
         self._centre = self._gallery.mean(axis=0)
         centred = np.ascontiguousarray(self._gallery - self._centre, dtype=np.float32)
         self._largest_norm = float(np.square(centred).sum(axis=1).max())
@@ -46,11 +46,11 @@ class NearestNeighbours:
 
         Args:
             queries: (q, d).
-            count: how many; a smaller gallery gives all it has.
+            count: number of items per query, limited by the gallery size.
 
         Returns:
-            Numbers of the gallery items, (q, min(count, n)) int64, nearest first and the lower number first among
-            the equally near; and their distances, float64.
+            Indices of the gallery items, (q, min(count, n)) int64, nearest first and ties by index; and their
+            distances, float64.
         """
         count = min(count, len(self._gallery))
         queries = np.asarray(queries, dtype=np.float64)
@@ -69,19 +69,19 @@ class NearestNeighbours:
             found = np.sort(candidates[0])
             squared = np.square(self._gallery[found] - query).sum(axis=1)
             nearest = np.argsort(squared, kind="stable")[:count]
-            # What faiss left out is farther than its last candidate, give or take its rounding.
+            # All items that faiss left out are farther than its last candidate, up to rounding.
             if len(found) == len(self._gallery) or squared[nearest[-1]] < rough[0, -1] - slack:
                 return found[nearest], np.sqrt(squared[nearest])
             num_candidates *= 4
 
 
 class Lists:
-    """A large gallery divided into lists of what lies together (faiss' IVF), of which a query is given the nearest.
+    """An inverted file (faiss' IVF): a large gallery divided into lists by location, of which the nearest are searched.
 
-    A list holds each vector as a byte a dimension: a quarter of the gallery, and enough to propose candidates.
+    Vectors are stored with one byte per dimension: a quarter of the gallery's size, and precise enough for candidates.
 
     Args:
-        index: faiss' own index, an `IndexIVF`.
+        index: the faiss index, an `IndexIVF`.
     """
 
     def __init__(self, index: Any) -> None:
@@ -91,7 +91,7 @@ class Lists:
 
     @classmethod
     def of(cls, gallery: NDArray[np.float32], num_lists: int) -> Lists:
-        """Divides a gallery (n, d), n >= num_lists; it is read in parts, and the lists are held in memory."""
+        """Builds lists from a gallery (n, d), n >= num_lists; it is read in parts, and the lists are held in memory."""
         import faiss
 
         num_rows, dimensions = gallery.shape
@@ -107,17 +107,17 @@ class Lists:
 
     @classmethod
     def open(cls, path: Path) -> Lists:
-        """The lists in a file, memory-mapped.
+        """Opens lists from a file, memory-mapped.
 
         Raises:
-            ValueError: it can't be read, or holds something else.
+            ValueError: the file can't be read or has other contents.
         """
         import faiss
 
         try:
             return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY))
         except (RuntimeError, AttributeError) as error:
-            raise ValueError(f"it holds no lists: {type(error).__name__}") from error
+            raise ValueError(f"not an IVF index: {type(error).__name__}") from error
 
     def save(self, path: Path) -> None:
         """Writes the lists to a file.
@@ -133,7 +133,7 @@ class Lists:
             raise OSError(f"faiss can't write {path}") from error
 
     def propose(self, query: NDArray[np.float32], count: int, probes: int) -> NDArray[np.int64]:
-        """Numbers of up to `count` items, about the nearest to a query (d,), from its `probes` nearest lists."""
+        """Indices of up to `count` items approximately nearest to a query (d,), from its `probes` nearest lists."""
         import faiss
 
         settings = faiss.SearchParametersIVF()
@@ -145,14 +145,14 @@ class Lists:
 def propose_from_all(
     gallery: NDArray[np.float32], query: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], float]:
-    """Numbers of the `count` items of a gallery (n, d) that are about the nearest to a query (d,), with no copy made.
+    """Finds the `count` items of a gallery (n, d) nearest to a query (d,) in float32, without copying the gallery.
 
     Returns:
-        The numbers, and the squared distance that all others have at least, but for a relative `DIFFERENCES_SLACK`.
+        Their indices, and a lower bound on the squared distances of all others, up to a relative `DIFFERENCES_SLACK`.
     """
     import faiss
 
-    # For a single query faiss sums squared differences, so that the error is relative to the distance itself.
+    # For a single query, faiss sums squared differences, so that the error is relative to the distance itself.
     squared, numbers = faiss.knn(query[None], gallery, count)
     return numbers[0], float(squared[0, -1])
 

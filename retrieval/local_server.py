@@ -1,4 +1,4 @@
-"""Pages served from this machine: to it alone unless told otherwise, and with the same headers on every answer."""
+"""Serves pages from this machine, by default only to itself, with the same headers on every response."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = (LOOPBACK, "localhost", "[::1]", "::1")
 CLOSING_SECONDS = 3
 _OUTSIDE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-"""Addresses kept for documentation: asking for the way there sends nothing."""
+"""Addresses reserved for documentation; looking up the route to them sends nothing."""
 
 
 class FixedHeaders:
-    """Puts the same headers on every answer.
+    """Adds the same headers to every response.
 
     Args:
-        app: what answers.
+        app: the wrapped application.
         headers: name → value.
-        defaults: of those that an answer may have for itself.
+        defaults: headers that are added only if the response does not set them.
     """
 
     def __init__(self, app: ASGIApp, headers: dict[str, str], defaults: dict[str, str] | None = None) -> None:
         self._app, self._headers, self._defaults = app, headers, defaults or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -47,14 +47,14 @@ class FixedHeaders:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address of this machine.
+    """Opens a socket that listens on an address of this machine.
 
     Args:
-        host: name or address.
-        port: 0 takes one that is free.
+        host: host name or address.
+        port: 0 selects a free one.
 
     Raises:
-        UserError: no such host, or its port is taken.
+        UserError: the host is unknown, or the port is in use.
     """
     if not 0 <= port <= 65_535:
         raise UserError(f"port must be from 0 to 65535, got {port}")
@@ -71,19 +71,17 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise UserError(
-            f"{host}:{port} can't be listened on: {error.strerror}; choose another --port or --host"
-        ) from error
+        raise UserError(f"can't listen on {host}:{port}: {error.strerror}; choose another --port or --host") from error
     return listener
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Whether no other machine can reach it."""
+    """Whether the socket is reachable only from this machine."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def shown_address(listener: socket.socket) -> str:
-    """What to open; where it listens on all addresses of this machine, the one that others reach it by."""
+    """The URL to open; if the socket listens on all addresses, the one by which other machines reach it."""
     address, port = listener.getsockname()[:2]
     shown = ipaddress.ip_address(address)
     if shown.is_unspecified:
@@ -95,20 +93,20 @@ def shown_address(listener: socket.socket) -> str:
 
 
 def serve_pages(app: ASGIApp, listener: socket.socket, host: str) -> None:
-    """Serves until it is stopped by Ctrl-C or SIGTERM.
+    """Serves until stopped by Ctrl-C or SIGTERM.
 
-    A page of a stranger's can have its own name lead to 127.0.0.1 and then read what is served there (DNS rebinding);
-    its requests still name the stranger's host, and only this machine's names are answered where it alone is served.
+    Against DNS rebinding, where a foreign page makes its own host name resolve to 127.0.0.1, requests must name this
+    machine in their Host header if only this machine is served.
 
     Args:
-        app: what answers.
-        listener: as `listen` gives it.
-        host: that it was asked to listen on.
+        app: the application.
+        listener: socket from `listen`.
+        host: the host passed to `listen`.
     """
     if is_loopback(listener):
         names = [*LOOPBACK_NAMES, host, listener.getsockname()[0]]
         app = TrustedHostMiddleware(app, allowed_hosts=names, www_redirect=False)
-    # A page that is open holds a connection for as long as it is.
+    # Open pages hold a connection, so the graceful shutdown needs a time limit.
     config = uvicorn.Config(
         app,
         log_level="warning",

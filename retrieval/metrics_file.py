@@ -1,4 +1,4 @@
-"""`metrics.json` of an evaluation: where it lies, reading it, and the table that it prints as."""
+"""`metrics.json` of an evaluation: its path, reading it, and printing it as a table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_evaluation(out: Path) -> dict[str, Any]:
 
 
 def show(options: ShowOptions) -> None:
-    """Prints the table of the evaluation that was written before.
+    """Prints the scores of an existing evaluation.
 
     Raises:
         UserError: the folder holds no finished evaluation.
@@ -46,7 +46,7 @@ def show(options: ShowOptions) -> None:
 
 
 def print_scores(metrics: dict[str, Any]) -> None:
-    """Prints both directions beside chance."""
+    """Prints the scores of both directions and of chance."""
     from rich.console import Console
     from rich.table import Table
 

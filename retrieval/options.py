@@ -1,4 +1,4 @@
-"""The options of `evaluate`, `show` and `embed`, and the mistakes in them that are found before torch is imported."""
+"""The options of `evaluate`, `show` and `embed`; they are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shards.manifest import check_shard_folder
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Embeds a split of a shard set, ranks it both ways, and writes embeddings.npz, metrics.json and report.html."""
+    """Embeds a split, ranks it in both directions, and writes embeddings.npz, metrics.json and report.html."""
 
     weights: Path
     """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
@@ -35,7 +35,7 @@ class EvaluateOptions:
     batch_size: int = 16
     """Pairs embedded at once."""
     device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
+    """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
     """Accept spectrograms computed with other settings than those the model was trained on."""
 
@@ -43,7 +43,7 @@ class EvaluateOptions:
         """Checks rules, choices and folders.
 
         Raises:
-            UserError: names the option, its value and its rule.
+            UserError: an option is invalid; the message names it, its value and the rule.
         """
         if self.crops is not None:
             check_at_least(1, crops=self.crops)
@@ -55,47 +55,47 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """Prints the table of an evaluation that was written before."""
+    """Prints the scores of an existing evaluation."""
 
     out: Path
-    """The folder that evaluate wrote to."""
+    """The --out folder of evaluate."""
 
     def check(self) -> None:
-        """Checks that there is a finished evaluation.
+        """Checks that the folder holds a finished evaluation.
 
         Raises:
-            UserError: there is none.
+            UserError: it does not.
         """
         read_evaluation(self.out)
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Embeds a folder of images or of sounds and writes embeddings and file names to an npz."""
+    """Embeds a folder of images or sounds, and writes embeddings and file names to an npz."""
 
     weights: Path
     """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     out: Path
     """The npz to write."""
     images: Path | None = None
-    """Folder of images (JPEG, PNG, TIFF), searched with its subfolders."""
+    """Folder of images (JPEG, PNG, TIFF), including subfolders."""
     sounds: Path | None = None
-    """Folder of recordings (MP3, OGG, FLAC, WAV ...), searched with its subfolders."""
+    """Folder of recordings (MP3, OGG, FLAC, WAV ...), including subfolders."""
     crops: int = 10
     """Evenly spaced sound crops whose embeddings are averaged."""
     max_seconds: float = 600.0
-    """Seconds of sound taken from a longer recording, in evenly spread parts."""
+    """Maximum seconds of sound per recording; from longer ones, evenly spread parts are used."""
     device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
+    """cpu, cuda, or auto (the GPU if there is one)."""
 
     @property
     def kind(self) -> Literal["images", "sounds"]:
-        """What is embedded."""
+        """The kind of files to embed."""
         return "sounds" if self.images is None else "images"
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The folder to embed."""
         folder = self.images or self.sounds
         assert folder is not None
         return folder
@@ -104,7 +104,7 @@ class EmbedOptions:
         """Checks rules and folders.
 
         Raises:
-            UserError: names the option, its value and its rule.
+            UserError: an option is invalid; the message names it, its value and the rule.
         """
         if (self.images is None) == (self.sounds is None):
             raise UserError("give either --images DIR or --sounds DIR")
@@ -117,10 +117,10 @@ class EmbedOptions:
 
 
 def check_at_least(least: int, **values: int) -> None:
-    """Checks options that share a lower bound.
+    """Checks options with a common lower bound.
 
     Raises:
-        UserError: names the first that is below it.
+        UserError: a value is below it; the message names the first such option.
     """
     for name, value in values.items():
         if value < least:

@@ -1,4 +1,4 @@
-"""What strangers wrote beside a pair, read so that nothing they may have written stops a page or a table."""
+"""Reads the untrusted metadata of pairs, so that invalid entries can't break a page or a table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from shards.streaming.reading import StoredSample
 
 
 def readable_metadata(sample: StoredSample) -> dict[str, Any] | None:
-    """What stands beside the pair by name, {} where it names nothing; None where it is no JSON.
+    """The metadata of a pair; {} if it is not a JSON object, None if it is not JSON.
 
     Raises:
         UserError: the shard can't be read.
     """
     try:
         metadata: object = sample.metadata()
-    except UserError:  # a ValueError, too
+    except UserError:  # also a ValueError
         raise
     except (ValueError, RecursionError):
         return None
@@ -25,19 +25,19 @@ def readable_metadata(sample: StoredSample) -> dict[str, Any] | None:
 
 
 def text_of(metadata: dict[str, Any], name: str) -> str:
-    """A text or a number, in one line; "" where there is none or something else."""
+    """A text or number as a single line; "" if missing or of another type."""
     value = metadata.get(name)
     is_text = isinstance(value, str) or _is_number(value)
     return " ".join(str(value).split()) if is_text else ""
 
 
 def link_of(text: str) -> str:
-    """The text where it is an address that a page may lead to, else ""."""
+    """The text if it is an HTTP(S) URL, otherwise ""."""
     return text if text.startswith(("https://", "http://")) else ""
 
 
 def place_of(metadata: dict[str, Any]) -> tuple[float, float] | None:
-    """Longitude and latitude in degrees; None where they are not known, or no place on Earth."""
+    """Longitude and latitude in degrees; None if missing or out of range."""
     longitude, latitude = metadata.get("longitude"), metadata.get("latitude")
     if _is_number(longitude) and _is_number(latitude) and abs(longitude) <= 180 and abs(latitude) <= 90:
         return float(longitude), float(latitude)

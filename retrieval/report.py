@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page with scores, charts, a map, and queries to look at and listen to."""
+"""`report.html`: a self-contained page with scores, charts, a map, and example queries to view and listen to."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from shards.streaming.reading import ShardSet
 
 LABELS = {direction: words.capitalize() for direction, words in DIRECTIONS.items()}
 QUESTIONS = {
-    "image_to_sound": "Given the picture of a place, which recording was made there?",
-    "sound_to_image": "Given a recording, which picture shows the place where it was made?",
+    "image_to_sound": "Given the image of a place, which recording was made there?",
+    "sound_to_image": "Given a recording, which image shows the place where it was made?",
 }
 
 
@@ -37,7 +37,7 @@ def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Pat
     Args:
         path: the file to write.
         evaluation: ranks, metadata and metrics.
-        shard_set: where pictures and sounds come from.
+        shard_set: the source of images and sounds.
 
     Returns:
         `path`.
@@ -52,7 +52,7 @@ def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Pat
     page = template.render(
         style=Markup(style),
         script=Markup(script),
-        # The page may run this script and no other: titles come from strangers.
+        # The page may run only this script, because titles are untrusted.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         **_contents(evaluation, shard_set),
     )
@@ -96,7 +96,7 @@ def _format_recall(value: float) -> str:
 
 
 def _score_rows(metrics: dict[str, Any], recall_meaning: str) -> list[dict[str, Any]]:
-    """Rows of the table: name, explanation, kind and the value of each column, None where k exceeds the gallery."""
+    """Rows of the score table: name, explanation, kind and the value of each column, None if k exceeds the gallery."""
     n = metrics["gallery_size"]
     meanings = {score: recall_meaning.format(k=k) for k, score in RECALLS.items()}
     meanings[RECALL_AT_10_PERCENT] = recall_meaning.format(k=f"{-(-n // 10):,}")
@@ -138,7 +138,7 @@ def _histograms(evaluation: Evaluation) -> dict[str, Markup]:
             shares[direction],
             top,
             evaluation.metrics[direction][MEDIAN_RANK.key] / n,
-            f"Histogram of ranks, {LABELS[direction]}: {shares[direction][0]:.0%} of the true matches stand in the "
+            f"Histogram of ranks, {LABELS[direction]}: {shares[direction][0]:.0%} of the true matches rank in the "
             f"first of {len(shares[direction])} equal parts of the gallery.",
         )
         for direction in DIRECTIONS
@@ -146,7 +146,7 @@ def _histograms(evaluation: Evaluation) -> dict[str, Markup]:
 
 
 def _map(evaluation: Evaluation) -> dict[str, Any] | None:
-    """The map and its legend, or None where no pair has coordinates."""
+    """The map and its legend, or None if no pair has coordinates."""
     n = evaluation.metrics["gallery_size"]
     located = {number: place for number, entry in enumerate(evaluation.metadata) if (place := place_of(entry))}
     if not located:

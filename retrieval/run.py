@@ -1,4 +1,4 @@
-"""Evaluates, embeds and explores with trained weights, and asks people: `retrieval/run.py evaluate|show|embed|…`."""
+"""Evaluation, embedding, explorer and listening study of trained weights: `retrieval/run.py evaluate|show|embed|…`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shards.command_line import Verb, Verbs
 from shards.errors import run_command
 
 STUDY = Verbs(
-    "A listening study: do people take the sounds that the model finds for the true ones?",
+    "A listening study: do people mistake sounds found by the model for the true ones?",
     {
         "prepare": Verb("retrieval.study.options:PrepareOptions", "retrieval.study.preparing:prepare"),
         "serve": Verb("retrieval.study.options:ServeOptions", "retrieval.study.serving:serve", positional=True),
@@ -19,7 +19,7 @@ STUDY = Verbs(
 )
 
 COMMAND = Verbs(
-    "Evaluates, embeds and explores with trained weights, and asks people.",
+    "Evaluation, embedding, explorer and listening study of trained weights.",
     {
         "evaluate": Verb("retrieval.options:EvaluateOptions", "retrieval.evaluation:evaluate"),
         "show": Verb("retrieval.options:ShowOptions", "retrieval.metrics_file:show", positional=True),

@@ -1,4 +1,4 @@
-"""Embedded pairs → ranks and what metrics.json holds."""
+"""Ranks embedded pairs and computes the contents of metrics.json."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Evaluation:
     """A ranked split.
 
     Attributes:
-        protocol: how it was ranked.
-        ranking: the embeddings in the order of the ranks, and the ranks.
-        metadata: of each ranked pair.
-        metrics: what metrics.json holds.
+        protocol: the protocol used.
+        ranking: the ranked embeddings and their ranks.
+        metadata: metadata of each ranked pair.
+        metrics: the contents of metrics.json.
     """
 
     protocol: Protocol
@@ -55,10 +55,10 @@ def score(protocol: Protocol, embedded: EmbeddedSplit) -> Evaluation:
 
 
 def label_only(protocol: Protocol, labels: list[str | None]) -> Metrics | None:
-    """What knowing each pair's label and nothing else would score: all pairs of one label are tied.
+    """The scores of a model that knows only each pair's label: all pairs with the same label are tied.
 
     Returns:
-        The figures, the same both ways; None where a pair has no label.
+        The scores, equal in both directions; None if a pair has no label.
     """
     if None in labels:
         return None

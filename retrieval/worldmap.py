@@ -1,4 +1,4 @@
-"""The report's map as inline SVG: land, and a dot a pair whose colour tells the rank of its true match."""
+"""The report's map as inline SVG: land, and a dot per pair, coloured by the rank of its true match."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 WIDTH = 1000
 MIN_VIEW_DEGREES = 40.0
-"""Land at 1:110 million is too coarse to be looked at any closer."""
+"""Minimum width of the map; land at 1:110 million is too coarse for a closer view."""
 MAX_VIEW_DEGREES = 200.0
-"""Places that need more than this get the whole world."""
+"""If places span more than this, the whole world is shown."""
 MARGIN = 0.12
 MAX_HEIGHT_TO_WIDTH = 0.62
 MIN_HEIGHT_TO_WIDTH = 0.42
 SOUTH, NORTH = -60.0, 84.0
-"""The whole world is drawn without Antarctica unless a pair lies there."""
+"""The whole world is drawn without Antarctica, unless a pair is located there."""
 MAX_NAMED_DOTS = 2000
 
 RANK_CLASSES = (
@@ -40,7 +40,7 @@ class Place:
     Attributes:
         longitude: degrees east, [-180, 180].
         latitude: degrees north, [-90, 90].
-        title: shown when the dot is pointed at.
+        title: tooltip of the dot.
     """
 
     longitude: float
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True)
 class View:
-    """The part of the world that is drawn: west, east, south, north in degrees."""
+    """The visible part of the world: west, east, south, north in degrees."""
 
     west: float
     east: float
@@ -59,30 +59,30 @@ class View:
 
     @property
     def degrees_shrink(self) -> float:
-        """Length of a degree of longitude at the middle latitude over one of latitude."""
+        """Length of a degree of longitude at the middle latitude, relative to a degree of latitude."""
         return _shrink((self.south + self.north) / 2)
 
     @property
     def height(self) -> float:
-        """Of the drawing, whose width is `WIDTH`."""
+        """Height of the drawing, whose width is `WIDTH`."""
         return WIDTH * (self.north - self.south) / ((self.east - self.west) * self.degrees_shrink)
 
     def project(self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 2) x and y in the drawing; a degree is as long to the east as to the north at the view's middle."""
+        """(n, 2) x and y in the drawing, by an equirectangular projection that is true to scale at the middle."""
         x = (longitude - self.west) / (self.east - self.west) * WIDTH
         y = (self.north - latitude) / (self.north - self.south) * self.height
         return np.stack([x, y], axis=1)
 
 
 def rank_class(ranks: NDArray[np.float64], gallery_size: int) -> NDArray[np.int64]:
-    """Number of the colour of each rank, an index of `RANK_CLASSES`."""
-    # The first place belongs to the best colour even where a place is more than one percent of the gallery.
+    """The colour class of each rank, an index of `RANK_CLASSES`."""
+    # Rank 1 always belongs to the best class, even if one rank is more than one percent of the gallery.
     shares = np.where(ranks <= 1, 0.0, ranks / gallery_size)
     return np.searchsorted([upper for _, upper in RANK_CLASSES[:-1]], shares, side="left")
 
 
 def choose_view(longitudes: NDArray[np.floating], latitudes: NDArray[np.floating]) -> View:
-    """The smallest good view of all places: at least 40 degrees wide, the whole world where they are far apart.
+    """The smallest suitable view of all places: at least 40 degrees wide, the whole world if they are far apart.
 
     Args:
         longitudes: (n,) degrees east, n > 0.
@@ -100,17 +100,17 @@ def choose_view(longitudes: NDArray[np.floating], latitudes: NDArray[np.floating
 
 
 def _shrink(latitude: float) -> float:
-    # Near the poles the true factor would draw a map that is all height and no width.
+    # Limited, because near the poles the true factor would make the map extremely narrow.
     return float(np.cos(np.radians(np.clip(latitude, -70, 70))))
 
 
 def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], description: str) -> Markup:
-    """The map; each dot's class names its colour in every direction, as in `image_to_sound-0 sound_to_image-3`.
+    """Draws the map; CSS classes give each dot's colour per direction, as in `image_to_sound-0 sound_to_image-3`.
 
     Args:
-        places: where the pairs are, at least one.
-        classes: of each direction, a number of `RANK_CLASSES` a place.
-        description: what a reader who can't see it should know.
+        places: locations of the pairs, at least one.
+        classes: per direction, the index in `RANK_CLASSES` of each place.
+        description: text alternative for screen readers.
     """
     longitudes = np.array([place.longitude for place in places])
     latitudes = np.array([place.latitude for place in places])
@@ -129,12 +129,12 @@ def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], descrip
 
 
 def dot_radius(num_places: int) -> float:
-    """Radius of a place's dot in the drawing: the more there are, the smaller."""
+    """Radius of a dot in the drawing, smaller for more places."""
     return float(np.clip(60 / np.sqrt(num_places), 2.2, 6.0))
 
 
 def draw_ground(view: View) -> Markup:
-    """Meridians, parallels and land, as paths of an SVG `WIDTH` wide."""
+    """Draws meridians, parallels and land, as paths of an SVG `WIDTH` wide."""
     return Markup('<path class="graticule" d="{}"/><path class="land" fill-rule="evenodd" d="{}"/>').format(
         _graticule(view), _land(view)
     )
@@ -142,7 +142,7 @@ def draw_ground(view: View) -> Markup:
 
 @cache
 def land_rings() -> tuple[NDArray[np.float64], ...]:
-    """Outlines of the land, (n, 2) longitude and latitude each."""
+    """Outlines of the land, each (n, 2) longitude and latitude."""
     text = resources.files("retrieval").joinpath("world", "land_110m.json").read_text(encoding="utf-8")
     record = json.loads(text)
     return tuple(np.cumsum(np.reshape(ring, (-1, 2)), axis=0) * record["unit_degrees"] for ring in record["rings"])

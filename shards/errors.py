@@ -15,8 +15,7 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, at most 300 characters, without passwords in URLs.
-    """
+    """The first line of an exception's message, at most 300 characters, without passwords in URLs."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     return without_passwords(line).rstrip(".;")[:300]

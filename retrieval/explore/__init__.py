@@ -1,1 +1,1 @@
-"""The explorer: a local page that asks a set of pairs by an image or a sound, and shows where the answers lie."""
+"""The explorer: a local page to search a set of pairs by image or sound and see the results on a map."""

@@ -1,4 +1,4 @@
-"""A question → the nearest pairs of the other modality, and what in each image speaks for the sound."""
+"""Answers a query: the nearest pairs of the other modality, and the image regions that match the sound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retrieval.explore.questions import OTHER, PICTURE_PIXELS, Question, Questio
 from shards.decoding.imagery import encode_jpeg
 
 MEAN_OF_ROWS = 10_000
-"""The mean image is taken over at most so many evenly spaced pairs."""
+"""Maximum number of evenly spaced pairs for the mean image embedding."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Answer:
     """One of the nearest pairs.
 
     Attributes:
-        number: of the pair in the atlas.
-        distance: Euclidean, between the question's embedding and that of the pair's other modality.
-        is_own: whether it is the pair that the question was taken from.
-        exhibit: what the page shows of it.
-        activation: data URI of the image that is being compared, the question's or the pair's, as the image tower sees
-            it, with what in it speaks for the sound.
+        number: number of the pair in the atlas.
+        distance: Euclidean distance between the query and the pair's embedding in the other modality.
+        is_own: whether the query was taken from this pair.
+        exhibit: what the page shows of the pair.
+        activation: data URI of the compared image, the query's or the pair's, as the image tower sees it, overlaid
+            with the regions that match the sound.
     """
 
     number: int
@@ -40,10 +40,10 @@ class Answer:
 
 
 class Answerer:
-    """Answers questions from one atlas.
+    """Answers queries from one atlas.
 
     Args:
-        questioner: what makes them, with the model and the atlas.
+        questioner: creates the queries; holds the model and the atlas.
     """
 
     def __init__(self, questioner: Questioner) -> None:
@@ -68,7 +68,7 @@ class Answerer:
     def _activations(
         self, question: Question, numbers: NDArray[np.int64], images: list[NDArray[np.uint8]]
     ) -> list[str]:
-        """Of each answer its image, or the question's, with what in it brings it near to its sound."""
+        """For each answer, its image or the query's, overlaid with the regions that match the sound."""
         sounds = question.embedding[None] if question.modality == "sound" else self.atlas.sound_embeddings[numbers]
         views = np.stack([evaluation_image(image, self.model.config.image_size) for image in images])
         maps = nearness_maps(
@@ -77,7 +77,7 @@ class Answerer:
             sounds=torch.from_numpy(np.array(sounds)).expand(len(numbers), -1),
             origin=torch.from_numpy(self._mean_image),
         )
-        # One scale for all answers, so that what speaks loudly in one is not drowned by what whispers in another.
+        # One scale for all answers, so that weak matches look weak.
         strongest = float(np.maximum(maps.max(axis=(1, 2)), 0).max())
         views = np.broadcast_to(views, (len(numbers), *views.shape[1:]))
         return [_drawn(view, its_map, strongest) for view, its_map in zip(views, maps, strict=True)]

@@ -1,4 +1,4 @@
-"""What the explorer opens: a model's embeddings of a shard set's pairs with places and labels, memory-mapped."""
+"""The atlas of the explorer: memory-mapped embeddings, coordinates and labels of a shard set's pairs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from shards.schema import SPLITS
 from shards.streaming.reading import ShardSet, StoredSample
 
 ATLAS_FORMAT_VERSION = 1
-"""To be raised when the same weights and shards give other files."""
-AT_WORK = "another command embeds these pairs now"
+"""Increase it when the same weights and shards give other files."""
+AT_WORK = "another command is embedding these pairs"
 
 Modality = Literal["image", "sound"]
 MODALITIES: tuple[Modality, Modality] = ("image", "sound")
@@ -32,24 +32,24 @@ MODALITIES: tuple[Modality, Modality] = ("image", "sound")
 
 @dataclass(frozen=True)
 class Atlas:
-    """Pairs of one or more splits as a model sees them.
+    """Embedded pairs of one or more splits.
 
-    Threads can search it at once, but read its samples only one at a time, as tars are closed when others are opened.
+    Searching is thread-safe; reading samples is not, because opening a tar may close another.
 
-    Pairs are numbered 0 … n − 1 through the splits in the order train, val, test, and in each through its shards.
+    Pairs are numbered 0 … n − 1 through the splits in the order train, val, test, and within each through its shards.
 
     Attributes:
-        folder: where the files lie.
-        shard_set: where the pairs are.
-        image_embeddings, sound_embeddings: (n, d), row i of both from pair i; memory-mapped.
-        places: (n, 2) longitude and latitude in degrees, NaN where a pair has none; memory-mapped.
-        labels: (n,) index into `label_names`, −1 where a pair has none; memory-mapped.
-        label_names: in the order in which they first occur.
-        counts: pairs "without_place", "with_unusable_place", "without_label" and "with_unusable_label"; the unusable
-            ones, such as a latitude of 95 or a label that is no text, are not among those without.
+        folder: folder of the files.
+        shard_set: the shard set.
+        image_embeddings, sound_embeddings: (n, d), row i from pair i; memory-mapped.
+        places: (n, 2) longitude and latitude in degrees, NaN for pairs without; memory-mapped.
+        labels: (n,) index into `label_names`, −1 for pairs without; memory-mapped.
+        label_names: in order of first occurrence.
+        counts: number of pairs "without_place", "with_unusable_place", "without_label" and "with_unusable_label";
+            unusable values, such as a latitude of 95 or a label that is not a text, don't count as missing.
         provenance: "weights", "weights_sha256" (of model.safetensors), "shards", "manifest_sha256", "splits", "crops".
-        indexes: of the "image" and of the "sound" embeddings.
-        numbers: which pair has which number.
+        indexes: indexes of the "image" and "sound" embeddings.
+        numbers: maps the pairs to their numbers.
     """
 
     folder: Path
@@ -74,9 +74,9 @@ class Atlas:
         *,
         exact_up_to: int = EXACT_UP_TO,
     ) -> Atlas:
-        """The atlas whose files lie in a folder; an index that is missing or damaged is made there."""
+        """Opens the atlas in a folder; a missing or damaged index is rebuilt."""
         image, sound = contents.arrays["image_embeddings"], contents.arrays["sound_embeddings"]
-        # A sound asks for images, and an image for sounds.
+        # Images are searched by sounds, and sounds by images.
         indexes: dict[Modality, GalleryIndex] = {
             "image": _index(folder / "image.faiss", image, sound, exact_up_to),
             "sound": _index(folder / "sound.faiss", sound, image, exact_up_to),
@@ -104,7 +104,7 @@ class Atlas:
         return self.numbers.within_split(number)
 
     def sample(self, number: int) -> StoredSample:
-        """The pair as it lies in its shard.
+        """The stored pair with this number.
 
         Raises:
             IndexError: there is no such pair.
@@ -117,18 +117,18 @@ class Atlas:
         """The pairs whose images or sounds are nearest to a query.
 
         Args:
-            modality: what is looked for, "image" or "sound".
-            query: (d,), an embedding of either.
-            count: how many, at least 1.
+            modality: the modality to search, "image" or "sound".
+            query: (d,), an embedding of either modality.
+            count: number of pairs, at least 1.
 
         Returns:
-            Their numbers (min(count, n),), nearest first, and their Euclidean distances. `indexes[modality]` tells
+            Their numbers (min(count, n),), nearest first, and their Euclidean distances. See `indexes[modality]` for
             how they are searched.
         """
         return self.indexes[modality].search(query, count)
 
     def distances(self, modality: Modality, query: NDArray[Any]) -> NDArray[np.float32]:
-        """The Euclidean distance of every pair's image or sound to a query (d,): (n,), by brute force."""
+        """Euclidean distances (n,) of all images or sounds to a query (d,), by brute force."""
         return self.indexes[modality].distances(query)
 
 
@@ -143,24 +143,24 @@ def open_atlas(
     batch_size: int = 16,
     exact_up_to: int = EXACT_UP_TO,
 ) -> Atlas:
-    """Opens the atlas of a model and a shard set; what of it is missing is made first, showing progress.
+    """Opens the atlas of a model and a shard set; missing files are created first, with a progress bar.
 
-    It lies in a folder whose name follows from the weights, the manifest, the splits and the crops, so that nothing
-    that was made from others is ever taken. An interrupted build resumes.
+    The folder's name is a hash of the weights, manifest, splits and crops, so that stale files are never used. An
+    interrupted build resumes.
 
     Args:
         model: the towers, in evaluation mode.
-        weights: the run folder or model folder that they are from.
-        shard_set: where the pairs are.
-        splits: which of its splits.
+        weights: their run folder or model folder.
+        shard_set: the shard set.
+        splits: its splits to include.
         crops: evenly spaced sound crops whose embeddings are averaged.
-        folder: where atlases are kept, made where missing.
+        folder: folder of all atlases, created if missing.
         batch_size: pairs embedded at once.
-        exact_up_to: pairs of the largest atlas that is searched without an approximate index.
+        exact_up_to: maximum number of pairs that are searched without an approximate index.
 
     Raises:
-        UserError: no such split or no pairs in them, an image that can't be decoded, embeddings that are not finite, a
-            folder that can't be written, or another process that makes the same atlas now.
+        UserError: a split is unknown or all are empty, an image can't be decoded, an embedding is not finite, the
+            folder can't be written, or another process is building the same atlas.
     """
     numbers = PairNumbers.of(shard_set, _in_order(splits))
     if crops < 1 or batch_size < 1:

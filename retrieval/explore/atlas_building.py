@@ -1,4 +1,4 @@
-"""The files of an atlas: pairs are embedded straight into them, and an interrupted build resumes."""
+"""Writes and reads the files of an atlas; pairs are embedded directly into them, and an interrupted build resumes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from shards.progress import ProgressLine
 from shards.streaming.reading import ShardSet, StoredSample
 
 RECORD_NAME = "atlas.json"
-"""Written last: without it the atlas is not whole."""
+"""Written last: without it, the atlas is incomplete."""
 PROGRESS_NAME = "progress.json"
 BLOCK_PAIRS = 512
-"""Approximate number of pairs written to disk together; an interrupted build loses no more."""
+"""Approximate number of pairs flushed to disk at once; an interrupted build loses at most this many."""
 MOST_LABELS = 1000
-"""More different labels than anyone can tell apart; any further one counts as unusable."""
+"""Maximum number of distinct labels; further ones count as unusable."""
 MOST_LABEL_CHARACTERS = 200
 COUNTS = ("without_place", "with_unusable_place", "without_label", "with_unusable_label")
 
 
 @dataclass(frozen=True)
 class PairNumbers:
-    """Numbers 0 … n − 1 for the pairs of some splits of a shard set, one split after the other.
+    """Numbers the pairs of some splits of a shard set 0 … n − 1, one split after the other.
 
     Attributes:
-        shard_set: where the pairs are.
-        splits: in the order of the numbers.
-        ends: one past the last number of each.
+        shard_set: the shard set.
+        splits: the splits, in the order of the numbers.
+        ends: one past the last number of each split.
     """
 
     shard_set: ShardSet
@@ -51,37 +51,37 @@ class PairNumbers:
         """Numbers the pairs of these splits.
 
         Raises:
-            UserError: there are none.
+            UserError: the splits are empty.
         """
         ends = tuple(np.cumsum([shard_set.num_samples(split) for split in splits]).tolist())
         if not ends or ends[-1] == 0:
             held = ", ".join(f"{name} {count}" for name, count in shard_set.manifest.splits.items())
             chosen = ", ".join(splits) or "none"
-            raise UserError(f"splits {chosen} of {shard_set.folder} hold no pairs; it has {held}: choose others")
+            raise UserError(f"splits {chosen} of {shard_set.folder} contain no pairs; it has {held}: choose others")
         return cls(shard_set, splits, ends)
 
     def __len__(self) -> int:
         return self.ends[-1]
 
     def within_split(self, number: int) -> tuple[str, int]:
-        """The split of a pair and its number there; IndexError where there is no such pair."""
+        """The split of a pair and its number there; raises IndexError if there is no such pair."""
         if not 0 <= number < len(self):
             raise IndexError(f"pair {number} of {len(self)}")
         which = bisect_right(self.ends, number)
         return self.splits[which], number - (self.ends[which - 1] if which else 0)
 
     def sample(self, number: int) -> StoredSample:
-        """The pair as it lies in its shard; IndexError where there is no such pair."""
+        """The stored pair with this number; raises IndexError if there is no such pair."""
         return self.shard_set.sample(*self.within_split(number))
 
 
 @dataclass
 class Findings:
-    """What the metadata of the pairs read so far held.
+    """A summary of the metadata of the pairs read so far.
 
     Attributes:
-        done: pairs read and brought to the disk.
-        label_names: in the order in which they first occur.
+        done: number of pairs read and flushed to disk.
+        label_names: in order of first occurrence.
         counts: see `retrieval.explore.atlas.Atlas`.
     """
 
@@ -90,7 +90,7 @@ class Findings:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
 
     def read(self, sample: StoredSample) -> tuple[tuple[float, float], int]:
-        """Longitude and latitude of a pair (NaN without), and the number of its label (−1 without)."""
+        """Longitude and latitude of a pair (NaN if missing), and the index of its label (−1 if missing)."""
         metadata = readable_metadata(sample)
         if metadata is None:
             metadata = {"longitude": "unreadable", "label": 0}
@@ -120,7 +120,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class AtlasContents:
-    """The files of a whole atlas.
+    """The contents of a complete atlas.
 
     Attributes:
         arrays: "image_embeddings", "sound_embeddings", "places", "labels", memory-mapped for reading.
@@ -133,11 +133,11 @@ class AtlasContents:
 
 
 def read_atlas(folder: Path, shape: tuple[int, int]) -> AtlasContents | None:
-    """Opens the files of an atlas; None where it is not whole, or not of this shape.
+    """Opens the files of an atlas; returns None if it is incomplete or has another shape.
 
     Args:
-        folder: where it lies.
-        shape: pairs and dimensions.
+        folder: folder of the files.
+        shape: number of pairs and dimensions.
     """
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
@@ -150,9 +150,9 @@ def read_atlas(folder: Path, shape: tuple[int, int]) -> AtlasContents | None:
 def build_atlas(
     folder: Path, model: TwoTower, numbers: PairNumbers, *, crops: int, batch_size: int, provenance: dict[str, Any]
 ) -> AtlasContents:
-    """Embeds the pairs into files of `folder`, going on where an earlier call was cut short; shows progress.
+    """Embeds the pairs into files of `folder`, resuming an interrupted build, with a progress bar.
 
-    Memory holds one batch, whatever the number of pairs.
+    Only one batch is held in memory at a time.
 
     Raises:
         UserError: see `retrieval.explore.atlas.open_atlas`.
@@ -196,7 +196,7 @@ def _layout_of(shape: tuple[int, int]) -> dict[str, tuple[type[np.generic], tupl
 
 
 def _open_arrays(folder: Path, shape: tuple[int, int], mode: Any) -> dict[str, NDArray[Any]]:
-    """Raises OSError or ValueError where one is missing, damaged or of another shape."""
+    """Opens the arrays; raises OSError or ValueError if one is missing, damaged or of another shape."""
     arrays = {}
     for name, (dtype, its_shape) in _layout_of(shape).items():
         array = np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
@@ -215,17 +215,17 @@ def _make_arrays(folder: Path, shape: tuple[int, int]) -> dict[str, NDArray[Any]
             path.unlink(missing_ok=True)  # another process may have it mapped
             arrays[name] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=its_shape)
             with path.open("r+b") as file:
-                # Writing to a mapped file with no room for it on the disk would end the process with a bus error.
+                # Writing to a mapped file on a full disk would end the process with a bus error.
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         for name in _layout_of(shape):
             (folder / f"{name}.npy").unlink(missing_ok=True)
-        raise UserError(f"the atlas {folder} can't be written: {error.strerror}; make room there") from error
+        raise UserError(f"the atlas {folder} can't be written: {error.strerror}; free up space there") from error
     return arrays
 
 
 def _resume(folder: Path, shape: tuple[int, int]) -> tuple[dict[str, NDArray[Any]], Findings] | None:
-    """The arrays and findings of a build that was cut short, where there is one."""
+    """The arrays and findings of an interrupted build, None if there is none."""
     try:
         findings = Findings(**json.loads((folder / PROGRESS_NAME).read_text(encoding="utf-8")))
         return _open_arrays(folder, shape, "r+"), findings
@@ -238,7 +238,7 @@ def _check_finite(samples: list[StoredSample], *embeddings: NDArray[np.float32])
         at_fault = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if at_fault.size:
             key = samples[at_fault[0]].key
-            raise UserError(f"the embedding of pair {key} is not finite: the weights have diverged, choose others")
+            raise UserError(f"the embedding of pair {key} is not finite: the weights have diverged; choose others")
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The verb `explore`: opens the atlas of weights and shards, and serves the page."""
+"""The verb `explore`: opens the atlas and serves the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ATLASES_FOLDER = "explore"
 UPLOADS_PREFIX = "earshot-explore-"
 
 HEADERS = {
-    # Nothing from the net, and nothing sent there. Gradio's own scripts are inline and compile templates.
+    # Nothing is loaded from or sent to other hosts. Gradio's own scripts are inline and compile templates.
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
@@ -39,15 +39,15 @@ HEADERS = {
 
 
 def explore(options: ExploreOptions) -> None:
-    """Carries out `explore`; it serves until it is stopped.
+    """Runs `explore`, which serves until it is stopped.
 
     Raises:
         UserError: a mistake in the options, the weights or the shards.
     """
     options.check()
-    # Read when gradio is imported, which takes seconds and only this verb needs.
+    # Read when gradio is imported, which takes seconds and is needed only here.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # SIGTERM too deletes what was uploaded.
+    # Uploads are deleted on SIGTERM too.
     end_on_sigterm()
     with listen(options.host, options.port) as listener, tempfile.TemporaryDirectory(prefix=UPLOADS_PREFIX) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
@@ -78,7 +78,7 @@ def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path)
         theme=gr.themes.Default(font=system_fonts, font_mono=["ui-monospace", "monospace"]),
         css=css,
     )
-    print(f"explore {page.num_pairs:,} pairs at {shown_address(listener)} (Ctrl-C ends it)", flush=True)
+    print(f"explore {page.num_pairs:,} pairs at {shown_address(listener)} (Ctrl-C stops it)", flush=True)
     serve_pages(FixedHeaders(UploadGuard(app, uploads), HEADERS), listener, options.host)
 
 
@@ -114,7 +114,7 @@ def _open_page(options: ExploreOptions) -> ExplorerPage:
 
 
 def _layout(atlas: Atlas, method: str) -> tuple[Layout | None, str]:
-    """The map of the embedding and what is said of it; of some embeddings there is none, and the rest works without."""
+    """The map of the embedding and its description; without a map, the rest of the page still works."""
     try:
         layout = open_layout(atlas, method)
     except UserError as error:
@@ -134,7 +134,9 @@ def _splits(options: ExploreOptions) -> tuple[str, ...]:
 
 def _beside(weights: Path) -> Path:
     if not weights.is_dir():
-        raise UserError(f"cache must be given for weights that are no folder here, such as {weights}; add --cache DIR")
+        raise UserError(
+            f"cache must be given for weights that are not a local folder, such as {weights}; add --cache DIR"
+        )
     return weights / ATLASES_FOLDER
 
 
@@ -144,9 +146,9 @@ def _facts(options: ExploreOptions, model: TwoTower, atlas: Atlas, layout: str) 
     return {
         "weights": str(options.weights),
         "set": f"{options.shards}: source {manifest.source}, {options.split} split, {len(atlas):,} pairs",
-        "pairs that lack something": ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none",
-        "sound tower": "trained" if model.config.sound_trained else "never trained: distances mean nothing",
-        "sound crops": f"{options.crops}, evenly spaced, their embeddings averaged",
+        "incomplete pairs": ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none",
+        "sound tower": "trained" if model.config.sound_trained else "never trained: distances are meaningless",
+        "sound crops": f"{options.crops}, evenly spaced, embeddings averaged",
         "search for images": atlas.indexes["image"].description,
         "search for sounds": atlas.indexes["sound"].description,
         "map of the embedding": layout,

@@ -1,4 +1,4 @@
-"""The index of a gallery, chosen by its size: exact, or lists whose recall was measured and stands on disk."""
+"""The index of a gallery: exact for small galleries, IVF lists with measured recall for large ones."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from shards.atomic_files import partial_path, write_text_atomically
 from shards.errors import UserError
 
 EXACT_UP_TO = 200_000
-"""Embeddings of the largest gallery that is read through for a query; of 128 dimensions that takes about 20 ms."""
+"""Maximum gallery size for exact search; with 128 dimensions, a query then takes about 20 ms."""
 TARGET_RECALL = 0.95
 RECALL_AT = 10
 RECALL_QUERIES = 200
 CANDIDATES_PER_ANSWER = 10
-"""Candidates from the lists, for each answer, that are put in order by their true distances."""
+"""Candidates per result that are re-ranked by their exact distances."""
 MOST_SCANNED = 1_000_000
-"""Embeddings in the lists that are searched for one query, at most; of 128 dimensions that takes about 40 ms."""
+"""Maximum number of embeddings in the lists searched for one query; with 128 dimensions, this takes about 40 ms."""
 
 
 @dataclass(frozen=True)
 class ListsRecord:
-    """What is known of lists on disk that propose candidates (an inverted file, faiss' IVF).
+    """Properties of IVF lists on disk (an inverted file, faiss' IVF).
 
     Attributes:
-        gallery_size, dimensions: of the gallery.
-        lists: in how many the gallery is divided.
-        probes: how many, the nearest ones, are searched for a query.
-        recall_at_10: of the 10 nearest by brute force, the fraction that is found, mean over the queries.
-        num_queries: on which it was measured.
+        gallery_size, dimensions: shape of the gallery.
+        lists: number of lists.
+        probes: number of lists, the nearest ones, that are searched for a query.
+        recall_at_10: fraction of the true 10 nearest neighbours that are found, mean over the queries.
+        num_queries: number of queries in that measurement.
         file_bytes: size of the file of lists.
     """
 
@@ -51,14 +51,14 @@ class ListsRecord:
 
 
 class GalleryIndex:
-    """Nearest neighbours of one query in a gallery that lies on disk, in exact order by exact distances.
+    """Nearest neighbours of one query in a gallery on disk, sorted by exact distances.
 
-    Small galleries are read through, and the answer is exact. In larger ones faiss proposes candidates from the lists
-    nearest to the query, and only these are put in order. Threads can share it.
+    Small galleries are searched by brute force, so that the result is exact. In larger ones, faiss proposes candidates
+    from the lists nearest to the query, and only these are sorted. Thread-safe.
 
     Args:
         gallery: (n, d) float32, C-contiguous, finite, n > 0; may be memory-mapped, is never copied.
-        lists: what proposes candidates, with its record; without it all of the gallery is read.
+        lists: IVF lists that propose candidates, with their record; None searches by brute force.
 
     Raises:
         ValueError: the gallery is empty, or not (n, d) float32.
@@ -75,12 +75,12 @@ class GalleryIndex:
 
     @property
     def record(self) -> ListsRecord | None:
-        """What is known of the lists; None where the search is exact."""
+        """The record of the lists; None if the search is exact."""
         return self._lists[1] if self._lists else None
 
     @property
     def description(self) -> str:
-        """How the gallery is searched, such as "exact" or with its lists and measured recall."""
+        """How the gallery is searched: "exact", or its lists and measured recall."""
         if self.record is None:
             return "exact"
         record = self.record
@@ -93,12 +93,12 @@ class GalleryIndex:
         """Finds the gallery items that are nearest to a query.
 
         Args:
-            query: (d,) an embedding, taken as float32.
-            count: how many; a smaller gallery gives all it has.
+            query: (d,) an embedding, converted to float32.
+            count: number of items, limited by the gallery size.
 
         Returns:
-            Their numbers, (min(count, n),) int64, nearest first and the lower number first among the equally near;
-            and their Euclidean distances, float64.
+            Their indices, (min(count, n),) int64, nearest first and ties by index; and their Euclidean distances,
+            float64.
 
         Raises:
             ValueError: the query is not (d,) or not finite, or count is below 1.
@@ -112,7 +112,7 @@ class GalleryIndex:
         return self._ordered(query, self._candidates(*self._lists, query, count), count)
 
     def distances(self, query: NDArray[Any]) -> NDArray[np.float32]:
-        """The Euclidean distance of every gallery item to a query (d,): (n,), in float32."""
+        """Euclidean distances (n,) of all gallery items to a query (d,), in float32."""
         squared = squared_distances(self._gallery, self._checked(query))
         return np.sqrt(squared, out=squared)
 
@@ -125,7 +125,7 @@ class GalleryIndex:
     def _ordered(
         self, query: NDArray[np.float32], candidates: NDArray[np.int64], count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The nearest of some gallery items, by distances in float64."""
+        """The nearest of some gallery items, by float64 distances."""
         found = np.sort(candidates)
         squared = np.square(self._gallery[found] - query.astype(np.float64)).sum(axis=1)
         nearest = np.argsort(squared, kind="stable")[:count]
@@ -149,20 +149,19 @@ class GalleryIndex:
             candidates = lists.propose(query, min(CANDIDATES_PER_ANSWER * count, len(self)), probes)
             if len(candidates) >= count or probes >= record.lists:
                 return candidates
-            probes *= 2  # those probed hold fewer than what was asked for
+            probes *= 2  # the probed lists hold fewer items than requested
 
 
 def build_index(
     gallery: NDArray[np.float32], queries: NDArray[np.float32], path: Path, *, exact_up_to: int = EXACT_UP_TO
 ) -> GalleryIndex:
-    """Makes the index that the size of a gallery asks for; lists are written to `path`, their record beside it.
+    """Builds the index appropriate to the gallery size; lists are written to `path`, and their record beside it.
 
     Args:
-        gallery: (n, d) float32, as in `GalleryIndex`; about 140 bytes an item of 128 dimensions are held meanwhile.
-        queries: (q, d) of the kind that will be asked, on which recall is measured; at most `RECALL_QUERIES` of them,
-            evenly spread, are used.
-        path: `<name>.faiss`; a small gallery has no such file.
-        exact_up_to: the largest gallery that is searched without lists.
+        gallery: (n, d) float32, as in `GalleryIndex`; takes about 140 bytes of memory per item of 128 dimensions.
+        queries: (q, d) typical queries, on which recall is measured; at most `RECALL_QUERIES`, evenly spaced, are used.
+        path: `<name>.faiss`; not written for a small gallery.
+        exact_up_to: maximum gallery size for exact search.
 
     Raises:
         UserError: the file can't be written.
@@ -177,17 +176,17 @@ def build_index(
         os.replace(partial, path)
         write_text_atomically(_record_path(path), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
     except OSError as error:
-        raise UserError(f"the index {path} can't be written ({error}); make room there") from error
+        raise UserError(f"the index {path} can't be written ({error}); free up space there") from error
     finally:
         partial.unlink(missing_ok=True)
     return open_index(gallery, path, exact_up_to=exact_up_to)
 
 
 def open_index(gallery: NDArray[np.float32], path: Path, *, exact_up_to: int = EXACT_UP_TO) -> GalleryIndex:
-    """Opens what `build_index` made of the same gallery; its lists are memory-mapped.
+    """Opens an index that `build_index` built for the same gallery; its lists are memory-mapped.
 
     Raises:
-        UserError: the lists or their record are missing, damaged or those of another gallery.
+        UserError: the lists or their record are missing, damaged or from another gallery.
     """
     if len(gallery) <= exact_up_to:
         return GalleryIndex(gallery)
@@ -198,14 +197,14 @@ def open_index(gallery: NDArray[np.float32], path: Path, *, exact_up_to: int = E
             raise ValueError(f"it has {size} bytes, its record says {record.file_bytes}")
         lists = Lists.open(path)
         if not (record.gallery_size, record.dimensions) == gallery.shape == lists.shape:
-            raise ValueError(f"it is of embeddings {lists.shape}, not of {gallery.shape}")
+            raise ValueError(f"it was built for embeddings of shape {lists.shape}, not {gallery.shape}")
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"the index {path} can't be opened ({error}); delete it to have it made again") from error
+        raise UserError(f"the index {path} can't be opened ({error}); delete it, so that it is rebuilt") from error
     return GalleryIndex(gallery, (lists, record))
 
 
 def _measure(lists: Lists, gallery: NDArray[np.float32], queries: NDArray[np.float32], file_bytes: int) -> ListsRecord:
-    """Finds how many lists must be probed for the recall that is aimed at; else probes as many as time allows."""
+    """Finds the number of probes that reaches the target recall, limited by the search time."""
     rows = np.linspace(0, len(queries) - 1, min(len(queries), RECALL_QUERIES)).astype(np.int64)
     asked = queries[rows]
     exact = GalleryIndex(gallery)
@@ -225,12 +224,12 @@ def _measure(lists: Lists, gallery: NDArray[np.float32], queries: NDArray[np.flo
 
 
 def mean_recall(index: GalleryIndex, queries: NDArray[np.float32], reach: Sequence[float]) -> float:
-    """recall@10: the fraction of each query's answers that are within its true 10th distance, mean over the queries.
+    """recall@10: the fraction of each query's results that are within its true 10th distance, mean over the queries.
 
     Args:
-        index: what is measured.
+        index: the index to measure.
         queries: (q, d).
-        reach: the distance of each query's 10th nearest by brute force (of the last in a smaller gallery).
+        reach: distance of each query's 10th nearest neighbour by brute force (of the last in a smaller gallery).
     """
     count = min(RECALL_AT, len(index))
     found = [np.mean(index.search(query, count)[1] <= far) for query, far in zip(queries, reach, strict=True)]
@@ -238,7 +237,7 @@ def mean_recall(index: GalleryIndex, queries: NDArray[np.float32], reach: Sequen
 
 
 def _probes_to_try(most: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12 … up to `most` itself."""
+    """1, 2, 3, 4, 6, 8, 12 … up to and including `most`."""
     steps = {2**power * part // 2 for power in range(most.bit_length()) for part in (2, 3)}
     return [*sorted(step for step in steps if step < most), most]
 

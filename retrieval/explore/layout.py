@@ -1,4 +1,4 @@
-"""A two-dimensional map of an atlas's embeddings, by UMAP or t-SNE, kept in its folder."""
+"""A two-dimensional map of an atlas's embeddings by UMAP or t-SNE, cached in the atlas's folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from shards.errors import UserError
 DISPLAY_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
 MOST_POINTS = 10_000
 FEWEST_PAIRS = 5
-"""Of fewer, neither method can tell who is whose neighbour."""
+"""Minimum number of pairs for a map; neither method works with fewer."""
 NEIGHBOURS = 15
-"""Points that UMAP takes as a point's neighbourhood; its default."""
+"""Neighbourhood size of UMAP; its default."""
 PERPLEXITY = 30.0
-"""About the same of t-SNE; its default."""
+"""Perplexity of t-SNE; its default."""
 SEED = 0
 DENSITY_CELLS = 100
 DENSITY_SMOOTHING_CELLS = 2.0
@@ -32,12 +32,12 @@ DENSITY_SMOOTHING_CELLS = 2.0
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the pairs of an atlas, or a sample of them, lie on a plane, their images and sounds among each other.
+    """Positions of the images and sounds of an atlas, or of a sample of its pairs, on a plane.
 
     Attributes:
-        numbers: (m,) of the pairs in the atlas, ascending.
-        image_points, sound_points: (m, 2), from one fit, so that their distances can be compared.
-        description: how it was made and of how many pairs, such as "UMAP of 10,000 of 50,545 pairs, drawn by a fixed
+        numbers: (m,) numbers of the pairs in the atlas, ascending.
+        image_points, sound_points: (m, 2), from a joint fit, so that their distances are comparable.
+        description: the method and the number of pairs, such as "UMAP of 10,000 of 50,545 pairs, sampled with a fixed
             seed".
     """
 
@@ -48,17 +48,17 @@ class Layout:
 
 
 def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_POINTS) -> Layout:
-    """The map of an atlas from its folder, where `layout-<method>-<pairs>.npz` keeps it; it is made where missing.
+    """Opens the map of an atlas, `layout-<method>-<pairs>.npz` in its folder, and computes it if missing.
 
-    10,000 pairs take a minute or two of one core.
+    10,000 pairs take a minute or two on one core.
 
     Args:
-        atlas: what is shown.
+        atlas: the atlas.
         method: "umap" (McInnes et al., arXiv 1802.03426) or "tsne" (van der Maaten and Hinton, JMLR 2008).
-        most_points: largest number of pairs; from a larger atlas they are sampled with a fixed seed.
+        most_points: maximum number of pairs; from a larger atlas, pairs are sampled with a fixed seed.
 
     Raises:
-        UserError: another method, fewer than `FEWEST_PAIRS` pairs, or embeddings that are all the same.
+        UserError: unknown method, fewer than `FEWEST_PAIRS` pairs, or all embeddings are identical.
     """
     LAYOUTS.check(method)
     num_pairs = min(len(atlas), most_points)
@@ -66,23 +66,23 @@ def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_P
         raise UserError(f"a map of the embedding needs at least {FEWEST_PAIRS} pairs, got {num_pairs}")
     description = f"{DISPLAY_NAMES[method]} of {num_pairs:,} pairs"
     if num_pairs < len(atlas):
-        description = f"{DISPLAY_NAMES[method]} of {num_pairs:,} of {len(atlas):,} pairs, drawn by a fixed seed"
+        description = f"{DISPLAY_NAMES[method]} of {num_pairs:,} of {len(atlas):,} pairs, sampled with a fixed seed"
     numbers = np.sort(np.random.default_rng(SEED).choice(len(atlas), num_pairs, replace=False)).astype(np.int64)
     path = atlas.folder / f"layout-{method}-{num_pairs}.npz"
     points = _read(path, numbers)
     if points is None:
-        print(f"laying out {description} …", file=sys.stderr, flush=True)
+        print(f"computing {description} …", file=sys.stderr, flush=True)
         points = _plane(np.concatenate([atlas.image_embeddings[numbers], atlas.sound_embeddings[numbers]]), method)
         try:
             save_npz(path, numbers=numbers, image_points=points[:num_pairs], sound_points=points[num_pairs:])
         except OSError as error:
-            # What was laid out is shown all the same.
-            print(f"warning: the map is not kept: {path}: {error.strerror}", file=sys.stderr, flush=True)
+            # The map is shown even if it can't be saved.
+            print(f"warning: the map is not saved: {path}: {error.strerror}", file=sys.stderr, flush=True)
     return Layout(numbers, points[:num_pairs], points[num_pairs:], description)
 
 
 def point_density(points: NDArray[Any]) -> NDArray[np.float32]:
-    """How crowded it is around each point of a plane: a smoothed histogram's value there, 1 where it is highest.
+    """The density of points around each point of a plane, from a smoothed histogram, scaled to a maximum of 1.
 
     Args:
         points: (k, 2), finite.
@@ -101,7 +101,7 @@ def point_density(points: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _read(path: Path, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """The points in a file, images before sounds; None where it is missing, damaged or of other pairs."""
+    """Reads the points from a file, images before sounds; None if it is missing, damaged or for other pairs."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             points = np.concatenate([arrays["image_points"], arrays["sound_points"]])
@@ -112,12 +112,12 @@ def _read(path: Path, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
 
 
 def _plane(embeddings: NDArray[np.float32], method: str) -> NDArray[np.float32]:
-    """(k, d) → (k, 2), the same each time on one machine."""
-    # Neither method minds shift and scale; but t-SNE crashes the process where PCA, its start, finds no variance.
+    """(k, d) → (k, 2), deterministic on one machine."""
+    # Both methods are invariant to shift and scale, but t-SNE's PCA initialisation crashes without variance.
     shifted = embeddings.astype(np.float64) - embeddings[0]
     largest = np.abs(shifted).max()
     if largest == 0:
-        raise UserError("the weights give all pairs the same embedding, which has no map: they have collapsed")
+        raise UserError("all pairs have the same embedding, so there is no map: the weights have collapsed")
     embeddings = (shifted / largest).astype(np.float32)
     return np.asarray(LAYOUTS[method](embeddings), dtype=np.float32)
 

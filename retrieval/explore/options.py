@@ -1,4 +1,4 @@
-"""The options of `explore`, the ways to draw an embedding on a plane, and mistakes found before torch is imported."""
+"""The options of `explore` and the registry of layouts; options are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ LAYOUTS: Registry[Callable[[NDArray[np.float32]], NDArray[np.float32]]] = Regist
     "layout",
     {"umap": "retrieval.explore.layout:umap_plane", "tsne": "retrieval.explore.layout:tsne_plane"},
 )
-"""Functions from embeddings, (k, d), to points of a plane, (k, 2)."""
+"""Functions from embeddings (k, d) to points on a plane (k, 2)."""
 
 
 @dataclass(frozen=True)
 class ExploreOptions:
-    """Opens a local page to ask a shard set by an image or a sound, with maps of the world and of the embedding."""
+    """Opens a local page to search a shard set by image or sound, with maps of the world and of the embedding."""
 
     weights: Path
     """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     shards: Path
     """The shard set."""
     split: Literal["test", "val", "train", "all"] = "test"
-    """The split that is searched; test pairs were not trained on."""
+    """The split to search; the model was not trained on test pairs."""
     crops: int = 10
     """Evenly spaced sound crops whose embeddings are averaged."""
     layout: Annotated[str, one_of(LAYOUTS)] = "umap"
-    """How the embedding is drawn in two dimensions."""
+    """Method that projects the embedding to two dimensions."""
     cache: Path | None = None
-    """Where embeddings, indexes and layouts are kept; explore/ beside the weights by default."""
+    """Folder for embeddings, indexes and layouts; by default explore/ in the folder of the weights."""
     host: str = "127.0.0.1"
-    """Address to serve on; any other than 127.0.0.1 lets others on the network in."""
+    """Address to serve on; any other than 127.0.0.1 gives access to other machines on the network."""
     port: int = 7860
-    """Port to serve on; 0 takes a free one."""
+    """Port to serve on; 0 selects a free one."""
     batch_size: int = 16
-    """Pairs embedded at once, the first time."""
+    """Pairs embedded at once, when the explorer is first opened."""
     device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
+    """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
     """Accept spectrograms computed with other settings than those the model was trained on."""
 
@@ -55,7 +55,7 @@ class ExploreOptions:
         """Checks rules, choices and folders.
 
         Raises:
-            UserError: names the option, its value and its rule.
+            UserError: an option is invalid; the message names it, its value and the rule.
         """
         check_at_least(1, crops=self.crops, batch_size=self.batch_size)
         LAYOUTS.check(self.layout)

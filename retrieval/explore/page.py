@@ -1,4 +1,4 @@
-"""The explorer's page: ask on the left, the world and the answers on the right, the embedding and the facts behind."""
+"""The explorer's page: query on the left; world map, embedding and results on the right; facts at the bottom."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from shards.errors import UserError
 NUM_ANSWERS = 8
 STATE_SECONDS = 3600
 MOST_UNITS = 1e6
-"""Of a drawing, beyond which no click can be."""
+"""Largest coordinate of a drawing that a click can have."""
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip())
-TITLE = "Earshot · what was learned"
+TITLE = "Earshot explorer"
 
-# Clicks on a button that names a pair, or on a drawing, reach Python with what was clicked on.
+# Sends clicks on a pair's button, or on a drawing, to Python with the pair or the position.
 CLICKS = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-number]");
@@ -48,7 +48,7 @@ element.addEventListener("click", (event) => {
 
 @dataclass(frozen=True)
 class Asked:
-    """What is kept of a visitor's last question: `number` is None for their own image or sound."""
+    """A visitor's last query; `number` is None for their own image or sound."""
 
     modality: Modality
     embedding: NDArray[np.float32]
@@ -57,14 +57,14 @@ class Asked:
 
 
 class ExplorerPage:
-    """What the page does, apart from how it is laid out.
+    """The behaviour of the page, without its layout.
 
     Args:
-        questioner: makes questions.
+        questioner: creates queries.
         answerer: answers them.
-        world: the map, None where no pair has coordinates.
-        plane: the embedding in two dimensions, None where there are too few pairs.
-        facts: about weights and set, name → text, for the foot of the page.
+        world: the map, None if no pair has coordinates.
+        plane: the embedding in two dimensions, None if there are too few pairs.
+        facts: facts about weights and set, name → text, for the bottom of the page.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class ExplorerPage:
         self.texts: Any = environment.from_string(_template("explore_texts.html.j2")).module
 
     def ask(self, make: Callable[[], Question]) -> tuple[Any, Any, Any]:
-        """A question → itself with its answers' numbers, to be kept; its card; and its answers' cards.
+        """Answers a query; returns the state to keep, the query's card and the cards of the results.
 
-        A question that can't be asked leaves the answers as they are and says why in its card's place.
+        If the query is invalid, the results stay as they are, and the query's card shows the error.
         """
         try:
             question = make()
@@ -107,11 +107,11 @@ class ExplorerPage:
         return self._cards.render(answers=answers, asked=question.modality, own_rank=own_rank, count=self.num_pairs)
 
     def at_random(self, modality: Modality) -> tuple[Any, Any, Any]:
-        """Asks with a pair of the set that chance picks."""
+        """Searches with a random pair of the set."""
         return self.of_pair(int(self._random.integers(self.num_pairs)), modality)
 
     def of_pair(self, number: Any, modality: Any) -> tuple[Any, Any, Any]:
-        """Asks with a pair of the set; what is not a pair's number or a modality changes nothing."""
+        """Searches with a pair of the set; an invalid number or modality is ignored."""
         # Clicks come from the browser, which may send anything.
         is_pair = type(number) is int and 0 <= number < self.num_pairs
         if not is_pair or not isinstance(modality, str) or modality not in OTHER:
@@ -119,40 +119,40 @@ class ExplorerPage:
         return self.ask(lambda: self.questioner.of_pair(number, modality))
 
     def of_key(self, key: str, modality: Any) -> tuple[Any, Any, Any]:
-        """Asks with the pair that has a key."""
+        """Searches with the pair of this key."""
         if not key.strip() or modality not in OTHER:
             return NOTHING_NEW
         return self.ask(lambda: self.questioner.of_pair(self.questioner.number_of(key.strip()), modality))
 
     def of_image_file(self, path: str | None) -> tuple[Any, Any, Any]:
-        """Asks with a visitor's image."""
+        """Searches with a visitor's image."""
         return self.ask(lambda: self.questioner.of_image_file(Path(path))) if path else NOTHING_NEW
 
     def of_sound_file(self, path: str | None) -> tuple[Any, Any, Any]:
-        """Asks with a visitor's sound."""
+        """Searches with a visitor's sound."""
         return self.ask(lambda: self.questioner.of_sound_file(Path(path))) if path else NOTHING_NEW
 
     def clicked_card(self, event: gr.EventData) -> tuple[Any, Any, Any]:
-        """Asks with the pair whose button was clicked."""
+        """Searches with the pair whose button was clicked."""
         data = _clicked(event)
         return self.of_pair(data.get("number"), data.get("modality"))
 
     def clicked_world(self, modality: Modality, event: gr.EventData) -> tuple[Any, Any, Any]:
-        """Asks with the place that lies nearest to the click."""
+        """Searches with the place nearest to the click."""
         point = _point(event)
         if point is None or self.world is None:
             return NOTHING_NEW
         return self.of_pair(self.world.nearest(*point), modality)
 
     def clicked_plane(self, event: gr.EventData) -> tuple[Any, Any, Any]:
-        """Asks with the image or the sound whose point lies nearest to the click."""
+        """Searches with the image or sound whose point is nearest to the click."""
         point = _point(event)
         if point is None or self.plane is None:
             return NOTHING_NEW
         return self.of_pair(*self.plane.nearest(*point))
 
     def draw_world(self, kept: Asked | None) -> str:
-        """The map with the heat and the answers of the question that was asked last."""
+        """Draws the map with the heat and the results of the last query."""
         if self.world is None:
             return ""
         if kept is None:
@@ -161,7 +161,7 @@ class ExplorerPage:
         return str(self.world.draw(distances, kept.answers, kept.number))
 
     def draw_plane(self, kept: Asked | None, colouring: Colouring) -> str:
-        """The embedding with the question that was asked last, and its answers."""
+        """Draws the embedding with the last query and its results."""
         if self.plane is None:
             return ""
         marked: list[tuple[int, Modality, str]] = []
@@ -176,7 +176,7 @@ def _template(name: str) -> str:
 
 
 def average_rank(distances: NDArray[np.float32], number: int) -> float:
-    """The place of one pair by its distance, 1 for the nearest; the tied share the mean of their places."""
+    """The rank of one pair by its distance, 1 for the nearest; ties have their average rank."""
     nearer, tied = (int(found.sum()) for found in (distances < distances[number], distances == distances[number]))
     return nearer + (tied + 1) / 2
 
@@ -194,7 +194,7 @@ def _point(event: gr.EventData) -> tuple[float, float] | None:
 
 
 def build_page(page: ExplorerPage) -> gr.Blocks:
-    """Lays the page out and connects what is clicked with what it does."""
+    """Lays out the page and connects its events."""
     texts = page.texts
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as blocks:
         _html(texts.heading(page.num_pairs), "heading")
@@ -208,7 +208,9 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
                     _html(texts.world(len(page.world.located) if page.world else 0, page.num_pairs), "world-text")
                     world = _html(page.draw_world(None), "world")
                     by = [("its sound", "sound"), ("its image", "image")]
-                    modality = gr.Radio(by, value="sound", label="A click on the map asks with the nearest place, by")
+                    modality = gr.Radio(
+                        by, value="sound", label="A click on the map searches with the nearest place, by"
+                    )
                 with gr.Tab("The embedding", visible=page.plane is not None):
                     colouring = gr.Radio(_colourings(page), value="modality", label="Colours show")
                     plane = _html(page.draw_plane(None, "modality"), "plane")
@@ -230,7 +232,7 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
             _on(plane.click, page.clicked_plane, None, results),
         ]
         for event in asked:
-            # The answers first: the drawings compare the question with the whole set.
+            # Results first: the drawings take longer, because they compare the query with the whole set.
             drawn = _on(event.then, page.draw_world, kept, world)
             _on(drawn.then, page.draw_plane, [kept, colouring], plane)
         _on(colouring.change, page.draw_plane, [kept, colouring], plane)
@@ -238,7 +240,7 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
 
 
 def _on(trigger: Callable[..., Any], what: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
-    # The page is for people: none of what it does is offered as an interface to programs.
+    # The page is for people only; its functions are not offered as an API.
     return trigger(what, inputs, outputs, show_progress="minimal", api_visibility="private")
 
 
@@ -259,7 +261,7 @@ def _ask_panel(page: ExplorerPage) -> dict[str, Any]:
             parts["random_image"] = gr.Button("A random place, by image", elem_id="random-image")
             ways = [("its sound", "sound"), ("its image", "image")]
             parts["key"] = gr.Textbox(label="or the key of a pair, then Enter", max_lines=1, elem_id="key")
-            parts["by"] = gr.Radio(ways, value="sound", label="asked by", elem_id="by")
+            parts["by"] = gr.Radio(ways, value="sound", label="search by", elem_id="by")
         with gr.Tab("An image"):
             label = "Drop an overhead image here"
             parts["image"] = gr.File(label=label, file_types=["image"], elem_id="own-image", height=150)

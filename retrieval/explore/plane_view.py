@@ -23,16 +23,16 @@ DOTS_PER_UNIT = 2
 MARGIN = 0.04
 IMAGE_COLOUR, SOUND_COLOUR, NO_LABEL_COLOUR = "#1f8aa3", "#d2691e", "#9aa3a7"
 MOST_LABELS = 20
-"""Labels with a colour of their own, the most frequent ones; the others share one."""
+"""Number of labels, the most frequent ones, with their own colour; all others share one."""
 
 
 class PlaneView:
-    """A picture of a two-dimensional layout.
+    """Draws a two-dimensional layout.
 
     Args:
         layout: points of images and sounds.
-        labels: (n,) of every pair of the atlas, -1 without one.
-        label_names: by label.
+        labels: (n,) label of every pair in the atlas, -1 if missing.
+        label_names: names of the labels.
     """
 
     def __init__(self, layout: Layout, labels: NDArray[np.int32], label_names: list[str]) -> None:
@@ -52,11 +52,11 @@ class PlaneView:
         return bool((self._labels >= 0).any())
 
     def draw(self, colouring: Colouring, marked: list[tuple[int, Modality, str]] | None = None) -> Markup:
-        """The picture as inline SVG, and its legend.
+        """The drawing as inline SVG, and its legend.
 
         Args:
-            colouring: what colours mean.
-            marked: number in the atlas, modality and kind ("asked" or "answer") of points that stand out.
+            colouring: what the colours show.
+            marked: number in the atlas, modality and kind ("asked" or "answer") of highlighted points.
         """
         if colouring not in self._pictures:
             self._pictures[colouring] = self._painted(colouring)
@@ -68,7 +68,7 @@ class PlaneView:
         ).format(WIDTH, HEIGHT, f"{len(self.layout.numbers):,}", colouring, picture, WIDTH, HEIGHT, marks, legend)
 
     def nearest(self, x: float, y: float) -> tuple[int, Modality]:
-        """The pair and the modality whose point lies nearest to a point of the drawing."""
+        """The pair and modality whose point is nearest to a position in the drawing."""
         found = int(np.square(self._points - [x, y]).sum(axis=1).argmin())
         count = len(self.layout.numbers)
         return int(self.layout.numbers[found % count]), "image" if found < count else "sound"
@@ -96,14 +96,14 @@ class PlaneView:
             ranks = (rankdata(density) - 1) / max(1, len(density) - 1)
             ramp = colormaps["viridis"](ranks)
             colours = np.array([_hex(colour) for colour in ramp])
-            entries = [(_hex(colormaps["viridis"](value)), name) for value, name in ((0.0, "alone"), (1.0, "crowded"))]
+            entries = [(_hex(colormaps["viridis"](value)), name) for value, name in ((0.0, "sparse"), (1.0, "dense"))]
         order = np.random.default_rng(0).permutation(2 * count)  # so that neither modality covers the other
         return self._scattered(order, is_sound, colours), _legend(entries)
 
     def _by_label(self) -> tuple[NDArray[np.str_], list[tuple[str, str]]]:
         found, counts = np.unique(self._labels[self._labels >= 0], return_counts=True)
         shown = found[np.argsort(-counts, kind="stable")][:MOST_LABELS]
-        # Twenty colours that can be told apart, the ten strong ones first.
+        # Twenty distinguishable colours, the ten strong ones first.
         palette = [colormaps["tab20"](i) for i in (*range(0, MOST_LABELS, 2), *range(1, MOST_LABELS, 2))]
         colours = np.full(len(self._labels), NO_LABEL_COLOUR)
         entries = []
@@ -111,7 +111,7 @@ class PlaneView:
             colours[self._labels == label] = _hex(colour)
             entries.append((_hex(colour), self._label_names[label].replace("_", " ")))
         if (colours == NO_LABEL_COLOUR).any():
-            entries.append((NO_LABEL_COLOUR, "others and none"))
+            entries.append((NO_LABEL_COLOUR, "other or no label"))
         return colours, entries
 
     def _scattered(self, order: NDArray[np.int64], is_sound: NDArray[np.bool_], colours: NDArray[np.str_]) -> str:

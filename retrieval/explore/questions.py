@@ -1,4 +1,4 @@
-"""What is asked: a pair of the set, or a visitor's own image or sound, as an embedding and as the page shows it."""
+"""Queries: a pair of the set, or a visitor's own image or sound, with its embedding and its exhibit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OTHER: dict[Modality, Modality] = {"image": "sound", "sound": "image"}
 PICTURE_PIXELS = 288
 MAX_UPLOAD_BYTES = 50_000_000
 MAX_UPLOAD_PIXELS = 2**25
-"""33.5 million: a photograph of a 24-megapixel camera is well within."""
+"""33.5 million, enough for a photograph by a 24-megapixel camera."""
 MAX_UPLOAD_RASTER_BYTES = 200_000_000
-"""Of a TIFF with all its bands, unpacked: a few kilobytes can hold gigabytes."""
+"""Limit on the uncompressed size of a TIFF with all its bands; a few kilobytes can hold gigabytes."""
 MAX_UPLOAD_SECONDS = 600.0
-"""A longer recording is heard in evenly spread parts of so much in all."""
+"""From a longer recording, evenly spread parts of this total duration are used."""
 MAX_NAME = 80
 FORMATS = {
     "image": f"a JPEG, PNG or TIFF of at most {MAX_UPLOAD_PIXELS / 1e6:.0f} million pixels",
@@ -39,14 +39,14 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """A query.
 
     Attributes:
-        modality: "image" or "sound"; answers are of the other one.
+        modality: "image" or "sound"; the results are of the other one.
         embedding: (d,) float32.
         exhibit: what the page shows of it.
-        image: the image of an image question, (side, side, 3) uint8; None of a sound.
-        number: of the pair in the atlas; None of a visitor's own.
+        image: for an image query, the image, (side, side, 3) uint8; None for a sound.
+        number: number of the pair in the atlas; None for a visitor's own file.
     """
 
     modality: Modality
@@ -57,14 +57,14 @@ class Question:
 
 
 class Questioner:
-    """Makes questions for one model and atlas.
+    """Creates queries for one model and atlas.
 
-    Threads share it; `lock` is held wherever the model is run or a shard is read, which one thread may do at a time.
+    Shared by threads; hold `lock` while running the model or reading a shard.
 
     Args:
         model: the towers, in evaluation mode.
-        weights: where they come from, for messages.
-        atlas: the set's pairs.
+        weights: their source, for messages.
+        atlas: the embedded pairs.
         crops: sound crops whose embeddings are averaged.
     """
 
@@ -77,11 +77,11 @@ class Questioner:
 
     @property
     def hears_files(self) -> bool:
-        """Whether sound files can be asked with."""
+        """Whether sound files can be used as queries."""
         return self.model.config.spectrogram.sample_rate_hz is not None
 
     def of_pair(self, number: int, modality: Modality) -> Question:
-        """The image or the sound of a pair of the set, by its number in the atlas."""
+        """A query with the image or sound of a pair, by its number in the atlas."""
         embedding = np.array(self.atlas.embeddings(modality)[number])
         with self.lock:
             sample = self.atlas.sample(number)
@@ -89,10 +89,10 @@ class Questioner:
             return Question(modality, embedding, self.exhibit(sample), image, number)
 
     def number_of(self, key: str) -> int:
-        """The number in the atlas of the pair with a key.
+        """The number in the atlas of the pair with this key.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such pair.
         """
         with self.lock:
             for number in range(len(self.atlas)):
@@ -101,10 +101,10 @@ class Questioner:
         raise UserError(f"no pair here has the key {key[:MAX_NAME]!r}; keys are the file names of the set's images")
 
     def of_image_file(self, path: Path) -> Question:
-        """A visitor's own image.
+        """A query with a visitor's own image.
 
         Raises:
-            UserError: it is too large or can't be decoded.
+            UserError: the file is too large or can't be decoded.
         """
         _check_bytes(path, "image")
         with _sentences("image"):
@@ -115,10 +115,10 @@ class Questioner:
         return Question("image", embedding, exhibit, image, None)
 
     def of_sound_file(self, path: Path) -> Question:
-        """A visitor's own sound.
+        """A query with a visitor's own sound.
 
         Raises:
-            UserError: it is too large, can't be decoded, or the model can't be asked with files.
+            UserError: the file is too large or can't be decoded, or the model does not support sound files.
         """
         check_hears_files(self.model, self.weights)
         settings = self.model.config.spectrogram
@@ -139,7 +139,7 @@ class Questioner:
         return Question("sound", embedding, exhibit, None, None)
 
     def exhibit(self, sample: StoredSample) -> Exhibit:
-        """What the page shows of a pair, its picture and listening clip within it."""
+        """The exhibit of a pair, with its image and listening clip embedded."""
         clip = sample.preview()
         return exhibit_of(
             sample,
@@ -154,17 +154,17 @@ def _check_bytes(path: Path, kind: str) -> None:
     size = path.stat().st_size
     if size > MAX_UPLOAD_BYTES:
         raise UserError(
-            f"the {kind} has {size / 1e6:.0f} MB, more than the {MAX_UPLOAD_BYTES / 1e6:.0f} MB that are taken here; "
+            f"the {kind} has {size / 1e6:.0f} MB, more than the limit of {MAX_UPLOAD_BYTES / 1e6:.0f} MB; "
             "give a smaller file"
         )
 
 
 @contextmanager
 def _sentences(kind: str) -> Iterator[None]:
-    """Whatever a visitor's file makes a decoder do becomes a sentence.
+    """Turns any failure to decode a visitor's file into a message.
 
     Raises:
-        UserError: in place of the rejection.
+        UserError: instead of the rejection.
     """
     try:
         with failures_as_rejections():

@@ -1,4 +1,4 @@
-"""What visitors bring: a folder that is bounded and swept, and requests that may name no file but those in it."""
+"""Guards visitors' uploads: limits and cleans their folder, and rejects requests that name files outside it."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_FOLDER_BYTES = 1_000_000_000
 KEPT_SECONDS = 1800.0
 MAX_REQUEST_BYTES = 1_000_000
-"""Of a request that is no upload: clicks and choices take some hundred bytes."""
+"""Limit on requests other than uploads; clicks and selections take a few hundred bytes."""
 
 UPLOAD_PATH = "/gradio_api/upload"
 
 
 class UploadGuard:
-    """Stands before the page's application, which looks after its uploads only where it runs the server itself.
+    """Wraps the page's application, because Gradio cleans up uploads only if it runs the server itself.
 
-    Uploads that were broken off are nobody's; they go with all others once they are old. A request may name a file only
-    in the folder of uploads, and no address for the server to fetch.
+    Old uploads, including interrupted ones, are deleted. Requests may name only files in the upload folder, and no URLs
+    for the server to fetch.
 
     Args:
         app: the page.
-        folder: that uploads come to.
+        folder: the upload folder.
     """
 
     def __init__(self, app: ASGIApp, folder: Path) -> None:
         self._app, self._folder = app, folder.resolve()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
         elif scope["path"].startswith(UPLOAD_PATH):
             self.sweep(time.time())
             if self.held_bytes() > MAX_FOLDER_BYTES:
-                await _refused(413, "too much was uploaded within half an hour; try again later")(scope, receive, send)
+                await _refused(413, "too many uploads within half an hour; try again later")(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
         else:
@@ -53,9 +53,9 @@ class UploadGuard:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > MAX_REQUEST_BYTES:
-                await _refused(413, "this is more than a question can hold")(scope, receive, send)
+                await _refused(413, "the request is too large")(scope, receive, send)
                 return
-        # What is no JSON names no file to the application either.
+        # A request that isn't JSON can't name a file to the application either.
         with contextlib.suppress(ValueError, RecursionError):
             if not self.names_uploads_only(json.loads(body)):
                 await _refused(400, "the file was not uploaded here; drop it onto the page")(scope, receive, send)
@@ -72,7 +72,7 @@ class UploadGuard:
         await self._app(scope, receive_again, send)
 
     def names_uploads_only(self, value: Any) -> bool:
-        """Whether every "path" anywhere in a request leads into the folder."""
+        """Whether every "path" in a request is inside the folder."""
         if isinstance(value, list):
             return all(map(self.names_uploads_only, value))
         if not isinstance(value, dict):
@@ -89,14 +89,14 @@ class UploadGuard:
             return False
 
     def sweep(self, now: float) -> None:
-        """Deletes what is older than half an hour."""
+        """Deletes files older than half an hour."""
         for path in self._files():
             with contextlib.suppress(OSError):
                 if now - path.stat().st_mtime > KEPT_SECONDS:
                     path.unlink()
 
     def held_bytes(self) -> int:
-        """Sum of all files' sizes."""
+        """Total size of the uploaded files."""
         held = 0
         for path in self._files():
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The set's places on a map of the world: how alike each is to a question as a heat, and where the answers lie."""
+"""A world map of the set's places, with similarity to the query as heat and the results as numbered marks."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from retrieval.exhibits import data_uri
 from retrieval.worldmap import WIDTH, choose_view, dot_radius, draw_ground
 
 SCALE = 2
-"""Pixels of the raster for a unit of the drawing, so that dots stay sharp on fine screens."""
+"""Raster pixels per unit of the drawing, so that dots are sharp on high-resolution screens."""
 
 HEAT_STOPS = ((0.0, (255, 214, 92)), (0.5, (242, 107, 49)), (1.0, (176, 22, 64)))
 """Share of the strongest heat → red, green, blue."""
 
 FIELD_STEP = 4
 FAINTEST_PEAK = 0.55
-"""A field whose highest mean rank is below this has no heat to speak of; 0.5 is that of places taken at random."""
+"""If the highest mean rank is below this, the map shows little heat; random places have 0.5."""
 
 STRONGEST_HEAT = 0.85
-"""Opacity where it is hottest."""
+"""Opacity at the hottest point."""
 
 PLACE_COLOUR = (96, 124, 138)
 WIDEST_SMOOTHING, NARROWEST_SMOOTHING = 34.0, 7.0
-"""Standard deviation of the heat's kernel in units of the drawing: wide where places are few."""
+"""Range of the kernel's standard deviation in units of the drawing; wide for few places."""
 
 
 def located_places(places: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Numbers of the pairs whose longitude and latitude, (n, 2), are known."""
+    """Numbers of the pairs with coordinates, given longitudes and latitudes (n, 2)."""
     return np.flatnonzero(np.isfinite(places).all(axis=1))
 
 
 class WorldView:
-    """A map of the places of a set; those without coordinates are counted and not drawn.
+    """A map of the places of a set; those without coordinates are not drawn.
 
     Args:
-        places: (n, 2) longitude and latitude in degrees, NaN where not known; at least one is.
+        places: (n, 2) longitude and latitude in degrees, NaN if unknown.
 
     Raises:
-        ValueError: none is.
+        ValueError: no place has coordinates.
     """
 
     def __init__(self, places: NDArray[np.float32]) -> None:
@@ -68,15 +68,15 @@ class WorldView:
         lit: Sequence[int] = (),
         asked: int | None = None,
     ) -> Markup:
-        """The map as inline SVG; what was written by strangers is not in it.
+        """Draws the map as inline SVG, without any untrusted text.
 
         Args:
-            distances: (n,) from a question to every pair; the nearer, the hotter. None draws no heat.
-            lit: numbers of the answers in their order; those with coordinates light up under their place in it.
-            asked: number of the pair that is asked with.
+            distances: (n,) distances from the query to all pairs; smaller is hotter. None draws no heat.
+            lit: numbers of the results, best first; those with coordinates are marked with their rank.
+            asked: number of the query pair.
         """
         heat = Markup("") if distances is None else self._layer(self._heat(distances), "heat")
-        # The first answer is drawn last, on top of the others.
+        # The first result is drawn last, on top of the others.
         marks = [self._mark(number, "answer", str(place)) for place, number in reversed(list(enumerate(lit, start=1)))]
         marks += [] if asked is None else [self._mark(asked, "asked", "")]
         return Markup(
@@ -85,14 +85,14 @@ class WorldView:
             WIDTH,
             self.view.height,
             f"{len(self.located):,}",
-            "" if distances is None else "; the hotter, the more alike; answers are numbered",
+            "" if distances is None else "; heat shows similarity to the query; results are numbered",
             self._ground,
             heat,
             Markup("").join(marks),
         )
 
     def nearest(self, x: float, y: float) -> int:
-        """Number of the pair that lies nearest to a point of the drawing."""
+        """Number of the pair nearest to a position in the drawing."""
         return int(self.located[np.square(self._points - np.array([x, y], np.float32)).sum(axis=1).argmin()])
 
     def _mark(self, number: int, kind: str, text: str) -> Markup:
@@ -109,10 +109,10 @@ class WorldView:
         return np.bincount(self._cells, weights, minlength=size).reshape(self._shape).astype(np.float32)
 
     def _dots(self) -> NDArray[np.uint8]:
-        """(height, width, 4) blue, green, red, opacity: a dot a place, denser where there are many."""
+        """(height, width, 4) blue, green, red, opacity: one dot per place, more opaque where there are many."""
         radius = max(1, round(dot_radius(len(self.located)) * SCALE / 2))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        # The logarithm, for a city may hold a thousand times what an island does.
+        # Logarithmic, because a city may have a thousand times as many places as an island.
         share = np.log1p(self._counts) / max(float(np.log1p(self._counts.max())), 1e-9)
         dots = cv2.dilate(share, disc)
         picture = np.zeros((*self._shape, 4), np.uint8)
@@ -121,8 +121,8 @@ class WorldView:
         return picture
 
     def _heat(self, distances: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(height, width, 4): the kernel-weighted mean of the places' ranks, which no unit of distance distorts."""
-        # The tied share the mean of their ranks: collapsed embeddings have no heat.
+        """(height, width, 4): the kernel-weighted mean of the places' ranks, which is independent of scale."""
+        # Ties have their average rank, so that collapsed embeddings show no heat.
         ranks = 1 - (rankdata(distances[self.located]) - 1) / max(1, len(self.located) - 1)
         weights = self._blurred(self._counts)
         field = self._blurred(self._binned(ranks)) / np.maximum(weights, 1e-12)
@@ -135,11 +135,11 @@ class WorldView:
 
     @property
     def _sigma(self) -> float:
-        """The kernel's standard deviation in cells of the field, `FIELD_STEP` pixels of the raster wide."""
+        """The kernel's standard deviation in cells of the field, which are `FIELD_STEP` raster pixels wide."""
         return self._smoothing * SCALE / FIELD_STEP
 
     def _blurred(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sums over the field's cells, smoothed: a wide kernel needs no finer ones."""
+        """Smoothed sums over the field's cells; for a wide kernel, coarse cells are enough."""
         height, width = self._shape
         size = (width // FIELD_STEP, max(1, height // FIELD_STEP))
         sums = cv2.resize(values, size, interpolation=cv2.INTER_AREA) * FIELD_STEP**2

@@ -1,4 +1,4 @@
-"""How embeddings of a split become ranks; a new protocol is a file here and a line in `PROTOCOLS`."""
+"""Retrieval protocols. To add one, write a file here and add a line to `PROTOCOLS`."""
 
 from __future__ import annotations
 

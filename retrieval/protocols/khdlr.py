@@ -24,21 +24,22 @@ ROWS_PER_BLOCK = 256
 class Khdlr(Protocol):
     """The metric that SoundingEarth's authors published (Heidler et al., arXiv 2108.00688, and their code).
 
-    Pairs in key order, in batches of 16 of which the last incomplete one is dropped; one random crop of the sound;
-    recall@k counts average ranks strictly below k; sound → image divides each image's distances by their mean.
+    Pairs are sorted by key, and the last incomplete batch of 16 is dropped. Each sound is embedded from one random
+    crop. Recall@k counts average ranks strictly below k. For sound → image, the distances of each image are divided by
+    their mean.
     """
 
     name = "khdlr"
     description = (
-        "As SoundingEarth's authors published it: pairs in key order, the last incomplete batch of 16 dropped, one "
-        "random crop of each sound, recall@k counts ranks below k, and for sound → image the distances of an image "
-        "are divided by their mean."
+        "As published by SoundingEarth's authors: pairs in key order without the last incomplete batch of 16, one "
+        "random crop per sound; recall@k counts ranks below k; for sound → image, the distances of each image are "
+        "divided by their mean."
     )
     recall_meaning = "rank of the true match below {k}"
     default_crops = None
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
-        """One crop at random, fixed by seed and key; `crops` has no effect."""
+        """One random crop, determined by seed and key; `crops` has no effect."""
 
         def starts(sample: StoredSample) -> list[int]:
             digest = hashlib.blake2b(f"{seed}/{sample.key}".encode(), digest_size=8).digest()
@@ -62,7 +63,7 @@ class Khdlr(Protocol):
         return PairEmbeddings([embeddings.keys[i] for i in order], embeddings.image[order], embeddings.sound[order])
 
     def rank(self, embeddings: PairEmbeddings) -> Ranking:
-        """Image → sound by Euclidean distance, sound → image by distance over the image's mean distance."""
+        """Image → sound by Euclidean distance, sound → image by distance divided by the image's mean distance."""
         image_to_sound, _ = rank_bounds_both_ways(embeddings.image, embeddings.sound)
         means, true = [], []
         for start, block in _distance_blocks(embeddings):
@@ -74,15 +75,15 @@ class Khdlr(Protocol):
         return Ranking(embeddings, {"image_to_sound": image_to_sound, "sound_to_image": sound_to_image}, scales)
 
     def recall(self, bounds: RankBounds, k: int) -> float:
-        """Average ranks strictly below k."""
+        """The share of average ranks strictly below k."""
         return float(np.mean(bounds.ranks < k))
 
     def chance_recall(self, gallery_size: int, k: int) -> float:
-        """k − 1 of n."""
+        """(k − 1) / n."""
         return (k - 1) / gallery_size
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
-        """By the distance of that direction."""
+        """Nearest by the distance of that direction."""
         embeddings = ranking.embeddings
         if direction == "image_to_sound":
             return NearestNeighbours(embeddings.sound).search(embeddings.image[queries], count)[0]
@@ -97,18 +98,18 @@ def _key_order(key: str) -> tuple[int, int, str]:
 
 
 def _distance_blocks(embeddings: PairEmbeddings) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Distances of a block of images to all sounds, after the number of the block's first image."""
+    """Yields the index of a block's first image, and the distances of the block's images to all sounds."""
     images, sounds = torch.from_numpy(embeddings.image).double(), torch.from_numpy(embeddings.sound).double()
     for start in range(0, len(images), ROWS_PER_BLOCK):
         block = images[start : start + ROWS_PER_BLOCK]
-        # By subtraction: equal embeddings then have equal distances, which a matrix product does not promise.
+        # By subtraction, so that equal embeddings have equal distances, which a matrix product does not guarantee.
         yield start, torch.cdist(block, sounds, compute_mode="donot_use_mm_for_euclid_dist").numpy()
 
 
 def _scaled_bounds(
     embeddings: PairEmbeddings, image_scales: NDArray[np.float64], true: NDArray[np.float64]
 ) -> RankBounds:
-    """Bounds of sound → image by distances over the images' scales; `true` are those of the true matches."""
+    """Rank bounds of sound → image by distances divided by `image_scales`; `true` has those of the true matches."""
     n = len(true)
     bounds = RankBounds(np.zeros(n, np.int64), np.zeros(n, np.int64))
     for start, block in _distance_blocks(embeddings):

@@ -1,4 +1,4 @@
-"""The protocol `standard`: every pair, averaged sound crops, Euclidean distance, ties shared fairly."""
+"""The protocol `standard`: all pairs, averaged sound crops, Euclidean distance, ties in expectation."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from retrieval.protocols.protocol import Protocol, Ranking
 
 
 class Standard(Protocol):
-    """Every pair of the split, evenly spaced sound crops averaged, Euclidean distance, ties shared fairly."""
+    """All pairs of the split, embeddings averaged over evenly spaced sound crops, Euclidean distance.
+
+    Ties count by expectation over a random order of the tied.
+    """
 
     name = "standard"
     description = (
-        "All pairs of the split. The image by its central three quarters, the sound by evenly spaced crops whose "
-        "embeddings are averaged. Euclidean distance; items equally near share their places."
+        "All pairs of the split. Images are cropped to their central three quarters; sounds are embedded from evenly "
+        "spaced crops whose embeddings are averaged. Ranks are by Euclidean distance."
     )
     recall_meaning = "true match among the first {k}"
     default_crops = 10
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
-        """Evenly spaced; the seed has no effect."""
+        """Evenly spaced crops; the seed has no effect."""
         return spread_crops(num_frames, crops)
 
     def rank(self, embeddings: PairEmbeddings) -> Ranking:
-        """By Euclidean distance."""
+        """Ranks by Euclidean distance."""
         bounds = rank_bounds_both_ways(embeddings.image, embeddings.sound)
         return Ranking(embeddings, dict(zip(DIRECTIONS, bounds, strict=True)))
 
@@ -37,11 +40,11 @@ class Standard(Protocol):
         return recall_at(bounds.nearer, bounds.tied, k)
 
     def chance_recall(self, gallery_size: int, k: int) -> float:
-        """k of n."""
+        """k / n."""
         return k / gallery_size
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
-        """By Euclidean distance."""
+        """Nearest by Euclidean distance."""
         sides = (ranking.embeddings.image, ranking.embeddings.sound)
         query_side, gallery_side = sides if direction == "image_to_sound" else sides[::-1]
         return NearestNeighbours(gallery_side).search(query_side[queries], count)[0]

@@ -1,1 +1,1 @@
-"""The listening study: people say which pictures and sounds belong together."""
+"""The listening study: raters judge which images and sounds belong together."""

@@ -1,4 +1,4 @@
-"""Who may see a study's pages: the token, and what wrong ones bring."""
+"""Access to a study's pages: token, cookie and rate limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN_SYMBOLS = "23456789abcdefghjkmnpqrstuvwxyz"
-"""Without those that are mistaken for one another when they are read aloud or typed on a phone."""
+"""Without symbols that are easily confused when read aloud or typed on a phone."""
 TOKEN_GROUPS, GROUP_LENGTH = 3, 4
 MOST_FAILURES = 10
 FAILURES_SECONDS = 600.0
@@ -28,12 +28,13 @@ def make_token() -> str:
 
 
 class Door:
-    """Lets in who has the token, and from then on who has the cookie for it.
+    """Grants access by token, and afterwards by cookie.
 
     Args:
-        token: holds for as long as this door does, for any number of raters.
-        version: of the study behind it. Browsers send a host's cookies to all of its ports, where other studies may be.
-        clock: seconds that pass.
+        token: valid as long as this object exists, for any number of raters.
+        version: version of the study; part of the cookie's name, because browsers send a host's cookies to all of its
+            ports, where other studies may be served.
+        clock: returns a time in seconds.
     """
 
     def __init__(self, token: str, version: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,18 +45,18 @@ class Door:
         self.cookie = hmac.new(self._token, b"earshot listening study", hashlib.sha256).hexdigest()
 
     def admits(self, cookie: str | None) -> bool:
-        """Whether the cookie was given for this token."""
+        """Whether the cookie was issued for this token."""
         return hmac.compare_digest((cookie or "").encode(), self.cookie.encode())
 
     def is_shut_for(self, address: str) -> bool:
-        """Whether too many wrong tokens came from an address in the last ten minutes; the right one opens even so."""
+        """Whether an address sent too many wrong tokens in the last ten minutes; the right one is still accepted."""
         times = self._failures.get(address, deque())
         while times and self._clock() - times[0] > FAILURES_SECONDS:
             times.popleft()
         return len(times) >= MOST_FAILURES
 
     def opens(self, token: str, address: str) -> bool:
-        """Whether the token is right; capitals, spaces and dashes make no difference. A wrong one is counted."""
+        """Whether the token is right, ignoring case, spaces and dashes. Wrong ones are counted."""
         if hmac.compare_digest(_plain(token), self._token):
             self._failures.pop(address, None)
             return True
@@ -66,13 +67,13 @@ class Door:
 
 
 class Guard:
-    """Stands before all pages and asks for the token where there is a door.
+    """Requires the token for all pages, if there is one.
 
     Args:
         app: the pages.
-        door: None lets everybody in.
-        open_paths: what is shown to those outside.
-        ask: makes the page that asks for the token.
+        door: checks the token; None grants access to everyone.
+        open_paths: paths accessible without the token.
+        ask: returns the page that asks for the token.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Guard:
         self._app, self._door, self._open_paths, self._ask = app, door, open_paths, ask
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -95,7 +96,7 @@ class Guard:
 
 
 def comes_from_elsewhere(request: Request) -> bool:
-    """Whether a form was sent from a page of another origin; a client that names none is no browser."""
+    """Whether a form was sent from a page of another origin; clients without an Origin header are not browsers."""
     origin = request.headers.get("origin")
     return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 

@@ -1,4 +1,4 @@
-"""How far raters agree with one another: Krippendorff's alpha, and the share of couples who said the same."""
+"""Inter-rater agreement: Krippendorff's alpha, and the share of agreeing pairs of raters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 def krippendorff_alpha(answers: NDArray[np.float64]) -> float | None:
     """Krippendorff's alpha for nominal answers, some of which may be missing.
 
-    Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section D: 1 − D_o / D_e from the matrix of
-    coincidences, to which each unit adds its ordered couples of answers, divided by one less than its answers.
+    Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section D: 1 − D_o / D_e from the coincidence
+    matrix, to which each unit with m answers adds its ordered pairs of answers, divided by m − 1.
 
     Args:
-        answers: (raters, units), NaN where a rater gave none.
+        answers: (raters, units), NaN for missing answers.
 
     Returns:
-        1 for perfect agreement, 0 for that of chance, below 0 for systematic disagreement; None where it is not
-        defined: no unit has two answers, or all that can be compared are the same.
+        1 for perfect agreement, 0 for chance agreement, below 0 for systematic disagreement; None if undefined, because
+        no unit has two answers, or all comparable answers are the same.
     """
     counts = _counts(answers)
     given = counts.sum(axis=1)
@@ -31,13 +31,13 @@ def krippendorff_alpha(answers: NDArray[np.float64]) -> float | None:
 
 
 def agreeing_share(answers: NDArray[np.float64]) -> float | None:
-    """Of all couples of raters who answered the same unit, the share who said the same.
+    """The share of agreeing pairs among all pairs of raters who answered the same unit.
 
     Args:
-        answers: (raters, units), NaN where a rater gave none.
+        answers: (raters, units), NaN for missing answers.
 
     Returns:
-        In [0, 1]; None where no unit has two answers.
+        In [0, 1]; None if no unit has two answers.
     """
     counts = _counts(answers)
     given = counts.sum(axis=1)
@@ -46,6 +46,6 @@ def agreeing_share(answers: NDArray[np.float64]) -> float | None:
 
 
 def _counts(answers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(units, values): how many raters gave a unit each of the values that occur."""
+    """(units, values): the number of raters who gave each value to each unit."""
     values = np.unique(answers[~np.isnan(answers)])
     return (answers[:, :, None] == values).sum(axis=0).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Answers in SQLite: each is on the disk before the rater sees the next pair, and none is ever overwritten."""
+"""Stores answers in SQLite: each is on disk before the rater sees the next pair, and none is ever overwritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shards.errors import UserError
 
 ANSWERS = ("yes", "no", "unplayable")
 WAIT_SECONDS = 30.0
-"""For another writer's turn."""
+"""Maximum wait for another writer."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -56,14 +56,15 @@ class Answers:
     """The answers to one study; several threads and processes may use the file at once.
 
     Args:
-        path: the database, made where it is missing.
+        path: the database, created if missing.
         study: identity of the study; see `retrieval.study.folder.Study.identity`.
 
     Attributes:
-        secret: a random text kept with the answers, from which forms' tokens are made: they outlive a restart.
+        secret: a random text stored with the answers, from which form tokens are derived, so that they survive a
+            restart.
 
     Raises:
-        UserError: no database can be kept there, or it holds answers to another study.
+        UserError: the database can't be opened, or holds answers to another study.
     """
 
     def __init__(self, path: Path, study: str) -> None:
@@ -76,50 +77,50 @@ class Answers:
                     connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, value))
                 kept = dict(connection.execute("SELECT name, value FROM settings").fetchall())
         except sqlite3.Error as error:
-            raise UserError(f"answers can't be kept in {path} ({error}); check the disk and the file") from error
+            raise UserError(f"answers can't be stored in {path} ({error}); check the disk and the file") from error
         if kept["study"] != study:
             raise _other_study(path)
         self.secret: str = kept["secret"]
 
     def add_rater(self) -> str:
-        """Enters a rater, who has just agreed, and returns a random id."""
+        """Adds a rater who has agreed to take part, and returns a random id."""
         rater = secrets.token_urlsafe(16)
         with self._connect() as connection:
             connection.execute("INSERT INTO raters (id, agreed_at) VALUES (?, ?)", (rater, _now()))
         return rater
 
     def has_rater(self, rater: str) -> bool:
-        """Whether a rater of this id has agreed."""
+        """Whether a rater with this id has agreed to take part."""
         with self._connect() as connection:
             return connection.execute("SELECT 1 FROM raters WHERE id = ?", (rater,)).fetchone() is not None
 
     def record(self, rater: str, pair: str, answer: str) -> None:
-        """Appends an answer; when this returns it is on the disk.
+        """Appends an answer; when this returns, the answer is on disk.
 
         Raises:
-            sqlite3.Error: it is not: no such rater, no such answer, a full disk …
+            sqlite3.Error: the answer was not stored: unknown rater, invalid answer, full disk …
         """
         row = (rater, pair, answer, _now())
         with self._connect() as connection:
             connection.execute("INSERT INTO answers (rater, pair, answer, answered_at) VALUES (?, ?, ?, ?)", row)
 
     def of_rater(self, rater: str) -> dict[str, str]:
-        """The last answer of a rater to each pair that they answered."""
+        """A rater's last answer to each answered pair."""
         query = "SELECT pair, answer FROM answers WHERE rater = ? ORDER BY number"
         with self._connect() as connection:
             return dict(connection.execute(query, (rater,)).fetchall())
 
     def last_ones(self) -> list[GivenAnswer]:
-        """The last answer of every rater to every pair that they answered."""
+        """Each rater's last answer to each answered pair."""
         return last_ones_in(self._path, self._study)
 
     def num_raters(self) -> int:
-        """Raters who have agreed, whether they answered or not."""
+        """The number of raters who agreed to take part, including those without answers."""
         return raters_in(self._path)
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        """A connection that commits each statement, to the disk."""
+        """A connection that commits each statement to disk."""
         with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
@@ -127,7 +128,7 @@ class Answers:
 
 
 def raters_in(path: Path) -> int:
-    """Raters in the database at `path`, to whatever study.
+    """The number of raters in the database at `path`, of any study.
 
     Raises:
         UserError: it can't be read.
@@ -139,10 +140,10 @@ def raters_in(path: Path) -> int:
 
 
 def last_ones_in(path: Path, study: str) -> list[GivenAnswer]:
-    """The last answer of every rater to every pair that they answered, in the database at `path`.
+    """Each rater's last answer to each answered pair, in the database at `path`.
 
     Args:
-        path: the database; nothing is written to it or beside it where that can't be.
+        path: the database; its folder may be read-only.
         study: identity of the study.
 
     Raises:
@@ -159,9 +160,9 @@ def last_ones_in(path: Path, study: str) -> list[GivenAnswer]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to read from; SQLite errors within the block become a `UserError`.
+    """A connection for reading; SQLite errors within the block become a `UserError`.
 
-    To read a database with a write-ahead log SQLite writes beside it; where it can't, a copy is read.
+    SQLite needs write access to the folder even to read a database with a write-ahead log; without it, a copy is read.
     """
     try:
         with ExitStack() as stack:
@@ -173,11 +174,11 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
                         shutil.copyfile(file, place.with_name(file.name))
             yield stack.enter_context(closing(sqlite3.connect(place, timeout=WAIT_SECONDS)))
     except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{path} can't be read ({error}); check the file, or name another folder") from error
+        raise UserError(f"{path} can't be read ({error}); check the file, or give another folder") from error
 
 
 def _other_study(path: Path) -> UserError:
-    return UserError(f"{path} holds answers to another study than study.json beside it; put the right one back")
+    return UserError(f"{path} holds answers to a study other than study.json beside it; restore the right one")
 
 
 def _now() -> str:

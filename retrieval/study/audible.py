@@ -1,4 +1,4 @@
-"""The pairs of a split that can be heard: where they were recorded, what is shown of them, and who made them."""
+"""The pairs of a split with listening clips: their locations, images, clips and credits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shards.streaming.reading import ShardSet, StoredSample
 
 PICTURE_PIXELS = 640
 SAME_PLACE_KM = 0.25
-"""Sounds recorded nearer to an image's centre than this may be heard in what it shows."""
+"""Sounds recorded closer than this to an image's centre count as from the same place."""
 
 
 def audible_numbers(shard_set: ShardSet, split: str) -> list[int]:
@@ -30,12 +30,12 @@ def audible_numbers(shard_set: ShardSet, split: str) -> list[int]:
 
 @dataclass
 class AudiblePairs:
-    """The pairs that a study draws from, in one order.
+    """The pairs from which a study is drawn; the attributes have the same order.
 
     Attributes:
-        samples: the pairs as they are stored, each with a listening clip.
-        embeddings: of these pairs.
-        metadata: of these pairs.
+        samples: the stored pairs, each with a listening clip.
+        embeddings: their embeddings.
+        metadata: their metadata.
     """
 
     samples: list[StoredSample]
@@ -45,7 +45,7 @@ class AudiblePairs:
 
     @classmethod
     def of(cls, shard_set: ShardSet, split: str, numbers: list[int], embedded: EmbeddedSplit) -> AudiblePairs:
-        """The pairs of these numbers in the split."""
+        """The pairs with these numbers in the split."""
         every = embedded.embeddings
         return cls(
             [shard_set.sample(split, number) for number in numbers],
@@ -54,25 +54,25 @@ class AudiblePairs:
         )
 
     def is_same_place(self, image: int, sound: int) -> bool:
-        """Whether the sound is a copy of the image's own, or was recorded within 250 m of the image's place."""
+        """Whether the sound is a copy of the image's own sound, or was recorded within 250 m of the image."""
         distance_km = _distance_km(self.metadata[image], self.metadata[sound])
         return (distance_km is not None and distance_km < SAME_PLACE_KM) or (
             self._checksum(image) == self._checksum(sound)
         )
 
     def picture(self, number: int) -> bytes:
-        """The image's central square, at most 640 pixels wide, as a JPEG that holds nothing else."""
+        """The image's central square, at most 640 pixels wide, as a JPEG without metadata."""
         image = self.samples[number].image()
         return picture(image, min(PICTURE_PIXELS, *image.shape[:2]))
 
     def clip(self, number: int) -> bytes:
-        """The listening clip, an MP3."""
+        """The listening clip as MP3."""
         sound = self.samples[number].preview()
         assert sound is not None
         return sound
 
     def credit(self, number: int) -> Credit:
-        """Whom the pair comes from."""
+        """The credits of the pair."""
         title, creator, licence = (text_of(self.metadata[number], name) for name in ("title", "creator", "licence"))
         return Credit(self.samples[number].key, title, creator, licence_name(licence), link_of(licence))
 
@@ -87,7 +87,7 @@ def _has_clip(sample: StoredSample) -> bool:
 
 
 def _distance_km(one: dict[str, Any], other: dict[str, Any]) -> float | None:
-    """Great-circle distance of two places; None where one is not known."""
+    """Great-circle distance between two places; None if one is unknown."""
     place, other_place = place_of(one), place_of(other)
     if place is None or other_place is None:
         return None

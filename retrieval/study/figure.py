@@ -1,4 +1,4 @@
-"""The study's figure: both rates with their intervals, every rater as a dot, and the paper's rates beside them."""
+"""The study's figure: both rates with confidence intervals, each rater as a dot, and the paper's rates."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class PublishedRate:
 
 
 def draw_figure(counts: Tally, published: dict[str, PublishedRate]) -> bytes:
-    """A PNG, 1440 pixels wide.
+    """Draws the figure as PNG, 1440 pixels wide.
 
     Args:
-        counts: what to draw.
-        published: of each kind, what is drawn in grey.
+        counts: the study's results.
+        published: the published rate of each kind, drawn in grey.
     """
     figure = Figure(figsize=(7.2, 2.9), dpi=200, layout="constrained", facecolor="white")
     axes = figure.subplots()
@@ -54,10 +54,10 @@ def draw_figure(counts: Tally, published: dict[str, PublishedRate]) -> bytes:
 
 
 def _draw_kind(axes: Axes, row: int, kind: str, counts: Tally, published: PublishedRate) -> None:
-    """Dots of the raters below, mean and interval in the middle, the published mean ± standard deviation above."""
+    """Draws one row: raters below, mean and interval in the middle, published mean ± standard deviation above."""
     colour, summary = COLOURS[kind], counts.rates[kind]
     rates = np.array([rater.rates[kind] for rater in counts.raters])
-    # Raters of one rate stand beside each other, not on top of each other; the same picture each time.
+    # Jitter separates raters with the same rate; the seed makes the figure reproducible.
     spread = np.random.default_rng(row).uniform(-1, 1, len(rates)) * DOTS_SPREAD / 2
     axes.scatter(rates, row - 0.24 + spread, s=26, color=colour, alpha=0.45, linewidths=0, zorder=2, clip_on=False)
     assert summary.low is not None

@@ -1,4 +1,4 @@
-"""A study's folder: `study.json`, the media that it names, and who works in it."""
+"""A study's folder: `study.json`, its media files, and the lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True)
 class Credit:
-    """Whom an image or a sound comes from; every text may come from a stranger, and is "" where it is not known."""
+    """Credits of an image or sound; all texts are untrusted, and "" if unknown."""
 
     key: str
     title: str
@@ -42,17 +42,17 @@ class Credit:
 
 @dataclass(frozen=True)
 class StudyPair:
-    """An image and a sound that raters are asked about.
+    """An image and a sound that raters judge.
 
     Attributes:
-        id: what forms and answers call it; tells nothing of its kind.
+        id: identifier in forms and answers; does not reveal the kind.
         kind: "true" or "retrieved".
-        rank: place of the sound among all by distance to the image, 1 the nearest.
-        distance: between the two embeddings.
-        picture: file name within `media/`, a JPEG.
-        clip: file name within `media/`, an MP3.
-        picture_sha256, clip_sha256: of what these files hold.
-        image, sound: whom they come from.
+        rank: rank of the sound by distance to the image, 1 for the nearest.
+        distance: distance between the two embeddings.
+        picture: file name of a JPEG in `media/`.
+        clip: file name of an MP3 in `media/`.
+        picture_sha256, clip_sha256: checksums of these files.
+        image, sound: their credits.
     """
 
     id: str
@@ -69,15 +69,15 @@ class StudyPair:
 
 @dataclass(frozen=True)
 class Study:
-    """What `study.json` holds.
+    """The contents of `study.json`.
 
     Attributes:
-        format_version: of the file.
-        weights, shards, manifest_sha256, split, crops, seed: what the pairs were drawn with.
-        gallery_size: sounds among which the nearest was looked for: all of the split that have a listening clip.
-        rule: how retrieved pairs were chosen, in words.
-        question: what raters are asked.
-        pairs: in an order that tells nothing.
+        format_version: version of the file format.
+        weights, shards, manifest_sha256, split, crops, seed: the settings with which the pairs were drawn.
+        gallery_size: number of searched sounds: all of the split with a listening clip.
+        rule: description of how retrieved pairs were chosen.
+        question: the question for the raters.
+        pairs: in random order.
     """
 
     format_version: int
@@ -93,16 +93,16 @@ class Study:
     pairs: tuple[StudyPair, ...]
 
     def save(self, folder: Path) -> None:
-        """Writes `study.json` beside its place and renames it there."""
+        """Writes `study.json` atomically."""
         text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
         write_text_atomically(folder / STUDY_NAME, text + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Study:
-        """Reads what `save` wrote.
+        """Reads a study that `save` wrote.
 
         Raises:
-            UserError: no study there, or one of another format version.
+            UserError: there is no study, or it has another format version.
         """
         path = folder / STUDY_NAME
         try:
@@ -124,12 +124,12 @@ class Study:
 
     @property
     def identity(self) -> str:
-        """A checksum by which answers know the study that they belong to."""
+        """A checksum that links answers to their study."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property
     def version(self) -> str:
-        """The start of the identity: tells apart what browsers keep of several studies."""
+        """The start of the identity; separates cookies and caches of several studies in a browser."""
         return self.identity[:12]
 
     @property
@@ -139,43 +139,43 @@ class Study:
         return pictures | {pair.clip: pair.clip_sha256 for pair in self.pairs}
 
     def check_media(self, folder: Path) -> None:
-        """Makes sure that raters are shown, or were shown, what the study was prepared with.
+        """Checks that images and clips are those with which the study was prepared.
 
         Raises:
-            UserError: a picture or a clip is missing or has changed.
+            UserError: an image or clip is missing or has changed.
         """
         for name, sha256 in self.media.items():
             path = folder / MEDIA_FOLDER / name
             try:
                 found = file_sha256(path)
             except OSError as error:
-                raise UserError(f"{path} can't be read ({error.strerror}); put it back as it was prepared") from error
+                raise UserError(f"{path} can't be read ({error.strerror}); restore the original file") from error
             if found != sha256:
                 raise UserError(
-                    f"{path} has changed: its SHA-256 must be {sha256[:12]}…, as {STUDY_NAME} says, and is "
-                    f"{found[:12]}…; put it back as it was prepared"
+                    f"{path} has changed: its SHA-256 is {found[:12]}…, but {STUDY_NAME} says {sha256[:12]}…; restore "
+                    "the original file"
                 )
 
 
 @contextmanager
 def at_work_in(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Lets several servers work in a folder, but nothing beside a command that prepares it anew.
+    """Locks a study's folder: shared for servers, exclusive for preparing a study.
 
-    Reports need no lock: what has answers is never prepared anew.
+    Reports need no lock, because a study with answers is never replaced.
 
     Raises:
-        UserError: others are at work there, or it can't be written to.
+        UserError: the folder is locked, or can't be written to.
     """
     try:
         lock = (folder / LOCK_NAME).open("a+")
     except OSError as error:
         raise UserError(
-            f"{folder} can't be written to ({error.strerror}), and answers are kept in it; copy it to where it can be"
+            f"{folder} can't be written to ({error.strerror}), but answers are stored in it; copy it somewhere writable"
         ) from error
     with lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             other = "the study in it is being served" if alone else "a study is being prepared in it"
-            raise UserError(f"{folder} is in use: {other}; wait for the end of that, or name another folder") from error
+            raise UserError(f"{folder} is in use: {other}; wait until that ends, or give another folder") from error
         yield

@@ -1,4 +1,4 @@
-"""The options of `study prepare`, `serve` and `report`, and the mistakes that are found before torch is imported."""
+"""The options of `study prepare`, `serve` and `report`; they are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shards.manifest import check_shard_folder
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Draws the pairs of a listening study, half true and half retrieved, and writes them with pictures and clips."""
+    """Draws the pairs of a listening study, half true and half retrieved, and writes their images and clips."""
 
     weights: Path
     """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
@@ -26,15 +26,15 @@ class PrepareOptions:
     split: Literal["train", "val", "test"] = "test"
     """The split to draw from."""
     pairs: int = 70
-    """Pairs to show, an even number; the paper's study had 70."""
+    """Number of pairs, even; the paper's study had 70."""
     seed: int = 0
-    """Seed of which pairs are drawn and of their order."""
+    """Seed of the drawing of pairs and of their order."""
     crops: int = 10
     """Evenly spaced sound crops whose embeddings are averaged."""
     batch_size: int = 16
     """Pairs embedded at once."""
     device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
+    """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
     """Accept spectrograms computed with other settings than those the model was trained on."""
 
@@ -42,7 +42,7 @@ class PrepareOptions:
         """Checks rules and folders.
 
         Raises:
-            UserError: names the option, its value and its rule.
+            UserError: an option is invalid; the message names it, its value and the rule.
         """
         if self.pairs < 2 or self.pairs % 2:
             raise UserError(f"pairs must be even and >= 2, got {self.pairs}: half of them are true, half retrieved")
@@ -54,40 +54,40 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Serves a study as a web page and keeps each answer at once; Ctrl-C ends it."""
+    """Serves a study as a web page and stores each answer immediately; Ctrl-C stops it."""
 
     folder: Path
-    """The folder that study prepare wrote."""
+    """The --out folder of study prepare."""
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 opens the page to the network, and then it asks for a token that is printed."""
+    """Address to listen on; 0.0.0.0 opens the page to the network, protected by a token that is printed."""
     port: int = 7870
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 selects a free one."""
 
     def check(self) -> None:
-        """Checks that there is a study.
+        """Checks that the folder holds a study.
 
         Raises:
-            UserError: there is none.
+            UserError: it does not.
         """
         Study.load(self.folder)
 
 
 @dataclass(frozen=True)
 class StudyReportOptions:
-    """Reports a study's answers so far: both rates, their difference, and how far raters agree."""
+    """Reports a study's answers so far: both rates, their difference, and the raters' agreement."""
 
     folder: Path
-    """The folder that study prepare wrote."""
+    """The --out folder of study prepare."""
     least_share: float = 0.5
-    """Raters count who said yes or no to at least this share of the pairs of each kind."""
+    """Minimum share of the pairs of each kind that a rater must have answered with yes or no to be counted."""
     out: Path | None = None
-    """Folder to write to; "report" within the study's folder by default."""
+    """Folder to write to, by default "report" in the study's folder."""
 
     def check(self) -> None:
-        """Checks rules, and that there is a study.
+        """Checks rules, and that the folder holds a study.
 
         Raises:
-            UserError: names the option, its value and its rule.
+            UserError: an option is invalid; the message names it, its value and the rule.
         """
         if not 0 <= self.least_share <= 1:
             raise UserError(f"least_share must be from 0 to 1, got {self.least_share}")

@@ -1,4 +1,4 @@
-"""The study's pages: welcome, one pair after another, thanks; each answer is stored before the next page is sent."""
+"""The study's pages: welcome, one page per pair, thanks; each answer is stored before the next page is sent."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ COOKIE_SECONDS = 30 * 24 * 3600
 SECONDS_A_PAIR = 15
 MOST_FORM_BYTES = 4096
 PAUSE_SECONDS = 1.0
-"""After a wrong token."""
+"""Delay after a wrong token."""
 STATIC = {"study.css": "text/css", "study.js": "text/javascript"}
 MEDIA_TYPES = {".jpg": "image/jpeg", ".mp3": "audio/mpeg"}
 SENTENCES = {
     HTTPStatus.NOT_FOUND: "There is no such page in this study.",
-    HTTPStatus.FORBIDDEN: "This form is not from this study's pages. Open the page again and answer there.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "This is more than an answer can hold.",
-    HTTPStatus.BAD_REQUEST: "This is not an answer to this study.",
+    HTTPStatus.FORBIDDEN: "This form does not come from this study's pages. Reload the page and answer there.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
+    HTTPStatus.BAD_REQUEST: "This is not a valid answer.",
 }
 
 
 def rater_order(pairs: Sequence[StudyPair], seed: int, rater: str) -> list[StudyPair]:
-    """The pairs in the order in which a rater sees them, which is always the same for that rater."""
+    """The order in which a rater sees the pairs; always the same for the same rater."""
     return sorted(pairs, key=lambda pair: hashlib.blake2b(f"{seed}/{rater}/{pair.id}".encode()).digest())
 
 
@@ -51,10 +51,10 @@ def study_app(folder: Path, study: Study, answers: Answers, door: Door | None) -
     """The application that serves a study.
 
     Args:
-        folder: where the study lies.
-        study: what it shows.
-        answers: where answers go.
-        door: asks for a token, None for nothing.
+        folder: the study's folder.
+        study: the study.
+        answers: stores the answers.
+        door: checks the token, None if none is required.
     """
     pages = _Pages(folder, study, answers, door)
     open_paths = frozenset({"/enter", *(f"/static/{name}" for name in STATIC)})
@@ -80,7 +80,7 @@ class _Pages:
         self._media = {name: folder / MEDIA_FOLDER / name for name in study.media}
         self._ids = {pair.id for pair in study.pairs}
         self._places = {str(place): place for place in range(1, len(study.pairs) + 1)}
-        # Browsers keep cookies and media of other studies that were served here.
+        # Browsers may have cookies and cached media of other studies from this address.
         self._version = study.version
         self._rater_cookie = f"earshot_rater_{self._version}"
         self._environment = jinja2.Environment(
@@ -92,7 +92,7 @@ class _Pages:
         )
 
     def welcome(self, request: Request) -> Response:
-        """What the study is; a rater who has begun goes on from here."""
+        """The welcome page; a rater who has already started continues from here."""
         rater = self._rater(request)
         done = len(self._answers.of_rater(rater)) if rater else 0
         total = len(self._study.pairs)
@@ -100,7 +100,7 @@ class _Pages:
         return self._page("welcome", done=done, total=total, minutes=minutes)
 
     async def begin(self, request: Request) -> Response:
-        """The rater agrees."""
+        """Registers a rater who agrees to take part."""
         _refuse_if(comes_from_elsewhere(request), HTTPStatus.FORBIDDEN)
         rater = await run_in_threadpool(self._rater, request)
         response = RedirectResponse("/thanks", HTTPStatus.SEE_OTHER)
@@ -109,7 +109,7 @@ class _Pages:
         return response
 
     def pair(self, request: Request) -> Response:
-        """One pair and the question; places count from 1, and none is shown before all earlier ones are answered."""
+        """One pair with the question; pairs are numbered from 1, and each requires answers to all earlier ones."""
         if (place := self._places.get(request.path_params["place"])) is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         if (rater := self._rater(request)) is None:
@@ -130,7 +130,7 @@ class _Pages:
         )
 
     async def answer(self, request: Request) -> Response:
-        """Stores an answer, and only then leads on."""
+        """Stores an answer, and only then redirects to the next pair."""
         form = await _form(request)
         rater = await run_in_threadpool(self._rater, request)
         if rater is None:
@@ -143,19 +143,19 @@ class _Pages:
         return RedirectResponse("/thanks", HTTPStatus.SEE_OTHER)
 
     def thanks(self, request: Request) -> Response:
-        """The end, or the first pair that is still to be answered."""
+        """The final page, or a redirect to the first unanswered pair."""
         if (rater := self._rater(request)) is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
         place = _first_open(self._order(rater), self._answers.of_rater(rater))
         if place is not None:
             return RedirectResponse(f"/pairs/{place}", HTTPStatus.SEE_OTHER)
-        # Sorted, each list for itself, so that nobody learns which belong together before all have answered.
+        # Both lists are sorted separately, so that they don't reveal which items belong together.
         pictures = sorted({pair.image for pair in self._study.pairs}, key=_by_title)
         sounds = sorted({pair.sound for pair in self._study.pairs}, key=_by_title)
-        return self._page("thanks", total=len(self._study.pairs), credits={"Pictures": pictures, "Sounds": sounds})
+        return self._page("thanks", total=len(self._study.pairs), credits={"Images": pictures, "Sounds": sounds})
 
     def media(self, request: Request) -> Response:
-        """A picture or a clip that the study names; parts of it where a player asks for them."""
+        """An image or clip of the study, with support for range requests."""
         path = self._media.get(request.path_params["name"])
         if path is None or not path.is_file():
             raise HTTPException(HTTPStatus.NOT_FOUND)
@@ -164,14 +164,14 @@ class _Pages:
         )
 
     def static(self, request: Request) -> Response:
-        """The style and the script of the pages."""
+        """The stylesheet and the script of the pages."""
         name = request.path_params["name"]
         _refuse_if(name not in STATIC, HTTPStatus.NOT_FOUND)
         text = resources.files("retrieval.study").joinpath("templates", name).read_text(encoding="utf-8")
         return Response(text, media_type=STATIC[name])
 
     async def enter(self, request: Request) -> Response:
-        """Takes a token; after a wrong one the answer waits, and those who share an address with its sender don't."""
+        """Checks a token; the response to a wrong one is delayed, without blocking others at the same address."""
         address = request.client.host if request.client else ""
         if self._door is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -179,11 +179,11 @@ class _Pages:
         if not self._door.opens(token, address):
             await asyncio.sleep(PAUSE_SECONDS)
             if is_shut:
-                complaint = "This is not the token either. Ask whoever runs this study."
+                complaint = "This token is wrong too. Ask the person who runs this study."
                 return self._page("enter", HTTPStatus.TOO_MANY_REQUESTS, complaint=complaint)
-            return self._page("enter", HTTPStatus.FORBIDDEN, complaint="This is not the token. Try again.")
+            return self._page("enter", HTTPStatus.FORBIDDEN, complaint="This token is wrong. Try again.")
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        # "lax": who comes back through a link in a message is let in; whatever changes something checks its origin.
+        # "lax", so that links from messages work; all requests that change something check their origin.
         _set_cookie(response, self._door.cookie_name, self._door.cookie, "lax")
         return response
 
@@ -192,17 +192,17 @@ class _Pages:
         return self._page("enter", HTTPStatus.UNAUTHORIZED, complaint="")
 
     def refusal(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
-        """A sentence for what can't be answered."""
+        """An error page for an invalid request."""
         status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
         return self._page("sentence", status, sentence=SENTENCES.get(status, status.description or status.phrase))
 
     def failure(self, request: Request, error: Exception) -> Response:
-        """What a rater sees when nothing can be stored or read; whoever runs the server sees why."""
+        """An error page for a database failure; the cause is printed on the server."""
         print(f"error: answers can't be stored or read at {request.url.path}: {error}", file=sys.stderr, flush=True)
         sentence = (
-            "The last answer could not be stored. Go back and give it once more."
+            "The last answer could not be stored. Go back and answer again."
             if request.url.path == "/answers"
-            else "The study can't go on at the moment. No answer is lost; try again in a few minutes."
+            else "The study is not available at the moment. No answer is lost; try again in a few minutes."
         )
         return self._page("sentence", HTTPStatus.SERVICE_UNAVAILABLE, sentence=sentence)
 
@@ -221,12 +221,12 @@ class _Pages:
 
 
 def _first_open(order: list[StudyPair], given: dict[str, str]) -> int | None:
-    """Place of the first pair without an answer, counted from 1; None where all have one."""
+    """Number of the first unanswered pair, counted from 1; None if all are answered."""
     return next((place for place, pair in enumerate(order, start=1) if pair.id not in given), None)
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form; a body that is larger than any of ours is not read to its end."""
+    """The fields of a form; reading stops if the body is larger than any of the study's forms."""
     body = b""
     async for chunk in request.stream():
         body += chunk

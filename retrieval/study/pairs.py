@@ -1,4 +1,4 @@
-"""Which pairs a study shows: half of them true, half with the sound that the model finds nearest."""
+"""Draws the pairs of a study: half true, half with the sound that the model finds nearest."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from pretrain.embedding import PairEmbeddings
 
 NEAREST_FEW = 16
-"""Seldom are more nearest sounds passed over, as recorded at the image's place."""
+"""Number of nearest sounds sorted first; more are rarely skipped for being from the image's place."""
 
 
 @dataclass(frozen=True)
 class DrawnPair:
-    """An image and the sound that is shown with it.
+    """An image and the sound shown with it.
 
     Attributes:
-        image: number of the pair whose image it is.
-        sound: number of the pair whose sound it is; the same for a true pair.
-        rank: place of that sound among all sounds by distance to the image, 1 the nearest.
-        distance: Euclidean, between the two embeddings.
+        image: number of the pair that the image is from.
+        sound: number of the pair that the sound is from; the same for a true pair.
+        rank: rank of the sound by distance to the image, 1 for the nearest.
+        distance: Euclidean distance between the two embeddings.
     """
 
     image: int
@@ -32,7 +32,7 @@ class DrawnPair:
 
     @property
     def is_true(self) -> bool:
-        """Whether image and sound are one pair's."""
+        """Whether image and sound are from the same pair."""
         return self.image == self.sound
 
 
@@ -43,22 +43,22 @@ def draw_pairs(
     is_same_place: Callable[[int, int], bool],
     on_image: Callable[[], object] = lambda: None,
 ) -> list[DrawnPair]:
-    """Draws as many true as retrieved pairs, in random order, no image twice.
+    """Draws equally many true and retrieved pairs in random order, no image twice.
 
-    A retrieved pair has the sound that is nearest to the image of all that were not recorded there (SoundingEarth,
-    section V-E, shows the first sound found and is silent on finds that are the true one). No sound comes twice while
-    there are images enough whose nearest sounds differ; after that a sound is repeated rather than a farther one taken.
+    A retrieved pair has the nearest sound to the image among all sounds that were not recorded there. (SoundingEarth,
+    section V-E, uses the nearest sound, and does not say what happens if that is the true one.) Sounds are repeated
+    only if there are too few images with distinct nearest sounds; a farther sound is never used instead.
 
     Args:
-        embeddings: n pairs, all of which can be heard.
+        embeddings: n pairs, all with a listening clip.
         num_pairs: even, at least 2.
-        seed: fixes the choice, the order, and which of equally near sounds is taken.
-        is_same_place: whether the sound of the second pair was recorded where the image of the first one lies; not
-            asked of a pair with itself.
-        on_image: called after each image whose nearest sound was looked for; all n are where few sounds are found.
+        seed: determines the selection, the order, and the choice among equally near sounds.
+        is_same_place: called with the number of an image and of another pair's sound; whether the sound was recorded
+            where the image is.
+        on_image: called after the search for each image; up to n times if few distinct sounds are found.
 
     Raises:
-        ValueError: there are not pairs enough.
+        ValueError: there are not enough pairs.
     """
     generator = np.random.default_rng(seed)
     n, half = len(embeddings.keys), num_pairs // 2
@@ -77,12 +77,12 @@ def draw_pairs(
     true = (_pair(_distances(embeddings, image), image, image) for image in images if image not in taken)
     drawn = retrieved + _choose(true, half, {pair.sound for pair in retrieved})
     if len(drawn) < num_pairs:
-        raise ValueError(f"{n} pairs don't give {num_pairs}")
+        raise ValueError(f"can't draw {num_pairs} from {n} pairs")
     return [drawn[number] for number in generator.permutation(num_pairs)]
 
 
 def _choose(candidates: Iterable[DrawnPair | None], count: int, heard: set[int]) -> list[DrawnPair]:
-    """The first `count` whose sounds are new, filled up with the first others; looks no further than it must."""
+    """The first `count` with new sounds, filled up with the first others; consumes no more candidates than needed."""
     chosen: list[DrawnPair] = []
     others: list[DrawnPair] = []
     heard = set(heard)
@@ -96,14 +96,14 @@ def _choose(candidates: Iterable[DrawnPair | None], count: int, heard: set[int])
 
 
 def _distances(embeddings: PairEmbeddings, image: int) -> NDArray[np.float64]:
-    """(n,) from one image to every sound."""
-    from scipy.spatial.distance import cdist  # takes a while to load, and only this needs it
+    """(n,) distances from one image to all sounds."""
+    from scipy.spatial.distance import cdist  # slow to import, and needed only here
 
     return cdist(embeddings.image[image : image + 1], embeddings.sound)[0]
 
 
 def _nearest_first(distances: NDArray[np.float64], tie_break: NDArray[np.int64]) -> Iterator[int]:
-    """Numbers of sounds, the nearest first; those beyond the nearest few are put in order only when asked for."""
+    """Indices of the sounds, nearest first; all but the nearest few are sorted only if needed."""
     few = min(NEAREST_FEW, len(distances)) - 1
     is_near = distances <= np.partition(distances, few)[few]
     for numbers in (np.flatnonzero(is_near), np.flatnonzero(~is_near)):

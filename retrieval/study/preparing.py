@@ -1,4 +1,4 @@
-"""`study prepare`: weights and a split → a folder with a study: its pairs, their pictures and their clips."""
+"""`study prepare`: draws the pairs of a study and writes them with their images and clips to a folder."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from shards.manifest import MANIFEST_NAME
 from shards.progress import ProgressLine
 
 QUESTION = "Was the sound clip recorded somewhere within the image?"
-"""As SoundingEarth's raters were asked (section V-E)."""
+"""The question of SoundingEarth's study (section V-E)."""
 UNFINISHED_FOLDER = ".media.unfinished"
 RULE = (
-    "A retrieved pair has the sound nearest to the image by Euclidean distance, of all sounds of the split that have a "
-    f"listening clip but the image's own, its copies, and those recorded within {1000 * SAME_PLACE_KM:.0f} m of it. "
-    "No image comes twice; a sound does only where too few images have a nearest sound of their own."
+    "A retrieved pair has the nearest sound to the image by Euclidean distance, among all sounds of the split with a "
+    "listening clip, except the image's own sound, copies of it, and sounds recorded within "
+    f"{1000 * SAME_PLACE_KM:.0f} m. No image is repeated; sounds are repeated only if too few images have distinct "
+    "nearest sounds."
 )
 
 
 def prepare(options: PrepareOptions) -> Study:
-    """Carries out `study prepare` and prints where the study lies.
+    """Runs `study prepare` and prints the study's folder.
 
     Raises:
-        UserError: a mistake in the options, the weights or the shards; too few pairs that can be heard; or a study with
-            raters, or a stranger's files, in the folder.
+        UserError: a mistake in the options, the weights or the shards; too few pairs with listening clips; or the
+            folder holds a study with raters, or other files.
     """
     options.check()
     model, shard_set = open_model_and_split(
@@ -66,8 +67,10 @@ def prepare(options: PrepareOptions) -> Study:
         study = _write(options, audible, _draw(options, audible), earlier)
     repeated = len(study.pairs) - len({pair.sound.key for pair in study.pairs})
     if repeated:
-        print(f"warning: {repeated} sounds come again: the model finds the same ones for many images", file=sys.stderr)
-    print(f"a study of {options.pairs} pairs lies in {options.out}; show it with 'study serve {options.out}'")
+        print(
+            f"warning: {repeated} sounds are repeated: the model finds the same ones for many images", file=sys.stderr
+        )
+    print(f"study of {options.pairs} pairs written to {options.out}; serve it with 'study serve {options.out}'")
     return study
 
 
@@ -75,27 +78,25 @@ def _check_audible(num_audible: int, options: PrepareOptions) -> None:
     where = f"split {options.split} of {options.shards}"
     if num_audible == 0:
         raise UserError(
-            f"{where} has no listening clips, so nothing in it can be heard; build the shards from recordings "
-            "(released spectrograms alone bring no sound)"
+            f"{where} has no listening clips; build the shards from recordings (SoundingEarth's released spectrograms "
+            "can't be played)"
         )
     if num_audible < options.pairs:
         raise UserError(
-            f"pairs {options.pairs} takes as many pairs with a listening clip, and {where} has {num_audible}; ask for "
-            "fewer with --pairs, or choose another --split"
+            f"pairs must be at most {num_audible}, the pairs with a listening clip in {where}, got {options.pairs}; "
+            "lower --pairs, or choose another --split"
         )
 
 
 def _earlier_study(out: Path) -> Study | None:
-    """The study in the folder, which may be removed; None where there is none.
+    """The study in the folder, which may be replaced; None if there is none.
 
     Raises:
-        UserError: people took part in it, or there are files that no study names and that it could take the place of.
+        UserError: the study has raters, or the folder has other files that would be overwritten.
     """
     answers = out / ANSWERS_NAME
     if answers.is_file() and (raters := raters_in(answers)):
-        raise UserError(
-            f"{out} holds a study that people took part in (raters: {raters}); name another folder with --out"
-        )
+        raise UserError(f"{out} holds a study that already has raters ({raters}); give another folder with --out")
     study = None
     with contextlib.suppress(UserError):
         study = Study.load(out)
@@ -105,14 +106,14 @@ def _earlier_study(out: Path) -> Study | None:
         strange = [path for name in (STUDY_NAME, MEDIA_FOLDER, ANSWERS_NAME) if (path := out / name).exists()]
     if strange:
         raise UserError(
-            f"{strange[0]} is not of a study that this command can replace; name another folder with --out, or move "
-            "it away"
+            f"{strange[0]} does not belong to a study that this command can replace; give another folder with --out, "
+            "or move it away"
         )
     return study
 
 
 def _remove(out: Path, study: Study) -> None:
-    """Removes what a study without raters consists of."""
+    """Removes the files of a study without raters."""
     answers = [out / f"{ANSWERS_NAME}{suffix}" for suffix in ("", "-wal", "-shm")]
     for path in (out / STUDY_NAME, *answers, *(out / MEDIA_FOLDER / name for name in study.media)):
         path.unlink(missing_ok=True)
@@ -122,17 +123,17 @@ def _remove(out: Path, study: Study) -> None:
 
 def _draw(options: PrepareOptions, audible: AudiblePairs) -> list[DrawnPair]:
     try:
-        with ProgressLine("looking at images for retrieved pairs", len(audible.samples)) as progress:
+        with ProgressLine("searching retrieved pairs", len(audible.samples)) as progress:
             return draw_pairs(audible.embeddings, options.pairs, options.seed, audible.is_same_place, progress.advance)
     except ValueError as error:
         raise UserError(
             f"pairs {options.pairs} can't be drawn from split {options.split} of {options.shards}: too few of its "
-            f"{len(audible.samples)} pairs lie {1000 * SAME_PLACE_KM:.0f} m apart; ask for fewer with --pairs"
+            f"{len(audible.samples)} pairs are {1000 * SAME_PLACE_KM:.0f} m apart; lower --pairs"
         ) from error
 
 
 def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair], earlier: Study | None) -> Study:
-    """Puts the study into its folder once all of its media are written; an earlier one stays until then."""
+    """Writes the study; an earlier one is replaced only after all media files have been written."""
     unfinished = options.out / UNFINISHED_FOLDER
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -154,13 +155,13 @@ def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair
     if earlier:
         _remove(options.out, earlier)
     unfinished.rename(options.out / MEDIA_FOLDER)
-    # Last: a folder without it holds no study.
+    # Written last: without it, the folder does not count as a study.
     study.save(options.out)
     return study
 
 
 def _write_pair(media: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePairs) -> StudyPair:
-    """Writes a pair's media under names that tell nothing of its kind."""
+    """Writes a pair's media files under names that don't reveal its kind."""
     picture, clip = audible.picture(drawn.image), audible.clip(drawn.sound)
     pair = StudyPair(
         id=pair_id,

@@ -1,4 +1,4 @@
-"""Rates of "yes" over raters: mean, spread, an interval, and a test of the difference between two kinds of pairs."""
+"""Rates of "yes" over raters: mean, spread, confidence interval, and a test of the difference between two kinds."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 MOST_EXACT_RATERS = 16
-"""2^16 ways of swapping are counted one by one; of more raters, random ones are drawn."""
+"""For up to this many raters, all 2^n sign patterns are enumerated; for more, they are sampled."""
 NUM_RANDOM_SWAPS = 100_000
 SWAPS_SEED = 0
 BLOCK_SWAPS = 1000
-"""Random swaps held in memory at once; a divisor of their number and a multiple of 4, the draws in one random word, so
-that blocks draw what one piece would."""
+"""Random swaps held in memory at once. It divides their total and is a multiple of 4, the draws per random word, so
+that the result is the same as without blocks."""
 LEAST_SPREAD = 1e-9
-"""Equal figures that were computed in different ways may differ by less."""
+"""Smaller differences are rounding errors."""
 
 
 @dataclass(frozen=True)
 class RateSummary:
-    """A figure over raters.
+    """Summary of a value over raters.
 
     Attributes:
-        mean: of the raters' figures.
-        standard_deviation: between raters, n − 1 in the denominator; None for one rater.
-        low, high: ends of the 95 % interval; None where there is none.
-        method: how the interval was made.
+        mean: mean over raters.
+        standard_deviation: between raters, with n − 1 in the denominator; None for one rater.
+        low, high: bounds of the 95 % confidence interval; None if undefined.
+        method: how the interval was computed.
     """
 
     mean: float
@@ -40,14 +40,15 @@ class RateSummary:
 
 
 def summarise_rates(rates: NDArray[np.float64], answers_each: NDArray[np.float64]) -> RateSummary:
-    """Sums up one rate a rater.
+    """Summarises one rate per rater.
 
-    The interval is Student's t over raters: what other raters would say of the same pairs. Where raters show no
-    spread, as one alone does, it is Wilson's over as many answers as one rater gave: what would be said of other pairs.
+    The confidence interval is Student's t over raters, which generalises to other raters on the same pairs. If there
+    is no spread between raters, or only one rater, it is Wilson's over the number of answers of one rater, which
+    generalises to other pairs.
 
     Args:
         rates: (raters,) in [0, 1].
-        answers_each: (raters,) how many answers each rate is of.
+        answers_each: (raters,) number of answers of each rater.
     """
     mean = float(rates.mean())
     summary = summarise_differences(rates)
@@ -56,24 +57,24 @@ def summarise_rates(rates: NDArray[np.float64], answers_each: NDArray[np.float64
         return RateSummary(mean, summary.standard_deviation, low, high, summary.method)
     count = float(answers_each.mean())
     low, high = wilson_interval(mean, count)
-    why = "there is one rater" if len(rates) == 1 else "there is no spread between raters"
-    method = f"Wilson's over the {round(count, 1):g} answers of a rater, as {why}; it speaks of other pairs"
+    why = "there is only one rater" if len(rates) == 1 else "there is no spread between raters"
+    method = f"Wilson's over the {round(count, 1):g} answers of a rater, because {why}; generalises to other pairs"
     return RateSummary(mean, summary.standard_deviation, low, high, method)
 
 
 def summarise_differences(differences: NDArray[np.float64]) -> RateSummary:
-    """Sums up one difference a rater, with Student's t interval over raters, which takes two who differ."""
-    from scipy import stats  # takes a second to load, and only reports need it
+    """Summarises one difference per rater, with Student's t interval over raters, which needs two that differ."""
+    from scipy import stats  # takes a second to load and is needed only for reports
 
     n, mean = len(differences), float(differences.mean())
     if n == 1:
-        return RateSummary(mean, None, None, None, "none: it takes two raters")
+        return RateSummary(mean, None, None, None, "none: needs two raters")
     if np.ptp(differences) < LEAST_SPREAD:
         return RateSummary(mean, 0.0, None, None, "none: no spread between raters")
     deviation = float(differences.std(ddof=1))
     margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / math.sqrt(n)
     return RateSummary(
-        mean, deviation, mean - margin, mean + margin, "Student's t over raters; it speaks of other raters"
+        mean, deviation, mean - margin, mean + margin, "Student's t over raters; generalises to other raters"
     )
 
 
@@ -81,8 +82,8 @@ def wilson_interval(rate: float, count: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion (Wilson 1927).
 
     Args:
-        rate: what was seen, in [0, 1].
-        count: of how many.
+        rate: the observed proportion, in [0, 1].
+        count: number of observations.
     """
     from scipy import stats
 
@@ -93,10 +94,10 @@ def wilson_interval(rate: float, count: float) -> tuple[float, float]:
 
 
 def sign_flip_p_value(differences: NDArray[np.float64]) -> float:
-    """Two-sided p-value of paired differences under the hypothesis that each could as well have the other sign.
+    """Two-sided p-value of paired differences under the null hypothesis that their signs are random.
 
-    Fisher's randomisation test: the share of sign patterns whose mean is at least as far from 0 as the one seen; exact
-    up to 16 raters, else over 100,000 random patterns with a fixed seed, the one seen among them.
+    Fisher's randomisation test: the share of sign patterns whose mean is at least as far from 0 as the observed one.
+    Exact for up to 16 raters, otherwise over 100,000 random patterns with a fixed seed, including the observed one.
 
     Args:
         differences: (raters,) one rate minus the other.
@@ -105,19 +106,19 @@ def sign_flip_p_value(differences: NDArray[np.float64]) -> float:
     num_as_far, num_swaps = 0, 0
     for bits in _swaps(len(differences)):
         sums = np.abs((2.0 * bits - 1) @ differences)
-        # Sums of the same rates in another order may differ in their last digits.
+        # Equal sums may differ by rounding.
         num_as_far += int(np.sum(sums >= seen - 1e-9))
         num_swaps += len(bits)
     return num_as_far / num_swaps
 
 
 def least_p_value(num_raters: int) -> float:
-    """The smallest p-value that `sign_flip_p_value` can give: of 2^n patterns, the one seen and its opposite."""
+    """The smallest possible p-value of `sign_flip_p_value`: 2 of 2^n patterns, the observed one and its opposite."""
     return 2.0 ** (1 - num_raters) if num_raters <= MOST_EXACT_RATERS else 1 / NUM_RANDOM_SWAPS
 
 
 def _swaps(n: int) -> Iterator[NDArray[np.integer]]:
-    """Blocks of rows (swaps, n): 1 where a rater's difference keeps its sign, 0 where it is swapped."""
+    """Yields blocks (swaps, n): 1 if a rater's difference keeps its sign, 0 if it is swapped."""
     if n <= MOST_EXACT_RATERS:
         yield (np.arange(2**n)[:, None] >> np.arange(n)) & 1
         return
@@ -125,5 +126,5 @@ def _swaps(n: int) -> Iterator[NDArray[np.integer]]:
     for start in range(0, NUM_RANDOM_SWAPS, BLOCK_SWAPS):
         bits = generator.integers(0, 2, (BLOCK_SWAPS, n), dtype=np.int8)
         if start == 0:
-            bits[0] = 1  # the one seen
+            bits[0] = 1  # the observed pattern
         yield bits

@@ -1,4 +1,4 @@
-"""`study report`: the answers so far → a table, report.md, report.html, report.json and figures.png."""
+"""`study report`: summarises the answers so far in a table, report.md, report.html, report.json and figures.png."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ JSON_NAME, MARKDOWN_NAME, HTML_NAME, FIGURE_NAME = "report.json", "report.md", "
 
 
 def report(options: StudyReportOptions) -> Tally:
-    """Carries out `study report` and prints the table and the path of the report.
+    """Runs `study report`, and prints the table and the path of the report.
 
     Raises:
-        UserError: no study there, media that were changed, no answers that count, or nowhere to write to.
+        UserError: there is no study, its media have changed, no answers count, or the folder can't be written.
     """
     options.check()
     study = Study.load(options.folder)
     path = options.folder / ANSWERS_NAME
     given = last_ones_in(path, study.identity) if path.is_file() else []
     if not given:
-        raise UserError(f"no answers in {options.folder} yet; gather some with 'study serve {options.folder}'")
+        raise UserError(f"no answers in {options.folder} yet; collect some with 'study serve {options.folder}'")
     study.check_media(options.folder)
     counts = tally(study.pairs, given, options.least_share)
     out = options.out or options.folder / REPORT_FOLDER
@@ -53,7 +53,7 @@ def report(options: StudyReportOptions) -> Tally:
 
 
 def _write(out: Path, files: dict[str, bytes]) -> None:
-    """Puts whole files in place of those of an earlier report."""
+    """Writes the files atomically, replacing those of an earlier report."""
     make_folder(out)
     partial = {name: partial_path(out / name) for name in files}
     try:
@@ -62,7 +62,7 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
         for name, path in partial.items():
             os.replace(path, out / name)
     except OSError as error:
-        raise UserError(f"out {out} can't be written: {error.strerror}; name another folder with --out") from error
+        raise UserError(f"out {out} can't be written: {error.strerror}; give another folder with --out") from error
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def _render(options: StudyReportOptions, study: Study, counts: Tally, num_raters
 
 
 def _rows(counts: Tally) -> list[tuple[str, str, str, str]]:
-    """What, mean ± standard deviation, 95 % interval, and what the paper found."""
+    """Rows of the table: name, mean ± standard deviation, 95 % interval, and the paper's value."""
     rows = [
         (LABELS[kind], _mean(counts.rates[kind]), _interval(counts.rates[kind]), _published(PAPER[kind]))
         for kind in KINDS
@@ -117,35 +117,35 @@ def _rows(counts: Tally) -> list[tuple[str, str, str, str]]:
 
 
 def _sentences(counts: Tally, options: StudyReportOptions, num_raters: int) -> dict[str, str]:
-    """How the figures came about, a sentence or a few each."""
+    """Explanations of the figures, a few sentences each."""
     summaries = {LABELS[kind]: counts.rates[kind] for kind in KINDS} | {"Difference": counts.difference}
     methods = "; ".join(f"{label}: {summary.method}" for label, summary in summaries.items())
     alphas = {name: agreement.krippendorff_alpha for name, agreement in counts.agreement.items()}
     same = counts.agreement["all"].agreeing_share
     return {
         "raters": f"{num_raters} agreed to take part, {counts.num_begun} answered, {counts.num_finished} finished. "
-        f"{len(counts.raters)} count: those who said yes or no to at least {options.least_share:.0%} of the pairs of "
-        f"each kind; {len(counts.left_out)} answered less and are left out.",
+        f"{len(counts.raters)} are counted, who answered yes or no to at least {options.least_share:.0%} of the pairs "
+        f"of each kind; {len(counts.left_out)} answered fewer and are excluded.",
         "answers": f"{counts.num_answers} answers of yes or no; {counts.num_unplayable} times the sound did not play, "
-        "which is no answer. Where a rater changed an answer the last one counts.",
-        "intervals": f"Mean ± standard deviation over raters in percent, each rater weighing the same, and a 95 % "
-        f"interval. {methods}. What speaks of other raters does so on these same pairs, what speaks of other pairs by "
-        "these same raters.",
-        "test": f"p = {_p_value(counts.p_value)}, two-sided, by swapping the signs of the raters' differences "
-        f"(randomisation test); {len(counts.raters)} raters can't give less than {_p_value(counts.least_p_value)}.",
+        "which does not count. If a rater changed an answer, the last one counts.",
+        "intervals": f"Mean ± standard deviation over raters in percent, with equal weights, and 95 % confidence "
+        f"interval. {methods}. An interval that generalises to other raters does so for the same pairs, and one that "
+        "generalises to other pairs for the same raters.",
+        "test": f"p = {_p_value(counts.p_value)}, two-sided, from a randomisation test that swaps the signs of the "
+        f"raters' differences; with {len(counts.raters)} raters, p is at least {_p_value(counts.least_p_value)}.",
         "agreement": "Krippendorff's alpha (nominal, missing answers allowed; 1 is perfect, 0 is chance): "
         f"{_number(alphas['all'])} on all pairs, {_number(alphas['true'])} on true and {_number(alphas['retrieved'])} "
         "on retrieved ones. "
         + (
             "No two raters answered the same pair."
             if same is None
-            else f"Two raters who answered the same pair said the same in {same:.1%} of the cases."
+            else f"Two raters who answered the same pair agreed in {same:.1%} of the cases."
         ),
     }
 
 
 def _shown(folder: Path, study: Study, counts: Tally, kind: str) -> list[tuple[StudyPair, PairLine, str]]:
-    """The pairs of a kind with their answers and a small picture, those that most believed first."""
+    """The pairs of a kind with their answers and a thumbnail, sorted by the share of "yes", highest first."""
     lines = {line.id: line for line in counts.pairs}
     pairs = sorted(
         (pair for pair in study.pairs if pair.kind == kind),
@@ -194,5 +194,5 @@ def _p_value(value: float) -> str:
 
 
 def _number(value: float | None) -> str:
-    # Adding 0 makes 0 of −0.
+    # Adding 0 turns −0 into 0.
     return "not defined" if value is None else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""`study serve`: opens a study's pages on a port, with a token for all but this machine."""
+"""`study serve`: serves a study's pages, protected by a token unless only this machine can reach them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ HEADERS = {
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",  # "no-referrer" would have browsers hide the origin of forms, which is checked
+    "referrer-policy": "same-origin",  # with "no-referrer", browsers would hide the origin of forms, which is checked
     "x-robots-tag": "noindex",
 }
 UNLESS_SAID = {"cache-control": "no-store"}
-"""Headers of the answers that have none of their own of these names."""
+"""Headers added to responses that don't set them."""
 
 
 def serve(options: ServeOptions) -> None:
-    """Carries out `study serve` until it is interrupted.
+    """Runs `study serve` until it is interrupted.
 
     Raises:
-        UserError: no study there, media that were changed, an address that can't be listened on, or answers that
-            can't be kept.
+        UserError: there is no study, its media have changed, the address can't be used, or answers can't be stored.
     """
-    # Not needed, and not waited for, by the other verbs of this command.
+    # Imported here because the other verbs of this command don't need them.
     from retrieval.study.access import Door, make_token
     from retrieval.study.pages import study_app
 
-    Study.load(options.folder)  # before a lock is put into a folder that holds no study
+    Study.load(options.folder)  # before a lock file is created in a folder without a study
     with at_work_in(options.folder, alone=False), listen(options.host, options.port) as listener:
         study = Study.load(options.folder)
         study.check_media(options.folder)

@@ -1,4 +1,4 @@
-"""Answers → the figures of a study: rates of both kinds, their difference, agreement, and what was counted."""
+"""Computes a study's results from its answers: rates of both kinds, their difference, and agreement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = ("true", "retrieved")
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of the raters on some of the pairs; None where it is not defined."""
+    """Agreement of the raters on a subset of the pairs; None if undefined."""
 
     krippendorff_alpha: float | None
     agreeing_share: float | None
@@ -33,7 +33,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RaterLine:
-    """A rater who is counted: number, rate of "yes" of each kind, and how many answers those are of."""
+    """A counted rater: number, and for each kind the rate of "yes" and the number of answers."""
 
     number: int
     rates: dict[str, float]
@@ -42,7 +42,7 @@ class RaterLine:
 
 @dataclass(frozen=True)
 class PairLine:
-    """A pair: what the counted raters said of it."""
+    """Answers of the counted raters to one pair."""
 
     id: str
     yes: int
@@ -52,20 +52,20 @@ class PairLine:
 
 @dataclass(frozen=True)
 class Tally:
-    """The figures of a study.
+    """The results of a study.
 
     Attributes:
-        num_begun: raters who gave any answer.
-        num_finished: raters who answered every pair, be it that its sound did not play.
-        raters: those who are counted.
-        left_out: numbers of those who answered too little to be counted.
-        num_answers, num_unplayable: of the counted raters: "yes" and "no", and sounds that did not play.
-        rates: of each kind, the rate of "yes".
-        difference: rate of true pairs minus rate of retrieved ones.
-        p_value: of that difference.
-        least_p_value: smaller ones can't come from so many raters.
-        agreement: on "all" pairs and on those of each kind.
-        pairs: every pair, in the order of the study.
+        num_begun: number of raters with at least one answer.
+        num_finished: number of raters who answered every pair, including unplayable sounds.
+        raters: the counted raters.
+        left_out: numbers of the raters with too few answers to be counted.
+        num_answers, num_unplayable: number of "yes" and "no" answers and of unplayable sounds of the counted raters.
+        rates: for each kind, the rate of "yes".
+        difference: rate of true pairs minus rate of retrieved pairs.
+        p_value: p-value of that difference.
+        least_p_value: the smallest p-value possible with this number of raters.
+        agreement: agreement on "all" pairs and on those of each kind.
+        pairs: all pairs, in the order of the study.
     """
 
     num_begun: int
@@ -83,26 +83,26 @@ class Tally:
 
 
 def tally(pairs: Sequence[StudyPair], given: Sequence[GivenAnswer], least_share: float) -> Tally:
-    """Counts the answers to a study.
+    """Computes the results of a study.
 
     Args:
-        pairs: of the study.
+        pairs: the study's pairs.
         given: the last answer of each rater to each pair.
-        least_share: a rater is counted who said "yes" or "no" to at least this share of the pairs of each kind.
+        least_share: minimum share of pairs of each kind that a rater must have answered "yes" or "no" to be counted.
 
     Raises:
-        UserError: nobody answered enough.
+        UserError: no rater answered enough pairs.
     """
     numbers = sorted({answer.rater for answer in given})
     matrix, unplayable = _matrices(pairs, given, numbers)
     of_kind = {kind: np.array([pair.kind == kind for pair in pairs]) for kind in KINDS}
     answered = {kind: (~np.isnan(matrix[:, of_kind[kind]])).sum(axis=1) for kind in KINDS}
-    # 0.07 · 100 is a little more than 7.
+    # Tolerance for rounding: 0.07 · 100 is slightly more than 7.
     counted = np.all([answered[k] >= max(1, least_share * of_kind[k].sum() - 1e-9) for k in KINDS], axis=0)
     if not counted.any():
         raise UserError(
-            f"of {len(numbers)} who answered, none said yes or no to {least_share:.0%} of the pairs of each "
-            "kind; wait for more, or lower --least-share"
+            f"none of the {len(numbers)} raters answered yes or no to {least_share:.0%} of the pairs of each kind; "
+            "wait for more answers, or lower --least-share"
         )
     kept, kept_unplayable = matrix[counted], unplayable[counted]
     rates = {kind: np.nanmean(kept[:, of_kind[kind]], axis=1) for kind in KINDS}
@@ -140,7 +140,7 @@ def _pair_lines(
 def _matrices(
     pairs: Sequence[StudyPair], given: Sequence[GivenAnswer], numbers: list[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(raters, pairs): 1 for "yes", 0 for "no", NaN for neither; and where a sound did not play."""
+    """(raters, pairs): 1 for "yes", 0 for "no", NaN for neither; and a mask of unplayable sounds."""
     rows = {number: row for row, number in enumerate(numbers)}
     columns = {pair.id: column for column, pair in enumerate(pairs)}
     matrix = np.full((len(rows), len(columns)), np.nan)

@@ -207,7 +207,7 @@ def test_the_token_is_asked_for(phone: Chrome, folder: Path) -> None:
         assert phone.find_elements("css selector", "img, audio") == []
         phone.find_element("id", "token").send_keys("abcd-efgh-jkmn")
         press(phone, "button.main")
-        assert "This is not the token" in phone.find_element("css selector", "[role=alert]").text
+        assert "This token is wrong" in phone.find_element("css selector", "[role=alert]").text
         assert_it_fits(phone)
         phone.find_element("id", "token").send_keys(server.token)
         press(phone, "button.main")

@@ -150,7 +150,7 @@ def test_who_can_t_begin_is_told_of_no_answer(client: Client, folder: Path) -> N
         finally:
             connection.execute("DROP TRIGGER full")
     assert (reply.status, client.cookies) == (503, {})
-    assert "The study can't go on at the moment" in html.unescape(reply.text)
+    assert "The study is not available at the moment" in html.unescape(reply.text)
     assert "last answer" not in reply.text
     assert client.post("/begin", {}).status == 303
 
@@ -265,7 +265,7 @@ def test_without_the_token_there_is_only_the_question_for_it(folder: Path) -> No
         late = Client(server.port)
         reply = late.post("/enter", {"token": "one more"})
         assert reply.status == 429
-        assert "not the token either" in reply.text
+        assert "token is wrong too" in reply.text
         # Others behind the same address have the right one.
         assert late.post("/enter", {"token": server.token}).status == 303
         assert late.get("/").status == client.get("/").status == 200
@@ -301,9 +301,9 @@ def test_an_address_that_is_taken_or_unknown_gets_a_sentence(folder: Path, serve
     for options, sentence in [
         (
             ServeOptions(folder, port=server.port),
-            f"127.0.0.1:{server.port} can't be listened on: Address already in use",
+            f"can't listen on 127.0.0.1:{server.port}: Address already in use",
         ),
-        (ServeOptions(folder, host="192.0.2.77"), "192.0.2.77:7870 can't be listened on: Cannot assign"),
+        (ServeOptions(folder, host="192.0.2.77"), "can't listen on 192.0.2.77:7870: Cannot assign"),
         (ServeOptions(folder, host="no such host"), "unknown host 'no such host'"),
         (ServeOptions(folder, port=70_000), "port must be from 0 to 65535, got 70000"),
         (ServeOptions(folder.parent), "no study at"),
@@ -318,4 +318,4 @@ def test_changed_media_are_not_served(folder: Path, tmp_path: Path) -> None:
     (changed / "media" / "2.mp3").write_bytes((folder / "media" / "1.mp3").read_bytes())
     served = run(python("retrieval/run.py", "study", "serve", changed, "--port", "0"), cwd=tmp_path, timeout_seconds=60)
     assert (served.returncode, served.stdout) == (2, "")
-    assert served.stderr.startswith(f"error: {changed}/media/2.mp3 has changed: its SHA-256 must be")
+    assert served.stderr.startswith(f"error: {changed}/media/2.mp3 has changed: its SHA-256 is")

@@ -74,8 +74,10 @@ def test_every_row_has_its_own_method(folder: Path) -> None:
     assert record["rates"]["retrieved"]["method"].startswith("Student")
     assert record["difference"]["method"].startswith("Student")
     text = (folder / "report" / "report.md").read_text()
-    wilson = "Wilson's over the 3 answers of a rater, as there is no spread between raters; it speaks of other pairs"
-    student = "Student's t over raters; it speaks of other raters"
+    wilson = (
+        "Wilson's over the 3 answers of a rater, because there is no spread between raters; generalises to other pairs"
+    )
+    student = "Student's t over raters; generalises to other raters"
     assert f"True pairs: {wilson}; Retrieved pairs: {student}; Difference: {student}." in text
 
 
@@ -92,7 +94,7 @@ def test_a_difference_without_spread_shows_no_interval(folder: Path) -> None:
 def test_changed_media_get_a_sentence_and_no_report(folder: Path) -> None:
     give_all(folder)
     (folder / "media" / "3.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"media/3\.jpg has changed: its SHA-256 must be"):
+    with pytest.raises(UserError, match=r"media/3\.jpg has changed: its SHA-256 is"):
         report(StudyReportOptions(folder))
     assert not (folder / "report").exists()
 
@@ -118,14 +120,14 @@ def test_a_folder_that_can_t_be_written_is_reported_elsewhere(folder: Path, tmp_
         refused = run_obeying("report", folder)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert (
-            refused.stderr == f"error: out {folder}/report can't be written: Permission denied; name another folder\n"
+            refused.stderr == f"error: out {folder}/report can't be written: Permission denied; give another folder\n"
         )
         written = run_obeying("report", folder, "--out", tmp_path / "elsewhere")
         assert written.returncode == 0, written.stderr
         served = run_obeying("serve", folder, "--port", "0")
         assert served.returncode == 2
         assert served.stderr.startswith(
-            f"error: {folder} can't be written to (Permission denied), and answers are kept"
+            f"error: {folder} can't be written to (Permission denied), but answers are stored"
         )
         assert served.stderr.count("\n") == 1
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == FILES
@@ -149,8 +151,8 @@ def test_answers_not_yet_merged_are_read_where_nothing_can_be_written(folder: Pa
 def test_a_place_that_is_no_folder_gets_a_sentence(folder: Path, tmp_path: Path) -> None:
     give_all(folder)
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(UserError, match=r"taken can't be written: .*; name another folder"):
+    with pytest.raises(UserError, match=r"taken can't be written: .*; give another folder"):
         report(StudyReportOptions(folder, out=tmp_path / "taken"))
     (folder / "report" / "report.md").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"report can't be written: Is a directory; name another folder with --out"):
+    with pytest.raises(UserError, match=r"report can't be written: Is a directory; give another folder with --out"):
         report(StudyReportOptions(folder))

@@ -118,7 +118,7 @@ def test_a_folder_must_hold_something_decodable(weights: Path, tmp_path: Path) -
     with pytest.raises(UserError, match=r"none of its files ends in \.jpg"):
         embed(EmbedOptions(weights, out, images=folder))
     (folder / "a.jpg").write_text("text")
-    with pytest.raises(UserError, match=r"none of the 1 images in .* could be decoded; first: undecodable image"):
+    with pytest.raises(UserError, match=r"none of the 1 images in .* could be decoded; first error: undecodable image"):
         embed(EmbedOptions(weights, out, images=folder))
     assert not out.exists()
 

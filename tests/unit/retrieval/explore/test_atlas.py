@@ -262,7 +262,7 @@ def test_a_large_atlas_is_searched_by_lists_and_a_damaged_index_is_made_again(
 
 def test_one_command_at_a_time_makes_an_atlas(atlas: Atlas, weights: Path, shards: Path, tmp_path: Path) -> None:
     place = tmp_path / atlas.folder.name
-    with lock_folder(place, "…"), pytest.raises(UserError, match="is in use: another command embeds these pairs now"):
+    with lock_folder(place, "…"), pytest.raises(UserError, match="is in use: another command is embedding these pairs"):
         opened(weights, shards, tmp_path)
 
 
@@ -333,7 +333,7 @@ def test_places_and_labels_that_are_some() -> None:
 def test_mistakes_are_named(weights: Path, shards: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown split 'tset'; choose from: train, val, test"):
         opened(weights, shards, tmp_path, splits=("tset",))
-    with pytest.raises(UserError, match=r"splits none of .* hold no pairs; it has train 40, val 9, test 23"):
+    with pytest.raises(UserError, match=r"splits none of .* contain no pairs; it has train 40, val 9, test 23"):
         opened(weights, shards, tmp_path, splits=())
     with pytest.raises(UserError, match="must be >= 1, got 0 and 8"):
         opened(weights, shards, tmp_path, crops=0)

@@ -54,7 +54,7 @@ def test_neighbours_stay_neighbours_and_the_map_is_kept(
     atlas = atlas_of(tmp_path / "atlas", *two_towns(80))
     layout = open_layout(atlas, method, most_points=60)
     name = {"tsne": "t-SNE", "umap": "UMAP"}[method]
-    assert layout.description == f"{name} of 60 of 80 pairs, drawn by a fixed seed"
+    assert layout.description == f"{name} of 60 of 80 pairs, sampled with a fixed seed"
     assert layout.description in capsys.readouterr().err
     assert (layout.numbers.shape, np.unique(layout.numbers).size) == ((60,), 60)
     assert np.all(np.diff(layout.numbers) > 0)
@@ -124,7 +124,7 @@ def test_hard_embeddings_get_a_finite_map(method: str, kind: str, tmp_path: Path
 def test_collapsed_embeddings_get_a_sentence(method: str, tmp_path: Path) -> None:
     # scikit-learn's t-SNE ends the whole process on them.
     same = np.full((37, 8), 0.1, np.float32)  # whose mean, summed up, need not be 0.1
-    with pytest.raises(UserError, match="all pairs the same embedding, which has no map"):
+    with pytest.raises(UserError, match="all pairs have the same embedding, so there is no map"):
         open_layout(atlas_of(tmp_path, same, same), method)
 
 

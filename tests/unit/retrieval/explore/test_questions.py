@@ -100,7 +100,7 @@ def test_images_that_cannot_be_asked_with(
     cv2.imwrite(str(fine), np.zeros((64, 64, 3), np.uint8))
     assert "64 × 64 pixels, limit 1000" in refusal_of_image(questioner, fine)
     monkeypatch.setattr(questions, "MAX_UPLOAD_BYTES", 100)
-    assert "more than the 0 MB that are taken here" in refusal_of_image(questioner, fine)
+    assert "more than the limit of 0 MB" in refusal_of_image(questioner, fine)
 
 
 def test_files_that_unpack_into_gigabytes_or_run_programs(questioner: Questioner, tmp_path: Path) -> None:

@@ -81,6 +81,6 @@ def test_old_files_go_and_a_full_folder_takes_no_more(tmp_path: Path, monkeypatc
     status, told = ask(guard, "/gradio_api/upload", [b"more"])
     assert not old.exists()
     assert new.exists()
-    assert (status, told) == (413, b"too much was uploaded within half an hour; try again later\n")
+    assert (status, told) == (413, b"too many uploads within half an hour; try again later\n")
     monkeypatch.setattr(uploads, "MAX_FOLDER_BYTES", 3)
     assert ask(guard, "/gradio_api/upload", [b"more"])[0] == 200

@@ -126,9 +126,9 @@ def test_labels_of_strangers_stay_text_and_the_many_share_a_colour() -> None:
     assert "<script>" not in svg
     assert "&lt;script&gt;" in svg
     assert svg.count("<li>") == 21
-    assert "others and none" in svg
+    assert "other or no label" in svg
     assert IMAGE_COLOUR in plane(labels, names).draw("modality")
-    assert "crowded" in plane(labels, names).draw("density")
+    assert "dense" in plane(labels, names).draw("density")
 
 
 def test_sets_without_labels_say_so() -> None:

@@ -107,16 +107,16 @@ def test_answers_belong_to_one_study(answers: Answers, tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     again = Answers(path, "a study")
     assert again.secret == answers.secret
-    with pytest.raises(UserError, match="another study"):
+    with pytest.raises(UserError, match="a study other than"):
         Answers(path, "another one")
-    with pytest.raises(UserError, match="another study"):
+    with pytest.raises(UserError, match="a study other than"):
         last_ones_in(path, "another one")
 
 
 def test_what_is_no_database_gets_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     path.write_text("not a database, but long enough to be taken for one " * 40)
-    with pytest.raises(UserError, match=r"answers can't be kept in .*not a database"):
+    with pytest.raises(UserError, match=r"answers can't be stored in .*not a database"):
         Answers(path, "a study")
     with pytest.raises(UserError, match="can't be read"):
         raters_in(path)

@@ -81,7 +81,7 @@ def test_a_study_with_raters_stays(options: PrepareOptions, tmp_path: Path) -> N
     answers = Answers(options.out / "answers.sqlite", study.identity)
     answers.add_rater()
     before = files_of(options.out / "media")
-    with pytest.raises(UserError, match=r"people took part in \(raters: 1\); name another folder"):
+    with pytest.raises(UserError, match=r"already has raters \(1\); give another folder"):
         prepare(options)
     assert files_of(options.out / "media") == before
     assert Study.load(options.out) == study
@@ -94,7 +94,9 @@ def test_files_of_strangers_stay(options: PrepareOptions, tmp_path: Path, name: 
     stranger = tmp_path / name
     stranger.parent.mkdir(parents=True, exist_ok=True)
     stranger.write_bytes(b"")
-    with pytest.raises(UserError, match=r"is not of a study that this command can replace; name another folder"):
+    with pytest.raises(
+        UserError, match=r"does not belong to a study that this command can replace; give another folder"
+    ):
         prepare(dataclasses.replace(options, out=tmp_path))
     assert stranger.is_file()
 
@@ -109,7 +111,7 @@ def test_of_an_earlier_study_only_its_own_files_go(options: PrepareOptions, tmp_
     assert kept == [".lock", "answers.sqlite.backup", "media", "notes.txt", "study.json"]
     assert len(list((tmp_path / "media").iterdir())) == 8
     (tmp_path / "media" / "5.jpg").write_text("a stranger's")
-    with pytest.raises(UserError, match=r"media/5\.jpg is not of a study"):
+    with pytest.raises(UserError, match=r"media/5\.jpg does not belong to a study"):
         prepare(options)
     assert (tmp_path / "media" / "5.jpg").read_text() == "a stranger's"
 
@@ -145,7 +147,7 @@ def test_a_linked_folder_of_media_is_left_alone(options: PrepareOptions, study: 
     shutil.copytree(options.out, out)
     (out / "media").rename(tmp_path / "elsewhere")
     (out / "media").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"study\.json is not of a study that this command can replace"):
+    with pytest.raises(UserError, match=r"study\.json does not belong to a study that this command can replace"):
         prepare(dataclasses.replace(options, out=out))
     assert len(list((tmp_path / "elsewhere").iterdir())) == 12
 
@@ -170,10 +172,10 @@ def test_media_are_checked_against_what_was_prepared(options: PrepareOptions, st
         path = folder / "media" / name
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        with pytest.raises(UserError, match=rf"media/{name} has changed: its SHA-256 must be \w{{12}}…, .*put it back"):
+        with pytest.raises(UserError, match=rf"media/{name} has changed: its SHA-256 is \w{{12}}…, but .*restore"):
             study.check_media(folder)
         path.unlink()
-        with pytest.raises(UserError, match=rf"media/{name} can't be read \(No such file.*put it back"):
+        with pytest.raises(UserError, match=rf"media/{name} can't be read \(No such file.*restore"):
             study.check_media(folder)
         path.write_bytes(content)
 
@@ -191,7 +193,7 @@ def test_a_study_that_is_served_stays(options: PrepareOptions, study: Study) -> 
         ({"pairs": 0}, "pairs must be even and >= 2, got 0"),
         (
             {"pairs": 18},
-            "pairs 18 takes as many pairs with a listening clip, and split test of .* has 16; ask for fewer",
+            "pairs must be at most 16, the pairs with a listening clip in split test of .*, got 18; lower",
         ),
         ({"crops": 0}, "crops must be >= 1, got 0"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
@@ -208,7 +210,7 @@ def test_mistakes_get_a_sentence(
 
 def test_what_can_t_be_heard_can_t_be_asked_about(options: PrepareOptions, tmp_path: Path) -> None:
     silent = shutil.copytree(options.shards, tmp_path / "silent", ignore=shutil.ignore_patterns("previews"))
-    with pytest.raises(UserError, match="has no listening clips, so nothing in it can be heard"):
+    with pytest.raises(UserError, match="has no listening clips; build the shards from recordings"):
         prepare(dataclasses.replace(options, shards=silent, out=tmp_path / "out"))
 
 

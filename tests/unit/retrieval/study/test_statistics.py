@@ -147,14 +147,17 @@ def test_one_rater_and_raters_without_spread_get_wilsons_interval() -> None:
     alike = summarise_rates(np.ones(3), np.full(3, 35.0))
     assert alike.low == pytest.approx(1 / (1 + 3.8415 / 35), abs=1e-4)
     assert alike.high == pytest.approx(1)
-    assert alone.method == "Wilson's over the 10 answers of a rater, as there is one rater; it speaks of other pairs"
-    assert alike.method.startswith("Wilson's over the 35 answers of a rater, as there is no spread between raters")
+    assert (
+        alone.method
+        == "Wilson's over the 10 answers of a rater, because there is only one rater; generalises to other pairs"
+    )
+    assert alike.method.startswith("Wilson's over the 35 answers of a rater, because there is no spread between raters")
     assert alike.standard_deviation == 0
 
 
 def test_a_difference_without_spread_has_no_interval() -> None:
     alone = summarise_differences(np.array([0.3]))
-    assert (alone.low, alone.high, alone.method) == (None, None, "none: it takes two raters")
+    assert (alone.low, alone.high, alone.method) == (None, None, "none: needs two raters")
     # The second is not quite 0.1 in floating point.
     alike = summarise_differences(np.array([0.1, 0.8 - 0.7, 0.1]))
     assert (alike.low, alike.high, alike.standard_deviation) == (None, None, 0)
@@ -204,8 +207,8 @@ def test_how_much_a_rater_must_answer_is_a_choice() -> None:
     # 0.07 · 100 is 7.000000000000001 in floating point.
     many = [pair(str(i), ("true", "retrieved")[i % 2]) for i in range(1, 201)]
     assert len(tally(many, give(1, "yn" * 7), 0.07).raters) == 1
-    with pytest.raises(UserError, match="none said"):
+    with pytest.raises(UserError, match="none of the"):
         tally(many, give(1, "yn" * 6), 0.07)
     # A kind without any answer has no rate.
-    with pytest.raises(UserError, match="none said yes or no to 0% of the pairs"):
+    with pytest.raises(UserError, match="raters answered yes or no to 0% of the pairs"):
         tally(PAIRS, give(1, "y.y."), 0.0)
