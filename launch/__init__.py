@@ -1,1 +1,1 @@
-"""Recipes that use everything below: how to launch on machines and clusters, and whole comparisons."""
+"""Launch files for machines and clusters, and comparisons of methods."""

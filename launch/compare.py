@@ -1,4 +1,4 @@
-"""Compares pre-training methods by a plan, in one command: `python launch/compare.py --help`."""
+"""Compares pre-training methods according to a plan: `python launch/compare.py --help`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shards.errors import run_command
 
 
 def main() -> None:
-    """Plan, rows, checks; then the rows here, one of them, all as Slurm jobs, or only the tables."""
+    """Loads and checks the plan; then runs its rows or one of them, submits Slurm jobs, or only writes the tables."""
     from launch.comparison.command_line import parse
 
     options = parse(sys.argv[1:])
@@ -39,17 +39,17 @@ def main() -> None:
             parent.end()
         print(f"report: {report()}")
     elif options.slurm:
-        with lock_folder(options.out, "a plan is run in it now"):
+        with lock_folder(options.out, "another command is running a plan in it"):
             print(submit_rows(options, plan.name, [row.number for row in rows if not is_done(row)], parent.begin))
     elif options.row:
-        # One of many that run at the same time: it locks its row alone, and leaves the tables to --report-only.
+        # Other rows may run at the same time: only this row is locked, and the tables are left to --report-only.
         failed = run_rows(plan, chosen, parent.begin(), after_row=lambda: None)
     else:
-        with lock_folder(options.out, "a plan is run in it now"), parent.watching() as environment:
+        with lock_folder(options.out, "another command is running a plan in it"), parent.watching() as environment:
             failed = run_rows(plan, rows, environment, after_row=report)
             print(f"report: {report()}")
     if failed:
-        print(f"{len(failed)} of {len(rows)} rows failed; started again, the same command tries them anew")
+        print(f"{len(failed)} of {len(rows)} rows failed; rerun the same command to retry them")
         sys.exit(1)
 
 

@@ -1,1 +1,1 @@
-"""A comparison of pre-training methods: a plan, its rows, how they are run here or by Slurm, and their tables."""
+"""Comparisons of pre-training methods: plans, their rows, running them locally or with Slurm, and tables."""

@@ -1,4 +1,4 @@
-"""All that can be known to be wrong before the first row starts: settings, data, and rows run under other settings."""
+"""Checks before the first row starts: settings, data, and rows that were started with other settings."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT, SpectrogramSettings
 from shards.streaming.reading import ShardSet
 
 LENGTHS = {"epochs", "max_seconds"}
-"""May change when a run is resumed, but not between rows that are compared."""
+"""Settings that may change when a run is resumed, but not between compared rows."""
 CHANGEABLE = (pretrain_config.CHANGEABLE_ON_RESUME - LENGTHS) | {"out"}
 PACE = {"threads", "data.workers"}
-"""With max_seconds, what decides how much a row learns in them: may not change either."""
+"""Settings that may not change either in rows with max_seconds, because they determine how much is trained in it."""
 CHANGEABLE_OF_BENCHMARKS = (downstream_settings.CHANGEABLE_ON_RESUME - LENGTHS) | {"root", "out", "weights", "device"}
 
 
 def check_rows(plan: Plan, rows: Sequence[Row], *, here: bool = True) -> None:
-    """Checks what is missing of the rows by the rules that its commands will check it by, and all by what was run.
+    """Checks the unfinished steps of the rows like their commands would, and all rows against earlier settings.
 
     Args:
         plan: the rows' plan.
-        rows: that are to be run.
-        here: whether on this machine; what depends on its devices is else left to the machine that runs them.
+        rows: the rows to run.
+        here: whether they run on this machine; if not, device-dependent checks are left to the machine that runs them.
 
     Raises:
-        UserError: begins with the row or the benchmark and names the setting, its value and its rule.
+        UserError: starts with the row or the benchmark, and names the setting, its value and the rule.
     """
     for row in rows:
         with _saying(row.name):
@@ -81,7 +81,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
             shard_set = shard_sets[config.data]
             layout = BatchLayout(config.batch_size, num_processes, config.optimizer.accumulation)
             layout.steps_per_epoch(shard_set.num_samples(TRAIN_SPLIT))
-            # As one of the processes sees it, for this one is alone.
+            # The config as one of several processes sees it, because this process is alone.
             part = replace(config, batch_size=config.batch_size // num_processes, seed=0, out=Path())
             if part not in built:
                 METHODS[config.method](part, shard_set.manifest)
@@ -104,8 +104,8 @@ def _open_shards(config: Config) -> ShardSet:
     shard_set = open_training_shards(config)
     if shard_set.num_samples(VALIDATION_SPLIT) < 2:
         raise UserError(
-            f"{config.shards} has {shard_set.num_samples(VALIDATION_SPLIT)} validation pairs, ranking needs at least "
-            "2; build the shards with another --split-by"
+            f"{config.shards} has {shard_set.num_samples(VALIDATION_SPLIT)} validation pairs, but ranking needs at "
+            "least 2; build the shards with another --split-by"
         )
     return shard_set
 
@@ -124,7 +124,7 @@ def _check_job(job: Job) -> None:
 
 
 def _refuse_changes(row: Row) -> None:
-    """Rows that were begun under other settings can't stand beside those that are run now."""
+    """Rejects a row that was started with other settings, because its results would not be comparable."""
     if (row.folder / SETTINGS_NAME).is_file():
         before = flatten(load_settings(Config, row.folder / SETTINGS_NAME))
         changeable = CHANGEABLE - PACE if row.config.max_seconds else CHANGEABLE
@@ -135,8 +135,8 @@ def _refuse_changes(row: Row) -> None:
             with _saying(job.label):
                 if job.label not in record:
                     raise UserError(
-                        f"{job.folder} was begun, and {row.folder / BENCHMARKS_NAME} does not say under which "
-                        "settings; remove it to run the benchmark anew, or choose another label"
+                        f"{job.folder} exists, but {row.folder / BENCHMARKS_NAME} does not state its settings; remove "
+                        "it to rerun the benchmark, or choose another label"
                     )
                 _compare(record[job.label], flatten(job.settings), CHANGEABLE_OF_BENCHMARKS, job.folder)
 
@@ -146,8 +146,8 @@ def _refuse_another_pace(row: Row, first: Row) -> None:
     for name in sorted(PACE):
         if ours[name] != theirs[name]:
             raise UserError(
-                f"{name} must be the same in all rows with max_seconds, for it decides how much a row learns in them, "
-                f"got {ours[name]}, and {theirs[name]} in {first.name}"
+                f"{name} must be the same in all rows with max_seconds, because it determines how much is trained in "
+                f"that time, got {ours[name]}, and {theirs[name]} in {first.name}"
             )
 
 
@@ -155,18 +155,18 @@ def _compare(before: dict[str, Any], now: dict[str, Any], changeable: frozenset[
     for name, value in now.items():
         if name not in changeable and name in before and before[name] != value:
             raise UserError(
-                f"{name} was {before[name]} when it was begun and is {value} in the plan; change it back, name another "
-                f"--out, or remove {folder} to run it anew"
+                f"{name} was {before[name]} when it was started and is {value} in the plan; change it back, give "
+                f"another --out, or remove {folder} to start it again"
             )
 
 
 def _num_processes(launch_file: Path) -> int:
-    """How many processes a launch file starts, over all machines."""
+    """The number of processes that a launch file starts on all machines."""
     try:
         record = yaml.safe_load(launch_file.read_text(encoding="utf-8"))
         return int(record["num_processes"])
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise UserError(
-            f"launch {launch_file} must be a configuration of accelerate that says num_processes, and can't be read "
-            f"as one ({type(error).__name__}: {' '.join(str(error).split())})"
+            f"launch {launch_file} must be an accelerate config with num_processes, but can't be read as one "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
         ) from error

@@ -1,4 +1,4 @@
-"""Words after `launch/compare.py` → which plan, where to, and whether here, as Slurm jobs, or only the tables."""
+"""The command line of `launch/compare.py`: plan, output folder, and mode (run, Slurm, or only tables)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shards.errors import UserError
 
 @dataclass(frozen=True)
 class Options:
-    """Runs what is missing of a plan (methods × backbones × seeds × benchmarks) and writes its tables.
+    """Runs the unfinished rows of a plan (methods × backbones × seeds × benchmarks) and writes its tables.
 
     python launch/compare.py PLAN --out DIR
     """
@@ -22,46 +22,45 @@ class Options:
     plan: tyro.conf.Positional[Path]
     """A YAML file, such as launch/plans/demo.yaml."""
     out: Path
-    """The folder for runs and tables; a plan that was stopped goes on in it."""
+    """Folder for runs and tables; an interrupted plan resumes there."""
     shards: str | None = None
-    """The shard set, in place of the plan's."""
+    """Shard set to use instead of the plan's."""
     root: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """LABEL=DIR: the folder of a benchmark's data, in place of the plan's; may be given several times."""
+    """LABEL=DIR: folder of a benchmark's data to use instead of the plan's; may be given several times."""
     row: int = 0
-    """Only the row of this number, from 1; 0 runs all that are missing."""
+    """Run only the row with this number, from 1; 0 runs all unfinished rows."""
     report_only: bool = False
-    """Only write the tables of what is there."""
+    """Only write the tables of the existing results."""
     plan_is_over: bool = False
-    """With --report-only, as the last of the Slurm jobs says it: nothing of the plan runs any more, so its run in
-    MLflow ends too."""
+    """With --report-only: no row of the plan is running, so its MLflow run is ended too. Set by the last Slurm job."""
     slurm: bool = False
-    """Submit what is missing as an array of Slurm jobs, and a last job that writes the tables."""
+    """Submit the unfinished rows as an array of Slurm jobs, and a last job that writes the tables."""
     jobs_at_once: int = 8
-    """With --slurm: so many rows run at the same time."""
+    """With --slurm: maximum number of rows that run at the same time."""
     sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """With --slurm: more options for the jobs, such as "--partition=gpu --gres=gpu:1"; may be given several times."""
+    """With --slurm: further options of the jobs, such as "--partition=gpu --gres=gpu:1"; may be given several times."""
 
     @property
     def roots(self) -> dict[str, Path]:
-        """The folders of benchmarks by label."""
+        """Benchmark folders by label."""
         return {label: Path(folder) for label, folder in (word.split("=", 1) for word in self.root)}
 
 
 def parse(words: list[str]) -> Options:
-    """Understands a command line: PLAN --out DIR [options].
+    """Parses a command line: PLAN --out DIR [options].
 
     Raises:
-        UserError: options that don't go together, or a --root that is no LABEL=DIR.
-        SystemExit: `--help`, or an option that tyro doesn't know or can't parse (it suggests the nearest).
+        UserError: options that exclude each other, or a --root that is not LABEL=DIR.
+        SystemExit: `--help`, or an unknown option or one that can't be parsed (the nearest is suggested).
     """
     words, lines = list(words), []
-    # Its value begins with dashes, which tyro takes for another option.
+    # Its value starts with dashes, so tyro would take it for another option.
     while (line := take_option(words, "--sbatch")) is not None:
         lines.append(line)
     options = replace(tyro.cli(Options, args=words, prog="launch/compare.py"), sbatch=tuple(lines))
     for word in options.root:
         if not all(word.partition("=")):
-            raise UserError(f"root must be LABEL=DIR, a benchmark of the plan and its folder, got {word}")
+            raise UserError(f"root must be LABEL=DIR, the label of a benchmark in the plan and its folder, got {word}")
     chosen = [
         name
         for name, given in (("--row", options.row), ("--report-only", options.report_only), ("--slurm", options.slurm))
@@ -70,7 +69,7 @@ def parse(words: list[str]) -> Options:
     if len(chosen) > 1:
         raise UserError(f"give one of --row, --report-only and --slurm, got {' and '.join(chosen)}")
     if options.plan_is_over and not options.report_only:
-        raise UserError("plan_is_over goes with --report-only, got it alone; leave it out")
+        raise UserError("plan_is_over needs --report-only; omit it, or add --report-only")
     if options.jobs_at_once < 1:
         raise UserError(f"jobs_at_once must be >= 1, got {options.jobs_at_once}")
     if any("\n" in line for line in options.sbatch):

@@ -1,4 +1,4 @@
-"""Outcomes of rows → what the report shows: Table VII for these data, the paper's own, and notes."""
+"""The contents of the report: tables of the rows' outcomes, the paper's figures, and notes."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from pretrain.ranking_scores import DIRECTIONS, RECALLS
 STATES: dict[State, str] = {
     "failed": "failed",
     "training": "in training",
-    "trained": "trained but not scored on everything",
-    "missing": "not begun",
+    "trained": "trained, but not scored on all benchmarks",
+    "missing": "not started",
 }
 
 DAGGER_NOTE = (
-    f"{DAGGER} learns from images alone and leaves the sound tower as it was initialised: its retrieval is at chance "
-    "by construction."
+    f"{DAGGER} trains on images alone and leaves the sound tower as initialised, so its retrieval is at chance by "
+    "construction."
 )
 RECALL_NOTE = (
-    "{label}: recall@100 doesn't exist where the gallery holds fewer than 100 pairs ({size}); recall@10 stands in its "
-    "place."
+    "{label}: recall@100 is undefined for galleries of fewer than 100 pairs ({size}); recall@10 is shown instead."
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that the report shows.
+    """The contents of the report.
 
     Attributes:
-        name: of the plan.
+        name: name of the plan.
         lines: by backbone and method, in the plan's order.
-        tables: of measured figures, then of published ones.
-        notes: how much of the plan is done, what failed and what marks mean.
-        outcomes: of the rows.
+        tables: tables of measured figures, then of published ones.
+        notes: progress of the plan, failures, and explanations of marks.
+        outcomes: outcomes of the rows.
     """
 
     name: str
@@ -49,16 +48,16 @@ class Comparison:
 
     @property
     def columns(self) -> list[Column]:
-        """All measured columns."""
+        """The columns of all tables of measured figures."""
         return [column for table in self.tables if not table.is_published for column in table.columns]
 
 
 def compare(name: str, outcomes: Sequence[RowOutcome], benchmarks: dict[str, str]) -> Comparison:
-    """Sets methods side by side.
+    """Assembles the contents of the report.
 
     Args:
-        name: of the plan.
-        outcomes: of its rows, in order.
+        name: name of the plan.
+        outcomes: outcomes of its rows, in order.
         benchmarks: label → benchmark, in the plan's order.
     """
     lines = _lines(outcomes)
@@ -72,12 +71,12 @@ def compare(name: str, outcomes: Sequence[RowOutcome], benchmarks: dict[str, str
         for score in kind_of(benchmark).reporting.scores
     ]
     caption = (
-        "Scores on the test part, or their mean over draws of the split, in percent where no unit is said; after the "
-        "last epoch, or after the one that validation chose where a benchmark has such a part."
+        "Scores on the test split, or their mean over random splits, in percent unless a unit is given; after the last "
+        "epoch, or after the epoch selected on the validation split if the benchmark has one."
     )
     tables.append(Table("Downstream benchmarks", caption, [c for c in downstream if c.key in found], lines))
     costs = [Column(cost.key, cost, cost.name) for cost in COSTS if cost.key in found]
-    tables.append(Table("What pre-training took", _training_time(outcomes), costs, lines))
+    tables.append(Table("Cost of pre-training", _training_time(outcomes), costs, lines))
     tables.append(_published_table(lines, set(benchmarks.values())))
     tables = [table for table in tables if table.columns and table.lines]
     return Comparison(name, lines, tables, _notes(outcomes, tables), list(outcomes))
@@ -104,7 +103,7 @@ def _figures(group: Sequence[RowOutcome]) -> dict[str, Statistic]:
 
 
 def costs_of(outcome: RowOutcome) -> dict[str, float]:
-    """What a row took, by the keys of `COSTS`, as far as it is known."""
+    """The known costs of a row, by the keys of `COSTS`."""
     values = {cost.key: getattr(outcome, cost.key) for cost in COSTS}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -121,8 +120,8 @@ def _retrieval_table(label: str, lines: list[Line], outcomes: Sequence[RowOutcom
     sizes = sorted({outcome.gallery_sizes[label] for outcome in outcomes if label in outcome.gallery_sizes})
     caption = f"{' or '.join(f'{size:,}' for size in sizes)} pairs are ranked; recalls are in percent, rank 1 is best."
     if len(sizes) > 1:
-        caption += " Galleries of several sizes: these rows can't be compared."
-    # Chance depends on the gallery's size.
+        caption += " Gallery sizes differ, so these rows are not comparable."
+    # Chance depends on the gallery size.
     scored = [outcome for outcome in outcomes if label in outcome.gallery_sizes] if len(sizes) == 1 else []
     chance = {key: value for outcome in scored for key, value in outcome.chance.items()}
     title = "Cross-modal retrieval" if label == RETRIEVAL else f"Cross-modal retrieval: {label}"
@@ -132,9 +131,9 @@ def _retrieval_table(label: str, lines: list[Line], outcomes: Sequence[RowOutcom
 def _training_time(outcomes: Sequence[RowOutcome]) -> str:
     limits = {outcome.max_seconds for outcome in outcomes if outcome.max_seconds is not None}
     if not limits:
-        return "Nothing is trained."
+        return "No row is trained."
     if limits == {0}:
-        return "Training time had no limit."
+        return "Training time was not limited."
     known = [outcome.training_seconds for outcome in outcomes if outcome.max_seconds is not None]
     times = [seconds for seconds in known if seconds is not None]
     had = f" Runs trained for {min(times):,.1f} to {max(times):,.1f} s." if times else ""
@@ -142,8 +141,8 @@ def _training_time(outcomes: Sequence[RowOutcome]) -> str:
         return f"Limits of training time differ between the rows.{had}"
     limit = limits.pop()
     if times and min(times) >= limit:
-        return f"Every run had the same {limit:,g} s to train in, validations and checkpoints not counted."
-    return f"Training time was limited to {limit:,g} s, validations and checkpoints not counted.{had}"
+        return f"Every run trained for {limit:,g} s, not counting validation and checkpoints."
+    return f"Training time was limited to {limit:,g} s, not counting validation and checkpoints.{had}"
 
 
 def _published_table(lines: Iterable[Line], benchmarks: set[str]) -> Table:
@@ -162,8 +161,8 @@ def _published_table(lines: Iterable[Line], benchmarks: set[str]) -> Table:
     caption = f"{SOURCE}."
     if RETRIEVAL in benchmarks:
         caption += (
-            " Its retrieval is among about 10,000 test pairs of SoundingEarth: not comparable to ranks and recalls "
-            "among other pairs or another number of them."
+            " Its retrieval ranks about 10,000 test pairs of SoundingEarth, and is not comparable to ranks and recalls "
+            "on other pairs or another number of pairs."
         )
     return Table("Published for these methods", caption, list(columns.values()), published)
 
@@ -181,7 +180,7 @@ def _notes(outcomes: Sequence[RowOutcome], tables: Sequence[Table]) -> list[str]
     if any(not table.is_published for table in tables):
         notes.append("± is the sample standard deviation over seeds; the best mean on each backbone is bold.")
     if any(table.is_partial(line, column) for table in tables for line in table.lines for column in table.columns):
-        notes.append("(n = …): so many seeds have this figure so far, fewer than the plan's.")
+        notes.append("(n = …): number of seeds with this score so far, if fewer than planned.")
     if any(table.mark(line) for table in tables for line in table.lines):
         notes.append(DAGGER_NOTE)
     sizes: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The comparison as a figure: of every score a panel, with each seed as a circle and mean ± standard deviation."""
+"""The figure of a comparison: one panel per score, with each seed as a circle and mean ± standard deviation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from launch.comparison.table import DAGGER, Column, Statistic, Table
 from pretrain.scores import RANK, Unit
 
 COLOURS = (RIGHT_COLOUR, WRONG_COLOUR, "#7b5ea7", SOFT)
-"""Of the backbones; teal and orange are told apart by every kind of colour vision, and offsets tell the rest apart."""
+"""Colours of the backbones; teal and orange are distinguishable with any colour vision, the others by their offsets."""
 PANELS_PER_ROW = 3
 LABEL_CHARACTERS = 26
 INCHES_PER_LINE = 0.27
 MARKS_OF_A_DECADE = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
-"""Of a logarithmic axis, from coarse to fine; where none of them gives three, marks are spaced evenly."""
+"""Tick marks of a logarithmic axis, from coarse to fine; if none gives three ticks, they are spaced evenly."""
 
 
 def draw(comparison: Comparison) -> Figure | None:
-    """Draws all scores; None where there are none yet."""
+    """Draws all scores; returns None if there are none yet."""
     tables = [table for table in comparison.tables if not table.is_published]
-    # A direction of retrieval fills a row of its own; what pre-training took is no score.
+    # Each retrieval direction fills its own row of panels; costs are not drawn.
     rows = [row for table in tables for row in _rows_of_panels(table)]
     if not rows:
         return None
@@ -79,7 +79,7 @@ def _draw_panel(
             _draw_line(axes, methods.index(line.method) + offset, seeds, figure, unit, COLOURS[turn % len(COLOURS)])
     marks = {line.method: table.mark(line) for line in table.lines}
     labels = [shortened(method, LABEL_CHARACTERS) + marks[method] for method in methods]
-    # A label may hold a dollar sign, which is no formula.
+    # A dollar sign in a label does not start a formula.
     axes.set_yticks(range(len(methods)), labels, parse_math=False, fontsize=9, color=INK)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     subtitle = f"{column.score.better} is better" + (", %" if column.score.is_fraction else "")
@@ -104,7 +104,7 @@ def _draw_panel(
 
 def _draw_line(axes: Axes, y: float, seeds: list[float], figure: Statistic, unit: Unit, colour: str) -> None:
     mean, sd = unit.factor * figure.mean, unit.factor * (figure.sd or 0)
-    # However large the deviation, no rank is below 1, where a logarithm needs a bound, and no share outside 0 to 100 %.
+    # Clipped, because no rank is below 1 and no share is outside 0 to 100 %.
     least, most = unit.bounds
     ends = [max(mean - sd, least), min(mean + sd, most)]
     axes.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=0.55)
@@ -113,7 +113,7 @@ def _draw_line(axes: Axes, y: float, seeds: list[float], figure: Statistic, unit
 
 
 def _make_logarithmic(axes: Axes) -> None:
-    """Ranks on a logarithmic axis with plain numbers as its marks, however narrow their range."""
+    """Makes the x axis logarithmic, with plain numbers as ticks even for a narrow range."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     decades = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
@@ -130,7 +130,7 @@ def _draw_legend(figure: Figure, tables: Sequence[Table], backbones: list[str]) 
         Line2D([], [], color=colour, linewidth=3, label=BACKBONES.get(backbone, backbone))
         for backbone, colour in zip(backbones, COLOURS, strict=False)
     ]
-    words = "circle: a run; bar: mean; line: ± 1 standard deviation over seeds"
+    words = "circle: run; bar: mean; line: ± 1 standard deviation over seeds"
     if any(table.mark(line) for table in tables for line in table.lines):
         words += f"; {DAGGER} sound tower not trained"
     entries.append(Line2D([], [], linestyle="none", label=words))

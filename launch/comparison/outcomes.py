@@ -1,4 +1,4 @@
-"""What the files of a planned run say: how far it has come, its scores beside chance, and what it took."""
+"""Reads the outcome of a planned row from its files: state, scores, chance levels and costs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from retrieval.metrics_file import METRICS_NAME as RETRIEVAL_METRICS_NAME
 from shards.errors import UserError
 
 FAILED_NAME = "failed.txt"
-"""In the folder of a row that failed: a line for each error."""
+"""File in the folder of a failed row, with one line per error."""
 
 RETRIEVAL = "retrieval"
-"""The benchmark of a job that ranks pairs; the others are names in `downstream.benchmarks.BENCHMARKS`."""
+"""Name of the retrieval benchmark; the others are names in `downstream.benchmarks.BENCHMARKS`."""
 
 RETRIEVAL_SCORES = (RECALLS[100], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The headline scores of a direction in `metrics.json`."""
@@ -34,7 +34,7 @@ class Job(Protocol):
 
     @property
     def label(self) -> str:
-        """Tells it apart from the other benchmarks of its row; the same in all rows of the plan."""
+        """Unique label within its row; the same in all rows of the plan."""
 
     @property
     def benchmark(self) -> str:
@@ -42,15 +42,15 @@ class Job(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Of its results."""
+        """Folder of its results."""
 
 
 class PlannedRow(Protocol):
-    """What the report asks of a row of a plan."""
+    """The interface of a row that the report needs."""
 
     @property
     def number(self) -> int:
-        """In the plan, from 1."""
+        """Number of the row in the plan, from 1."""
 
     @property
     def method(self) -> str:
@@ -58,50 +58,50 @@ class PlannedRow(Protocol):
 
     @property
     def backbone(self) -> str:
-        """Of the image tower, a name in `pretrain.encoders.ENCODERS`."""
+        """Image encoder, a name in `pretrain.encoders.ENCODERS`."""
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
 
     @property
     def folder(self) -> Path:
-        """Of the row."""
+        """Folder of the row."""
 
     @property
     def run_folder(self) -> Path:
-        """Of its pre-training."""
+        """Run folder of its pre-training."""
 
     @property
     def config(self) -> Config:
-        """Of its pre-training."""
+        """Settings of its pre-training."""
 
     @property
     def benchmarks(self) -> Sequence[Job]:
-        """What its weights are scored on."""
+        """The benchmarks of its weights."""
 
 
 @dataclass(frozen=True)
 class RowOutcome:
-    """What became of one row.
+    """The outcome of one row.
 
     Attributes:
-        number: in the plan, from 1.
+        number: number of the row in the plan, from 1.
         method: label of the method.
-        backbone: of the image tower, a name in `pretrain.encoders.ENCODERS`.
-        seed: of the run.
-        image_only: whether the method leaves the sound tower as it was initialised.
-        max_seconds: the limit of its training time; 0 for none, None where nothing is trained.
-        state: "missing" (not begun), "training", "trained" (a score is wanting), "done" or "failed".
-        reason: of the failure; empty otherwise.
+        backbone: image encoder, a name in `pretrain.encoders.ENCODERS`.
+        seed: seed of the run.
+        image_only: whether the method does not train the sound tower.
+        max_seconds: limit on training time; 0 for none, None if nothing is trained.
+        state: "missing" (not started), "training", "trained" (a score is missing), "done" or "failed".
+        reason: reason of a failure, otherwise empty.
         scores: by `<label>/<score>`, for retrieval `<label>/<direction>/<score>`; fractions, and ranks from 1.
-        chance: what a random order reaches, by the same keys, where it is known.
-        gallery_sizes: pairs that were ranked, by label.
-        training_seconds: in training steps alone; None where not known, as are the following.
-        wall_seconds: since the start, validations and checkpoints included.
-        steps: of the optimiser.
-        pairs_seen: pairs (of image-only methods, images) that went into these steps, repetitions counted.
-        peak_memory_bytes: the largest of a process.
+        chance: known chance levels, by the same keys.
+        gallery_sizes: number of ranked pairs, by label.
+        training_seconds: time in training steps alone; this and the following are None if unknown.
+        wall_seconds: time since the start, including validation and checkpoints.
+        steps: number of optimiser steps.
+        pairs_seen: pairs in these steps (images for image-only methods), counting repetitions.
+        peak_memory_bytes: maximum over processes.
     """
 
     number: int
@@ -123,10 +123,10 @@ class RowOutcome:
 
 
 def read_outcome(row: PlannedRow) -> RowOutcome:
-    """Reads what there is of a row.
+    """Reads the outcome of a row from its files.
 
     Raises:
-        UserError: a file is there and can't be understood.
+        UserError: a file exists but is invalid.
     """
     rankings, results = _read_rankings(row), _read_results(row)
     scores: dict[str, float] = {}
@@ -160,25 +160,25 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
 
 
 def _reason(row: PlannedRow) -> str:
-    """The sentences of the failure, one for each part of the row that failed."""
+    """The error messages of the failed steps."""
     return "; ".join((row.folder / FAILED_NAME).read_text(encoding="utf-8").splitlines())
 
 
 def _read_rankings(row: PlannedRow) -> dict[str, dict[str, Any]]:
-    """Label → `metrics.json` of the retrieval that is done."""
+    """Label → `metrics.json` of the finished retrieval benchmarks."""
     jobs = [job for job in row.benchmarks if job.benchmark == RETRIEVAL]
     read = {job.label: _read_json(job.folder / RETRIEVAL_METRICS_NAME) for job in jobs}
     return {label: metrics for label, metrics in read.items() if metrics is not None}
 
 
 def _read_results(row: PlannedRow) -> dict[str, Results]:
-    """Label → results of the downstream benchmarks that are done."""
+    """Label → results of the finished downstream benchmarks."""
     jobs = [job for job in row.benchmarks if job.benchmark != RETRIEVAL and (job.folder / RESULTS_NAME).is_file()]
     return {job.label: Results.read(job.folder) for job in jobs}
 
 
 def _state(row: PlannedRow, *, is_trained: bool, num_scored: int) -> State:
-    # A failure that a later attempt has mended is none.
+    # An earlier failure does not count if a later attempt succeeded.
     if is_trained and num_scored == len(row.benchmarks):
         return "done"
     if (row.folder / FAILED_NAME).is_file():
@@ -189,7 +189,7 @@ def _state(row: PlannedRow, *, is_trained: bool, num_scored: int) -> State:
 
 
 def _retrieval_scores(label: str, metrics: dict[str, Any], sources: Sequence[str]) -> dict[str, float]:
-    """Headline scores of each direction, as `metrics[source]` has them; those that don't exist are left out."""
+    """Headline scores of each direction from `metrics[source]`, without undefined ones."""
     return {
         f"{label}/{direction}/{score.key}": value
         for direction, source in zip(DIRECTIONS, sources, strict=True)
@@ -199,7 +199,7 @@ def _retrieval_scores(label: str, metrics: dict[str, Any], sources: Sequence[str
 
 
 def _downstream_scores(label: str, results: Results) -> dict[str, float]:
-    """Headline scores after the last epoch, or their means over the seeds."""
+    """Headline scores after the last epoch, or their means over seeds."""
     return {
         f"{label}/{score.key}": value
         for score in kind_of(results.benchmark).reporting.scores

@@ -1,4 +1,4 @@
-"""The plan as the parent of its runs in MLflow: one run that theirs appear beneath, also when the plan is resumed."""
+"""The MLflow parent run of a plan, under which the runs of its rows are grouped, also after resuming."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from shards.errors import first_line
 
 
 class ParentRun:
-    """The plan's run in MLflow, under the id in `DIR/rows/tracking.json`; where no row is tracked by MLflow, nothing.
+    """The plan's MLflow run, whose id is in `DIR/rows/tracking.json`; does nothing if no row uses MLflow.
 
-    By that file the rows' runs find the store too (see `pretrain.training.tracking.Tracking`): `DIR/mlflow.db`, or what
-    MLFLOW_TRACKING_URI says.
+    The rows' runs find the store through the same file (see `pretrain.training.tracking.Tracking`): `DIR/mlflow.db`, or
+    MLFLOW_TRACKING_URI.
 
     Args:
-        plan: its name is the run's.
-        rows: of the plan.
+        plan: the plan; its name becomes the run's name.
+        rows: the plan's rows.
         out: the plan's folder.
-        plan_file: kept with the run.
+        plan_file: stored with the run.
     """
 
     def __init__(self, plan: Plan, rows: Sequence[Row], out: Path, plan_file: Path) -> None:
@@ -45,7 +45,7 @@ class ParentRun:
         """Creates the run, or continues it.
 
         Returns:
-            Environment variables by which the tracker files a run beneath this one.
+            Environment variables that make the tracker group a run under this one.
 
         Raises:
             UserError: the store can't be used.
@@ -53,7 +53,7 @@ class ParentRun:
         if not self._is_tracked:
             return {}
         self._record.parent.mkdir(parents=True, exist_ok=True)
-        # Jobs of an array that begin together make the store, and the run, one after another.
+        # Jobs of an array that start together create the store and the run one after another.
         with self._store.opening(self._out) as mlflow:
             client = mlflow.MlflowClient(tracking_uri=self._store.uri)
             run_id = self._known(client) or self._new(client)
@@ -64,7 +64,7 @@ class ParentRun:
 
     @contextmanager
     def watching(self) -> Iterator[dict[str, str]]:
-        """Gives what `begin` gives, and says afterwards how it ended."""
+        """Yields the result of `begin`, and records at the end how the plan ended."""
         environment = self.begin()
         try:
             yield environment
@@ -74,7 +74,7 @@ class ParentRun:
         self.end()
 
     def end(self) -> None:
-        """Says how it ended, by the rows that are done; nothing where it never began."""
+        """Records how the plan ended, judged by its finished rows; does nothing if it never started."""
         self._end("FINISHED" if all(map(is_done, self._rows)) else "FAILED")
 
     def _end(self, status: str) -> None:
@@ -85,7 +85,7 @@ class ParentRun:
             if run_id := self._known(client):
                 client.set_terminated(run_id, status)
         except Exception as error:
-            # The rows and the tables are what matters.
+            # Only a warning, because rows and tables are not affected.
             sentence = f"warning: {self._store} does not record how the plan ended: {first_line(error)}"
             print(sentence, file=sys.stderr, flush=True)
 

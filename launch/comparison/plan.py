@@ -1,4 +1,4 @@
-"""A plan: which methods, backbones, seeds and benchmarks are compared, as a small YAML file says."""
+"""Plans: YAML files that list the methods, backbones, seeds and benchmarks to compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shards.errors import UserError
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TAKEN_BY_ROWS = {"run", "log.txt", "settings.yaml", "benchmarks.yaml", "failed.txt"}
-"""What else lies in a row's folder, beside a folder for each benchmark."""
+"""Names in a row's folder that can't be labels of benchmarks."""
 
 SET_ELSEWHERE = {
     "out": "--out",
@@ -26,63 +26,63 @@ SET_ELSEWHERE = {
     "seed": "the plan's seeds",
     "model.image_encoder": "the plan's backbones",
 }
-"""Settings of a run that the plan's methods may not set, and what does."""
+"""Settings that a plan's methods may not set → where they are set instead."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: every method with every backbone and every seed, each run on every benchmark."""
+    """A comparison: every method with every backbone and seed, each evaluated on every benchmark."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: str = ""
-    """Of the experiment and of the tables."""
+    """Name of the experiment, title of the tables."""
     shards: str | Path = Path("data/demo-shards")
-    """The shard set that all train on, a folder or a URL; a relative path is one of the working directory."""
+    """The shard set for training, a folder or a URL; a relative path is relative to the working directory."""
     preset: str = "demo"
-    """What every run's settings start from, a name in PRESETS."""
+    """Preset of every run, a name in PRESETS."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of every run, by dotted name."""
     seeds: list[int] = field(default_factory=lambda: [0])
-    """Every method is run with each of them."""
+    """Seeds with which every method is run."""
     backbones: list[str] = field(default_factory=lambda: ["resnet18"])
-    """Trunks of the image tower, names in ENCODERS."""
+    """Image encoders, names in ENCODERS."""
     launch: str = "one_process"
-    """A file of launch/accelerate/ without its .yaml, or the path of another."""
+    """A file in launch/accelerate/ without .yaml, or the path of another file."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By label: what a method sets on top, by dotted name."""
+    """By label: further settings of the method, by dotted name."""
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By label: a benchmark's settings, by dotted name; `benchmark` names it where the label does not."""
+    """By label: settings of the benchmark, by dotted name; `benchmark` is its name if that differs from the label."""
 
     @property
     def launch_file(self) -> Path:
         """The configuration file for `accelerate launch`.
 
         Raises:
-            UserError: there is none of that name.
+            UserError: the file does not exist.
         """
         if "/" in self.launch or self.launch.endswith((".yaml", ".yml")):
             path = Path(self.launch)
             if not path.is_file():
-                raise UserError(f"launch {self.launch} is no file; give one, or the name of one in launch/accelerate/")
+                raise UserError(f"launch {self.launch}: no such file; give a file, or a name in launch/accelerate/")
             return path
         name = choose(self.launch, (path.stem for path in LAUNCH_FOLDER.glob("*.yaml")), "launch")
         return LAUNCH_FOLDER / f"{name}.yaml"
 
 
 def load_plan(path: Path, *, shards: str | None = None, roots: Mapping[str, Path] | None = None) -> Plan:
-    """Reads a plan and checks all of it that concerns the plan alone.
+    """Reads a plan and checks it, without looking at data or runs.
 
     Args:
         path: the YAML file.
-        shards: in place of the plan's own.
-        roots: the folders of benchmarks, by label, in place of the plan's own.
+        shards: shard set to use instead of the plan's.
+        roots: benchmark folders, by label, to use instead of the plan's.
 
     Raises:
-        UserError: no such file, not YAML, or a part of it that is missing, unknown, doubled or against its rule.
+        UserError: the file is missing or not YAML, or an entry is missing, unknown, duplicate or invalid.
     """
     if not path.is_file():
-        raise UserError(f"no plan at {path}: no such file; those that come with Earshot are in launch/plans/")
+        raise UserError(f"no plan at {path}: no such file; Earshot's own plans are in launch/plans/")
     plan = load_settings(Plan, path)
     if shards is not None:
         plan = replace(plan, shards=shards)
@@ -98,7 +98,7 @@ def load_plan(path: Path, *, shards: str | None = None, roots: Mapping[str, Path
 
 def _check(plan: Plan) -> None:
     if not plan.name:
-        raise UserError("name must be given, of the experiment and its tables; add a line `name: …`")
+        raise UserError("name must be given, as the title of the experiment and its tables; add a line `name: …`")
     choose(plan.preset, PRESETS, "preset")
     _ = plan.launch_file
     for part, values in (("methods", plan.methods), ("seeds", plan.seeds), ("backbones", plan.backbones)):
@@ -113,13 +113,13 @@ def _check(plan: Plan) -> None:
     for where, settings in (("settings", plan.settings), *((f"methods.{k}", v) for k, v in plan.methods.items())):
         for name in settings:
             if name in SET_ELSEWHERE:
-                raise UserError(f"{where} may not set {name}, which {SET_ELSEWHERE[name]} says; take it out")
+                raise UserError(f"{where} may not set {name}, which is set by {SET_ELSEWHERE[name]}; remove it")
 
 
 def _check_labels(part: str, labels: Iterable[str]) -> None:
     for label in labels:
         if not LABEL.fullmatch(label) or (part == "benchmarks" and label in TAKEN_BY_ROWS):
             raise UserError(
-                f"{part}: the label {label!r} can't name a folder; take letters, digits, '.', '_' and '-', a letter or "
-                f"digit first, and none of {', '.join(sorted(TAKEN_BY_ROWS))}"
+                f"{part}: the label {label!r} can't name a folder; use letters, digits, '.', '_' and '-', starting "
+                f"with a letter or digit, and none of {', '.join(sorted(TAKEN_BY_ROWS))}"
             )

@@ -23,7 +23,7 @@ SCORES: tuple[tuple[str, Score], ...] = (
     # Published medians are whole ranks.
     (RETRIEVAL, replace(MEDIAN_RANK, unit=COUNT).within("image_to_sound", DIRECTIONS["image_to_sound"])),
 )
-"""Its rows: benchmark and score; retrieval is among about 10,000 test pairs."""
+"""The columns of `TABLE_VII`: benchmark and score; retrieval ranks about 10,000 test pairs."""
 
 TABLE_VII: dict[str, dict[str, tuple[float, ...]]] = {
     "naive-triplet": {
@@ -39,4 +39,4 @@ TABLE_VII: dict[str, dict[str, tuple[float, ...]]] = {
         RESNET50: (89.71, 84.88, 84.44, 86.58, 67.87, 88.83, 15.28, 836),
     },
 }
-"""Method and backbone → the scores in the order of `SCORES`, in percent, and the median rank."""
+"""Method and backbone → scores in the order of `SCORES`; percentages, and the median rank."""

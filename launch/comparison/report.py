@@ -1,4 +1,4 @@
-"""`OUT/report/`: the comparison as Markdown, CSV, one self-contained HTML page, and a figure."""
+"""Writes `OUT/report/`: the comparison as Markdown, CSV, a self-contained HTML page, and a figure."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ RUN_COLUMNS = ("number", "method", "backbone", "seed", "state", "reason")
 
 
 class Plan(Protocol):
-    """What the report asks of a plan."""
+    """The interface of a plan that the report needs."""
 
     @property
     def name(self) -> str:
-        """Shown as title."""
+        """The title."""
 
 
 def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
-    """Writes `<out>/report/` from what the rows' files hold by now; rows that aren't done are counted and named.
+    """Writes `<out>/report/` from the rows' current files; unfinished rows are counted and listed.
 
     Args:
-        plan: gives the title.
-        rows: of the plan, in order.
+        plan: the plan, for the title.
+        rows: its rows, in order.
         out: folder of the comparison.
 
     Returns:
-        The page `comparison.html`.
+        The path of `comparison.html`.
 
     Raises:
-        UserError: a row's file can't be understood, or the folder can't be written.
+        UserError: a row's file is invalid, or the folder can't be written.
     """
     benchmarks = {job.label: job.benchmark for row in rows for job in row.benchmarks}
     comparison = compare(plan.name, [read_outcome(row) for row in rows], benchmarks)
@@ -66,12 +66,12 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
         write_text_atomically(folder / RUNS_NAME, runs_comma_separated(comparison))
         write_text_atomically(folder / PAGE_NAME, page(comparison, png))
     except OSError as error:
-        raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
+        raise UserError(f"out {out} can't be written: {error.strerror}; give another --out") from error
     return folder / PAGE_NAME
 
 
 def markdown(comparison: Comparison, *, has_figure: bool = False) -> str:
-    """The tables as GitHub's Markdown."""
+    """Renders the tables as GitHub-flavoured Markdown."""
     parts = [f"# {_cell(comparison.name)}\n", f"{_cell(comparison.notes[0])}\n"]
     for table in comparison.tables:
         rows = [["Method", "Backbone", *(column.title for column in table.columns)]]
@@ -108,7 +108,7 @@ def _cell(text: str) -> str:
 
 
 def comma_separated(comparison: Comparison) -> str:
-    """A line a method on a backbone; of each figure its mean, deviation and number of seeds, in the files' units."""
+    """CSV with one line per method and backbone: mean, deviation and number of seeds per score, in the files' units."""
     tables = [table for table in comparison.tables if not table.is_published]
     header = ["method", "backbone", "image_only", "num_planned"]
     for table in tables:
@@ -128,7 +128,7 @@ def comma_separated(comparison: Comparison) -> str:
 
 
 def runs_comma_separated(comparison: Comparison) -> str:
-    """A line a run, with all its scores, in the files' units."""
+    """CSV with one line per run and all its scores, in the files' units."""
     keys = list(dict.fromkeys(key for outcome in comparison.outcomes for key in outcome.scores))
     names = (*RUN_COLUMNS, *(cost.key for cost in COSTS))
     rows = (
@@ -147,13 +147,13 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def page(comparison: Comparison, png: bytes | None) -> str:
-    """The comparison as one self-contained HTML page.
+    """Renders the comparison as a self-contained HTML page.
 
     Args:
-        comparison: what to show.
-        png: the figure, where there is one.
+        comparison: the contents.
+        png: the figure, if there is one.
     """
-    # The look of the downstream report: these tables stand beside each other.
+    # The stylesheet of the downstream report, so that both reports look alike.
     style = resources.files("downstream.reporting").joinpath("templates/report.css").read_text(encoding="utf-8")
     template = resources.files("launch.comparison").joinpath("templates/comparison.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(

@@ -1,4 +1,4 @@
-"""The rows of a plan: one pre-training run each, with the benchmarks that its model is tried on."""
+"""The rows of a plan: one pre-training run each, with the benchmarks of its weights."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from shards.streaming.fetching import is_url
 ROWS_FOLDER = "rows"
 SET_BY_THE_ROW = ("weights", "out")
 INHERITED = ("tracker", "threads")
-"""What a benchmark takes over from the row's run, unless the plan says otherwise for it."""
+"""Settings that a benchmark inherits from the row's run, unless the plan sets them for the benchmark."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A benchmark on the model of a row.
+    """A benchmark of a row's weights.
 
     Attributes:
-        label: as in the plan.
+        label: label in the plan.
         benchmark: "retrieval", or a name in downstream's BENCHMARKS.
-        folder: where its results go.
-        settings: all of them, resolved.
+        folder: folder of its results.
+        settings: its resolved settings.
     """
 
     label: str
@@ -47,14 +47,14 @@ class Row:
     """One pre-training run and its benchmarks.
 
     Attributes:
-        number: from 1.
-        total: rows of the plan.
-        method: its label in the plan.
-        backbone: encoder of the image tower.
-        seed: of the run.
-        folder: that holds all of it.
-        config: settings of the run, resolved.
-        benchmarks: in the plan's order.
+        number: number of the row, from 1.
+        total: number of rows in the plan.
+        method: label of the method in the plan.
+        backbone: image encoder.
+        seed: seed of the run.
+        folder: folder of the row.
+        config: resolved settings of the run.
+        benchmarks: benchmarks in the plan's order.
     """
 
     number: int
@@ -68,20 +68,20 @@ class Row:
 
     @property
     def run_folder(self) -> Path:
-        """The run folder of its pre-training."""
+        """Run folder of its pre-training."""
         return self.folder / "run"
 
     @property
     def name(self) -> str:
-        """Such as "row 7 of 20 (moco, resnet18, seed 0)"."""
+        """Name for messages, such as "row 7 of 20 (moco, resnet18, seed 0)"."""
         return _name(self.number, self.total, self.method, self.backbone, self.seed)
 
 
 def rows_of(plan: Plan, out: Path) -> list[Row]:
-    """All rows of a plan: methods × backbones × seeds, the seeds running fastest.
+    """All rows of a plan: methods × backbones × seeds, with seeds varying fastest.
 
     Raises:
-        UserError: a setting that is unknown or of a wrong type, beginning with the row or benchmark it is in.
+        UserError: a setting is unknown or has the wrong type; starts with its row or benchmark.
     """
     for label, settings in plan.benchmarks.items():
         _check_names(label, settings)
@@ -94,7 +94,7 @@ def rows_of(plan: Plan, out: Path) -> list[Row]:
             config = with_settings(PRESETS[plan.preset], plan.settings | plan.methods[method] | own)
         except UserError as error:
             raise UserError(f"{_name(number, len(places), method, backbone, seed)}: {error}") from error
-        # As it was given: the demo's own folder is known by its relative path.
+        # Kept as given, because the demo's shard folder is recognised by its relative path.
         config = replace(config, shards=plan.shards, out=folder / "run")
         jobs = [_job(label, settings, config, folder) for label, settings in plan.benchmarks.items()]
         rows.append(Row(number, len(places), method, backbone, seed, folder, config, jobs))
@@ -102,10 +102,10 @@ def rows_of(plan: Plan, out: Path) -> list[Row]:
 
 
 def choose_row(rows: list[Row], number: int) -> Row:
-    """The row of a number.
+    """The row with this number.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such row.
     """
     if not 1 <= number <= len(rows):
         raise UserError(f"row must be in 1 to {len(rows)}, the rows of the plan, got {number}")
@@ -122,11 +122,11 @@ def _check_names(label: str, settings: Mapping[str, Any]) -> None:
     taken = (*SET_BY_THE_ROW, "shards") if benchmark == RETRIEVAL else (*SET_BY_THE_ROW, "seed")
     for name in settings:
         if name in taken:
-            raise UserError(f"benchmarks.{label} may not set {name}, which every row does; take it out")
+            raise UserError(f"benchmarks.{label} may not set {name}, which is set by each row; remove it")
     if benchmark != RETRIEVAL and "root" not in settings:
         raise UserError(
-            f"benchmarks.{label}: root must be given, the folder that holds the data of {benchmark}; add it to the "
-            f"plan, or say --root {label}=DIR"
+            f"benchmarks.{label}: root must be given, the folder with the data of {benchmark}; add it to the plan, or "
+            f"give --root {label}=DIR"
         )
 
 
@@ -136,7 +136,7 @@ def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) 
     try:
         if benchmark == RETRIEVAL:
             if is_url(config.shards):
-                raise UserError(f"retrieval reads shards from a folder, got {config.shards}; copy them to one")
+                raise UserError(f"retrieval reads shards from a local folder, got {config.shards}; copy them to one")
             options = EvaluateOptions(config.out, Path(config.shards), folder / label)
             changes = {name: value for name, value in settings.items() if name != "benchmark"}
             return Job(label, benchmark, folder / label, with_settings(options, changes))

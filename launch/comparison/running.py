@@ -1,4 +1,4 @@
-"""Rows run one after another: each step a command of its own, its output in the row's log, its failure noted."""
+"""Runs rows one after another: each step as a separate command, with its output and failures in the row's log."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from shards.errors import UserError
 
 LOG_NAME = "log.txt"
 ERROR_PREFIX = "error: "
-"""With which a command of ours ends on a mistake."""
+"""Prefix of the message with which Earshot's commands report a user error."""
 ASK_AGAIN_SECONDS = 2.0
-"""A trainer that is still starting does not hear the first time that it is asked to save and end."""
+"""Interval at which the signal to save is repeated, because a trainer that is still starting ignores it."""
 
 
 def is_done(row: Row) -> bool:
-    """Whether a row has its run and all its scores."""
+    """Whether the training and all benchmarks of a row are finished."""
     return all(step.is_done() for step in steps_of(row))
 
 
 def run_rows(
     plan: Plan, rows: Sequence[Row], environment: Mapping[str, str], after_row: Callable[[], object]
 ) -> list[Row]:
-    """Runs what is missing of the rows, one after another.
+    """Runs the unfinished rows one after another.
 
     Args:
         plan: the rows' plan.
-        rows: in the order to run them in.
-        environment: more environment variables for the commands.
-        after_row: called after each row that was run.
+        rows: the rows, in order.
+        environment: additional environment variables for the commands.
+        after_row: called after each row.
 
     Returns:
         The rows that failed.
     """
     missing = [row for row in rows if not is_done(row)]
     if len(missing) < len(rows):
-        print(f"{len(rows) - len(missing)} of {len(rows)} rows are done already", flush=True)
+        print(f"{len(rows) - len(missing)} of {len(rows)} rows are already done", flush=True)
     failed: list[Row] = []
     started = time.monotonic()
     for number, row in enumerate(missing, 1):
         try:
             failures = run_row(row, plan.launch_file, environment)
         except BaseException:
-            print(flush=True)  # the row's line was not ended
+            print(flush=True)  # ends the row's line
             raise
         if failures:
             failed.append(row)
@@ -67,10 +67,10 @@ def run_rows(
 
 
 def run_row(row: Row, launch_file: Path, environment: Mapping[str, str]) -> list[str]:
-    """Runs the steps of a row that are not done, and says so on one line that it does not end.
+    """Runs the unfinished steps of a row, and prints its progress on one line, without a newline at the end.
 
     Returns:
-        A sentence for each step that failed; without a trained model no benchmark is begun.
+        A message for each failed step; benchmarks are skipped if training failed.
     """
     failures = []
     print(f"{row.name}:", end="", flush=True)
@@ -96,22 +96,22 @@ def run_row(row: Row, launch_file: Path, environment: Mapping[str, str]) -> list
 
 @contextmanager
 def _open_log(row: Row) -> Iterator[BinaryIO]:
-    """The row's log, locked for as long as this process or any of the row's commands writes to it.
+    """Opens the row's log, and locks it as long as this process or any of the row's commands is running.
 
-    The commands inherit it with its lock, so that a start that was killed, whose command lives on, or another machine
-    that runs this row is waited for.
+    The commands inherit the lock. So this waits for another machine that runs the row, and for a command that is still
+    running after its parent was killed.
     """
     with (row.folder / LOG_NAME).open("ab", buffering=0) as log:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(" waiting for a command of another start…", end="", flush=True)
+            print(" waiting for another process that is running this row…", end="", flush=True)
             fcntl.flock(log, fcntl.LOCK_EX)
         yield log
 
 
 def _run_step(step: Step, launch_file: Path, environment: Mapping[str, str], log: BinaryIO) -> str | None:
-    """Runs a step to its end; what it failed with, None where it did not."""
+    """Runs a step; returns the error message, None on success."""
     try:
         command = step.command(launch_file)
     except UserError as error:
@@ -124,7 +124,7 @@ def _run_step(step: Step, launch_file: Path, environment: Mapping[str, str], log
         stdout=log,
         stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
-        # Away from Ctrl-C, which would end a trainer before it has saved.
+        # Shielded from Ctrl-C, which would end a trainer before it has saved.
         start_new_session=True,
         preexec_fn=_ignore_requests,
     )
@@ -135,17 +135,17 @@ def _run_step(step: Step, launch_file: Path, environment: Mapping[str, str], log
         raise
     if status == 0 and step.is_done():
         return None
-    return _last_error(Path(log.name), begins) or f"ended with status {status} and without a word"
+    return _last_error(Path(log.name), begins) or f"ended with status {status} and no message"
 
 
 def _ignore_requests() -> None:
-    """The launcher would die of what is for its trainers, who listen to it in their own way."""
+    """Makes the launcher ignore signals meant for its trainers, which install their own handlers."""
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _stop(process: subprocess.Popen[bytes], step: Step) -> None:
-    """Ends a command and all that it started; one that can is asked to save first. A second Ctrl-C is the last word."""
+    """Ends a command and its children, after asking it to save if it can; a second Ctrl-C kills them at once."""
     try:
         while step.saves and process.poll() is None:
             os.killpg(process.pid, signal.SIGUSR1)
@@ -158,7 +158,7 @@ def _stop(process: subprocess.Popen[bytes], step: Step) -> None:
 
 
 def _last_error(log: Path, begins: int) -> str:
-    """The last sentence of a command that failed, in what its log holds from a byte on."""
+    """The last error message of a failed command, from its log after offset `begins`."""
     with log.open("rb") as file:
         file.seek(begins)
         lines = [line.strip() for line in file.read().decode("utf-8", errors="replace").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""The missing rows of a plan as an array of Slurm jobs, and a last job that writes the tables."""
+"""Submits the unfinished rows of a plan as an array of Slurm jobs, and a last job that writes the tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shards.errors import UserError
 JOBS_NAME, REPORT_NAME = "jobs.sbatch", "report.sbatch"
 
 JOBS = """#!/usr/bin/env bash
-# One row of a plan a task; saved and requeued when Slurm wants the node back or the time runs out.
+# One row of a plan per task; on preemption or at the time limit it saves and is requeued.
 #SBATCH --job-name={name}
 #SBATCH --array={array}%{at_once}
 #SBATCH --output={logs}/row-%a.txt
@@ -32,12 +32,12 @@ cd "${{SLURM_SUBMIT_DIR:-.}}"
 {command} --row "$SLURM_ARRAY_TASK_ID" &
 rows=$!
 
-# The row's command saves, and what runs it ends with status 143.
-make_room() {{
+# The row's command saves and exits with status 143.
+preempt() {{
   interrupted=1
   kill -TERM "$rows" 2>/dev/null
 }}
-trap make_room USR1 TERM
+trap preempt USR1 TERM
 
 # A signal interrupts `wait`, whose status is then its own: wait again for the row's.
 interrupted=1
@@ -48,10 +48,10 @@ while [ "$interrupted" = 1 ]; do
 done
 
 if [ "$status" = 143 ]; then
-  # By its number in the array: the job id of one task is that of the whole array.
+  # By its number in the array: the job id alone would requeue the whole array.
   task="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
   case $(scontrol show job "$task") in
-    *JobState=CANCELLED*) ;;  # by its user, with scancel: saved, and not to come back
+    *JobState=CANCELLED*) ;;  # by its user, with scancel: saved, but not requeued
     *) exec scontrol requeue "$task" ;;
   esac
 fi
@@ -59,7 +59,7 @@ exit "$status"
 """
 
 REPORT = """#!/usr/bin/env bash
-# The tables, when all rows have ended, well or not.
+# Writes the tables after all rows have ended, successfully or not.
 #SBATCH --job-name={name}-report
 #SBATCH --output={logs}/report.txt
 {more}
@@ -69,27 +69,27 @@ exec {command} --report-only --plan-is-over
 
 
 def submit_rows(options: Options, name: str, missing: Sequence[int], before: Callable[[], object]) -> str:
-    """Writes DIR/jobs.sbatch, an array over the missing rows, and DIR/report.sbatch, and submits both.
+    """Writes DIR/jobs.sbatch, an array over the unfinished rows, and DIR/report.sbatch, and submits both.
 
-    The jobs read a copy of the plan that is named by its checksum, so that neither editing the plan nor submitting it
-    again changes what waits in the queue.
+    The jobs read a copy of the plan named by its checksum, so that editing or resubmitting the plan does not affect
+    queued jobs.
 
     Args:
-        options: of the command line.
-        name: of the plan.
-        missing: numbers of the rows, ascending.
+        options: options of the command line.
+        name: name of the plan.
+        missing: numbers of the unfinished rows, ascending.
         before: called before the first job is submitted.
 
     Returns:
-        What was submitted, if anything, in a sentence.
+        A message that says what was submitted.
 
     Raises:
-        UserError: there is no sbatch here, or it refuses.
+        UserError: sbatch is not available, or it failed.
     """
     if not missing:
         return "nothing to submit: all rows are done"
     if shutil.which("sbatch") is None:
-        raise UserError("--slurm needs Slurm's command sbatch, which is not on the PATH; submit from a login node")
+        raise UserError("--slurm needs sbatch, which is not on the PATH; submit from a login node")
     out = options.out.resolve()
     logs = out / "slurm"
     logs.mkdir(exist_ok=True)
@@ -121,14 +121,14 @@ def _command(options: Options, plan: Path, out: Path) -> list[str]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """As an array is written: 1-3,7."""
+    """Formats numbers as sbatch expects them for arrays: 1-3,7."""
     runs = [[n for _, n in run] for _, run in groupby(enumerate(numbers), key=lambda entry: entry[1] - entry[0])]
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _sbatch(*words: str) -> str:
-    """Submits a script and gives its job's number."""
+    """Submits a script and returns its job id."""
     done = subprocess.run(["sbatch", "--parsable", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"sbatch refused: {' '.join(done.stderr.split()) or f'status {done.returncode}'}")
+        raise UserError(f"sbatch failed: {' '.join(done.stderr.split()) or f'status {done.returncode}'}")
     return done.stdout.strip().split(";")[0]

@@ -1,4 +1,4 @@
-"""The steps of a row, training and one for each benchmark: by which command, and whether they are done."""
+"""The steps of a row, training and one per benchmark: their commands, and whether they are done."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from shards.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_NAME = "settings.yaml"
-"""In a row's folder: what its run was last started with."""
+"""File in a row's folder with the settings of its run, as of its last start."""
 BENCHMARKS_NAME = "benchmarks.yaml"
-"""In a row's folder: the settings of all benchmarks that it ever had, by label and dotted name."""
+"""File in a row's folder with the settings of all its benchmarks, past and present, by label and dotted name."""
 
 Settings = TypeVar("Settings")
 
@@ -41,7 +41,7 @@ class Step(abc.ABC):
     """A command of a row.
 
     Attributes:
-        label: "training", or the benchmark's.
+        label: "training", or the label of the benchmark.
         saves: whether it saves on SIGUSR1 and can be resumed.
     """
 
@@ -50,14 +50,14 @@ class Step(abc.ABC):
 
     @abc.abstractmethod
     def is_done(self) -> bool:
-        """Whether its last file is there, whole."""
+        """Whether its last file exists and is complete."""
 
     @abc.abstractmethod
     def command(self, launch_file: Path) -> list[str]:
-        """The words that start it, or go on with what a former start left; a start that came to nothing is removed.
+        """The command line that starts or resumes it; removes the files of an attempt that can't be resumed.
 
         Raises:
-            UserError: there is something to go on with, but nothing says under which settings.
+            UserError: there is a checkpoint to resume from, but its settings are unknown.
         """
 
 
@@ -123,8 +123,8 @@ class Downstream(Step):
         out, saved = settings.out, _saved(load_run_settings, settings.out)
         if saved is None and any(list_checkpoints(path.parent) for path in out.rglob(CHECKPOINTS_FOLDER)):
             raise UserError(
-                f"{out} holds checkpoints, but no {CONFIG_NAME} that can be read and says how they were made; restore "
-                f"it, or remove {out} to run the benchmark anew"
+                f"{out} holds checkpoints, but no readable {CONFIG_NAME} with their settings; restore it, or remove "
+                f"{out} to rerun the benchmark"
             )
         if saved is not None:
             # Data and weights may have been moved.
@@ -139,7 +139,7 @@ class Downstream(Step):
 
 
 def steps_of(row: Row) -> list[Step]:
-    """The steps of a row, in their order."""
+    """The steps of a row, in order."""
     steps: list[Step] = [Training(row)]
     for job in row.benchmarks:
         if isinstance(job.settings, EvaluateOptions):
@@ -150,27 +150,27 @@ def steps_of(row: Row) -> list[Step]:
 
 
 def write_row_settings(row: Row) -> None:
-    """Keeps what a row is run with, for its commands and so that changes in the plan are noticed."""
+    """Stores the settings of a row for its commands, and so that changes in the plan are detected."""
     row.folder.mkdir(parents=True, exist_ok=True)
     save_settings(row.config, row.folder / SETTINGS_NAME)
-    # One that was taken out of the plan may come back.
+    # Benchmarks that were removed from the plan are kept, because they may be added again.
     record = settings_of_benchmarks(row) | {job.label: flatten(job.settings) for job in row.benchmarks}
     write_text_atomically(row.folder / BENCHMARKS_NAME, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
 def settings_of_benchmarks(row: Row) -> dict[str, dict[str, Any]]:
-    """What the benchmarks of a row were last run with: by label and dotted name."""
+    """Settings of a row's benchmarks, as of their last start, by label and dotted name."""
     path = row.folder / BENCHMARKS_NAME
     record: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return record
 
 
 def words_of(settings: Any, defaults: dict[str, Any]) -> list[str]:
-    """Settings as words of a command line that starts from `defaults`: `--name value`, and flags for yes and no.
+    """Converts settings to command-line words: `--name value`, and `--name` or `--no-name` for booleans.
 
     Args:
-        settings: a dataclass of values and of dataclasses.
-        defaults: by dotted name; those that are the same are left out.
+        settings: a dataclass of values and dataclasses.
+        defaults: defaults by dotted name; settings equal to them are omitted.
     """
     words = []
     for name, value in flatten(settings).items():
@@ -191,13 +191,13 @@ def _launched(launch_file: Path, script: str) -> list[str]:
 
 
 def _defaults(kind: type) -> dict[str, Any]:
-    """Of the settings that have one; `kind` has no groups."""
+    """The defaults of a settings class without groups."""
     assert is_dataclass(kind)
     return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
 
 
 def _saved(load: Callable[[Path], Settings], folder: Path) -> Settings | None:
-    """The settings by which a run folder can be resumed; None where none can be read."""
+    """The settings with which a run folder can be resumed; None if they can't be read."""
     try:
         return load(folder / CONFIG_NAME)
     except UserError:
@@ -205,6 +205,6 @@ def _saved(load: Callable[[Path], Settings], folder: Path) -> Settings | None:
 
 
 def _changes(saved: Any, settings: Any, changeable: frozenset[str]) -> list[str]:
-    """The words for what has changed since settings were saved, of what may change."""
+    """Command-line words for the changeable settings that differ from the saved ones."""
     before = flatten(saved)
     return words_of(settings, flatten(settings) | {name: before[name] for name in sorted(before.keys() & changeable)})

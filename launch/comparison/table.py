@@ -1,4 +1,4 @@
-"""A table of means ± standard deviations over seeds: its columns and their units, its lines, and which mean is best."""
+"""Tables of means ± standard deviations over seeds: columns with units, lines, and the best means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COSTS = (
     Score("pairs_seen", "Pairs seen", COUNT, "neither"),
     Score("peak_memory_bytes", "Peak memory", GIGABYTES, "neither"),
 )
-"""What a row took: attributes of `RowOutcome`."""
+"""Costs of a row; the keys are attributes of `RowOutcome`."""
 DAGGER = "†"
 
 
@@ -25,9 +25,9 @@ class Statistic:
     """A score over seeds.
 
     Attributes:
-        mean: over the seeds that have it.
-        sd: sample standard deviation over them; None for a single one.
-        n: how many they are.
+        mean: mean over the seeds that have the score.
+        sd: sample standard deviation over them; None for a single seed.
+        n: number of these seeds.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Statistic:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistic:
-        """Of one value or more."""
+        """The statistic of one or more values."""
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
@@ -45,8 +45,8 @@ class Column:
     """One column.
 
     Attributes:
-        key: by which lines hold its figures, such as "aid/accuracy".
-        score: what it shows.
+        key: key of its figures in the lines, such as "aid/accuracy".
+        score: the shown score.
         heading: first line, such as the benchmark.
         detail: second line, such as the score.
     """
@@ -58,11 +58,11 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Both lines in one."""
+        """Heading and detail on one line."""
         return f"{self.heading}, {self.detail}" if self.detail else self.heading
 
     def show(self, value: float) -> str:
-        """A value in the score's unit."""
+        """Formats a value in the score's unit."""
         return self.score.unit.show(value)
 
 
@@ -71,11 +71,11 @@ class Line:
     """One method on one backbone.
 
     Attributes:
-        method: its label.
-        backbone: its name in `pretrain.encoders.ENCODERS`.
-        figures: by column.
-        image_only: whether its sound tower is not trained.
-        num_planned: seeds in the plan; None for published figures.
+        method: label of the method.
+        backbone: name of the encoder in `pretrain.encoders.ENCODERS`.
+        figures: statistics by column key.
+        image_only: whether the sound tower is not trained.
+        num_planned: number of seeds in the plan; None for published figures.
     """
 
     method: str
@@ -86,21 +86,21 @@ class Line:
 
     @property
     def backbone_title(self) -> str:
-        """The backbone as papers write it."""
+        """The backbone's name as written in papers."""
         return BACKBONES.get(self.backbone, self.backbone)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Some columns of all lines.
+    """A table with some columns of all lines.
 
     Attributes:
-        title: what they are about.
-        caption: what readers have to know.
+        title: title of the table.
+        caption: explanation for readers.
         columns: from left to right.
         lines: by backbone and method, in the plan's order.
-        chance: of a random order, by column, where it is known.
-        is_retrieval: whether image-only methods are at chance in it.
+        chance: known chance levels, by column key.
+        is_retrieval: whether it is a retrieval table, in which image-only methods are at chance.
     """
 
     title: str
@@ -112,15 +112,15 @@ class Table:
 
     @property
     def is_published(self) -> bool:
-        """Whether the figures are the paper's."""
+        """Whether the figures are from the paper."""
         return any(line.num_planned is None for line in self.lines)
 
     def mark(self, line: Line) -> str:
-        """What stands behind the name of a method."""
+        """The mark after the name of a method."""
         return f" {DAGGER}" if self.is_retrieval and line.image_only else ""
 
     def is_best(self, line: Line, column: Column) -> bool:
-        """Whether no mean of the column beats this one on its backbone, and there is another to compare it with."""
+        """Whether this is the best mean of the column on its backbone, among at least two."""
         rivals = [
             other.figures[column.key].mean
             for other in self.lines
@@ -132,6 +132,6 @@ class Table:
         return line.figures[column.key].mean == best(rivals)
 
     def is_partial(self, line: Line, column: Column) -> bool:
-        """Whether seeds of the plan are missing from a figure that others of them have."""
+        """Whether only some of the planned seeds have this figure."""
         figure = line.figures.get(column.key)
         return figure is not None and line.num_planned is not None and figure.n < line.num_planned

@@ -1,7 +1,7 @@
 """TorchGeo's classification trainer on a released image trunk: `python torchgeo_classification.py TRUNK ROOT`.
 
-It needs torchgeo and no Earshot (`pip install torchgeo`; written for 0.8). TRUNK is `image_trunk.safetensors` of a
-release, ROOT a folder of class folders, of which every fifth image is held out.
+Needs torchgeo but not Earshot (`pip install torchgeo`; written for 0.8). TRUNK is `image_trunk.safetensors` of a
+release, ROOT a folder of class folders. Every fifth image is held out for testing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EPOCHS = 5
 
 
 class CentralPart:
-    """The square in the middle of an image whose side is a fraction of the shorter side."""
+    """Crops the central square whose side is a fraction of the image's shorter side."""
 
     def __init__(self, fraction: float) -> None:
         self.fraction = fraction
@@ -36,7 +36,7 @@ class CentralPart:
 
 
 class Scenes(Dataset[dict[str, Any]]):
-    """Images of class folders as torchgeo's trainers take them, prepared as a release's `config.json` says."""
+    """Images of class folders in TorchGeo's sample format, preprocessed according to a release's `config.json`."""
 
     def __init__(self, root: Path, image: dict[str, Any]) -> None:
         central = CentralPart(image["central_fraction_of_shorter_side"])
@@ -52,18 +52,18 @@ class Scenes(Dataset[dict[str, Any]]):
 
 
 def main(trunk: Path, root: Path) -> None:
-    """Fine-tunes the trunk with a new classifier, and prints the scores of the images that were held out."""
+    """Fine-tunes the trunk with a new classifier, and prints the scores on the held-out images."""
     config = json.loads((trunk.parent / "config.json").read_text())
     if config["norm"] == "group":
         sys.exit(
-            f"{trunk} has group norm, TorchGeo's trainer builds batch norm: hand the network to a trainer of your own, "
-            "loaded by timm as the release's card shows"
+            f"{trunk} has group norm, but TorchGeo's trainer builds batch norm: load the network with timm as shown in "
+            "the release's model card, and use your own trainer"
         )
     scenes = Scenes(root, config["preprocessing"]["image"])
-    # The trainer's own `weights` takes its checkpoints or its own list; a file of tensors goes in by this function.
+    # The trainer's `weights` argument accepts only its own checkpoints and weights; this function loads tensors.
     task = ClassificationTask(model=config["image_encoder"], num_classes=len(scenes.folder.classes), lr=1e-4)
     missing, unexpected = load_state_dict(task.model, load_file(trunk))
-    assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])  # the release's are zeros; the new ones stay
+    assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])  # the release has zeros there; the new layer is kept
     held_out = range(0, len(scenes), 5)
     rest = sorted(set(range(len(scenes))) - set(held_out))
     train = DataLoader(Subset(scenes, rest), batch_size=32, shuffle=True)

@@ -123,14 +123,14 @@ def test_a_plan_killed_after_a_training_goes_on_and_ends_in_tables(tiny_shards: 
     (second_row / "run" / "summary.json").unlink()
     again = subprocess.run(command, cwd=tmp_path, env=own_environment(), capture_output=True, text=True)
     assert again.returncode == 0, again.stdout
-    assert again.stdout.splitlines()[0] == "1 of 2 rows are done already"
+    assert again.stdout.splitlines()[0] == "1 of 2 rows are already done"
     assert "row 1" not in again.stdout
     assert json.loads((second_row / "run" / "summary.json").read_text())["epochs"] == 1
     changed = plan.read_text().replace("loss.name: contrastive", "loss.name: naive-triplet")
     plan.write_text(changed)
     refused = subprocess.run(command, cwd=tmp_path, env=own_environment(), capture_output=True, text=True)
     assert refused.returncode == 2
-    assert "row 2 of 2 (contrastive, resnet18, seed 0): loss.name was contrastive when it was begun" in refused.stderr
+    assert "row 2 of 2 (contrastive, resnet18, seed 0): loss.name was contrastive when it was started" in refused.stderr
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_a_second_start_of_a_plan_is_refused(tiny_shards: Path, tmp_path: Path) 
     finally:
         os.close(folder)
     assert result.returncode == 2
-    assert "is in use: a plan is run in it now" in result.stderr
+    assert "is in use: another command is running a plan in it" in result.stderr
 
 
 @pytest.mark.slow
@@ -204,7 +204,10 @@ def test_a_row_at_work_is_waited_for_and_ctrl_c_saves_it(tiny_shards: Path, tmp_
         process = subprocess.Popen(
             compare(plan, "--out", tmp_path / "out"), cwd=tmp_path, env=own_environment(), stdout=printed, text=True
         )
-        wait_for(lambda: "waiting for a command of another start…" in (tmp_path / "printed.txt").read_text(), process)
+        wait_for(
+            lambda: "waiting for another process that is running this row…" in (tmp_path / "printed.txt").read_text(),
+            process,
+        )
         assert not (row / "run").exists()
     wait_for(lambda: bool(list_checkpoints(row / "run")), process)
     process.send_signal(signal.SIGINT)

@@ -85,7 +85,7 @@ def test_what_is_done_is_not_checked_again_but_compared(tiny_shards: Path, tmp_p
     row.benchmarks[0].folder.mkdir()
     (row.benchmarks[0].folder / "results.json").write_text("{}")
     check_rows(plan, [row])
-    with pytest.raises(UserError, match=r"loss\.margin was 0.5 when it was begun and is 0.7"):
+    with pytest.raises(UserError, match=r"loss\.margin was 0.5 when it was started and is 0.7"):
         check_rows(*rows(0.7))
 
 
@@ -150,9 +150,9 @@ def test_rows_that_were_begun_under_other_settings_are_refused(tiny_shards: Path
     begun.benchmarks[0].folder.mkdir()
     check_rows(plan_of(), rows_of(plan_of(), tmp_path))
     check_rows(plan_of(threads=2), rows_of(plan_of(threads=2), tmp_path))
-    with pytest.raises(UserError, match=r"row 1 of 1 .*: batch_size was 16 when it was begun and is 8 in the plan"):
+    with pytest.raises(UserError, match=r"row 1 of 1 .*: batch_size was 16 when it was started and is 8 in the plan"):
         check_rows(plan_of(batch=8), rows_of(plan_of(batch=8), tmp_path))
-    with pytest.raises(UserError, match=r"row 1 of 1 .*: retrieval: crops was 2 when it was begun and is 3"):
+    with pytest.raises(UserError, match=r"row 1 of 1 .*: retrieval: crops was 2 when it was started and is 3"):
         check_rows(plan_of(crops=3), rows_of(plan_of(crops=3), tmp_path))
     begun.benchmarks[0].folder.rmdir()
     check_rows(plan_of(crops=3), rows_of(plan_of(crops=3), tmp_path))
@@ -168,12 +168,10 @@ def test_a_benchmark_that_was_taken_out_comes_back_with_its_settings_alone(tiny_
     row.benchmarks[0].folder.mkdir()
     write_row_settings(plan_of()[1][0])
     check_rows(*plan_of(retrieval={"crops": 2}))
-    with pytest.raises(UserError, match="retrieval: crops was 2 when it was begun and is 3"):
+    with pytest.raises(UserError, match="retrieval: crops was 2 when it was started and is 3"):
         check_rows(*plan_of(retrieval={"crops": 3}))
     (row.folder / "benchmarks.yaml").unlink()
-    with pytest.raises(
-        UserError, match=r"retrieval: .*/retrieval was begun, and .*benchmarks\.yaml does not say under"
-    ):
+    with pytest.raises(UserError, match=r"retrieval: .*/retrieval exists, but .*benchmarks\.yaml does not state"):
         check_rows(*plan_of(retrieval={"crops": 2}))
 
 
@@ -189,7 +187,7 @@ def test_what_decides_how_much_is_learned_in_a_time_is_the_same_everywhere(tiny_
             check_rows(*plan_of(seconds, {name: other}, {}))
             check_rows(*plan_of(seconds, {}, {name: other}))
             continue
-        with pytest.raises(UserError, match=rf"^row 2 of 2 .*: {name} was . when it was begun and is 2 in the plan"):
+        with pytest.raises(UserError, match=rf"^row 2 of 2 .*: {name} was . when it was started and is 2 in the plan"):
             check_rows(*plan_of(seconds, {name: other}, {}))
         shutil.rmtree(tmp_path / f"{seconds}")
         with pytest.raises(

@@ -50,7 +50,7 @@ def test_the_last_sentence_of_a_failure_is_found(lines: Sequence[str], sentence:
     [
         (["--root", "aid"], "root must be LABEL=DIR"),
         (["--slurm", "--row", "3"], "give one of --row, --report-only and --slurm, got --row and --slurm"),
-        (["--plan-is-over"], "plan_is_over goes with --report-only"),
+        (["--plan-is-over"], "plan_is_over needs --report-only"),
         (["--slurm", "--jobs-at-once", "0"], "jobs_at_once must be >= 1, got 0"),
     ],
 )

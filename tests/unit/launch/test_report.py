@@ -30,7 +30,7 @@ def test_a_failed_row_is_counted_and_named_with_its_reason(tmp_path: Path) -> No
     (rows[1].folder / "failed.txt").write_text("the loss of step 3 is not finite; lower <the> rate\n")
     write_report(Plan(), rows, tmp_path)
     text = (tmp_path / "report" / "comparison.md").read_text(encoding="utf-8")
-    assert "1 of 3 runs are done; 1 failed; 1 not begun." in text
+    assert "1 of 3 runs are done; 1 failed; 1 not started." in text
     assert "Run 2 (b, resnet18, seed 3) failed: the loss of step 3 is not finite; lower &lt;the> rate" in text
     html = (tmp_path / "report" / "comparison.html").read_text(encoding="utf-8")
     assert "lower &lt;the&gt; rate" in html
@@ -50,7 +50,7 @@ def test_the_report_of_a_plan_with_nothing_done(tmp_path: Path) -> None:
     written = ["comparison.csv", "comparison.html", "comparison.md", "runs.csv"]
     assert sorted(path.name for path in folder.iterdir()) == written
     text = (folder / "comparison.md").read_text(encoding="utf-8")
-    assert "0 of 2 runs are done; 2 not begun." in text
+    assert "0 of 2 runs are done; 2 not started." in text
     assert "Cross-modal retrieval" not in text
     assert "29.12" not in text
     assert "744" in text
@@ -150,7 +150,7 @@ def test_a_deviation_is_cut_only_where_its_unit_ends(tmp_path: Path) -> None:
 
 def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"out .*file can't be written: .*; name another --out"):
+    with pytest.raises(UserError, match=r"out .*file can't be written: .*; give another --out"):
         write_report(Plan(), [make_row(tmp_path, "a")], tmp_path / "file")
 
 

@@ -133,7 +133,7 @@ def test_a_run_with_checkpoints_outlives_its_settings(content: str | None, tmp_p
     training, downstream = steps_of(row)
     assert training.command(Path("x"))[-2:] == ["--resume", str(row.run_folder)]
     assert load_settings(Config, row.run_folder / "config.yaml") == row.config
-    with pytest.raises(UserError, match=r"holds checkpoints, but no config\.yaml that can be read"):
+    with pytest.raises(UserError, match=r"holds checkpoints, but no readable config\.yaml"):
         downstream.command(Path("x"))
     # Said of the row, while the others go on.
     (row.run_folder / "summary.json").write_text("{}")

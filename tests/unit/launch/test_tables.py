@@ -58,7 +58,7 @@ def test_one_seed_has_no_deviation_and_fewer_seeds_than_planned_are_marked(tmp_p
     assert table.is_partial(line, column)
     text = markdown(comparison)
     assert "| 3.0 (n = 1) |" in text
-    assert "fewer than the plan's" in text
+    assert "fewer than planned" in text
     assert np.isnan(read_csv(comma_separated(comparison))[f"{THERE}/median_rank_sd"][0])
 
 
@@ -110,7 +110,7 @@ def test_chance_is_the_gallerys_and_is_left_out_where_galleries_differ(tmp_path:
     other = comparison_of([done_row(tmp_path / "other", "a", seed, 5, n=50 + seed) for seed in (0, 1)])
     assert retrieval_table(other).chance == {}
     assert "50 or 51 pairs are ranked" in retrieval_table(other).caption
-    assert "can't be compared" in retrieval_table(other).caption
+    assert "are not comparable" in retrieval_table(other).caption
 
 
 def test_downstream_scores_are_those_of_the_last_epoch(tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_what_a_run_took_and_the_limit_it_had(tmp_path: Path) -> None:
     text = markdown(comparison)
     assert "| a | ResNet-18 | 7.5 ± 0.0 | 9.0 ± 0.0 | 10 ± 0 | 640 ± 0 | 2.00 ± 0.00 |" in text
     assert "| random | ResNet-18 | 0.0 | 0.5 | 0 | 0 | – |" in text
-    assert "Every run had the same 7 s to train in" in text
+    assert "Every run trained for 7 s" in text
     short = make_row(tmp_path, "short", max_seconds=7.0)
     write_summary(short, training_seconds=6.9)
     text = markdown(comparison_of([*rows, untrained, short]))
     assert "the same" not in text
     assert (
-        "Training time was limited to 7 s, validations and checkpoints not counted. Runs trained for 6.9 to 7.5" in text
+        "Training time was limited to 7 s, not counting validation and checkpoints. Runs trained for 6.9 to 7.5" in text
     )
     assert "the same" not in markdown(comparison_of([untrained, make_row(tmp_path, "b", max_seconds=7.0)]))
     other = make_row(tmp_path, "c", max_seconds=100.0)

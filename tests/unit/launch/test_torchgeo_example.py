@@ -48,5 +48,5 @@ def test_images_are_cropped_resized_and_normalised_as_the_config_says(example: M
 
 def test_group_norm_gets_a_sentence(example: ModuleType, tmp_path: Path) -> None:
     small_towers(norm="group").save_pretrained(tmp_path)
-    with pytest.raises(SystemExit, match="has group norm, TorchGeo's trainer builds batch norm"):
+    with pytest.raises(SystemExit, match="has group norm, but TorchGeo's trainer builds batch norm"):
         example.main(tmp_path / "image_trunk.safetensors", tmp_path)
