@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from typing_extensions import override
 
+from pretrain.encoders import ENCODERS
 from pretrain.settings import training as run_settings
 from pretrain.settings.files import flatten, require
 from pretrain.settings.training import OptimizerSettings, RunSettings, check_run_settings
@@ -24,10 +25,11 @@ class DownstreamSettings(RunSettings):
     out: Path = Path("runs/downstream")
     """The folder to write results to; it must not hold any yet."""
     weights: str = "random"
-    """random, imagenet, a run folder, a model folder, or a file of ResNet weights (.safetensors, .pth)."""
-    backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
-    """The encoder of random and imagenet weights (auto: resnet18, under advance-transfer resnet101, under
-    sound-events resnet50); other weights bring their own."""
+    """random, imagenet, pretrained (those that timm publishes for --backbone timm:NAME), a run folder, a model folder,
+    or a file of an encoder's weights (.safetensors, .pth)."""
+    backbone: str = "auto"
+    """The encoder of random, imagenet and pretrained weights and of a file that does not name it, a name in ENCODERS
+    or timm:NAME (auto: resnet18, under advance-transfer resnet101, under sound-events resnet50)."""
     imagenet_file: Path | None = None
     """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be downloaded."""
     protocol: str = "paper"
@@ -60,6 +62,9 @@ class DownstreamSettings(RunSettings):
             UserError: names the setting, its value and its rule.
         """
         check_run_settings(self)
+        if self.backbone != "auto":
+            ENCODERS.check(self.backbone, setting="backbone")
+            ENCODERS.allow(self.backbone)
         require(self, "batch_size", lambda value: value >= 0, ">= 0 (0 is the benchmark's own)")
         require(self, "image_size", lambda value: value == 0 or value >= 32, "0 or >= 32 pixels")
         require(self, "max_corrupt", lambda value: 0 <= value <= 1, "in [0, 1]")

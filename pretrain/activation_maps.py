@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import cv2
 import numpy as np
 import torch
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from pretrain.encoders.encoder import Encoder
 from pretrain.model import TwoTower
+from shards.errors import UserError
 
 STRONGEST_OVERLAY = 0.72
 """Opacity of the map's colour where it is at its maximum; where it is 0 or below, the image shows as it is."""
 
+TOLERANCE = 0.01
+"""Relative, between the mean of a feature map and the features: far above rounding, far below another layer."""
 
-@contextmanager
-def feature_maps_of(encoder: nn.Module) -> Iterator[list[Tensor]]:
-    """Within, every pass through the encoder adds what came before its pooling: (n, channels, height, width).
+
+@torch.inference_mode()
+def averaged_map(encoder: Encoder, inputs: Tensor) -> Tensor:
+    """The feature map whose mean over the places is an encoder's features: (n, c, h, w), float32.
+
+    Args:
+        encoder: in evaluation mode.
+        inputs: (n, channels, height, width), normalised.
 
     Raises:
-        ValueError: the encoder has no global average pooling, `avgpool`, at its end.
+        UserError: it has no feature map, or more than a mean stands between that and its features.
     """
-    pooling = getattr(encoder, "avgpool", None)
-    if not isinstance(pooling, nn.AdaptiveAvgPool2d):
-        raise ValueError(f"activation maps need an encoder that ends in avgpool, got {type(encoder).__name__}")
-    seen: list[Tensor] = []
-    handle = pooling.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        yield seen
-    finally:
-        handle.remove()
+    maps, features = encoder.feature_map(inputs).float(), encoder(inputs).float()
+    means = maps.mean((2, 3))
+    if means.shape != features.shape or not torch.allclose(
+        means, features, rtol=TOLERANCE, atol=TOLERANCE * float(features.abs().max())
+    ):
+        raise UserError(
+            "activation maps need an encoder whose features are the mean of its feature map; those of "
+            f"{encoder.name or type(encoder).__name__} are more, such as a class token or a layer behind the mean; "
+            "choose another encoder, such as a ResNet"
+        )
+    return maps
 
 
 @torch.inference_mode()
@@ -49,18 +57,20 @@ def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tens
     the place of a class's score.
 
     Args:
-        towers: in evaluation mode; the image encoder ends in a mean over the places.
+        towers: in evaluation mode.
         images: (n, 3, side, side) uint8, where the towers are; a single one is taken for all sounds.
         sounds: (n, d) embeddings.
         origin: (d,), such as the mean of all images' embeddings: what an image is compared with.
 
     Returns:
         (n, height, width) of the feature map, in units of squared distance.
+
+    Raises:
+        UserError: the features of the image encoder are not the mean of a feature map.
     """
     tower = towers.image_tower
-    with feature_maps_of(tower.trunk) as seen:
-        embeddings = towers.encode_image(images).float()
-    features, projection = seen[-1].float(), tower.projection.float()
+    embeddings = towers.encode_image(images).float()
+    features, projection = averaged_map(tower.trunk, towers.prepare_images(images)), tower.projection.float()
     places = torch.einsum("dc,nchw->ndhw", projection.weight, features) + projection.bias[:, None, None]
     if towers.config.on_sphere:
         places = places / projection(features.mean((2, 3))).norm(dim=1)[:, None, None, None]

@@ -129,8 +129,8 @@ def check_choices_and_rules(config: Config) -> None:
     check_config(config)
     choose(config.method, METHODS, "method")
     choose(config.loss.name, LOSSES, "loss.name")
-    choose(config.model.image_encoder, ENCODERS, "model.image_encoder")
-    choose(config.model.sound_encoder, ENCODERS, "model.sound_encoder")
+    ENCODERS.check(config.model.image_encoder)
+    ENCODERS.check(config.model.sound_encoder, setting="model.sound_encoder")
 
 
 def _with_options(default: Config, words: list[str]) -> Config:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain.encoders import ENCODERS
+from pretrain.encoders.building import build_encoder
 from pretrain.model_config import TwoTowerConfig, preprocessing
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
 from shards.errors import UserError
@@ -37,11 +38,21 @@ Saved by `TwoTower.save_pretrained`, without a word on their training; `config.j
 
 
 class Tower(nn.Module):
-    """An encoder with global average pooling, and one linear layer to the embedding."""
+    """An encoder, and one linear layer to the embedding.
 
-    def __init__(self, encoder: str, in_channels: int, embedding_dim: int, norm: str) -> None:
+    Args:
+        encoder: its name in `ENCODERS`.
+        channels: of its input.
+        input_size: (height, width) of its input.
+        embedding_dim: of the output.
+        norm: "batch", "sync" or "group".
+    """
+
+    def __init__(self, encoder: str, channels: int, input_size: tuple[int, int], embedding_dim: int, norm: str) -> None:
         super().__init__()
-        self.trunk, self.num_features = ENCODERS[encoder](in_channels=in_channels, norm=norm)
+        # "trunk" stands in the names of the weights of every model folder.
+        self.trunk = build_encoder(encoder, channels=channels, input_size=input_size, norm=norm)
+        self.num_features = self.trunk.num_features
         self.projection = nn.Linear(self.num_features, embedding_dim)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -61,8 +72,13 @@ class TwoTower(
     def __init__(self, config: TwoTowerConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_tower = Tower(config.image_encoder, 3, config.embedding_dim, config.norm)
-        self.sound_tower = Tower(config.sound_encoder, 1, config.embedding_dim, config.norm)
+        image_size = (config.image_size, config.image_size)
+        sound_size = (
+            config.spectrogram.mel_bands // config.sound_pooling,
+            config.num_frames // config.sound_pooling,
+        )
+        self.image_tower = Tower(config.image_encoder, 3, image_size, config.embedding_dim, config.norm)
+        self.sound_tower = Tower(config.sound_encoder, 1, sound_size, config.embedding_dim, config.norm)
         self.image_mean: Tensor
         self.image_std: Tensor
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
@@ -160,7 +176,11 @@ class TwoTower(
                 )
             # Says to others in one place what the other fields say.
             record.pop(PREPROCESSING, None)
-            model = cls(TwoTowerConfig.from_dict(record))
+            config = TwoTowerConfig.from_dict(record)
+            # A folder comes from others: what it names is imported only if its user allowed that.
+            for encoder in (config.image_encoder, config.sound_encoder):
+                ENCODERS.check_allowed(encoder, str(folder))
+            model = cls(config)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except UserError:
             raise

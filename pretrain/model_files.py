@@ -13,6 +13,9 @@ WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 NOTICE_NAME = "NOTICE.md"
 
+PUBLISHED = ("imagenet", "pretrained")
+"""Weights that a library publishes: imagenet, torchvision's; pretrained, those of the encoder's own library."""
+
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
@@ -29,15 +32,16 @@ def require_weights(weights: str, setting: str = "weights") -> None:
     """Refuses weights that can't be anywhere.
 
     Args:
-        weights: "random", "imagenet", a path, or a model on the hub (`owner/name`), which is not asked here.
+        weights: "random", "imagenet", "pretrained", a path, or a model on the hub (`owner/name`), which is not asked here.
         setting: that they come from, for the message.
 
     Raises:
         UserError: there is nothing at the path.
     """
-    if weights not in ("random", "imagenet") and not Path(weights).exists() and not is_hub_name(weights):
+    if weights not in ("random", *PUBLISHED) and not Path(weights).exists() and not is_hub_name(weights):
         raise UserError(
-            f"{setting} must be random, imagenet, or a run folder, model folder or file that is there, got {weights}"
+            f"{setting} must be random, imagenet, pretrained, or a run folder, model folder or file that is there, got "
+            f"{weights}"
         )
 
 

@@ -19,6 +19,7 @@ from pretrain.data.batches import (
     training_loader,
 )
 from pretrain.data.skipped_shards import SkippedShards
+from pretrain.encoders.building import synced
 from pretrain.methods import METHODS
 from pretrain.methods.interface import Method
 from pretrain.model_files import CARD_NAME
@@ -74,7 +75,7 @@ class PreTraining(Task):
         set_seed(config.seed)
         method: nn.Module = METHODS[config.method](config, self.shard_set.manifest)
         if config.model.norm == "sync":
-            method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+            method = synced(method)
         method.to(self.device)
         assert isinstance(method, Method)
         self.module = method

@@ -16,6 +16,7 @@ from downstream.benchmarks import defaults_of
 from downstream.scenes.folder import FOLDER
 from downstream.scenes.job import SceneJob
 from downstream.scenes.kind import SceneSettings
+from pretrain.encoders.encoder import Encoder
 from pretrain.preemption import PreemptionWatch
 from pretrain.weights.encoder_weights import LoadedEncoder
 
@@ -35,8 +36,10 @@ def write_scenes(root: Path, images_of_class: int = 12, *, noise: float = 40.0, 
     return root
 
 
-class SmallTrunk(nn.Module):
-    """A network of three channels with names as a ResNet's, which tells colours."""
+class SmallEncoder(Encoder):
+    """Two convolutions, which tell colours."""
+
+    num_features = 8
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,14 +47,20 @@ class SmallTrunk(nn.Module):
         self.layer4 = nn.Conv2d(8, 8, 1)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.avgpool(self.layer4(self.conv1(images).relu()).relu()).flatten(1)
+    def feature_map(self, inputs: Tensor) -> Tensor:
+        return self.layer4(self.conv1(inputs).relu()).relu()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.avgpool(self.feature_map(inputs)).flatten(1)
+
+    def layers(self) -> list[list[str]]:
+        return [["conv1.weight", "conv1.bias"], ["layer4.weight", "layer4.bias"]]
 
 
-def small_trunk(seed: int = 0) -> LoadedEncoder:
+def small_encoder(seed: int = 0) -> LoadedEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LoadedEncoder(SmallTrunk(), 8, "small", "random", report=f"small, seed {seed}")
+        return LoadedEncoder(SmallEncoder(), 8, "small", "random", report=f"small, seed {seed}")
 
 
 def settings_of(protocol: str, root: Path, out: Path, **changes: Any) -> SceneSettings:
@@ -70,7 +79,7 @@ def small_job(settings: SceneSettings, accelerator: Any = None, *, resume: bool 
         accelerator or SimpleNamespace(device=torch.device("cpu"), print=lambda *_: None),
         PreemptionWatch(),
         FOLDER.load(settings.root, allow_partial=False),
-        small_trunk(settings.seed),
+        small_encoder(settings.seed),
         [],
         resume,
     )

@@ -9,7 +9,7 @@ from accelerate.utils import set_seed
 from downstream.settings import DownstreamSettings
 from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_config import TwoTowerConfig
-from pretrain.model_files import find_model_folder
+from pretrain.model_files import PUBLISHED, find_model_folder
 from pretrain.weights.encoder_weights import DEFAULT_BACKBONE
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
@@ -26,7 +26,7 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
         set_seed(settings.seed)
         encoder = DEFAULT_BACKBONE if backbone == "auto" else backbone
         return TwoTower(TwoTowerConfig(image_encoder=encoder)).eval()
-    if weights == "imagenet" or Path(weights).is_file():
+    if weights in PUBLISHED or Path(weights).is_file():
         raise UserError(
             f"weights must be random, a run folder or a model folder here, for {settings.benchmark} needs an image "
             f"and a sound tower, got {weights}, which has an image encoder alone"

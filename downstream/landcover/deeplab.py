@@ -9,39 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.weights.encoder_weights import LoadedEncoder
-from shards.errors import UserError
 
-LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-"""What a ResNet is made of, under torchvision's names."""
 OUTPUT_STRIDE = 16
 DECODER_CHANNELS = 256
 ATROUS_RATES = (12, 24, 36)
 
 
-class TrunkEncoder(nn.Module):
+class DilatedEncoder(nn.Module):
     """An encoder's layers as the encoder of segmentation-models-pytorch's decoders: all weights are the encoder's.
 
     The last stage has its stride replaced by dilation, so that features are at a sixteenth of the image's sides. Names
     of weights are those of segmentation-models-pytorch's own ResNet encoders.
 
     Args:
-        encoder: any ResNet with torchvision's layers, whatever their widths and norm; it is copied.
+        encoder: whose module is a sequence of stages, such as a ResNet of any width and norm; it is copied.
 
     Raises:
-        UserError: it is no such network.
+        UserError: its module is no such sequence.
     """
 
     def __init__(self, encoder: LoadedEncoder) -> None:
         super().__init__()
-        absent = [name for name in LAYERS if not isinstance(getattr(encoder.module, name, None), nn.Module)]
-        if absent:
-            raise UserError(
-                f"weights {encoder.weights} can't serve DeepLabv3+, which needs a ResNet with torchvision's layers: "
-                f"they have no {absent[0]}; choose weights of a ResNet"
-            )
-        for name in LAYERS:
-            self.add_module(name, copy.deepcopy(getattr(encoder.module, name)))
-        for convolution in self.get_submodule("layer4").modules():
+        self.stages = encoder.module.stages()
+        for stage in self.stages:
+            for name in stage:
+                self.add_module(name, copy.deepcopy(encoder.module.get_submodule(name)))
+        last = (module for name in self.stages[-1] for module in self.get_submodule(name).modules())
+        for convolution in last:
             if isinstance(convolution, nn.Conv2d):
                 convolution.stride = (1, 1)
                 convolution.dilation = (2, 2)
@@ -51,10 +45,10 @@ class TrunkEncoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """(n, 3, height, width) → the images and the outputs of the stem and of the four stages."""
         features, current = [images], images
-        for name in LAYERS:
-            current = self.get_submodule(name)(current)
-            if name == "relu" or name.startswith("layer"):
-                features.append(current)
+        for stage in self.stages:
+            for name in stage:
+                current = self.get_submodule(name)(current)
+            features.append(current)
         return features
 
     def _widths(self) -> list[int]:
@@ -76,7 +70,7 @@ class DeepLab(nn.Module):
         num_classes: of the benchmark.
 
     Raises:
-        UserError: the encoder is no ResNet.
+        UserError: the encoder is no sequence of stages.
     """
 
     def __init__(self, encoder: LoadedEncoder, num_classes: int) -> None:
@@ -86,7 +80,7 @@ class DeepLab(nn.Module):
         from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 
         self.num_classes = num_classes
-        self.encoder = TrunkEncoder(encoder)
+        self.encoder = DilatedEncoder(encoder)
         self.decoder = DeepLabV3PlusDecoder(
             encoder_channels=self.encoder.out_channels,
             encoder_depth=5,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from downstream.results import RESULTS_NAME, Results
 from shards.errors import UserError
 
-WEIGHTS = {"random": "Random", "imagenet": "ImageNet"}
+WEIGHTS = {"random": "Random", "imagenet": "ImageNet", "pretrained": "Published"}
 """As papers write them."""
 
 

@@ -17,7 +17,7 @@ from downstream.running.heads import SceneClassifier
 from downstream.running.images import ImageView
 from downstream.running.items import SceneItem
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, save_figure, shortened
-from pretrain.activation_maps import feature_maps_of, overlay
+from pretrain.activation_maps import averaged_map, overlay
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 
@@ -56,12 +56,11 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
     are sums over channels with the weights of the class, as here, and leave the bias out.
 
     Args:
-        module: a classifier whose encoder ends in a mean over the places, and that has no other layer behind it than
-            the linear ones. It is run in evaluation mode.
+        module: the classifier; it is run in evaluation mode.
         images: (n, 3, height, width) uint8, on the module's device.
 
     Raises:
-        ValueError: the encoder has no global average pooling, `avgpool`, at its end.
+        UserError: the encoder's features are not the mean of a feature map.
     """
     features, logits = _features_and_logits(module, images)
     head, bias = module.head.weight.float(), module.head.bias.float().expand(len(images), -1)
@@ -80,11 +79,11 @@ def _features_and_logits(module: SceneClassifier, images: Tensor) -> tuple[Tenso
     """The feature map before the pooling, (n, channels, height, width), and the logits, both float32."""
     was_training = module.training
     try:
-        with feature_maps_of(module.trunk) as seen:
-            logits = module.eval()({"image": images})["logits"]
+        logits = module.eval()({"image": images})["logits"]
+        features = averaged_map(module.trunk, module.normalised(images))
     finally:
         module.train(was_training)
-    return seen[-1].float(), logits.float()
+    return features, logits.float()
 
 
 def chosen_items(num_items: int, n: int) -> list[int]:

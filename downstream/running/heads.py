@@ -21,6 +21,7 @@ class SceneClassifier(nn.Module):
 
     def __init__(self, encoder: LoadedEncoder, num_classes: int, *, on_embedding: bool) -> None:
         super().__init__()
+        # "trunk" stands in the names of the weights of every classifier on disk.
         self.trunk = encoder.module
         self.projection: nn.Module = nn.Identity()
         width = encoder.num_features

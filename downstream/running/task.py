@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from accelerate import Accelerator
@@ -17,6 +17,7 @@ from downstream.running.passes import OwnShare
 from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, training_loader
+from pretrain.encoders.building import synced
 from pretrain.training.task import Task
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -48,7 +49,7 @@ class FineTuning(Task):
         """A network on the task's device; on several GPUs its batch norms are over the items of all processes."""
         if self.device.type == "cuda" and distributed.num_processes() > 1:
             # Each process alone would normalise over too few items.
-            module = cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(module))
+            module = synced(module)
         return module.to(self.device)
 
     def read(self, batches: IterableDataset[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,11 @@ class SceneJob:
         """A new encoder of the settings' weights; random ones are drawn by the seed."""
         settings = self.settings
         return load_encoder(
-            settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=seed
+            settings.weights,
+            backbone=settings.backbone,
+            imagenet_file=settings.imagenet_file,
+            seed=seed,
+            image_size=settings.image_size,
         )
 
 
@@ -129,6 +133,7 @@ def open_job(
         image_size=settings.image_size or benchmark.image_size or _common_size(data),
         head_on=_head_on(settings, encoder),
     )
+    encoder.module.set_input_size((settings.image_size, settings.image_size))
     return SceneJob(benchmark, settings, accelerator, preemption, data, encoder, notes, resume)
 
 

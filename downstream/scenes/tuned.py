@@ -31,6 +31,7 @@ from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings
 from downstream.scores import mean_and_sd
 from pretrain import distributed
+from pretrain.encoders.encoder import Encoder, checked_layers
 from pretrain.optimization import build_optimizer
 from pretrain.training.tracking import Tracking
 
@@ -41,18 +42,19 @@ LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 """Times `optimizer.learning_rate`: what is searched, on the first seed."""
 
 LAYER_DECAY = 0.8
-"""Each stage of the encoder learns by this factor slower than the one above it."""
+"""Factor from the learning rate of each layer of the encoder to that of the layer below it."""
 
-STAGES = ("layer4", "layer3", "layer2", "layer1")
 LABEL_SMOOTHING = 0.1
 
 
-def layer_lr_scale(name: str) -> float:
-    """The factor of a parameter's learning rate: 1 for the head, less for each stage down to the stem."""
-    if not name.startswith("trunk."):
-        return 1.0
-    stage = name.split(".")[1]
-    return LAYER_DECAY ** (1 + STAGES.index(stage) if stage in STAGES else 1 + len(STAGES))
+def layer_lr_scales(encoder: Encoder) -> dict[str, float]:
+    """The factor of the learning rate of each of an encoder's parameters, less for each layer down to the first.
+
+    Raises:
+        ValueError: a parameter belongs to no layer, or to several.
+    """
+    layers = reversed(checked_layers(encoder))
+    return {name: LAYER_DECAY**depth for depth, layer in enumerate(layers, start=1) for name in layer}
 
 
 class TunedRecognition(ValidatedSceneRecognition):
@@ -62,7 +64,8 @@ class TunedRecognition(ValidatedSceneRecognition):
 
     @override
     def optimizer(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.module, self.settings.optimizer, layer_lr_scale)
+        of_encoder = {f"trunk.{name}": scale for name, scale in layer_lr_scales(self.module.trunk).items()}
+        return build_optimizer(self.module, self.settings.optimizer, lambda name: of_encoder.get(name, 1.0))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from downstream.transfer.heard_sounds import MEL_BANDS
-from pretrain.encoders import ENCODERS
+from pretrain.encoders.building import build_encoder
+from pretrain.encoders.encoder import Encoder
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
-from pretrain.weights.encoder_weights import BLOCKS_TO_BACKBONE, FIRST_BLOCK
+from pretrain.weights.encoder_in_file import find_encoder
 from pretrain.weights.files import read_weights
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
@@ -56,19 +57,31 @@ class EventTagger(nn.Module):
     def __init__(self, backbone: str, num_events: int, mean: Tensor, std: Tensor, *, stride: int = 2) -> None:
         super().__init__()
         self.input = SpectrogramInput(mean, std)
-        self.trunk, self.num_features = sound_trunk(backbone, stride)
-        self.fc = nn.Linear(self.num_features, num_events)
+        # "trunk" stands in the names of the weights in every checkpoint.
+        self.trunk = sound_encoder(backbone, stride)
+        self.fc = nn.Linear(self.trunk.num_features, num_events)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch's "sound", (n, frames, bands) uint8 → "events", pre-activations (n, events)."""
         return {"events": self.fc(self.trunk(self.input(batch["sound"])))}
 
 
-def sound_trunk(backbone: str, stride: int) -> tuple[nn.Module, int]:
-    """An untrained encoder for one channel, and its number of features."""
-    encoder, num_features = ENCODERS[backbone](in_channels=1, norm="batch")
-    encoder.conv1.stride = (stride, stride)  # type: ignore[assignment]  # a module's attributes have no type
-    return encoder, num_features
+def sound_encoder(backbone: str, stride: int) -> Encoder:
+    """An untrained encoder for one channel.
+
+    Args:
+        backbone: a name in `ENCODERS`.
+        stride: of its first convolution.
+
+    Raises:
+        UserError: it is no ResNet, as whose file taggers are exchanged.
+    """
+    encoder = build_encoder(backbone, channels=1)
+    stem = getattr(encoder, "conv1", None)
+    if not isinstance(stem, nn.Conv2d):
+        raise UserError(f"sound events are told by a ResNet, such as resnet50, got {backbone}")
+    stem.stride = (stride, stride)
+    return encoder
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,7 @@ def tagger_record(tagger: EventTagger, backbone: str, events: Sequence[str]) -> 
     return {
         "backbone": backbone,
         "events": list(events),
-        "stride": tagger.trunk.conv1.stride[0],  # type: ignore[index]  # a module's attributes have no type
+        "stride": tagger.trunk.get_submodule("conv1").stride[0],  # type: ignore[index]  # a convolution's
         "band_mean": tagger.input.mean.tolist(),
         "band_std": tagger.input.std.tolist(),
     }
@@ -151,21 +164,14 @@ def read_teacher(path: Path, *, seed: int = 0, num_events: int = 0) -> EventTeac
     """
     file = _file_of(path, seed)
     whole = read_weights(file)
-    prefixes = [name.removesuffix(FIRST_BLOCK) for name in whole if f".{name}".endswith(f".{FIRST_BLOCK}")]
-    if len(prefixes) != 1:
-        raise UserError(
-            f"teacher {file} must hold one ResNet with torchvision's names, such as {FIRST_BLOCK}, it holds "
-            f"{len(prefixes)}; its {len(whole)} tensors are named like {', '.join(sorted(whole)[:3])}"
-        )
-    state = {name.removeprefix(prefixes[0]): value for name, value in whole.items() if name.startswith(prefixes[0])}
-    backbone = next((name for block, name in BLOCKS_TO_BACKBONE.items() if block in state), None)
-    if backbone is None:
-        raise UserError(
-            f"teacher {file} must be a {' or '.join(sorted(set(BLOCKS_TO_BACKBONE.values())))}; it has neither "
-            f"{' nor '.join(BLOCKS_TO_BACKBONE)}"
-        )
-    if STEM in state and state[STEM].ndim == 4 and state[STEM].shape[1] == 3:
-        state[STEM] = state[STEM].sum(1, keepdim=True)
+    try:
+        found = find_encoder(file, whole, "auto")
+    except UserError as error:
+        raise UserError(f"the teacher must hold one ResNet with torchvision's names: {error}") from error
+    backbone, state = found.name, dict(found.state)
+    stem = state.get(STEM)
+    if stem is not None and stem.ndim == 4 and stem.shape[1] == 3:
+        state[STEM] = stem.sum(1, keepdim=True)
     outputs = _check_shapes(file, backbone, state)
     if num_events and outputs != num_events:
         raise UserError(f"transfer.num_events is {num_events}, the teacher in {file} has {outputs}; leave it out, or 0")

@@ -21,6 +21,7 @@ from downstream.transfer.heard_sounds import HeardSounds, fingerprint, hear
 from downstream.transfer.kind import TransferRunSettings
 from downstream.transfer.settings import SOUND_STRIDE
 from pretrain import distributed
+from pretrain.model_files import PUBLISHED
 from pretrain.preemption import PreemptionWatch
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from shards.errors import UserError
@@ -80,7 +81,7 @@ def resolved(settings: TransferRunSettings) -> TransferRunSettings:
         UserError: the teacher is missing, or of another shape.
     """
     backbone = settings.backbone
-    if backbone == "auto" and settings.weights in ("random", "imagenet"):
+    if backbone == "auto" and settings.weights in ("random", *PUBLISHED):
         backbone = IMAGE_BACKBONE
     image_size = settings.image_size or IMAGE_SIZE
     teacher, transfer = teacher_of(settings), settings.transfer
@@ -145,7 +146,8 @@ def check_seeds(settings: TransferRunSettings, pairs: Sequence[ScenePair]) -> li
 def image_encoder(settings: TransferRunSettings) -> LoadedEncoder:
     """A new encoder of the settings' weights; random ones are drawn by the seed."""
     weights, file = settings.weights, settings.imagenet_file
-    return load_encoder(weights, backbone=settings.backbone, imagenet_file=file, seed=settings.seed)
+    size = settings.image_size
+    return load_encoder(weights, backbone=settings.backbone, imagenet_file=file, seed=settings.seed, image_size=size)
 
 
 def teacher_of(settings: TransferRunSettings) -> EventTeacher | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from downstream.running.heads import SceneClassifier
-from downstream.transfer.event_tagger import EventTeacher, SpectrogramInput, sound_trunk
+from downstream.transfer.event_tagger import EventTeacher, SpectrogramInput, sound_encoder
 from downstream.transfer.settings import TransferSettings
 from pretrain.weights.encoder_weights import LoadedEncoder
 
@@ -37,9 +37,11 @@ class SeenAndHeard(nn.Module):
         super().__init__()
         self.modality = settings.modality
         self.events_from = settings.loss.partition("-")[2]
+        # "trunk" stands in the names of the weights of every network on disk.
         self.image_trunk, self.num_seen = image.module, image.num_features
         self.input = SpectrogramInput(*statistics)
-        self.sound_trunk, num_heard = sound_trunk(sound_backbone, settings.sound_stride)
+        self.sound_trunk = sound_encoder(sound_backbone, settings.sound_stride)
+        num_heard = self.sound_trunk.num_features
         self.scene_head = nn.Linear(self.num_seen + num_heard, num_scenes)
         if teacher is not None:
             teacher.load_encoder(self.sound_trunk)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from pretrain.encoders import ENCODERS
 from pretrain.settings.files import require
 from pretrain.settings.training import STRICT
 from shards.errors import UserError
@@ -61,8 +62,8 @@ class TransferSettings(HearingSettings):
     from it."""
     num_events: int = 0
     """Outputs that the teacher must have, such as AudioSet's 527; 0 accepts any number."""
-    sound_backbone: Literal["auto", "resnet18", "resnet50", "resnet101"] = "auto"
-    """The sound encoder where there is no teacher; auto: resnet50."""
+    sound_backbone: str = "auto"
+    """The sound encoder where there is no teacher, a name in ENCODERS; auto: resnet50."""
 
 
 def check_transfer_settings(settings: Any) -> None:
@@ -77,6 +78,8 @@ def check_transfer_settings(settings: Any) -> None:
     for name in ("alpha", "beta", "num_events"):
         require(settings, f"transfer.{name}", lambda value: value >= 0, ">= 0")
     transfer = settings.transfer
+    if transfer.sound_backbone != "auto":
+        ENCODERS.check(transfer.sound_backbone, setting="transfer.sound_backbone")
     if transfer.loss == "none" and not transfer.with_scene_loss:
         raise UserError(
             "transfer.loss none goes with the scene loss, else nothing is learned; take another --transfer.loss, or "

@@ -1,14 +1,20 @@
-"""Trunks that turn an image or a spectrogram into one feature vector, by name."""
+"""Networks that turn an image or a spectrogram into one feature vector, by name."""
 
 from __future__ import annotations
 
-from pretrain.encoders.resnet import Encoder, resnet18, resnet50, resnet101
-from pretrain.encoders.soundingearth import soundingearth_resnet18, soundingearth_resnet50
+from shards.registry import Registry
 
-ENCODERS: dict[str, Encoder] = {
-    "resnet18": resnet18,
-    "resnet50": resnet50,
-    "resnet101": resnet101,
-    "soundingearth-resnet18": soundingearth_resnet18,
-    "soundingearth-resnet50": soundingearth_resnet50,
-}
+ENCODERS: Registry = Registry(
+    "model.image_encoder",
+    {
+        "resnet18": "pretrain.encoders.resnet:resnet18",
+        "resnet50": "pretrain.encoders.resnet:resnet50",
+        "resnet101": "pretrain.encoders.resnet:resnet101",
+        "soundingearth-resnet18": "pretrain.encoders.soundingearth:soundingearth_resnet18",
+        "soundingearth-resnet50": "pretrain.encoders.soundingearth:soundingearth_resnet50",
+        "efficientnet-v2-s": "pretrain.encoders.efficientnet:efficientnet_v2_s",
+    },
+    families={"timm": "pretrain.encoders.timm_network:build"},
+    takes_outside_code=True,
+)
+"""Each is a function of `channels`, `input_size` and `norm` that gives an `Encoder`; `build_encoder` calls it."""

@@ -1,50 +1,93 @@
-"""torchvision's ResNets without their classifier, for any number of input channels; keys stay torchvision's."""
+"""torchvision's ResNets without their classifier, for any number of input channels; names stay torchvision's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
+import torch
 import torchvision
-from torch import nn
-from torchvision.models import ResNet
+from torch import Tensor, nn
+from typing_extensions import override
+
+from pretrain.encoders.encoder import Encoder, names_under
+from pretrain.encoders.torchvision_weights import fetch_torchvision
 
 GROUPS = 32
 
-
-class Encoder(Protocol):
-    """Builds a trunk: a module from (n, channels, height, width) to (n, features), and its number of features."""
-
-    def __call__(self, *, in_channels: int, norm: str) -> tuple[nn.Module, int]:
-        """The trunk for inputs of `in_channels` channels with "batch", "sync" or "group" norm."""
-        ...
+STAGES = (("conv1", "bn1", "relu"), ("maxpool", "layer1"), ("layer2",), ("layer3",), ("layer4",))
 
 
-def resnet18(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+class ResNetEncoder(Encoder):
+    """A network of torchvision's ResNet layers, whatever their widths: `conv1` to `layer4`, and `avgpool`."""
+
+    input_weights = ("conv1.weight",)
+
+    @override
+    def feature_map(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) → the output of the last stage, at a 32nd of the sides."""
+        for stage in STAGES:
+            for name in stage:
+                inputs = self.get_submodule(name)(inputs)
+        return inputs
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) → (n, num_features)."""
+        return torch.flatten(self.get_submodule("avgpool")(self.feature_map(inputs)), 1)
+
+    @override
+    def layers(self) -> list[list[str]]:
+        """The stem and the four stages."""
+        return [names_under(self, stage) for stage in self.stages()]
+
+    @override
+    def stages(self) -> list[list[str]]:
+        """The stem, and the four stages of blocks."""
+        return [list(stage) for stage in STAGES]
+
+
+class TorchvisionResNet(ResNetEncoder):
+    """torchvision's ResNet of a name.
+
+    Args:
+        architecture: such as "resnet18".
+        channels: of the input.
+        norm: "batch", "sync" or "group".
+    """
+
+    library = "torchvision"
+
+    def __init__(self, architecture: str, channels: int, norm: str) -> None:
+        super().__init__()
+        self.architecture = architecture
+        norm_layer = _group_norm if norm == "group" else nn.BatchNorm2d
+        network = torchvision.models.get_model(architecture, weights=None, norm_layer=norm_layer)
+        self.num_features = network.fc.in_features
+        if channels != network.conv1.in_channels:
+            network.conv1 = nn.Conv2d(channels, network.conv1.out_channels, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+        for name, child in network.named_children():
+            if name != "fc":
+                self.add_module(name, child)
+
+    @override
+    def fetch_published(self) -> tuple[dict[str, Tensor], str]:
+        """ImageNet's weights."""
+        return fetch_torchvision(self.architecture)
+
+
+def resnet18(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-18: 512 features."""
-    return _trunk(torchvision.models.resnet18, in_channels, norm)
+    return TorchvisionResNet("resnet18", channels, norm)
 
 
-def resnet50(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+def resnet50(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-50: 2048 features."""
-    return _trunk(torchvision.models.resnet50, in_channels, norm)
+    return TorchvisionResNet("resnet50", channels, norm)
 
 
-def resnet101(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+def resnet101(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-101: 2048 features."""
-    return _trunk(torchvision.models.resnet101, in_channels, norm)
+    return TorchvisionResNet("resnet101", channels, norm)
 
 
 def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(GROUPS, channels)
-
-
-def _trunk(build: Callable[..., ResNet], in_channels: int, norm: str) -> tuple[nn.Module, int]:
-    # "sync" is batch norm here; the trainer converts it once the processes are known.
-    trunk = build(weights=None, norm_layer=_group_norm if norm == "group" else nn.BatchNorm2d)
-    num_features = trunk.fc.in_features
-    trunk.fc = nn.Identity()
-    if in_channels != trunk.conv1.in_channels:
-        trunk.conv1 = nn.Conv2d(in_channels, trunk.conv1.out_channels, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
-    return trunk, num_features

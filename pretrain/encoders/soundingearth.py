@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.resnet import ResNetEncoder
 
 STEM_CHANNELS = 32
 STAGE_CHANNELS = (64, 182, 256, 512)
@@ -15,23 +17,23 @@ STAGE_CHANNELS = (64, 182, 256, 512)
 MOST_GROUPS = 32
 
 
-class SoundingEarthResNet(nn.Module):
+class SoundingEarthResNet(ResNetEncoder):
     """A ResNet with a stem of 32 channels and stages of 64, 182, 256 and 512, without a classifier.
 
     Args:
         block: torchvision's BasicBlock or Bottleneck.
         depths: blocks of each stage.
-        in_channels: of the input.
+        channels: of the input.
         norm: "batch", "sync" (batch norm too, which the trainer converts) or "group".
     """
 
     def __init__(
-        self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int], in_channels: int, norm: str
+        self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int], channels: int, norm: str
     ) -> None:
         super().__init__()
         self._block = block
         self._norm = _group_norm if norm == "group" else nn.BatchNorm2d
-        self.conv1 = nn.Conv2d(in_channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
         self.bn1 = self._norm(STEM_CHANNELS)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -56,23 +58,15 @@ class SoundingEarthResNet(nn.Module):
         others = (self._block(outputs, channels, norm_layer=self._norm) for _ in range(depth - 1))
         return nn.Sequential(first, *others)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(n, in_channels, height, width) → (n, num_features)."""
-        stem = self.maxpool(self.relu(self.bn1(self.conv1(inputs))))
-        maps = self.layer4(self.layer3(self.layer2(self.layer1(stem))))
-        return torch.flatten(self.avgpool(maps), 1)
 
-
-def soundingearth_resnet18(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+def soundingearth_resnet18(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-18 of the released widths: 512 features."""
-    trunk = SoundingEarthResNet(BasicBlock, (2, 2, 2, 2), in_channels, norm)
-    return trunk, trunk.num_features
+    return SoundingEarthResNet(BasicBlock, (2, 2, 2, 2), channels, norm)
 
 
-def soundingearth_resnet50(*, in_channels: int, norm: str) -> tuple[nn.Module, int]:
+def soundingearth_resnet50(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-50 of the released widths: 2048 features."""
-    trunk = SoundingEarthResNet(Bottleneck, (3, 4, 6, 3), in_channels, norm)
-    return trunk, trunk.num_features
+    return SoundingEarthResNet(Bottleneck, (3, 4, 6, 3), channels, norm)
 
 
 def _group_norm(channels: int) -> nn.Module:

@@ -120,7 +120,7 @@ import torch
 tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
 ```"""
     ]
-    for file in encoder_files(model):
+    for file in encoder_files(facts.towers):
         is_trained = facts.is_trained and (file.modality == "image" or model.sound_trained)
         parts.append(_encoder_loading(file, "" if is_trained else UNTRAINED_ENCODER))
     return "\n\n".join(parts)
@@ -128,10 +128,13 @@ tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={liter
 
 def _encoder_loading(file: EncoderFile, remark: str) -> str:
     what = f"**`{file.name}`**: the {file.modality} encoder alone, {file.encoder}. {remark}"
+    if file.is_of_timm:
+        code = f"```python\n{file.timm_code}\n```"
+        return f"{what}Without Earshot, by timm; it gives features before the projection:\n\n{code}"
     if not file.is_of_torchvision:
         return (
-            f"{what}Neither torchvision nor timm has a network of these widths, so it loads only into "
-            "`pretrain.encoders.ENCODERS`; its names are theirs."
+            f"{what}Neither torchvision nor timm has this network, so it loads only into "
+            f"`pretrain.encoders.building.build_encoder({file.encoder!r}, …)`."
         )
     return f"""{what}Without Earshot, by torchvision, timm, and timm with a classifier of your own:
 

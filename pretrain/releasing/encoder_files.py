@@ -1,4 +1,4 @@
-"""A trunk alone as a file under torchvision's and timm's names, and by which of their calls it loads."""
+"""An encoder alone as a file under torchvision's or timm's names, and by which of their calls it loads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from pretrain.encoders.resnet import GROUPS
+from pretrain.encoders.encoder import Encoder
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.weights.encoder_weights import load_encoder
@@ -25,24 +24,27 @@ NUM_CLASSES = 1000
 """Of the classifier that torchvision's and timm's ResNets have unless told otherwise."""
 
 CLASSIFIER = "fc."
-TORCHVISION_ENCODERS = ("resnet18", "resnet50", "resnet101")
+GROUPS = 32
+"""Of torchvision's ResNets with group norm."""
 
 
 @dataclass(frozen=True)
 class EncoderFile:
-    """One trunk of two towers, and the file that holds it alone.
+    """One encoder of two towers, and the file that holds it alone.
 
     Attributes:
         modality: "image" or "sound".
         encoder: its name in `ENCODERS`.
         norm: "batch", "sync" or "group".
         in_channels: of its input.
+        network: the encoder itself.
     """
 
     modality: str
     encoder: str
     norm: str
     in_channels: int
+    network: Encoder
 
     @property
     def name(self) -> str:
@@ -52,7 +54,12 @@ class EncoderFile:
     @property
     def is_of_torchvision(self) -> bool:
         """Whether torchvision and timm have this network, so that their strict loading finds all it asks for."""
-        return self.encoder in TORCHVISION_ENCODERS
+        return self.network.library == "torchvision"
+
+    @property
+    def is_of_timm(self) -> bool:
+        """Whether timm alone has this network."""
+        return self.network.library == "timm"
 
     @property
     def has_group_norm(self) -> bool:
@@ -73,6 +80,9 @@ class EncoderFile:
     @property
     def timm_code(self) -> str:
         """A script that loads the file into timm's network."""
+        if self.is_of_timm:
+            arguments = ", ".join(f"{name}={value!r}" for name, value in self.network.library_arguments.items())
+            return f'import timm\n\ntrunk = timm.create_model({arguments}, checkpoint_path="{self.name}")'
         return (
             f"import timm\n\n"
             f'trunk = timm.create_model("{self.encoder}", {self._timm_options}checkpoint_path="{self.name}")\n'
@@ -100,22 +110,23 @@ def untried() -> list[str]:
     return ["torch.hub", "TorchGeo", *timm]
 
 
-def encoder_files(config: TwoTowerConfig) -> tuple[EncoderFile, EncoderFile]:
-    """The files of the image trunk and of the sound trunk."""
+def encoder_files(towers: TwoTower) -> tuple[EncoderFile, EncoderFile]:
+    """The files of the image encoder and of the sound encoder."""
+    config = towers.config
     return (
-        EncoderFile("image", config.image_encoder, config.norm, 3),
-        EncoderFile("sound", config.sound_encoder, config.norm, 1),
+        EncoderFile("image", config.image_encoder, config.norm, 3, towers.image_tower.trunk),
+        EncoderFile("sound", config.sound_encoder, config.norm, 1, towers.sound_tower.trunk),
     )
 
 
 def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
-    """Writes one trunk into a folder.
+    """Writes one encoder into a folder.
 
-    Torchvision's and timm's strict loading asks for a classifier of 1,000 classes, which a trunk has not: one of
+    Torchvision's and timm's strict loading asks for a classifier of 1,000 classes, which an encoder has not: one of
     zeros stands in the file for it, so that no key has to be changed, and its metadata says so.
     """
     tower = tower_of(towers, file)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.trunk.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.trunk.published_state().items()}
     metadata = {"format": "pt", "encoder": file.encoder, "norm": file.norm, "in_channels": str(file.in_channels)}
     if file.is_of_torchvision:
         state[f"{CLASSIFIER}weight"] = torch.zeros(NUM_CLASSES, tower.num_features)
@@ -126,7 +137,7 @@ def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
 
 @torch.inference_mode()
 def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: list[Probe]) -> list[str]:
-    """Loads a trunk's file by every route that there is for it, and compares features with those of its tower.
+    """Loads an encoder's file by every route that there is for it, and compares features with those of its tower.
 
     Args:
         folder: where the file is.
@@ -141,10 +152,14 @@ def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: lis
         UserError: a library can't load it, or a feature differs in any bit.
     """
     path = folder / file.name
-    own = tower_of(towers, file).trunk
+    own = file.network
     loaded: dict[str, nn.Module] = {}
     try:
-        if not file.is_of_torchvision:
+        if file.is_of_timm:
+            loaded["timm"] = _by_timm(path, file)
+            if file.modality == "image":
+                loaded["pretrain.weights.encoder_weights"] = _by_earshot(path, towers.config)
+        elif not file.is_of_torchvision:
             _check_tensors(path, own)
         else:
             loaded["torchvision"] = _by_torchvision(path, file)
@@ -160,26 +175,29 @@ def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: lis
             towers.prepare_images(probe.images) if file.modality == "image" else towers.prepare_sounds(probe.sounds)
         )
         ours = own(inputs)
-        for library, trunk in loaded.items():
-            require_same(ours, trunk.eval()(inputs), f"{file.modality} features of {probe.name} by {library}")
+        for library, encoder in loaded.items():
+            require_same(ours, encoder.eval()(inputs), f"{file.modality} features of {probe.name} by {library}")
     return list(loaded)
 
 
 def tower_of(towers: TwoTower, file: EncoderFile) -> Tower:
-    """The tower that a file holds the trunk of."""
+    """The tower that a file holds the encoder of."""
     return towers.image_tower if file.modality == "image" else towers.sound_tower
 
 
-def _check_tensors(path: Path, own: nn.Module) -> None:
-    """Of a network that only Earshot has: the tensors in the file are the trunk's, by name and bit."""
+def _check_tensors(path: Path, own: Encoder) -> None:
+    """Of a network that only Earshot has: the tensors in the file are the encoder's, by name and bit."""
     state: dict[str, Tensor] = load_file(path)
-    if state.keys() != own.state_dict().keys():
+    published = own.published_state()
+    if state.keys() != published.keys():
         raise KeyError("its tensors have other names")
-    for name, value in own.state_dict().items():
+    for name, value in published.items():
         require_same(value, state[name], f"tensors {name} of {path.name}")
 
 
 def _by_torchvision(path: Path, file: EncoderFile) -> nn.Module:
+    import torchvision
+
     norm_layer = (lambda channels: nn.GroupNorm(GROUPS, channels)) if file.has_group_norm else nn.BatchNorm2d
     trunk = torchvision.models.get_model(file.encoder, weights=None, norm_layer=norm_layer)
     if file.in_channels == 1:
@@ -192,6 +210,9 @@ def _by_torchvision(path: Path, file: EncoderFile) -> nn.Module:
 def _by_timm(path: Path, file: EncoderFile) -> nn.Module:
     import timm
 
+    if file.is_of_timm:
+        network: nn.Module = timm.create_model(**file.network.library_arguments, checkpoint_path=str(path))
+        return network
     options: dict[str, Any] = {"norm_layer": "groupnorm"} if file.has_group_norm else {}
     trunk: Any = timm.create_model(file.encoder, in_chans=file.in_channels, checkpoint_path=str(path), **options)
     trunk.reset_classifier(0)
@@ -200,7 +221,7 @@ def _by_timm(path: Path, file: EncoderFile) -> nn.Module:
 
 
 def _by_earshot(path: Path, config: TwoTowerConfig) -> nn.Module:
-    trunk = load_encoder(str(path))
+    trunk = load_encoder(str(path), image_size=config.image_size)
     if (trunk.mean, trunk.std) != (config.image_mean, config.image_std):
         raise RuntimeError("its images would be normalised otherwise")
     return trunk.module

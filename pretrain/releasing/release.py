@@ -92,12 +92,12 @@ def _gap(gap: Gap) -> str:
 
 def _names(facts: Facts) -> list[str]:
     """Files of a release, but for the checksums."""
-    return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in encoder_files(facts.model)), CARD_NAME, NOTICE_NAME]
+    return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in encoder_files(facts.towers)), CARD_NAME, NOTICE_NAME]
 
 
 def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> None:
     facts.towers.save_pretrained(folder)
-    for file in encoder_files(facts.model):
+    for file in encoder_files(facts.towers):
         write_encoder(folder, file, facts.towers)
     card = release_card(facts, name=name, licence=options.licence)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
@@ -121,7 +121,7 @@ def _check_loading(folder: Path, facts: Facts, probes: list[Probe]) -> str:
     """Loads the folder by every route but those of `untried`, and says which."""
     check_towers(folder, facts.towers, probes)
     routes = [f"{WEIGHTS_NAME} by TwoTower"]
-    for file in encoder_files(facts.model):
+    for file in encoder_files(facts.towers):
         libraries = check_encoder(folder, file, facts.towers, probes)
         routes.append(f"{file.name} by {', '.join(libraries) or 'its tensors'}")
     on = " and ".join(probe.name for probe in probes)

@@ -17,7 +17,7 @@ RETRIEVAL_NAME = "metrics.json"
 DOWNSTREAM_NAME = "results.json"
 DIRECTIONS = ("image_to_sound", "sound_to_image")
 NOT_A_SCORE = ("epoch", "loss", "seconds")
-NO_WEIGHTS_OF_OURS = ("random", "imagenet", "–")
+NO_WEIGHTS_OF_OURS = ("random", "imagenet", "pretrained", "–")
 """What results name where none of a run's weights were used; the last by what only hears."""
 
 

@@ -67,9 +67,9 @@ class ModelSettings:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     image_encoder: str = "resnet18"
-    """Encoder of the image tower, a name in ENCODERS."""
+    """Encoder of the image tower: a name in ENCODERS, timm:NAME, or module:object of your own."""
     sound_encoder: str = "resnet18"
-    """Encoder of the sound tower, a name in ENCODERS."""
+    """Encoder of the sound tower: a name in ENCODERS, timm:NAME, or module:object of your own."""
     embedding_dim: int = 128
     """Dimensions of the common embedding space."""
     norm: Literal["batch", "sync", "group"] = "batch"
@@ -77,9 +77,11 @@ class ModelSettings:
     sound_pooling: int = 1
     """Spectrograms are average-pooled by this factor in time and mel before the sound encoder."""
     image_init: str = "random"
-    """Where the image encoder begins: random, imagenet, a run or model folder, or a file of ResNet weights."""
+    """Weights that the image encoder starts from: random, imagenet (torchvision's), pretrained (those published for the
+    encoder, such as timm's), a run or model folder, or a file of its weights."""
     sound_init: str = "random"
-    """Where the sound encoder begins, as image_init; from imagenet its first layer sums the three colours' weights."""
+    """Weights that the sound encoder starts from, as image_init; of weights for images, the first layer's three colours
+    are summed."""
     imagenet_file: Path | None = None
     """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be fetched."""
 

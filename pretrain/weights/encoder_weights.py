@@ -1,46 +1,34 @@
-"""Weights to start from: random, ImageNet's, a run's, or a file of ResNet weights; and what of them was used."""
+"""Weights to start from: random, published, a run's, or a file's; and what of them was used."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
-from pretrain.encoders import ENCODERS
+from pretrain.encoders.building import DEFAULT_INPUT_SIZE, build_encoder
+from pretrain.encoders.encoder import Encoder
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
-from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder, require_weights
+from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, require_weights
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint, towers_of_authors
+from pretrain.weights.encoder_in_file import check_fits, find_encoder
 from pretrain.weights.files import read_weights
 from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
 
 DEFAULT_BACKBONE = "resnet18"
-FIRST_BLOCK = "layer1.0.conv1.weight"
-"""Every ResNet has it; what stands before it in a name is the prefix that a wrapper put before all names."""
-
-PREFERRED_PREFIXES = ("image_tower.trunk.", "encoder_q.", "module.encoder_q.", "student.backbone.", "teacher.backbone.")
-"""Of several ResNets in a file the first of these counts: our image tower, MoCo's query, DINO's student."""
-
-BLOCKS_TO_BACKBONE = {
-    "layer3.22.conv3.weight": "resnet101",
-    "layer3.5.conv3.weight": "resnet50",
-    "layer4.1.conv2.weight": "resnet18",
-}
-"""A key that only this backbone, of those we have, holds; looked for in this order."""
 
 NAMES_IN_MESSAGE = 3
 
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """A trunk to put a head on.
+    """An encoder with weights, to put a head on.
 
     Attributes:
         module: (n, 3, height, width) normalised images → (n, num_features).
@@ -55,7 +43,7 @@ class LoadedEncoder:
         weights_sha256: of the `model.safetensors` that it is of, None for weights that are no towers of ours.
     """
 
-    module: nn.Module
+    module: Encoder
     num_features: int
     backbone: str
     weights: str
@@ -75,60 +63,65 @@ def load_encoder(
     imagenet_file: Path | None = None,
     seed: int = 0,
     setting: str = "weights",
-    in_channels: tuple[int, ...] = (3,),
+    channels: tuple[int, ...] = (3,),
+    image_size: int = 0,
 ) -> LoadedEncoder:
-    """The image trunk that a setting names.
+    """The image encoder that a setting names.
 
     Args:
-        weights: "random", "imagenet", a run folder, a model folder, a model on the hub (`owner/name`), or a
-            .safetensors or .pth file: of torchvision's or timm's ResNet-18, -50 or -101, whatever stands before its
-            names, or of SoundingEarth's authors.
-        backbone: of random and imagenet weights; "auto" is resnet18. For others it must be "auto" or theirs.
-        imagenet_file: torchvision's ImageNet weights of that backbone, where they can't be fetched.
+        weights: "random", "imagenet", "pretrained", a run folder, a model folder, a model on the hub (`owner/name`),
+            or a .safetensors or .pth file: of an encoder in `ENCODERS` or the one that `backbone` names, whatever
+            stands before its names, or of SoundingEarth's authors.
+        backbone: the encoder's name; "auto" is resnet18 for random and published weights, else that of the weights.
+        imagenet_file: published weights of that encoder, where they can't be fetched.
         seed: of random weights.
         setting: that `weights` comes from, for messages.
-        in_channels: that the trunk of a file may have; that of a sound tower alone has 1.
+        channels: that the encoder of a file may have; that of a sound tower alone has 1.
+        image_size: side of the images, for encoders that are built for one size; 0: their own.
 
     Raises:
         UserError: nothing there, nothing in it fits, or it is of another architecture.
     """
+    input_size = (image_size, image_size) if image_size else DEFAULT_INPUT_SIZE
+    name = DEFAULT_BACKBONE if backbone == "auto" else backbone
     if weights == "random":
-        return _random(DEFAULT_BACKBONE if backbone == "auto" else backbone, seed)
-    if weights == "imagenet":
-        return _imagenet(DEFAULT_BACKBONE if backbone == "auto" else backbone, imagenet_file)
+        return _random(name, seed, input_size)
+    if weights in PUBLISHED:
+        return _published(weights, name, imagenet_file, input_size)
     require_weights(weights, setting)
     path = Path(weights)
     checksum = weights_sha256(weights)
-    trunk = _file(path, in_channels) if path.is_file() and not _is_of_model_folder(path) else _run(path)
-    if backbone not in ("auto", trunk.backbone):
-        raise UserError(f"backbone must be auto or that of the weights, {trunk.backbone}, got {backbone}")
-    return replace(trunk, weights_sha256=checksum)
+    is_file = path.is_file() and not _is_of_model_folder(path)
+    loaded = _file(path, backbone, input_size, channels) if is_file else _run(path)
+    if backbone not in ("auto", loaded.backbone):
+        raise UserError(f"backbone must be auto or that of the weights, {loaded.backbone}, got {backbone}")
+    if image_size:
+        loaded.module.set_input_size(input_size)
+    return replace(loaded, weights_sha256=checksum)
 
 
-def _random(backbone: str, seed: int) -> LoadedEncoder:
+def _random(name: str, seed: int, input_size: tuple[int, int]) -> LoadedEncoder:
     # Beside the caller's random state, so that weights depend on their seed alone, on every process.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module, num_features = ENCODERS[backbone](in_channels=3, norm="batch")
-    return LoadedEncoder(module, num_features, backbone, "random", report=f"random {backbone}, seed {seed}")
+        module = build_encoder(name, channels=3, input_size=input_size)
+    return LoadedEncoder(module, module.num_features, name, "random", report=f"random {name}, seed {seed}")
 
 
-def _imagenet(backbone: str, file: Path | None) -> LoadedEncoder:
-    if file is None:
-        published = torchvision.models.get_model_weights(backbone).DEFAULT
-        file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(published.url)
-        if not file.is_file():
-            try:
-                published.get_state_dict(progress=True, check_hash=True)
-            except (OSError, RuntimeError) as error:
-                raise UserError(
-                    f"torchvision's ImageNet weights of {backbone} are not in {file.parent} and can't be fetched "
-                    f"({' '.join(str(error).split())[:100]}); put {file.name} there, or give it as imagenet_file"
-                ) from error
-    trunk = _file(file)
-    if trunk.backbone != backbone:
-        raise UserError(f"imagenet_file {file} holds a {trunk.backbone}, backbone is {backbone}; give the other's file")
-    return replace(trunk, weights="imagenet")
+def _published(weights: str, name: str, file: Path | None, input_size: tuple[int, int]) -> LoadedEncoder:
+    if file is not None:
+        loaded = _file(file, "auto" if weights == "imagenet" else name, input_size)
+        if loaded.backbone != name:
+            raise UserError(
+                f"imagenet_file {file} holds a {loaded.backbone}, backbone is {name}; give the other's file"
+            )
+        return replace(loaded, weights=weights)
+    with torch.random.fork_rng(devices=[]):
+        module = build_encoder(name, channels=3, input_size=input_size)
+    if weights == "imagenet" and module.library == "timm":
+        raise UserError(f"imagenet stands for torchvision's weights, the encoder is {name}; give pretrained")
+    state, where = module.fetch_published()
+    return _loaded(module, name, module.adapted(state), weights=weights, where=where)
 
 
 def _is_of_model_folder(path: Path) -> bool:
@@ -143,14 +136,6 @@ def _config_beside(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _normalisation(path: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and deviation of images for the weights in a file: as a release says beside it, else ImageNet's."""
-    record = _config_beside(path)
-    if not {"image_encoder", "image_mean", "image_std"} <= record.keys():
-        return IMAGENET_MEAN, IMAGENET_STD
-    return tuple(record["image_mean"]), tuple(record["image_std"])
 
 
 def _run(path: Path) -> LoadedEncoder:
@@ -173,71 +158,32 @@ def _image_tower(towers: TwoTower, path: Path, report: str) -> LoadedEncoder:
     )
 
 
-def _file(path: Path, in_channels: tuple[int, ...] = (3,)) -> LoadedEncoder:
+def _file(path: Path, backbone: str, input_size: tuple[int, int], channels: tuple[int, ...] = (3,)) -> LoadedEncoder:
     whole = read_weights(path)
     if is_authors_checkpoint(whole):
         towers, report = towers_of_authors(whole, str(path))
         return _image_tower(towers, path, f"{path}: {report}")
-    prefix = _prefix(whole, path)
-    state = {key.removeprefix(prefix): value for key, value in whole.items() if key.startswith(prefix)}
-    backbone = next((name for key, name in BLOCKS_TO_BACKBONE.items() if key in state), None)
-    if backbone is None:
-        raise _other_architecture(path, f"it has neither {' nor '.join(BLOCKS_TO_BACKBONE)}")
-    found = _input_channels(state, "")
-    module, num_features = ENCODERS[backbone](in_channels=found if found in in_channels else 3, norm="batch")
-    own = module.state_dict()
-    _check_architecture(path, backbone, state, own)
-    module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
-    unused = sorted(key for key in whole if key.removeprefix(prefix) not in own or not key.startswith(prefix))
-    report = f"{len(whole) - len(unused)} tensors of {backbone} from {path}"
-    report += f" (named {prefix}…)" if prefix else ""
+    found = find_encoder(path, whole, backbone)
+    allowed = found.channels if found.channels in channels else 3
+    with torch.random.fork_rng(devices=[]):
+        module = build_encoder(found.name, channels=allowed, input_size=input_size)
+    state = module.adapted(found.state)
+    check_fits(path, found.name, state, module.published_state())
+    loaded = _loaded(module, found.name, state, weights=str(path), where=str(path))
+    own = module.published_state().keys()
+    taken = own if found.state.keys() & own else found.state.keys()
+    unused = sorted(k for k in whole if not k.startswith(found.prefix) or k.removeprefix(found.prefix) not in taken)
+    report = f"{len(whole) - len(unused)} tensors of {found.name} from {path}"
+    report += f" (named {found.prefix}…)" if found.prefix else ""
     report += f", {len(unused)} in it not used{': ' if unused else ''}{', '.join(unused[:NAMES_IN_MESSAGE])}"
     report += ", …" if len(unused) > NAMES_IN_MESSAGE else ""
-    mean, std = _normalisation(path)
-    return LoadedEncoder(module, num_features, backbone, str(path), mean=mean, std=std, report=report, unused=unused)
+    record = _config_beside(path)
+    if {"image_encoder", "image_mean", "image_std"} <= record.keys():
+        loaded = replace(loaded, mean=tuple(record["image_mean"]), std=tuple(record["image_std"]))
+    return replace(loaded, report=report, unused=unused)
 
 
-def _prefix(state: dict[str, Tensor], path: Path) -> str:
-    """What stands before the names of the ResNet in a file."""
-    prefixes = sorted(
-        key.removesuffix(FIRST_BLOCK) for key in state if key == FIRST_BLOCK or key.endswith(f".{FIRST_BLOCK}")
-    )
-    # Of an image and a sound tower the one with three channels sees images.
-    for_images = [prefix for prefix in prefixes if _input_channels(state, prefix) == 3] or prefixes
-    if not for_images:
-        shown = ", ".join(sorted(state)[:NAMES_IN_MESSAGE])
-        raise UserError(
-            f"{path} holds no ResNet with torchvision's or timm's names, such as {FIRST_BLOCK}; nothing in it "
-            f"matched, its {len(state)} tensors are named like {shown}"
-        )
-    if len(for_images) == 1:
-        return for_images[0]
-    chosen = next((prefix for prefix in PREFERRED_PREFIXES if prefix in for_images), None)
-    if chosen is None:
-        shown = ", ".join(repr(prefix) for prefix in for_images)
-        raise UserError(f"{path} holds several ResNets, named {shown}; save the one that is meant by itself")
-    return chosen
-
-
-def _input_channels(state: dict[str, Tensor], prefix: str) -> int:
-    stem = state.get(f"{prefix}conv1.weight")
-    return stem.shape[1] if stem is not None and stem.ndim == 4 else 0
-
-
-def _check_architecture(path: Path, backbone: str, state: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-    """Refuses weights that fit a backbone in part, and those of a deeper network that holds it."""
-    wrong = next((key for key in own if key in state and state[key].shape != own[key].shape), None)
-    if wrong is not None:
-        shapes = f"{wrong} has the shape {tuple(state[wrong].shape)}, in {backbone} {tuple(own[wrong].shape)}"
-        raise _other_architecture(path, shapes)
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise _other_architecture(path, f"it lacks {len(missing)} of {len(own)} tensors of {backbone}: {missing[0]}, …")
-    more = [key for key in state if key not in own and key.startswith(("conv", "bn", "layer"))]
-    if more:
-        raise _other_architecture(path, f"it holds {len(more)} tensors that {backbone} has not: {more[0]}, …")
-
-
-def _other_architecture(path: Path, why: str) -> UserError:
-    names = " or ".join(sorted(set(BLOCKS_TO_BACKBONE.values())))
-    return UserError(f"{path} is of another architecture than {names}: {why}; give weights of one of these")
+def _loaded(module: Encoder, name: str, state: dict[str, Tensor], *, weights: str, where: str) -> LoadedEncoder:
+    module.load_published(state)
+    mean, std = module.image_mean, module.image_std
+    return LoadedEncoder(module, module.num_features, name, weights, mean=mean, std=std, report=f"{name} from {where}")

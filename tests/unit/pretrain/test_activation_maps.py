@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from pretrain.activation_maps import feature_maps_of, nearness_maps
+from pretrain.activation_maps import averaged_map, nearness_maps
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
+from shards.errors import UserError
 
 
 def towers(*, on_sphere: bool, encoder: str = "resnet18") -> TwoTower:
@@ -19,7 +19,7 @@ def towers(*, on_sphere: bool, encoder: str = "resnet18") -> TwoTower:
 
 
 @pytest.mark.parametrize("on_sphere", [False, True])
-@pytest.mark.parametrize("encoder", ["resnet18", "soundingearth-resnet18"])
+@pytest.mark.parametrize("encoder", ["resnet18", "soundingearth-resnet18", "timm:tf_efficientnet_lite0"])
 def test_the_mean_of_a_map_is_half_of_how_much_nearer_the_image_is(on_sphere: bool, encoder: str) -> None:
     model = towers(on_sphere=on_sphere, encoder=encoder)
     generator = torch.Generator().manual_seed(1)
@@ -41,11 +41,12 @@ def test_each_place_is_its_own_projection() -> None:
     image = torch.randint(0, 255, (1, 3, 96, 96), dtype=torch.uint8, generator=generator)
     origin, sound = torch.randn(8, generator=generator), torch.randn(8, generator=generator)
     found = nearness_maps(model, image, sound[None], origin)[0]
-    with torch.inference_mode(), feature_maps_of(model.image_tower.trunk) as seen:
+    with torch.inference_mode():
+        seen = averaged_map(model.image_tower.trunk, model.prepare_images(image))
         embedding = model.encode_image(image)[0]
         for y in range(3):
             for x in range(3):
-                place = model.image_tower.projection(seen[0][0, :, y, x])
+                place = model.image_tower.projection(seen[0, :, y, x])
                 expected = sum(
                     float((place[k] - origin[k]) * (sound[k] - (embedding[k] + origin[k]) / 2)) for k in range(8)
                 )
@@ -62,16 +63,9 @@ def test_one_image_is_taken_for_all_sounds() -> None:
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5, atol=1e-6)
 
 
-def test_the_hook_is_gone_afterwards() -> None:
-    model = towers(on_sphere=False)
-    image = torch.zeros(1, 3, 96, 96, dtype=torch.uint8)
-    with torch.inference_mode(), feature_maps_of(model.image_tower.trunk) as seen:
-        model.encode_image(image)
-    with torch.inference_mode():
-        model.encode_image(image)
-    assert len(seen) == 1
-
-
-def test_a_trunk_without_pooling_is_refused() -> None:
-    with pytest.raises(ValueError, match="avgpool"), feature_maps_of(nn.Flatten()):
-        pass
+def test_an_encoder_that_does_not_average_its_map_is_refused() -> None:
+    model = towers(on_sphere=False, encoder="timm:vit_tiny_patch16_224")
+    image = torch.randint(0, 255, (1, 3, 96, 96), dtype=torch.uint8)
+    assert model.image_tower.trunk.feature_map(model.prepare_images(image)).shape == (1, 192, 6, 6)
+    with pytest.raises(UserError, match=r"those of timm:vit_tiny_patch16_224 are more, such as a class token"):
+        nearness_maps(model, image, torch.zeros(1, 8), torch.zeros(8))

@@ -16,7 +16,7 @@ from two_processes import on_two_processes
 from downstream.landcover.deeplab import DeepLab
 from downstream.landcover.segmentation import LandCoverMapping, check_patches_at_once, pixel_cross_entropy
 from downstream.landcover.tiles import UNKNOWN
-from pretrain.encoders import ENCODERS
+from pretrain.encoders.building import build_encoder
 from pretrain.training.task import Evaluation
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from shards.errors import UserError
@@ -56,22 +56,23 @@ def test_all_of_the_trunk_is_in_the_encoder_and_the_trunk_stays_as_it_is() -> No
 
 
 def test_a_trunk_with_group_norm_serves_too() -> None:
-    module, num_features = ENCODERS["resnet18"](in_channels=3, norm="group")
-    network = DeepLab(LoadedEncoder(module, num_features, "resnet18", "a run"), 6)
+    module = build_encoder("resnet18", channels=3, norm="group")
+    network = DeepLab(LoadedEncoder(module, module.num_features, "resnet18", "a run"), 6)
     assert isinstance(network.encoder.get_submodule("bn1"), nn.GroupNorm)
     assert network({"image": an_image()})["logits"].shape == (2, 6, 64, 64)
 
 
 @pytest.mark.parametrize("name", ["soundingearth-resnet18", "soundingearth-resnet50"])
 def test_the_authors_widths_serve_too(name: str) -> None:
-    module, num_features = ENCODERS[name](in_channels=3, norm="batch")
-    network = DeepLab(LoadedEncoder(module, num_features, name, "random"), 6).eval()
+    module = build_encoder(name, channels=3)
+    network = DeepLab(LoadedEncoder(module, module.num_features, name, "random"), 6).eval()
     assert network({"image": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)})["logits"].shape == (1, 6, 64, 64)
 
 
 def test_weights_that_are_no_resnet_are_refused() -> None:
-    with pytest.raises(UserError, match=r"weights mine.pth can't serve DeepLabv3\+.*they have no conv1"):
-        DeepLab(LoadedEncoder(nn.Sequential(nn.Conv2d(3, 4, 3)), 4, "other", "mine.pth"), 6)
+    module = build_encoder("timm:convnext_atto", channels=3)
+    with pytest.raises(UserError, match=r"timm:convnext_atto is no sequence of five stages.*which DeepLabv3\+ needs"):
+        DeepLab(LoadedEncoder(module, module.num_features, module.name, "mine.pth"), 6)
 
 
 @pytest.mark.parametrize(

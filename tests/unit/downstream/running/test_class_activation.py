@@ -16,17 +16,19 @@ from downstream.running.images import WholeImage
 from downstream.running.items import SceneItem
 from downstream.running.pictures import worst_mistakes, write_pictures
 from pretrain.activation_maps import overlay
-from pretrain.encoders import ENCODERS
+from pretrain.encoders.building import build_encoder
+from pretrain.encoders.encoder import Encoder
 from pretrain.weights.encoder_weights import LoadedEncoder
+from shards.errors import UserError
 
 CLASSES = ["beach", "forest", "town"]
 
 
 def classifier(*, on_embedding: bool, on_sphere: bool = False) -> SceneClassifier:
     torch.manual_seed(0)
-    trunk, num_features = ENCODERS["resnet18"](in_channels=3, norm="batch")
-    projection = nn.Linear(num_features, 16)
-    weights = LoadedEncoder(trunk, num_features, "resnet18", "random", projection=projection, on_sphere=on_sphere)
+    encoder = build_encoder("resnet18", channels=3)
+    projection = nn.Linear(encoder.num_features, 16)
+    weights = LoadedEncoder(encoder, 512, "resnet18", "random", projection=projection, on_sphere=on_sphere)
     return SceneClassifier(weights, 3, on_embedding=on_embedding)
 
 
@@ -49,13 +51,31 @@ def test_a_classifier_is_left_as_it_was() -> None:
     class_activations(module, torch.zeros((1, 3, 64, 64), dtype=torch.uint8))
     assert module.training
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    assert not module.trunk.avgpool._forward_pre_hooks  # type: ignore[union-attr]
 
 
-def test_a_trunk_without_pooling_is_refused() -> None:
+class MostActive(Encoder):
+    """Its features are the maxima of its map, not the means."""
+
+    num_features = 512
+
+    def feature_map(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[:, :1].expand(-1, 512, -1, -1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.feature_map(inputs).amax((2, 3))
+
+
+def test_an_encoder_that_does_not_average_its_map_is_refused() -> None:
     module = classifier(on_embedding=False)
-    module.trunk = nn.Sequential(nn.Flatten(), nn.LazyLinear(512))
-    with pytest.raises(ValueError, match="ends in avgpool, got Sequential"):
+    module.trunk = MostActive()
+    with pytest.raises(UserError, match="features are the mean of its feature map; those of MostActive are more"):
+        class_activations(module, torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8))
+
+
+def test_an_encoder_without_a_feature_map_is_refused() -> None:
+    module = classifier(on_embedding=False)
+    module.trunk = build_encoder("timm:mixer_s32_224", channels=3, input_size=(64, 64))
+    with pytest.raises(UserError, match="timm:mixer_s32_224 has no feature map"):
         class_activations(module, torch.zeros((1, 3, 64, 64), dtype=torch.uint8))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from scene_folders import settings_of, small_job, small_trunk, write_scenes
+from scene_folders import settings_of, small_encoder, small_job, write_scenes
 
 from downstream.scenes import job as scene_job
 from downstream.scenes import tuned
@@ -19,7 +19,8 @@ from downstream.scenes.augmentation import RandomSceneView
 from downstream.scenes.classification import SceneRecognition
 from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings
-from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, layer_lr_scale, run_tuned
+from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, layer_lr_scales, run_tuned
+from pretrain.encoders.building import build_encoder
 from pretrain.settings.training import ValidationSettings
 from pretrain.training.checkpoints import list_checkpoints
 from pretrain.training.loop import Loop
@@ -35,7 +36,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneSettings:
     """Three epochs of four steps on two seeds, of a small network."""
-    monkeypatch.setattr(scene_job, "load_encoder", lambda *_, seed, **__: small_trunk(seed))
+    monkeypatch.setattr(scene_job, "load_encoder", lambda *_, seed, **__: small_encoder(seed))
     # Early stopping would make what is trained hang on the smallest differences.
     return settings_of(
         "tuned", scenes, tmp_path / "out", num_seeds=2, epochs=3, validation=ValidationSettings(patience_epochs=0)
@@ -48,9 +49,9 @@ def accelerator(settings: SceneSettings) -> Accelerator:
 
 
 def test_layers_learn_slower_towards_the_pixels() -> None:
-    names = ["head.weight", "trunk.layer4.1.bn2.bias", "trunk.layer3.0.conv1.weight", "trunk.layer1.0.conv1.weight"]
-    scales = [layer_lr_scale(name) for name in (*names, "trunk.conv1.weight", "trunk.bn1.bias")]
-    assert scales == pytest.approx([LAYER_DECAY**i for i in (0, 1, 2, 4, 5, 5)])
+    names = ["layer4.1.bn2.bias", "layer3.0.conv1.weight", "layer1.0.conv1.weight", "conv1.weight", "bn1.bias"]
+    scales = layer_lr_scales(build_encoder("resnet18", channels=3))
+    assert [scales[name] for name in names] == pytest.approx([LAYER_DECAY**i for i in (1, 2, 4, 5, 5)])
 
 
 def test_the_optimiser_has_these_learning_rates(
@@ -62,7 +63,7 @@ def test_the_optimiser_has_these_learning_rates(
     found = {name: scale[id(p)] for name, p in task.module.named_parameters()}
     assert found["head.bias"] == groups[0]["lr_scale"] == 1.0
     assert found["trunk.layer4.weight"] == LAYER_DECAY
-    assert found["trunk.conv1.weight"] == pytest.approx(LAYER_DECAY**5)
+    assert found["trunk.conv1.weight"] == pytest.approx(LAYER_DECAY**2)
 
 
 def test_labels_are_smoothed(settings: SceneSettings, accelerator: Accelerator) -> None:

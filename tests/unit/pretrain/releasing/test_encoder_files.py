@@ -21,11 +21,9 @@ from shards.errors import UserError
 
 def written(towers: TwoTower, folder: Path) -> list[str]:
     """Writes both trunks; the libraries that loaded each again."""
-    for file in encoder_files(towers.config):
+    for file in encoder_files(towers):
         write_encoder(folder, file, towers)
-    return [
-        ", ".join(check_encoder(folder, f, towers, [fixed_probe(towers.config)])) for f in encoder_files(towers.config)
-    ]
+    return [", ".join(check_encoder(folder, f, towers, [fixed_probe(towers.config)])) for f in encoder_files(towers)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,7 @@ def test_widths_that_only_earshot_has_are_written_without_a_classifier(tmp_path:
     state["layer1.0.conv1.weight"] += 1e-6
     save_file(state, tmp_path / "image_trunk.safetensors")
     with pytest.raises(UserError, match=r"layer1\.0\.conv1\.weight of image_trunk\.safetensors differ"):
-        check_encoder(tmp_path, encoder_files(towers.config)[0], towers, [])
+        check_encoder(tmp_path, encoder_files(towers)[0], towers, [])
 
 
 @pytest.mark.parametrize("name", ["image_trunk.safetensors", "sound_trunk.safetensors"])
@@ -78,14 +76,14 @@ def test_a_bit_that_differs_is_seen(towers: TwoTower, name: str, tmp_path: Path)
     state = load_file(tmp_path / name)
     state["bn1.running_mean"][0] += 1e-5
     save_file(state, tmp_path / name)
-    file = next(file for file in encoder_files(towers.config) if file.name == name)
+    file = next(file for file in encoder_files(towers) if file.name == name)
     with pytest.raises(UserError, match="differ from those of the weights in memory"):
         check_encoder(tmp_path, file, towers, [fixed_probe(towers.config)])
 
 
 def test_what_can_not_be_loaded_gets_a_sentence(towers: TwoTower, tmp_path: Path) -> None:
     written(towers, tmp_path)
-    file = encoder_files(towers.config)[0]
+    file = encoder_files(towers)[0]
     path = tmp_path / file.name
     state = load_file(path)
     del state["fc.bias"]

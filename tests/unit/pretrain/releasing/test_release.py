@@ -207,7 +207,7 @@ def test_a_converted_checkpoint_is_checked_and_can_be_released(tmp_path: Path) -
     assert "image_trunk.safetensors by its tensors" in told_of_release[0]
     card, notice = ((tmp_path / "out" / name).read_text() for name in ("README.md", "NOTICE.md"))
     assert "````text\n# SoundingEarth's released towers\n\nConverted from `latest.pt`" in card
-    assert "Neither torchvision nor timm has a network of these widths" in card
+    assert "Neither torchvision nor timm has this network" in card
     assert "Radio Aporee" in notice
     assert "Google Earth" in notice
     images = torch.randint(0, 256, (2, 3, 192, 192), dtype=torch.uint8)

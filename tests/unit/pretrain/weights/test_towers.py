@@ -79,7 +79,7 @@ def test_trunks_begin_from_another_run_with_its_normalisation_of_images(manifest
 def test_each_trunk_begins_from_a_released_trunk_alone(manifest: Manifest, tmp_path: Path) -> None:
     torch.manual_seed(3)
     other = TwoTower(TwoTowerConfig(spectrogram=manifest.spectrogram, embedding_dim=16)).eval()
-    image, sound = encoder_files(other.config)
+    image, sound = encoder_files(other)
     for file in (image, sound):
         write_encoder(tmp_path, file, other)
     built = towers(manifest, image_init=str(tmp_path / image.name), sound_init=str(tmp_path / sound.name))
@@ -93,9 +93,9 @@ def test_each_trunk_begins_from_a_released_trunk_alone(manifest: Manifest, tmp_p
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_init": "nowhere"}, "model.image_init must be random, imagenet, or a run folder"),
-        ({"sound_init": "nowhere"}, "model.sound_init must be random, imagenet, or a run folder"),
-        ({"image_init": "RUN", "image_encoder": "resnet50"}, "holds a resnet18, the trunk .* is a resnet50"),
+        ({"image_init": "nowhere"}, "model.image_init must be random, imagenet, pretrained, or a run folder"),
+        ({"sound_init": "nowhere"}, "model.sound_init must be random, imagenet, pretrained, or a run folder"),
+        ({"image_init": "RUN", "image_encoder": "resnet50"}, "holds a resnet18, the encoder .* is a resnet50"),
         ({"sound_init": "RUN", "sound_encoder": "resnet50"}, "holds a resnet18, model.sound_encoder is resnet50"),
         ({"image_init": "RUN", "norm": "group"}, "tensors differ.*normalisation layers of model.norm"),
     ],

@@ -1,0 +1,61 @@
+"""An encoder by its name, with random weights."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+from pretrain.encoders import ENCODERS
+from pretrain.encoders.encoder import Encoder
+from shards.errors import UserError
+
+DEFAULT_INPUT_SIZE = (224, 224)
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_encoder(
+    name: str, *, channels: int, norm: str = "batch", input_size: tuple[int, int] = DEFAULT_INPUT_SIZE
+) -> Encoder:
+    """The encoder of a name in `ENCODERS`, `timm:NAME` or `module:object`.
+
+    Args:
+        name: as settings and configs have it.
+        channels: of the input.
+        norm: "batch", "sync" (batch norm until `synced`) or "group".
+        input_size: (height, width) of the input.
+
+    Raises:
+        UserError: no such encoder, or what the name stands for builds none.
+    """
+    build = ENCODERS.load(name)
+    try:
+        encoder = build(channels=channels, input_size=input_size, norm=norm)
+    except TypeError as error:
+        if ENCODERS.is_outside_code(name):
+            raise UserError(
+                f"encoder {name} must take channels, input_size and norm by name, as pretrain.encoders.encoder says: "
+                f"{error}"
+            ) from error
+        raise
+    if not isinstance(encoder, Encoder) or not isinstance(getattr(encoder, "num_features", None), int):
+        raise UserError(
+            f"encoder {name} must build a pretrain.encoders.encoder.Encoder with num_features, it built a "
+            f"{type(encoder).__name__}"
+        )
+    encoder.name = name
+    return encoder
+
+
+def synced(module: Network) -> Network:
+    """A network whose batch norms normalise over all processes; encoders convert their own."""
+    if isinstance(module, Encoder):
+        module.sync_norms()
+        return module
+    if not any(isinstance(child, Encoder) for child in module.modules()):
+        converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return converted
+    for name, child in module.named_children():
+        module.add_module(name, synced(child))
+    return module

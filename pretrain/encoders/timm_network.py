@@ -1,0 +1,138 @@
+"""Any network of timm as an encoder, `timm:NAME`, with timm's own word on layers, weights and normalisation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from timm.layers import convert_sync_batchnorm
+from timm.models import group_parameters
+from torch import Tensor
+from typing_extensions import override
+
+from pretrain.encoders.encoder import Encoder
+from shards.errors import UserError
+from shards.registry import nearest
+
+
+class TimmEncoder(Encoder):
+    """A network of timm without its classifier; `network.` stands before timm's names.
+
+    Args:
+        architecture: as timm knows it, such as "vit_tiny_patch16_224", or with a tag of its weights behind a dot.
+        channels: of the input.
+        input_size: (height, width); networks that are built for one size are built for this one.
+        norm: "batch" or "sync": the network keeps the normalisation layers that it is published with.
+
+    Raises:
+        UserError: timm has no such network, or it can't be built for this input or norm.
+    """
+
+    library = "timm"
+    prefix = "network."
+
+    def __init__(self, architecture: str, channels: int, input_size: tuple[int, int], norm: str) -> None:
+        super().__init__()
+        if not timm.is_model(architecture):
+            raise UserError(
+                f"timm has no network {architecture!r}; {nearest(architecture, timm.list_models())}"
+                "timm.list_models() lists them"
+            )
+        if norm == "group":
+            raise UserError(f"model.norm must be batch or sync with timm:{architecture}, whose norms are its own")
+        self.architecture = architecture
+        self.options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
+        config = timm.get_pretrained_cfg(architecture)
+        if config is not None and config.fixed_input_size:
+            self.options["img_size"] = input_size
+        try:
+            network: Any = timm.create_model(architecture, **self.options)
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"timm:{architecture} can't be built for {channels} channels of {input_size[0]} x {input_size[1]} "
+                f"pixels: {' '.join(str(error).split())[:200]}"
+            ) from error
+        self.network: Any = network
+        self.num_features = int(network.head_hidden_size)
+        published: Mapping[str, Any] = network.pretrained_cfg
+        self.image_mean, self.image_std = tuple(published["mean"]), tuple(published["std"])
+        first = published.get("first_conv") or ()
+        self.input_weights = tuple(f"{name}.weight" for name in ([first] if isinstance(first, str) else first))
+
+    @property
+    @override
+    def library_arguments(self) -> dict[str, Any]:
+        """For `timm.create_model`."""
+        return {"model_name": self.architecture, **self.options}
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) → (n, num_features)."""
+        features: Tensor = self.network.forward_head(self.network.forward_features(inputs), pre_logits=True)
+        return features
+
+    @override
+    def feature_map(self, inputs: Tensor) -> Tensor:
+        """timm's features before their pooling; of a network of tokens, those of the patches where they lie."""
+        features = self.network.forward_features(inputs)
+        if isinstance(features, Tensor) and features.ndim == 4:
+            is_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
+            return features.permute(0, 3, 1, 2) if is_last else features
+        grid = getattr(getattr(self.network, "patch_embed", None), "grid_size", None)
+        if isinstance(features, Tensor) and features.ndim == 3 and grid is not None:
+            patches = features[:, getattr(self.network, "num_prefix_tokens", 0) :]
+            if patches.shape[1] == grid[0] * grid[1]:
+                return patches.transpose(1, 2).unflatten(2, grid)
+        raise UserError(f"{self.name} has no feature map: its features are no grid of places; choose another encoder")
+
+    @override
+    def layers(self) -> list[list[str]]:
+        """The groups that timm names for layer-wise learning rates: stages, or the blocks of a transformer."""
+        groups = group_parameters(self.network, self.network.group_matcher(coarse=True))
+        return [[f"{self.prefix}{name}" for name in groups[depth]] for depth in sorted(groups)]
+
+    @override
+    def set_input_size(self, input_size: tuple[int, int]) -> None:
+        """By timm's own resampling of position embeddings and windows."""
+        if "img_size" not in self.options or tuple(self.options["img_size"]) == tuple(input_size):
+            return
+        if not hasattr(self.network, "set_input_size"):
+            height, width = self.options["img_size"]
+            raise UserError(
+                f"{self.name} was built for images of {height} x {width} pixels and can't take "
+                f"{input_size[0]} x {input_size[1]}; give that image_size, or choose another encoder"
+            )
+        self.network.set_input_size(img_size=input_size)
+        self.options["img_size"] = tuple(input_size)
+
+    @override
+    def sync_norms(self) -> None:
+        """By timm: its batch norms hold the activation behind them, which torch's conversion would lose."""
+        self.network = convert_sync_batchnorm(self.network)
+
+    @override
+    def adapted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By the network's own filter of checkpoints where timm has one: other names and other input sizes."""
+        convert = getattr(sys.modules[type(self.network).__module__], "checkpoint_filter_fn", None)
+        with torch.no_grad():
+            return super().adapted(convert(dict(state), self.network) if convert else state)
+
+    @override
+    def fetch_published(self) -> tuple[dict[str, Tensor], str]:
+        """The weights that timm fetches for this name."""
+        try:
+            network: Any = timm.create_model(self.architecture, pretrained=True)
+        except Exception as error:  # the hub's client, timm and the network's layers raise what they like
+            raise UserError(
+                f"timm's weights of {self.architecture} can't be fetched ({' '.join(str(error).split())[:100]}); give "
+                "a file of them"
+            ) from error
+        return network.state_dict(), f"timm ({network.pretrained_cfg.get('hf_hub_id') or 'its release page'})"
+
+
+def build(architecture: str, *, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
+    """timm's network of a name, for `ENCODERS`."""
+    return TimmEncoder(architecture, channels, input_size, norm)
