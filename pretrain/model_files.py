@@ -32,7 +32,7 @@ def require_weights(weights: str, setting: str = "weights") -> None:
     """Refuses weights that can't be anywhere.
 
     Args:
-        weights: "random", "imagenet", "pretrained", a path, or a model on the hub (`owner/name`), which is not asked here.
+        weights: "random", "imagenet", "pretrained", a path, or a model on the hub (`owner/name`); the hub is not asked.
         setting: that they come from, for the message.
 
     Raises:

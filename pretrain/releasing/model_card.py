@@ -10,7 +10,7 @@ from shards.manifest import Manifest
 from shards.schema import SpectrogramSettings
 from shards.untrusted_text import as_code
 
-KNOWN_INITS = ("random", "imagenet", "pretrained")
+KNOWN_INITS = ("random", "imagenet")
 """What strangers know of the settings of where an encoder begins; others are paths."""
 
 COLUMNS = {
