@@ -54,7 +54,7 @@ def test_resuming_reads_the_run(tmp_path: Path) -> None:
         (["--loss.name", "batch-triplets"], "unknown loss.name 'batch-triplets'; did you mean 'batch-triplet'"),
         (
             ["--model.image-encoder", "vit"],
-            "unknown model.image_encoder 'vit'; choose one of: resnet101, resnet18, resnet50",
+            "unknown model.image_encoder 'vit'; choose one of: efficientnet-v2-s, resnet101, resnet18",
         ),
         (["--loss.margin", "-1"], r"loss.margin must be > 0, got -1\.0"),
         (["--resume", "nowhere"], "nothing to resume at nowhere"),
