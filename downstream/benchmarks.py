@@ -7,13 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import TypeAdapter
-
 from downstream.kinds import Benchmark, Kind, settings_elsewhere
 from downstream.settings import DownstreamSettings
-from pretrain.settings.files import load_settings
-from shards.errors import UserError
+from pretrain.settings.files import read_record, settings_of
 from shards.registry import Registry
 
 BENCHMARKS: Registry[Benchmark] = Registry(
@@ -65,15 +61,9 @@ def load_run_settings(path: Path) -> DownstreamSettings:
     Raises:
         UserError: no such file, not YAML, an unknown benchmark or setting, or a value of a wrong type.
     """
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-        kind = kind_of(record["benchmark"])
-        return TypeAdapter(kind.settings).validate_python(_without(record, settings_elsewhere(kind)))
-    except UserError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        # What is wrong with the file is said as of any file of settings.
-        return load_settings(DownstreamSettings, path)
+    record = read_record(path)
+    kind = kind_of(record.get("benchmark", DownstreamSettings.benchmark))
+    return settings_of(kind.settings, _without(record, settings_elsewhere(kind)), path)
 
 
 def _without(record: dict[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:

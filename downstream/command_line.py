@@ -16,6 +16,7 @@ from downstream.settings import CHANGEABLE_ON_RESUME, CONFIG_NAME, DownstreamSet
 from pretrain.model_files import require_weights
 from pretrain.settings.files import refuse_changes_on_resume
 from pretrain.settings.options import take_option
+from pretrain.settings.rules import check_rules
 from shards.command_line import HELP
 from shards.errors import UserError
 
@@ -68,7 +69,7 @@ def _begun(words: list[str]) -> DownstreamSettings:
         raise UserError(f"the benchmark is the first word, {name}; leave out --benchmark {settings.benchmark}")
     if "root" not in _names(words):
         raise UserError(f"root must be given: --root DIR, the folder that holds the data of {name}")
-    settings.check()
+    check_rules(settings)
     benchmark.check_root(settings.root)
     require_weights(settings.weights)
     for file in (CONFIG_NAME, RESULTS_NAME):
@@ -88,7 +89,7 @@ def _resumed(folder: Path, words: list[str]) -> DownstreamSettings:
     refuse_settings_elsewhere(kind_of(saved.benchmark), saved.benchmark, _names(words))
     wanted = _with_options(saved, words, f"The settings of the run in {folder}.")
     refuse_changes_on_resume(saved, wanted, CHANGEABLE_ON_RESUME)
-    wanted.check()
+    check_rules(wanted)
     return wanted
 
 

@@ -19,6 +19,7 @@ from downstream.results import RESULTS_NAME, Results
 from downstream.settings import DownstreamSettings
 from downstream.tables import Reporting
 from pretrain.settings.files import flatten
+from pretrain.settings.rules import check_rules
 from shards.errors import UserError
 from shards.registry import Registry, nearest
 
@@ -73,7 +74,7 @@ class Kind:
         Raises:
             UserError: settings and data don't fit together, or one of them is wrong by itself.
         """
-        settings.check()
+        check_rules(settings)
         self.protocol(settings.protocol, settings.benchmark)
         _code(self.checker)(benchmark, settings)
 

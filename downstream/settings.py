@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from typing_extensions import override
 
 from pretrain.encoders import ENCODERS
 from pretrain.settings import training as run_settings
-from pretrain.settings.files import flatten, require
-from pretrain.settings.training import OptimizerSettings, RunSettings, check_run_settings
+from pretrain.settings.files import flatten
+from pretrain.settings.rules import Count, CountOrZero, Fraction, Rule
+from pretrain.settings.training import OptimizerSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class DownstreamSettings(RunSettings):
     """How the benchmark is run: paper, as published, or another of its protocols."""
     allow_partial: bool = False
     """Run although classes or images of the official release are missing; the results say so."""
-    max_corrupt: float = 0.01
+    max_corrupt: Fraction = 0.01
     """Largest share of unreadable images or sounds; they are named and counted."""
-    image_size: int = 0
+    image_size: Annotated[int, Rule(lambda side: side == 0 or side >= 32, "0 or >= 32 pixels")] = 0
     """Side of the network's input in pixels (of a land-cover benchmark's training patches); 0: the benchmark's own."""
-    workers: int = 2
+    workers: CountOrZero = 2
     """Loader processes of each training process; 0 reads in the training process itself."""
-    epochs: int = 5
+    epochs: Count = 5
     """Passes over the training part."""
-    batch_size: int = 0
+    batch_size: CountOrZero = 0
     """The global batch; 0: the benchmark's own."""
     optimizer: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(learning_rate=1e-3, warmup_epochs=0.0, final_fraction=1.0)
@@ -55,33 +56,20 @@ class DownstreamSettings(RunSettings):
         """Whether the weights must have been trained on spectrograms such as the benchmark computes of its clips."""
         return False
 
+    @override
     def check(self) -> None:
-        """Checks every rule that can be known before data is opened.
-
-        Raises:
-            UserError: names the setting, its value and its rule.
-        """
-        check_run_settings(self)
+        super().check()
         if self.backbone != "auto":
-            ENCODERS.check(self.backbone, setting="backbone")
+            # The user's own settings name it, so weights that are loaded may name it, too.
             ENCODERS.allow(self.backbone)
-        require(self, "batch_size", lambda value: value >= 0, ">= 0 (0 is the benchmark's own)")
-        require(self, "image_size", lambda value: value == 0 or value >= 32, "0 or >= 32 pixels")
-        require(self, "max_corrupt", lambda value: 0 <= value <= 1, "in [0, 1]")
-        require(self, "workers", lambda value: value >= 0, ">= 0")
 
 
 @dataclass(frozen=True)
 class SeededSettings(DownstreamSettings):
     """A benchmark that is run once for each of several seeds."""
 
-    num_seeds: int = 5
+    num_seeds: Count = 5
     """Number of runs or splits, by the seeds from `seed` on; results are their mean and standard deviation."""
-
-    @override
-    def check(self) -> None:
-        super().check()
-        require(self, "num_seeds", lambda value: value >= 1, ">= 1")
 
 
 CONFIG_NAME = "config.yaml"

@@ -11,7 +11,7 @@ from downstream.kinds import Kind
 from downstream.landcover import tables
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import DownstreamSettings
-from pretrain.settings.files import require
+from pretrain.settings.rules import CountOrZero
 from shards.errors import UserError
 
 MULTIPLE = 16
@@ -22,7 +22,7 @@ MULTIPLE = 16
 class LandCoverSettings(DownstreamSettings):
     """DeepLabv3+ on some weights."""
 
-    patch_stride: int = 0
+    patch_stride: CountOrZero = 0
     """Pixels from one training patch of a tile to the next; 0: the benchmark's own."""
     val_ids: Path | None = None
     """A file with the ids of the validation tiles, one a line, in place of the benchmark's rule."""
@@ -30,7 +30,6 @@ class LandCoverSettings(DownstreamSettings):
     @override
     def check(self) -> None:
         super().check()
-        require(self, "patch_stride", lambda value: value >= 0, ">= 0")
         if self.image_size % MULTIPLE:
             raise UserError(f"image_size must be a multiple of {MULTIPLE} for {self.benchmark}, got {self.image_size}")
 

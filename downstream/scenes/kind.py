@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from typing_extensions import override
 
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.scenes import tables
 from downstream.settings import SeededSettings
-from pretrain.settings.files import require
+from pretrain.settings.rules import CountOrZero
 from pretrain.settings.training import OptimizerSettings, ValidationSettings
 from shards.errors import UserError
 
@@ -25,16 +26,14 @@ class SceneSettings(SeededSettings):
     head_on: HeadOn = "auto"
     """Where the head sits: the embedding, or the encoder's features (trunk); auto: under paper the embedding where
     the weights have one, else the features."""
-    train_fraction: float = 0.0
+    train_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each class that trains (the rest tests); 0: the protocol's own split."""
-    explain: int = 0
+    explain: CountOrZero = 0
     """Number of test images to draw class activation maps for."""
 
     @override
     def check(self) -> None:
         super().check()
-        require(self, "train_fraction", lambda value: 0 <= value < 1, "in [0, 1)")
-        require(self, "explain", lambda value: value >= 0, ">= 0")
         if self.protocol != "paper" and self.head_on == "embedding":
             raise UserError(
                 f"head_on embedding goes with protocol paper, got {self.protocol}, which compares weights by their "

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from typing_extensions import override
-
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import DownstreamSettings
 from downstream.tau import tables
-from downstream.tau.settings import TauSettings, check_tau_settings
+from downstream.tau.settings import TauSettings
 from pretrain.settings.training import OptimizerSettings
 
 
@@ -19,11 +17,6 @@ class TauRunSettings(DownstreamSettings):
     """A strategy of Chen et al. (2022) on TAU's clips."""
 
     tau: TauSettings = field(default_factory=TauSettings)
-
-    @override
-    def check(self) -> None:
-        super().check()
-        check_tau_settings(self.tau)
 
 
 TAU = Kind(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import Field
 
-from pretrain.settings.files import require
+from pretrain.settings.rules import CountOrZero, Rule
 from shards.errors import UserError
 
 Strategy = Literal["audio", "video", "pipeline", "pipeline-trainable", "joint-pretrained", "joint"]
@@ -18,8 +18,6 @@ Features = Literal["scalogram", "fbank"]
 @dataclass(frozen=True)
 class TauSettings:
     """Only of tau-scenes and demo-tau."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     strategy: Strategy = "joint"
     """audio, video: one modality. pipeline: image embeddings and acoustic encoder fixed; joint: augmented images, the
@@ -34,11 +32,11 @@ class TauSettings:
     in OUT/acoustic."""
     cache: Path | None = None
     """The folder for decoded frames, which runs may share; OUT/frames where it is not given."""
-    frame_side: int = 480
+    frame_side: Annotated[int, Rule(lambda side: side == 0 or side >= 32, "0 or >= 32 pixels")] = 480
     """The shorter side, in pixels, at which frames of a video are kept; 0 keeps them as they are."""
-    train_frames: int = 0
+    train_frames: CountOrZero = 0
     """Acoustic frames that an epoch draws from each training clip; 0 takes all 56."""
-    val_fraction: float = 0.1
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each class's training clips that is set aside to choose the best epoch by."""
     val_by: Literal["clip", "location"] = "clip"
     """clip: drawn clip by clip, as the paper says; location: no place lies on both sides."""
@@ -63,18 +61,14 @@ class TauSettings:
         """Whether the acoustic encoder is a run's of strategy audio and stays as it is (Table 4, I and III)."""
         return self.strategy in ("pipeline", "joint-pretrained")
 
+    def check(self) -> None:
+        """Checks what must hold between settings.
 
-def check_tau_settings(settings: TauSettings) -> None:
-    """Checks every rule that can be known before data is opened.
-
-    Raises:
-        UserError: names the setting, its value and its rule.
-    """
-    require(settings, "frame_side", lambda value: value == 0 or value >= 32, "0 or >= 32 pixels")
-    require(settings, "train_frames", lambda value: value >= 0, ">= 0 (0 takes all)")
-    require(settings, "val_fraction", lambda value: 0 < value < 1, "in (0, 1)")
-    if settings.acoustic_run is not None and not settings.acoustic_is_pretrained:
-        raise UserError(
-            f"tau.acoustic_run has no effect under tau.strategy {settings.strategy}, which trains its acoustic encoder "
-            "or has none; leave it out"
-        )
+        Raises:
+            UserError: names the setting, its value and its rule.
+        """
+        if self.acoustic_run is not None and not self.acoustic_is_pretrained:
+            raise UserError(
+                f"tau.acoustic_run has no effect under tau.strategy {self.strategy}, which trains its acoustic encoder "
+                "or has none; leave it out"
+            )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from typing_extensions import override
-
 from downstream.audiovisual.kind import PairSettings
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import SeededSettings
 from downstream.transfer import tables
-from downstream.transfer.settings import HearingSettings, TransferSettings, check_transfer_settings
-from pretrain.settings.files import require
+from downstream.transfer.settings import HearingSettings, TransferSettings
+from pretrain.settings.rules import CountOrZero
 from pretrain.settings.training import OptimizerSettings, ValidationSettings
 
 
@@ -22,11 +20,6 @@ class SoundEventSettings(PairSettings, SeededSettings):
 
     transfer: HearingSettings = field(default_factory=HearingSettings)
 
-    @override
-    def check(self) -> None:
-        super().check()
-        require(self, "transfer.num_frames", lambda value: value >= 32, ">= 32 frames of 25 ms")
-
 
 @dataclass(frozen=True)
 class TransferRunSettings(SoundEventSettings):
@@ -35,14 +28,8 @@ class TransferRunSettings(SoundEventSettings):
     transfer: TransferSettings = field(default_factory=TransferSettings)
     force: bool = False
     """Accept a teacher that was trained on test sounds."""
-    explain: int = 0
+    explain: CountOrZero = 0
     """Number of test images to draw class activation maps for."""
-
-    @override
-    def check(self) -> None:
-        super().check()
-        require(self, "explain", lambda value: value >= 0, ">= 0")
-        check_transfer_settings(self)
 
 
 PATIENCE = ValidationSettings(patience_epochs=5)

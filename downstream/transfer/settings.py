@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import Field
 
 from pretrain.encoders import ENCODERS
-from pretrain.settings.files import require
-from pretrain.settings.training import STRICT
+from pretrain.settings.rules import CountOrZero, NonNegative, OneOf
 from shards.errors import UserError
 
 TransferLoss = Literal["none", "kl-audio", "kl-joint", "sq-audio", "sq-joint", "events"]
@@ -24,12 +23,10 @@ SOUND_STRIDE: Literal[2] = 2
 class HearingSettings:
     """How sounds are heard, and how a root with metadata.csv names what they are."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
     sound_stride: Literal[0, 1, 2] = 0
     """Stride of the sound encoder's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
     config.json names it, else torchvision's 2."""
-    num_frames: int = 400
+    num_frames: Annotated[int, Field(ge=32, description="frames of 25 ms")] = 400
     """Frames of 25 ms that the network gets: the middle of a longer sound; a shorter one is repeated."""
     label_column: str = "scene"
     """Of a root with metadata.csv: the column that names the scene."""
@@ -49,9 +46,9 @@ class TransferSettings(HearingSettings):
     predicted scene (events)."""
     with_scene_loss: bool = True
     """Also learn from the labels of the scenes."""
-    alpha: float = 0.1
+    alpha: NonNegative = 0.1
     """Weight of the transfer loss beside the scene loss; alone it has none."""
-    beta: float = 0.001
+    beta: NonNegative = 0.001
     """Weight of L_E2 in the loss `events`; 0 leaves L_E1."""
     over_events: Literal["sum", "mean"] = "sum"
     """Reduction of a transfer loss over the events: sum, as in the paper; mean, as in its authors' code."""
@@ -60,43 +57,34 @@ class TransferSettings(HearingSettings):
     teacher: Path | None = None
     """The --out of sound-events, or a file of a sound ResNet with torchvision's names; the sound encoder is initialised
     from it."""
-    num_events: int = 0
+    num_events: CountOrZero = 0
     """Outputs that the teacher must have, such as AudioSet's 527; 0 accepts any number."""
     sound_backbone: str = "auto"
     """The sound encoder where there is no teacher, a name in ENCODERS; auto: resnet50."""
 
+    def check(self) -> None:
+        """Checks what must hold between settings.
 
-def check_transfer_settings(settings: Any) -> None:
-    """Checks every rule on the transfer that can be known before data is opened.
-
-    Args:
-        settings: of the whole run, a TransferRunSettings.
-
-    Raises:
-        UserError: names the setting, its value and its rule.
-    """
-    for name in ("alpha", "beta", "num_events"):
-        require(settings, f"transfer.{name}", lambda value: value >= 0, ">= 0")
-    transfer = settings.transfer
-    if transfer.sound_backbone != "auto":
-        ENCODERS.check(transfer.sound_backbone, setting="transfer.sound_backbone")
-    if transfer.loss == "none" and not transfer.with_scene_loss:
-        raise UserError(
-            "transfer.loss none goes with the scene loss, else nothing is learned; take another --transfer.loss, or "
-            "leave out --transfer.no-with-scene-loss"
-        )
-    if transfer.loss != "none" and transfer.teacher is None:
-        raise UserError(
-            f"transfer.loss {transfer.loss} needs transfer.teacher: train one by `downstream/run.py sound-events`, or "
-            "give a file of weights"
-        )
-    if transfer.loss.endswith("audio") and transfer.modality == "image":
-        raise UserError(
-            f"transfer.loss {transfer.loss} predicts events from the sound, which transfer.modality image sets to "
-            f"zero; take {transfer.loss.replace('audio', 'joint')}"
-        )
-    if transfer.num_events and transfer.teacher is None:
-        raise UserError(f"transfer.num_events is the teacher's, got {transfer.num_events} and no transfer.teacher")
+        Raises:
+            UserError: names the setting, its value and its rule.
+        """
+        if self.loss == "none" and not self.with_scene_loss:
+            raise UserError(
+                "transfer.loss none goes with the scene loss, else nothing is learned; take another --transfer.loss, "
+                "or leave out --transfer.no-with-scene-loss"
+            )
+        if self.loss != "none" and self.teacher is None:
+            raise UserError(
+                f"transfer.loss {self.loss} needs transfer.teacher: train one by `downstream/run.py sound-events`, or "
+                "give a file of weights"
+            )
+        if self.loss.endswith("audio") and self.modality == "image":
+            raise UserError(
+                f"transfer.loss {self.loss} predicts events from the sound, which transfer.modality image sets to "
+                f"zero; take {self.loss.replace('audio', 'joint')}"
+            )
+        if self.num_events and self.teacher is None:
+            raise UserError(f"transfer.num_events is the teacher's, got {self.num_events} and no transfer.teacher")
 
 
 def approach_of(settings: Any) -> str:

@@ -6,13 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import ConfigDict
+from typing import Any
 
 from pretrain.settings.files import load_settings
 from pretrain.settings.presets import PRESETS, choose
-from pretrain.settings.training import STRICT
 from shards.errors import UserError
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"
@@ -32,8 +29,6 @@ SET_ELSEWHERE = {
 @dataclass(frozen=True)
 class Plan:
     """A comparison: every method with every backbone and seed, each evaluated on every benchmark."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: str = ""
     """Name of the experiment, title of the tables."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pretrain.settings.choosing import Chosen, family_of, kind_of, plain_hints, setting_of_others
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
+from shards.registry import nearest
 
 Settings = TypeVar("Settings")
 
@@ -20,16 +22,25 @@ Settings = TypeVar("Settings")
 def flatten(settings: Any) -> dict[str, Any]:
     """Settings, a dataclass of values and of dataclasses, as one flat dict from dotted names to plain values."""
 
-    def walk(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for name, value in values.items():
-            if isinstance(value, dict):
-                flat |= walk(f"{prefix}{name}.", value)
-            else:
-                flat[f"{prefix}{name}"] = str(value) if isinstance(value, Path) else value
-        return flat
+    return _dotted(_plain(settings))
 
-    return walk("", dataclasses.asdict(settings))
+
+def _dotted(record: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        flat |= (
+            _dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+        )
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """What YAML can hold of settings."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def require(settings: Any, name: str, holds: Callable[[Any], bool], rule: str) -> None:
@@ -47,40 +58,73 @@ def require(settings: Any, name: str, holds: Callable[[Any], bool], rule: str) -
 
 def save_settings(settings: Any, path: Path) -> None:
     """Writes all settings, resolved, as YAML: the whole file or none of it."""
-    record = TypeAdapter(type(settings)).dump_python(settings, mode="json")
-    write_text_atomically(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+    write_text_atomically(path, yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True))
 
 
 def load_settings(kind: type[Settings], path: Path) -> Settings:
     """Reads settings of one kind from YAML; those not named keep their defaults.
 
     Raises:
-        UserError: no such file, not YAML, an unknown setting (with the nearest known name), or a wrong type.
+        UserError: as `read_record` and `settings_of`.
+    """
+    return settings_of(kind, read_record(path), path)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a YAML file of settings says.
+
+    Raises:
+        UserError: no such file, not YAML, or no settings in it.
     """
     if not path.is_file():
         raise UserError(f"no settings at {path}: no such file")
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not record:
-            raise UserError(f"{path} must hold lines of `setting: value`, it holds none; restore it or name another")
-        return TypeAdapter(kind).validate_python(record)
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path} can't be read as UTF-8 text: {error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        raise UserError(f"{path}: {_first_fault(kind, error)}") from error
+    if not isinstance(record, dict) or not record:
+        raise UserError(f"{path} must hold lines of `setting: value`, it holds none; restore it or name another")
+    return record
 
 
-def _first_fault(kind: type, error: ValidationError) -> str:
-    fault = error.errors()[0]
-    name = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = list(flatten(kind())) + [field.name for field in dataclasses.fields(kind)]
-        near = difflib.get_close_matches(name, known, n=1)
-        return f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{name}: {message}, got {fault['input']!r}" if name else message
+def settings_of(kind: type[Settings], record: dict[str, Any], path: Path) -> Settings:
+    """Settings of one kind from what a file says; those not named keep their defaults.
+
+    Raises:
+        UserError: an unknown setting (with the nearest known name), a setting that what is chosen in the file does not
+            have, or a wrong type; names the file.
+    """
+    try:
+        if issubclass(kind, Chosen):
+            record = kind.of_former_version(record)
+        return _built(kind, record)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def with_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """A copy of settings in which those of some dotted names have new values, their types checked.
+
+    Where a change chooses something else, such as another loss, what was set before and the new choice has too stays.
+
+    Args:
+        settings: a dataclass of values and of dataclasses.
+        changes: new values by dotted name, such as {"loss.name": "contrastive"}.
+
+    Raises:
+        UserError: an unknown name (with the nearest known one), a setting that what is chosen does not have, or a
+            wrong type.
+    """
+    record: dict[str, Any] = {}
+    for name, value in changes.items():
+        *groups, last = name.split(".")
+        place = record
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return _built(type(settings), record, settings)
 
 
 def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str]) -> None:
@@ -89,9 +133,10 @@ def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str])
     Raises:
         UserError: names the first changed setting that is not `changeable`.
     """
-    before, after = flatten(saved), flatten(wanted)
-    for name, value in after.items():
-        if before[name] != value and name not in changeable:
+    before = flatten(saved)
+    for name, value in flatten(wanted).items():
+        # What a new choice has and the old one had not goes with the choice, which is refused by its own name.
+        if name in before and before[name] != value and name not in changeable:
             allowed = ", ".join(sorted(changeable))
             raise UserError(
                 f"{name} is {before[name]} in the run that is resumed and can't become {value}; "
@@ -99,28 +144,88 @@ def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str])
             )
 
 
-def with_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """A copy of settings in which those of some dotted names have new values, their types checked.
+def _built(kind: type[Settings], record: Mapping[str, Any], current: Any = None) -> Settings:
+    unknown: list[str] = []
+    settings: Settings = _build(kind, record, current, "", unknown)
+    for name in unknown:
+        known = [*flatten(settings), *plain_hints(type(settings))]
+        sentence = setting_of_others(settings, name) or f"unknown setting {name!r}; {nearest(name, known)}"
+        raise UserError(sentence.rstrip("; "))
+    return settings
+
+
+def _build(declared: Any, record: Any, current: Any, prefix: str, unknown: list[str]) -> Any:
+    """A dataclass of settings from those of a record, else from the current ones, else from the defaults.
 
     Args:
-        settings: a dataclass of values and of dataclasses.
-        changes: new values by dotted name, such as {"loss.name": "contrastive"}.
+        declared: the dataclass, or the base of the family to choose from.
+        record: values, and records of groups.
+        current: settings of this kind or, where something else was chosen before, of another; None: none.
+        prefix: what dotted names begin with.
+        unknown: takes the dotted names that there is no setting for.
+    """
+    if not isinstance(record, Mapping):
+        raise UserError(f"unknown setting {prefix[:-1]!r} with value {record!r}: it is a group of settings")
+    kind = _kind(declared, record, current, prefix)
+    hints, defaults, inherited = plain_hints(kind), _defaults(kind), _inherited(current, kind)
+    unknown += (f"{prefix}{name}" for name in _dotted({name: record[name] for name in record if name not in hints}))
+    values = {}
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            group = inherited.get(name, defaults.get(name))
+            values[name] = _build(hint, record.get(name, {}), group, f"{prefix}{name}.", unknown)
+        elif name in record:
+            values[name] = _typed(hint, record[name], f"{prefix}{name}")
+        elif name in inherited:
+            values[name] = inherited[name]
+    return kind(**values)
+
+
+def _kind(declared: Any, record: Mapping[Any, Any], current: Any, prefix: str) -> Any:
+    if not issubclass(declared, Chosen):
+        return type(current) if isinstance(current, declared) else declared
+    before = current if isinstance(current, family_of(declared)) else declared
+    choice = getattr(before, declared.choice)
+    name = record.get(declared.choice, choice)
+    is_same = name == choice and before is current
+    return type(current) if is_same else kind_of(declared, name, f"{prefix}{declared.choice}")
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    defaults = {}
+    for field in dataclasses.fields(kind):
+        if field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            defaults[field.name] = field.default
+    return defaults
+
+
+def _inherited(current: Any, kind: type) -> dict[str, Any]:
+    """What current settings say for others of a kind: all, or what was set where something else was chosen before."""
+    if current is None:
+        return {}
+    values = {field.name: getattr(current, field.name) for field in dataclasses.fields(current)}
+    if isinstance(current, kind):
+        return values
+    defaults = _defaults(type(current))
+    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+
+
+def _typed(hint: Any, value: Any, name: str) -> Any:
+    """A value as its type has it.
 
     Raises:
-        UserError: an unknown name (with the nearest known one), or a wrong type.
+        UserError: it is of another type.
     """
-    kind, known = type(settings), flatten(settings)
-    record = TypeAdapter(kind).dump_python(settings, mode="json")
-    for name, value in changes.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise UserError(f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        *groups, last = name.split(".")
-        place = record
-        for group in groups:
-            place = place[group]
-        place[last] = value
     try:
-        return TypeAdapter(kind).validate_python(record)
+        return _adapter(hint).validate_python(value)
     except ValidationError as error:
-        raise UserError(_first_fault(kind, error)) from error
+        fault = error.errors()[0]
+        place = ".".join([name, *map(str, fault["loc"])])
+        raise UserError(f"{place}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}") from error
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)

@@ -12,7 +12,8 @@ from torch import nn
 
 from pretrain.engines.zero import ZeroEngine
 from pretrain.optimization import build_optimizer, learning_rate_at, set_learning_rate
-from pretrain.settings.training import OptimizerSettings, RunSettings, check_run_settings
+from pretrain.settings.rules import check_rules
+from pretrain.settings.training import OptimizerSettings, RunSettings
 from shards.errors import UserError
 
 
@@ -122,7 +123,7 @@ def test_sgd_has_momentum_and_decays_matrices_alone() -> None:
 def test_rules_of_restarts(changes: dict[str, float], sentence: str) -> None:
     settings = RunSettings(optimizer=replace(OptimizerSettings(), **changes), max_seconds=60)
     with pytest.raises(UserError) as caught:
-        check_run_settings(settings)
+        check_rules(settings)
     assert str(caught.value).startswith(sentence)
 
 

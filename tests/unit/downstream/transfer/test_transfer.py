@@ -29,6 +29,7 @@ from downstream.transfer.pair_batches import FlippedView, Heard
 from downstream.transfer.settings import TransferSettings
 from downstream.transfer.task import TransferRecognition
 from pretrain.data.batches import next_batch, to_device
+from pretrain.settings.rules import check_rules
 from pretrain.weights.encoder_weights import load_encoder
 from shards.errors import UserError
 
@@ -259,7 +260,7 @@ def test_views_are_whole_images_by_their_seed() -> None:
 def test_settings_that_make_no_sense_are_refused(transfer: dict[str, Any], sentence: str) -> None:
     settings = TransferRunSettings(transfer=TransferSettings(**{"teacher": Path("t"), **transfer}))
     with pytest.raises(UserError, match=sentence):
-        settings.check()
+        check_rules(settings)
 
 
 def test_the_defaults_are_those_of_the_paper(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""Settings that depend on a choice: what is chosen brings its own, and nothing else may be set.
+
+The name of a method decides which settings a run has, the name of a loss which settings the group `loss` has. Command
+lines, YAML files and plans all learn from here what there is to set, and give the same sentence for a setting that
+what they chose does not have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from shards.errors import UserError
+from shards.registry import Registry
+
+
+class Chosen:
+    """The base of a family of dataclasses of settings, one for each of the things to choose from.
+
+    Where settings of the family's base are read, those of the choice are built. A member adds the fields that its
+    choice has beside those of the base; every field has a default.
+    """
+
+    choice: ClassVar[str]
+    """The field that names what is chosen."""
+
+    @classmethod
+    def choices(cls) -> Registry[type[Self]]:
+        """The members of the family, by name; the family's base says so, and nobody else."""
+        raise NotImplementedError
+
+    @classmethod
+    def of_former_version(cls, record: dict[str, Any]) -> dict[str, Any]:
+        """What a file that a former version wrote says today; it says the same unless a family tells otherwise."""
+        return record
+
+
+def family_of(kind: type[Chosen]) -> type[Chosen]:
+    """The base of the family that a member belongs to."""
+    return next(base for base in kind.__mro__ if "choices" in vars(base))
+
+
+def kind_of(kind: type[Chosen], name: Any, setting: str) -> type[Any]:
+    """The settings of a choice.
+
+    Args:
+        kind: the family's base, or any member.
+        name: of the choice.
+        setting: that gives the name, for messages.
+
+    Raises:
+        UserError: an unknown name, or outside code that is no such settings.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"{setting} must be a name, got {name!r}; choose one of: {kind.choices().choices()}")
+    family, found = family_of(kind), kind.choices().load(name, setting=setting)
+    if not (isinstance(found, type) and issubclass(found, family)):
+        raise UserError(
+            f"{setting} {name} must be the dataclass of its settings, a subclass of {family.__module__}."
+            f"{family.__name__}, got {found!r}"
+        )
+    return found
+
+
+@cache
+def plain_hints(kind: Any) -> dict[str, Any]:
+    """The type of each field of a dataclass, without its rules."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+
+
+def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all that may be set in a dataclass of settings, whatever is chosen for its groups."""
+    for name, hint in plain_hints(kind).items():
+        if not dataclasses.is_dataclass(hint):
+            yield f"{prefix}{name}"
+            continue
+        members = [hint]
+        if issubclass(hint, Chosen):  # type: ignore[arg-type]
+            members = [hint.choices()[choice] for choice in hint.choices()]  # type: ignore[union-attr]
+        for member in members:
+            yield from names_of(member, f"{prefix}{name}.")
+
+
+def chosen_in(settings: Any, prefix: str = "") -> Iterator[tuple[str, Chosen]]:
+    """The settings in `settings` that depend on a choice, with what their names begin with, the outermost first."""
+    if isinstance(settings, Chosen):
+        yield prefix, settings
+    for name in plain_hints(type(settings)):
+        if dataclasses.is_dataclass(value := getattr(settings, name)):
+            yield from chosen_in(value, f"{prefix}{name}.")
+
+
+def setting_of_others(settings: Any, name: str) -> str | None:
+    """The sentence that refuses a setting which `settings` lack for what is chosen in them, and others would have.
+
+    Args:
+        settings: a dataclass of values and of dataclasses.
+        name: dotted, of a setting that they lack.
+
+    Returns:
+        None where no other choice has it either.
+    """
+    for prefix, chosen in reversed(list(chosen_in(settings))):
+        if not name.startswith(prefix):
+            continue
+        registry, own_name = chosen.choices(), name.removeprefix(prefix)
+        owners = [choice for choice in registry if own_name in names_of(registry[choice])]
+        if owners:
+            has = f"{' and '.join(owners)} {'have' if len(owners) > 1 else 'has'}"
+            setting = f"{prefix}{chosen.choice} {getattr(chosen, chosen.choice)}"
+            return f"{setting} has no setting {name}, which {has}; it takes {_own_settings(chosen, prefix)}"
+    return None
+
+
+def _own_settings(chosen: Chosen, prefix: str) -> str:
+    hints, shared = plain_hints(type(chosen)), plain_hints(family_of(type(chosen)))
+    own = [
+        f"{prefix}{name}{'.*' if dataclasses.is_dataclass(hints[name]) else ''}" for name in hints if name not in shared
+    ]
+    return ", ".join(own) or "none of its own"
