@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, ClassVar, Self
 
 from shards.errors import UserError
@@ -65,7 +64,6 @@ def kind_of(kind: type[Chosen], name: Any, setting: str) -> type[Any]:
     return found
 
 
-@cache
 def plain_hints(kind: Any) -> dict[str, Any]:
     """The type of each field of a dataclass, without its rules."""
     hints = typing.get_type_hints(kind)

@@ -14,7 +14,6 @@ import operator
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -109,7 +108,6 @@ def _settings_with_metadata(settings: Any, prefix: str = "") -> Iterator[tuple[s
             yield f"{prefix}{name}", value, metadata
 
 
-@cache
 def _metadata(kind: Any) -> dict[str, tuple[Any, ...]]:
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: tuple(_annotations(hints[field.name])) for field in dataclasses.fields(kind)}
