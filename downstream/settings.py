@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import Field
 from typing_extensions import override
 
 from pretrain.encoders import ENCODERS
@@ -45,7 +46,7 @@ class DownstreamSettings(RunSettings):
     """Loader processes of each training process; 0 reads in the training process itself."""
     epochs: Count = 5
     """Passes over the training part."""
-    batch_size: CountOrZero = 0
+    batch_size: Annotated[int, Field(ge=0, description="0 is the benchmark's own")] = 0
     """The global batch; 0: the benchmark's own."""
     optimizer: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(learning_rate=1e-3, warmup_epochs=0.0, final_fraction=1.0)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pretrain.settings.rules import CountOrZero, Rule
+from pretrain.settings.rules import Rule
 from shards.errors import UserError
 
 Strategy = Literal["audio", "video", "pipeline", "pipeline-trainable", "joint-pretrained", "joint"]
@@ -34,7 +34,7 @@ class TauSettings:
     """The folder for decoded frames, which runs may share; OUT/frames where it is not given."""
     frame_side: Annotated[int, Rule(lambda side: side == 0 or side >= 32, "0 or >= 32 pixels")] = 480
     """The shorter side, in pixels, at which frames of a video are kept; 0 keeps them as they are."""
-    train_frames: CountOrZero = 0
+    train_frames: Annotated[int, Field(ge=0, description="0 takes all")] = 0
     """Acoustic frames that an epoch draws from each training clip; 0 takes all 56."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each class's training clips that is set aside to choose the best epoch by."""

@@ -123,7 +123,10 @@ def test_spectrograms_that_a_benchmark_does_not_make_are_refused_before_row_1(
             {"sound-events": {"root": "/tmp"}},
             r"benchmarks\.sound-events: weights must be random for sound-events, which tries no other",
         ),
-        ({"demo-tau": {"root": "/tmp", "tau.val_fraction": 2.0}}, r"benchmarks\.demo-tau: val_fraction must be in"),
+        (
+            {"demo-tau": {"root": "/tmp", "tau.val_fraction": 2.0}},
+            r"benchmarks\.demo-tau: tau\.val_fraction must be in",
+        ),
         (
             {"demo-tau": {"root": "/tmp", "head_on": "embedding"}},
             r"benchmarks\.demo-tau: head_on has no effect on demo-tau, it is a setting of scene recognition",

@@ -14,8 +14,9 @@ from downstream.tau.clip_files import ClipFiles
 from downstream.tau.clip_splits import split_clips
 from downstream.tau.demo_clips import pictures
 from downstream.tau.frame_views import CentralSquare, RandomStreetView
-from downstream.tau.settings import TauSettings, check_tau_settings
+from downstream.tau.settings import TauSettings
 from pretrain.data.batches import BatchLayout
+from pretrain.settings.rules import check_rules
 from shards.errors import UserError
 
 
@@ -104,5 +105,5 @@ def test_views_of_a_street() -> None:
 )
 def test_settings_against_their_rules(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_tau_settings(dataclasses.replace(TauSettings(), **changes))
+        check_rules(dataclasses.replace(TauSettings(), **changes))
     assert str(caught.value).startswith(sentence)
