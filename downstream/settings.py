@@ -12,7 +12,7 @@ from typing_extensions import override
 from pretrain.encoders import ENCODERS
 from pretrain.settings import training as run_settings
 from pretrain.settings.files import flatten
-from pretrain.settings.rules import Count, CountOrZero, Fraction, Rule
+from pretrain.settings.rules import Count, CountOrZero, Fraction, OneOf, Rule
 from pretrain.settings.training import OptimizerSettings, RunSettings
 
 
@@ -29,7 +29,7 @@ class DownstreamSettings(RunSettings):
     weights: str = "random"
     """random, imagenet, pretrained (those that timm publishes for --backbone timm:NAME), a run folder, a model folder,
     or a file of an encoder's weights (.safetensors, .pth)."""
-    backbone: str = "auto"
+    backbone: Annotated[str, OneOf(ENCODERS, "auto")] = "auto"
     """The encoder of random, imagenet and pretrained weights and of a file that does not name it, a name in ENCODERS
     or timm:NAME (auto: resnet18, under advance-transfer resnet101, under sound-events resnet50)."""
     imagenet_file: Path | None = None
@@ -60,7 +60,7 @@ class DownstreamSettings(RunSettings):
     @override
     def check(self) -> None:
         super().check()
-        if self.backbone != "auto":
+        if ENCODERS.is_outside_code(self.backbone) and self.backbone != "auto":
             # The user's own settings name it, so weights that are loaded may name it, too.
             ENCODERS.allow(self.backbone)
 

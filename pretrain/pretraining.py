@@ -20,7 +20,6 @@ from pretrain.data.batches import (
 )
 from pretrain.data.skipped_shards import SkippedShards
 from pretrain.encoders.building import synced
-from pretrain.methods import METHODS
 from pretrain.methods.interface import Method
 from pretrain.model_files import CARD_NAME
 from pretrain.releasing.model_card import model_card
@@ -73,7 +72,7 @@ class PreTraining(Task):
 
         check_norm(config, self.device.type)
         set_seed(config.seed)
-        method: nn.Module = METHODS[config.method](config, self.shard_set.manifest)
+        method: nn.Module = config.build(self.shard_set.manifest)
         if config.model.norm == "sync":
             method = synced(method)
         method.to(self.device)

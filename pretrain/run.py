@@ -5,34 +5,29 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from shards.errors import end_on_sigterm, run_command
+from shards.command_line import Verb, answer_version
+from shards.errors import run_command
 
 if TYPE_CHECKING:
     from pretrain.command_line import Request
 
+VERBS = {
+    "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
+    "convert": Verb("pretrain.weights.convert_options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
+}
+"""What the command does instead of training, where one of these is its first word."""
+
 
 def main() -> None:
-    """A release, or a conversion; or settings, processes, run folder, training."""
-    from pretrain.command_line import parse, parse_conversion, parse_release
-
-    if sys.argv[1:2] == ["release"]:
-        from pretrain.releasing.release import release
-
-        end_on_sigterm()
-        print("\n".join(release(parse_release(sys.argv[2:]))))
+    """A release or a conversion; or settings, processes, run folder, training."""
+    words = sys.argv[1:]
+    answer_version(words[:1])
+    if words and words[0] in VERBS:
+        VERBS[words[0]].carry_out(words[1:], f"python pretrain/run.py {words[0]}")
         return
+    from pretrain.command_line import parse
 
-    if sys.argv[1:2] == ["convert"]:
-        from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
-
-        end_on_sigterm()
-        conversion = parse_conversion(sys.argv[2:])
-        print(convert_authors_checkpoint(conversion.file, conversion.out, on_sphere=conversion.on_sphere))
-        return
-
-    request = parse(sys.argv[1:])
-
-    preempted = pre_train(request)
+    preempted = pre_train(parse(words))
     # Only now, for the model that it held belongs to the processes.
     from pretrain.distributed import leave
     from pretrain.preemption import EXIT_STATUS
@@ -43,7 +38,7 @@ def main() -> None:
 
 
 def pre_train(request: Request) -> bool:
-    """Joins the processes that were launched, trains, and says how it ended; whether it was preempted."""
+    """Joins the processes that were launched, trains, and says how it ended; whether the run was preempted."""
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch

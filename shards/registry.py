@@ -135,6 +135,18 @@ class Registry(Generic[T]):
         return prefix if separator and rest and prefix in self._families else None
 
 
+def choose(name: str, known: Iterable[str], kind: str) -> str:
+    """`name`, if it is known.
+
+    Raises:
+        UserError: names the kind and the value, the nearest known name and all the choices.
+    """
+    choices = sorted(known)
+    if name in choices:
+        return name
+    raise UserError(f"unknown {kind} {name!r}; {nearest(name, choices)}choose one of: {', '.join(choices)}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'? `, or an empty string if no known name is similar."""
     near = difflib.get_close_matches(name, sorted(known), n=1)

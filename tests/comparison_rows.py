@@ -11,7 +11,9 @@ from downstream.results import Results
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.outcomes import read_outcome
 from launch.comparison.table import Column, Line, Table
+from pretrain.methods.settings import AudiovisualConfig
 from pretrain.ranking import chance_metrics
+from pretrain.settings.files import with_settings
 from pretrain.settings.pretraining import Config
 
 THERE, BACK = "retrieval/image_to_sound", "retrieval/sound_to_image"
@@ -59,7 +61,7 @@ def make_row(
     folder.mkdir(parents=True)
     jobs = [Job(name, name, folder / name) for name in benchmarks]
     number = len(list(out.glob("rows/*")))
-    config = replace(Config(batch_size=64, method=trained_by), **settings)
+    config = replace(with_settings(AudiovisualConfig(batch_size=64), {"method": trained_by}), **settings)
     return Row(number, method, backbone, seed, folder, config, jobs)
 
 

@@ -59,7 +59,7 @@ class TransferSettings(HearingSettings):
     from it."""
     num_events: CountOrZero = 0
     """Outputs that the teacher must have, such as AudioSet's 527; 0 accepts any number."""
-    sound_backbone: str = "auto"
+    sound_backbone: Annotated[str, OneOf(ENCODERS, "auto")] = "auto"
     """The sound encoder where there is no teacher, a name in ENCODERS; auto: resnet50."""
 
     def check(self) -> None:

@@ -17,14 +17,13 @@ from downstream.settings import DownstreamSettings
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
-from pretrain.command_line import check_choices_and_rules
 from pretrain.data.batches import BatchLayout, open_training_shards
-from pretrain.methods import METHODS
 from pretrain.model import refuse_other_spectrograms
 from pretrain.pretraining import check_norm
 from pretrain.settings import pretraining as pretrain_config
 from pretrain.settings.files import flatten, load_settings, require
 from pretrain.settings.pretraining import Config, DataSettings
+from pretrain.settings.rules import check_rules
 from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
 from retrieval.options import EvaluateOptions
@@ -72,7 +71,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
     for row in rows:
         config = row.config
         with _saying(row.name):
-            check_choices_and_rules(config)
+            check_rules(config)
             check_requirements(config)
             if here:
                 check_norm(config, "cuda" if torch.cuda.is_available() else "cpu")
@@ -84,7 +83,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
             # The config as one of several processes sees it, because this process is alone.
             part = replace(config, batch_size=config.batch_size // num_processes, seed=0, out=Path())
             if part not in built:
-                METHODS[config.method](part, shard_set.manifest)
+                part.build(shard_set.manifest)
                 built.add(part)
             for job in row.benchmarks:
                 if isinstance(job.settings, DownstreamSettings) and job.settings.needs_known_spectrograms:

@@ -144,7 +144,7 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
         method=row.method,
         backbone=row.backbone,
         seed=row.seed,
-        image_only=row.config.method != "audiovisual",
+        image_only=not row.config.trains_sound,
         max_seconds=row.config.max_seconds if row.config.epochs else None,
         state=state,
         reason=_reason(row) if state == "failed" else "",

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pretrain.presets import PRESETS
 from pretrain.settings.files import load_settings
-from pretrain.settings.presets import PRESETS, choose
 from shards.errors import UserError
+from shards.registry import choose
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -12,12 +12,13 @@ from downstream.kinds import refuse_settings_elsewhere
 from downstream.settings import DownstreamSettings
 from launch.comparison.outcomes import RETRIEVAL
 from launch.comparison.plan import Plan
+from pretrain.presets import PRESETS
 from pretrain.settings.files import with_settings
-from pretrain.settings.presets import PRESETS, choose
 from pretrain.settings.pretraining import Config
 from retrieval.options import EvaluateOptions
 from shards.errors import UserError
-from shards.streaming.fetching import is_url
+from shards.registry import choose
+from shards.streaming.locations import is_url
 
 ROWS_FOLDER = "rows"
 SET_BY_THE_ROW = ("weights", "out")

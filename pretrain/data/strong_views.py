@@ -8,7 +8,7 @@ import random
 from typing_extensions import override
 
 from pretrain.data.image_transforms import A, ImageView, cv2
-from pretrain.settings.methods import StrongViewSettings
+from pretrain.settings.pretraining import StrongViewSettings
 from shards.decoding.jpeg_parts import Box
 
 WIDEST = 4 / 3

@@ -1,27 +1,23 @@
-"""Losses on paired embeddings, by name."""
+"""Losses on paired embeddings, by name; a new one is a file here, its settings, and a line in `LOSSES`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import nn
+from shards.registry import Registry
 
-from pretrain.losses.batch_triplet import BatchTripletLoss
-from pretrain.losses.contrastive import ContrastiveLoss, SigmoidLoss, SymmetricContrastiveLoss
-from pretrain.losses.naive_triplet import NaiveTripletLoss
-from pretrain.settings.pretraining import LossSettings
+if TYPE_CHECKING:
+    from pretrain.losses.settings import LossSettings
 
-LOSSES: dict[str, Callable[[LossSettings, int], nn.Module]] = {
-    "batch-triplet": lambda settings, _: BatchTripletLoss(settings.margin, settings.reduction),
-    "naive-triplet": lambda settings, _: NaiveTripletLoss(settings.margin, settings.reduction),
-    "contrastive": lambda settings, _: ContrastiveLoss(settings.temperature, settings.direction),
-    "symmetric-contrastive": lambda settings, embedding_dim: SymmetricContrastiveLoss(
-        settings.temperature,
-        queue_size=settings.queue_size,
-        negatives_from_km=settings.negatives_from_km,
-        embedding_dim=embedding_dim,
-    ),
-    "sigmoid": lambda settings, _: SigmoidLoss(),
-}
-"""From the settings and the dimensions of an embedding to a module, whose `on_sphere` says whether it wants embeddings
-of length 1, and whose `inputs`, where it has them, name the entries of a batch that it takes beside embeddings."""
+LOSSES: Registry[type[LossSettings]] = Registry(
+    "loss.name",
+    {
+        "batch-triplet": "pretrain.losses.settings:BatchTripletSettings",
+        "naive-triplet": "pretrain.losses.settings:NaiveTripletSettings",
+        "contrastive": "pretrain.losses.settings:ContrastiveSettings",
+        "symmetric-contrastive": "pretrain.losses.settings:SymmetricContrastiveSettings",
+        "sigmoid": "pretrain.losses.settings:SigmoidSettings",
+    },
+    takes_outside_code=True,
+)
+"""Each is the dataclass of a loss's settings, a `LossSettings`, which builds the loss."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrain.losses.batch_triplet_tiled import tiled_total
+from pretrain.losses.pair_loss import PairLoss
 
 TILED_FROM = 2048
 """Pairs from which the distance matrix is worked off in tiles and never held as a whole."""
@@ -110,7 +111,7 @@ def _large_total(embeddings: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Te
     return tiled_total
 
 
-class BatchTripletLoss(nn.Module):
+class BatchTripletLoss(PairLoss):
     """`batch_triplet_loss` with its settings. Embeddings are taken as the towers give them."""
 
     on_sphere = False

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pretrain.losses.batch_triplet import check_pairs
 from pretrain.losses.no_negatives import NoNegatives
+from pretrain.losses.pair_loss import PairLoss
 from pretrain.losses.past_pairs import PastPairs
 from pretrain.losses.similarity_tiles import (
     Excluded,
@@ -104,7 +105,7 @@ def _on_sphere(embeddings: Tensor) -> Tensor:
     return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
 
 
-class ContrastiveLoss(nn.Module):
+class ContrastiveLoss(PairLoss):
     """`contrastive_loss` at a fixed temperature."""
 
     on_sphere = True
@@ -119,7 +120,7 @@ class ContrastiveLoss(nn.Module):
         return contrastive_loss(image_embeddings, sound_embeddings, self.temperature, self.direction)
 
 
-class SymmetricContrastiveLoss(nn.Module):
+class SymmetricContrastiveLoss(PairLoss):
     """`contrastive_loss` in both directions at a temperature that is learned, within bounds.
 
     Args:
@@ -192,7 +193,7 @@ class SymmetricContrastiveLoss(nn.Module):
         return loss
 
 
-class SigmoidLoss(nn.Module):
+class SigmoidLoss(PairLoss):
     """`sigmoid_loss` with a scale and a bias that are learned."""
 
     on_sphere = True

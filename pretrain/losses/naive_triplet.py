@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrain.losses.batch_triplet import check_pairs
 from pretrain.losses.hashed_numbers import hashed_numbers
+from pretrain.losses.pair_loss import PairLoss
 
 
 def random_others(n: int, draw: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(coincide, 0.0, torch.where(coincide, 1.0, squared).sqrt())
 
 
-class NaiveTripletLoss(nn.Module):
+class NaiveTripletLoss(PairLoss):
     """`naive_triplet_loss` with negatives drawn anew in every step, and again the same when a run is resumed."""
 
     on_sphere = False

@@ -1,22 +1,23 @@
-"""Pre-training methods, by name: how a batch becomes embeddings, and embeddings a loss."""
+"""Pre-training methods, by name; a new one is a file here, its settings, and a line in `METHODS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pretrain.methods.audiovisual import Audiovisual
-from pretrain.methods.image_contrastive import ImageContrastive
-from pretrain.methods.interface import Method
-from pretrain.methods.moco import Moco
-from pretrain.methods.simclr import Simclr
-from pretrain.methods.tile2vec import Tile2vec
-from pretrain.settings.pretraining import Config
-from shards.manifest import Manifest
+from shards.registry import Registry
 
-METHODS: dict[str, Callable[[Config, Manifest], Method]] = {
-    "audiovisual": Audiovisual.from_config,
-    "image-contrastive": ImageContrastive.from_config,
-    "moco": Moco.from_config,
-    "simclr": Simclr.from_config,
-    "tile2vec": Tile2vec.from_config,
-}
+if TYPE_CHECKING:
+    from pretrain.settings.pretraining import Config
+
+METHODS: Registry[type[Config]] = Registry(
+    "method",
+    {
+        "audiovisual": "pretrain.methods.settings:AudiovisualConfig",
+        "image-contrastive": "pretrain.methods.settings:ImageContrastiveConfig",
+        "moco": "pretrain.methods.settings:MocoConfig",
+        "simclr": "pretrain.methods.settings:SimclrConfig",
+        "tile2vec": "pretrain.methods.settings:Tile2vecConfig",
+    },
+    takes_outside_code=True,
+)
+"""Each is the dataclass of the settings of a run of that method, a `Config`, which builds the method."""

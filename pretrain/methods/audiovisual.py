@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from pretrain.data.views import ADDITIONS, ImageAndSound, Views
-from pretrain.losses import LOSSES
+from pretrain.losses.pair_loss import PairLoss
 from pretrain.methods.interface import Method
+from pretrain.methods.settings import AudiovisualConfig
 from pretrain.model import TwoTower
 from pretrain.settings.pretraining import Config
 from pretrain.training.task import Evaluation
@@ -25,25 +26,24 @@ class Audiovisual(Method):
 
     Args:
         towers: the two towers.
-        pair_loss: a module from (n, d) image and (n, d) sound embeddings to a scalar; the entries of the batch that
-            its `inputs` names come after them.
+        pair_loss: the loss of the global batch.
         views: what is taken of a pair.
     """
 
-    def __init__(self, towers: TwoTower, pair_loss: nn.Module, views: Views) -> None:
+    def __init__(self, towers: TwoTower, pair_loss: PairLoss, views: Views) -> None:
         super().__init__()
         self.towers = towers
         self.pair_loss = pair_loss
         self.views = views
-        self.loss_inputs = getattr(pair_loss, "inputs", ())
+        self.loss_inputs = pair_loss.inputs
 
     @classmethod
-    def from_config(cls, config: Config, manifest: Manifest) -> Audiovisual:
+    def from_config(cls, config: AudiovisualConfig, manifest: Manifest) -> Audiovisual:
         """The method as set, with towers for the spectrograms of the shard set."""
-        pair_loss = LOSSES[config.loss.name](config.loss, config.model.embedding_dim)
-        towers = build_towers(config, manifest, on_sphere=bool(pair_loss.on_sphere))
+        pair_loss = config.loss.build(config.model.embedding_dim)
+        towers = build_towers(config, manifest, on_sphere=pair_loss.on_sphere)
         views: Views = ImageAndSound(config.data)
-        for name in getattr(pair_loss, "inputs", ()):
+        for name in pair_loss.inputs:
             views = ADDITIONS[name](views)
         return cls(towers, pair_loss, views)
 

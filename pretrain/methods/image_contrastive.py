@@ -11,8 +11,8 @@ from pretrain.data.image_transforms import RandomImageView
 from pretrain.data.views import TwoImageViews, Views
 from pretrain.losses.contrastive import contrastive_loss
 from pretrain.methods.image_only import ImageOnly
+from pretrain.methods.settings import ImageContrastiveConfig
 from pretrain.model import TwoTower
-from pretrain.settings.pretraining import Config
 from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
 
@@ -29,7 +29,7 @@ class ImageContrastive(ImageOnly):
         self.temperature = temperature
 
     @classmethod
-    def from_config(cls, config: Config, manifest: Manifest) -> ImageContrastive:
+    def from_config(cls, config: ImageContrastiveConfig, manifest: Manifest) -> ImageContrastive:
         """The method as set."""
         views = TwoImageViews(RandomImageView(config.data), config.data.image_size)
         return cls(build_towers(config, manifest, on_sphere=True), views, config.loss.temperature)

@@ -18,8 +18,8 @@ from pretrain.data.views import TwoImageViews, Views
 from pretrain.losses.hashed_numbers import hashed_numbers
 from pretrain.losses.momentum_contrast import MomentumContrastLoss
 from pretrain.methods.image_only import ImageOnly
+from pretrain.methods.settings import MocoConfig, MocoSettings
 from pretrain.model import TwoTower
-from pretrain.settings.methods import MocoSettings
 from pretrain.settings.pretraining import Config
 from pretrain.training.task import WholeWeights
 from pretrain.weights.towers import build_towers
@@ -64,7 +64,7 @@ class Moco(ImageOnly):
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
     @classmethod
-    def from_config(cls, config: Config, manifest: Manifest) -> Moco:
+    def from_config(cls, config: MocoConfig, manifest: Manifest) -> Moco:
         """The method as set.
 
         Raises:

@@ -12,8 +12,8 @@ from pretrain.data.strong_views import StrongImageView
 from pretrain.data.views import TwoImageViews, Views
 from pretrain.losses.nt_xent import nt_xent_loss
 from pretrain.methods.image_only import ImageOnly
+from pretrain.methods.settings import SimclrConfig
 from pretrain.model import TwoTower
-from pretrain.settings.pretraining import Config
 from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
 
@@ -38,7 +38,7 @@ class Simclr(ImageOnly):
         self.temperature = temperature
 
     @classmethod
-    def from_config(cls, config: Config, manifest: Manifest) -> Simclr:
+    def from_config(cls, config: SimclrConfig, manifest: Manifest) -> Simclr:
         """The method as set."""
         size = config.data.image_size
         views = TwoImageViews(StrongImageView(config.strong_views, size), size)

@@ -18,9 +18,9 @@ from pretrain.losses.naive_triplet import random_others
 from pretrain.losses.no_negatives import chord
 from pretrain.losses.tile2vec import random_far_tiles, tile2vec_loss
 from pretrain.methods.image_only import ImageOnly
+from pretrain.methods.settings import Tile2vecConfig, Tile2vecSettings
 from pretrain.model import TwoTower
 from pretrain.seeds import derived_seed
-from pretrain.settings.methods import Tile2vecSettings
 from pretrain.settings.pretraining import Config, DataSettings
 from pretrain.training.task import Evaluation
 from pretrain.weights.towers import build_towers
@@ -106,7 +106,7 @@ class Tile2vec(ImageOnly):
         self.register_buffer("without_far", torch.zeros((), dtype=torch.int64))
 
     @classmethod
-    def from_config(cls, config: Config, manifest: Manifest) -> Tile2vec:
+    def from_config(cls, config: Tile2vecConfig, manifest: Manifest) -> Tile2vec:
         """The method as set."""
         views: Views = AnchorAndNear(config.data)
         views = WithKnownPlace(views) if config.tile2vec.far_km else views

@@ -17,7 +17,6 @@ from pretrain.releasing.model_card import (
     UNTRAINED_SOUND,
     beginning,
     how_trained,
-    method_words,
     results_table,
     stft_words,
     what_they_are,
@@ -162,7 +161,7 @@ def _training(facts: Facts) -> str:
     best_step = summary["best_step"]
     trained = facts.validation["epoch"] + 1 if facts.validation and best_step else 0 if not best_step else "unknown"
     rows = {
-        "method": method_words(config),
+        "method": config.summary,
         "optimiser": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, weight decay "
         f"{config.optimizer.weight_decay:g}, {config.optimizer.warmup_epochs:g} epochs of warm-up",
         "batch": f"{config.batch_size} over all processes",

@@ -45,7 +45,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     model, counts = config.model, manifest.splits
     spectrogram = manifest.spectrogram
     hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
-    sound_trained = config.method == "audiovisual"
+    sound_trained = config.trains_sound
     untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
     encode_sound = (
         f",\n`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.num_frames}) uint8 spectrogram bytes"
@@ -81,7 +81,7 @@ Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
 | data | source {as_code(manifest.source)}: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
 | sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft_words(spectrogram)} |
 | split | by {as_code(str(manifest.build.get("split_by", "unknown")))} |
-| method | {method_words(config)} |
+| method | {config.summary} |
 | recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
 {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
 | encoders start from | image {beginning(model.image_init)}, sound {beginning(model.sound_init)} |
@@ -110,7 +110,7 @@ def how_trained(config: Config, step: int) -> str:
     if step == 0:
         return "not trained here: the weights are those that training would begin from"
     inits = (config.model.image_init, config.model.sound_init)
-    if "imagenet" in (inits if config.method == "audiovisual" else inits[:1]):
+    if "imagenet" in (inits if config.trains_sound else inits[:1]):
         return "trained without labels, from encoders that learned ImageNet's"
     return "trained without labels"
 
@@ -127,14 +127,6 @@ def stft_words(spectrogram: SpectrogramSettings) -> str:
 def beginning(init: str) -> str:
     """What an encoder began from; the path of a file or folder says nothing to strangers."""
     return init if init in KNOWN_INITS else "other weights"
-
-
-def method_words(config: Config) -> str:
-    """The method, its loss and margin, as a cell of a table."""
-    if config.method != "audiovisual":
-        return f"{config.method}, on the images alone"
-    margin = f", margin {config.loss.margin:g}" if "triplet" in config.loss.name else ""
-    return f"{config.method}, loss `{config.loss.name}`{margin}"
 
 
 def results_table(validation: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -17,10 +16,19 @@ from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.results import read_results
 from pretrain.weights.same_embeddings import Probe, check_towers, fixed_probe, real_probe
 from shards.checksums import file_sha256
-from shards.errors import UserError
+from shards.errors import UserError, end_on_sigterm
 
 CHECKSUMS_NAME = "SHA256SUMS"
-LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def run_release(options: ReleaseOptions) -> None:
+    """Carries out the verb and prints what there is to report.
+
+    Raises:
+        UserError: as `release`.
+    """
+    end_on_sigterm()
+    print("\n".join(release(options)))
 
 
 def release(options: ReleaseOptions) -> list[str]:
@@ -37,7 +45,9 @@ def release(options: ReleaseOptions) -> list[str]:
             is left then. Also when the hub refuses; the folder stays then.
     """
     out = options.out.resolve()
-    _check(options, out)
+    options.check()
+    if options.push_to_hub is not None:
+        check_can_push(options.push_to_hub)
     facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
     facts.results = read_results(options.results, facts.model_folder)
     for folder in facts.results.untraced:
@@ -58,32 +68,6 @@ def release(options: ReleaseOptions) -> list[str]:
         files = [CHECKSUMS_NAME, *_names(facts)]
         told.append(f"on the hub: {push_folder(options.out, options.push_to_hub, files)}")
     return told
-
-
-def _check(options: ReleaseOptions, out: Path) -> None:
-    """What can be known before anything is read."""
-    _check_out(out, options.out)
-    if options.licence is not None and not LICENCE.fullmatch(options.licence):
-        raise UserError(f"licence must be a name as the hub has it, such as cc-by-4.0, got {options.licence!r}")
-    if options.watts is not None and not options.watts > 0:
-        raise UserError(f"watts must be > 0, got {options.watts:g}")
-    if options.push_to_hub is not None:
-        check_can_push(options.push_to_hub)
-
-
-def _check_out(out: Path, named: Path) -> None:
-    """Whether a folder can be put at `out`, which the user named otherwise."""
-    if not out.name.isprintable():
-        raise UserError(f"out {str(named)!r} can't be written into a card: its name has letters that can't be printed")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out {named} is there already and not an empty folder; name another --out")
-    if os.path.ismount(out) or out == Path.cwd():
-        raise UserError(f"out {named} is a mount point or the current folder, which can't be replaced; name one in it")
-    above = next(folder for folder in out.parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(
-            f"out {named} can't be written: {above} is no folder, or not yours to write; name another --out"
-        )
 
 
 def _gap(gap: Gap) -> str:

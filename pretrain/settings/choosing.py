@@ -1,15 +1,15 @@
-"""Settings that depend on a choice: what is chosen brings its own, and nothing else may be set.
+"""Settings that depend on a choice: each choice has its own, and no others may be set.
 
-The name of a method decides which settings a run has, the name of a loss which settings the group `loss` has. Command
-lines, YAML files and plans all learn from here what there is to set, and give the same sentence for a setting that
-what they chose does not have.
+The method decides which settings a run has, the loss which settings the group `loss` has. Command lines, YAML files
+and plans all use this module, so they refuse a setting that the choice does not have in the same sentence.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pkgutil import resolve_name
 from typing import Any, ClassVar, Self
 
 from shards.errors import UserError
@@ -25,21 +25,24 @@ class Chosen:
 
     choice: ClassVar[str]
     """The field that names what is chosen."""
+    registry: ClassVar[str]
+    """`module:OBJECT` of the registry of the family's members; only the family's base sets it."""
 
     @classmethod
     def choices(cls) -> Registry[type[Self]]:
-        """The members of the family, by name; the family's base says so, and nobody else."""
-        raise NotImplementedError
+        """The members of the family, by name."""
+        registry: Registry[type[Self]] = resolve_name(cls.registry)
+        return registry
 
     @classmethod
-    def of_former_version(cls, record: dict[str, Any]) -> dict[str, Any]:
-        """What a file that a former version wrote says today; it says the same unless a family tells otherwise."""
-        return record
+    def is_of_all_choices(cls, record: Mapping[str, Any]) -> bool:  # noqa: ARG003
+        """Whether a file holds the settings of every choice, as a former version wrote them: others' are left out."""
+        return False
 
 
 def family_of(kind: type[Chosen]) -> type[Chosen]:
     """The base of the family that a member belongs to."""
-    return next(base for base in kind.__mro__ if "choices" in vars(base))
+    return next(base for base in kind.__mro__ if "registry" in vars(base))
 
 
 def kind_of(kind: type[Chosen], name: Any, setting: str) -> type[Any]:

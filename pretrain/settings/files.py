@@ -97,9 +97,8 @@ def settings_of(kind: type[Settings], record: dict[str, Any], path: Path) -> Set
             have, or a wrong type; names the file.
     """
     try:
-        if issubclass(kind, Chosen):
-            record = kind.of_former_version(record)
-        return _built(kind, record)
+        is_of_all_choices = issubclass(kind, Chosen) and kind.is_of_all_choices(record)
+        return _built(kind, record, is_of_all_choices=is_of_all_choices)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -144,13 +143,18 @@ def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str])
             )
 
 
-def _built(kind: type[Settings], record: Mapping[str, Any], current: Any = None) -> Settings:
+def _built(
+    kind: type[Settings], record: Mapping[str, Any], current: Any = None, *, is_of_all_choices: bool = False
+) -> Settings:
     unknown: list[str] = []
     settings: Settings = _build(kind, record, current, "", unknown)
     for name in unknown:
-        known = [*flatten(settings), *plain_hints(type(settings))]
-        sentence = setting_of_others(settings, name) or f"unknown setting {name!r}; {nearest(name, known)}"
-        raise UserError(sentence.rstrip("; "))
+        sentence = setting_of_others(settings, name)
+        if sentence is None:
+            known = [*flatten(settings), *plain_hints(type(settings))]
+            raise UserError(f"unknown setting {name!r}; {nearest(name, known)}".rstrip("; "))
+        if not is_of_all_choices:
+            raise UserError(sentence)
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TypeVar
 
 from pretrain.settings.choosing import chosen_in, setting_of_others
@@ -38,7 +39,7 @@ def with_options(default: Settings, words: list[str], *, prog: str, description:
 def _with_choices(default: Settings, words: list[str]) -> Settings:
     """The settings of what `words` choose, the outermost choice first: it decides what else there is to choose."""
     given = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         given[_setting_of(word)] = word.split("=", 1)[1] if "=" in word else following
     for prefix, chosen in chosen_in(default):
         name = f"{prefix}{chosen.choice}"

@@ -1,20 +1,29 @@
-"""Every setting of a pre-training run: its type, its meaning, its default and its rule."""
+"""The settings of every pre-training run; losses and methods add their own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
 
+from pretrain.encoders import ENCODERS
 from pretrain.settings import training as run_settings
-from pretrain.settings.methods import MocoSettings, SimclrSettings, StrongViewSettings, Tile2vecSettings
-from pretrain.settings.rules import Count, CountOrZero, Degrees, Fraction, NonNegative, Positive, check_rules
+from pretrain.settings.choosing import Chosen
+from pretrain.settings.rules import Count, CountOrZero, Degrees, Fraction, OneOf, Positive
 from pretrain.settings.training import RunSettings
 from shards.errors import UserError
-from shards.streaming.fetching import is_url
+from shards.streaming.locations import is_url
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from shards.manifest import Manifest
+
+EncoderName = Annotated[str, OneOf(ENCODERS)]
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,35 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class StrongViewSettings:
+    """The strong augmentation of simclr and moco (SimCLR, Chen et al., ICML 2020; MoCo v2, arXiv 2003.04297)."""
+
+    crop_area_min: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Smallest area of the random crop, as a fraction of the stored image's; its sides are up to 4:3."""
+    jitter_probability: Fraction = 0.8
+    """Share of the views whose colours are changed."""
+    brightness: Fraction = 0.4
+    """Brightness is multiplied by up to 1 plus this, or down to 1 minus this; contrast and saturation alike."""
+    contrast: Fraction = 0.4
+    """As brightness."""
+    saturation: Fraction = 0.4
+    """As brightness."""
+    hue_degrees: Degrees = 36.0
+    """Hue is shifted by up to this angle either way, of 360."""
+    grey_probability: Fraction = 0.2
+    """Share of the views that lose their colours."""
+    blur_probability: Fraction = 0.5
+    """Share of the views that are blurred, with a standard deviation of 0.1 to 2 pixels at 224 pixels a side."""
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """The two towers."""
 
-    image_encoder: str = "resnet18"
-    """Encoder of the image tower: a name in ENCODERS, timm:NAME, or module:object of your own."""
-    sound_encoder: str = "resnet18"
-    """Encoder of the sound tower: a name in ENCODERS, timm:NAME, or module:object of your own."""
+    image_encoder: EncoderName = "resnet18"
+    """Encoder of the image tower."""
+    sound_encoder: EncoderName = "resnet18"
+    """Encoder of the sound tower."""
     embedding_dim: Count = 128
     """Dimensions of the common embedding space."""
     norm: Literal["batch", "sync", "group"] = "batch"
@@ -88,26 +119,6 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class LossSettings:
-    """What is minimised."""
-
-    name: str = "batch-triplet"
-    """The loss, a name in LOSSES."""
-    margin: Positive = 1.0
-    """Of the triplet losses: by how much a pair must be nearer than a mismatch, in units of embedding distance."""
-    temperature: Annotated[float, Field(gt=0.01, lt=1)] = 0.2
-    """Of the contrastive losses, which divide cosine similarities by it; symmetric-contrastive begins with it."""
-    queue_size: CountOrZero = 0
-    """Of symmetric-contrastive: number of past pairs kept as extra negatives."""
-    negatives_from_km: NonNegative = 0.0
-    """Of symmetric-contrastive: pairs within this distance are excluded as negatives. It needs coordinates."""
-    direction: Literal["image_to_sound", "both"] = "image_to_sound"
-    """Of contrastive: one-way InfoNCE (image to sound), as the authors coded it, or both ways."""
-    reduction: Literal["mean", "sum"] = "mean"
-    """"sum" is the paper's; "mean" divides by the number of terms, so that the step does not depend on the batch."""
-
-
-@dataclass(frozen=True)
 class ValidationSettings(run_settings.ValidationSettings):
     """How often and how a run is validated, and when it stops early."""
 
@@ -116,13 +127,18 @@ class ValidationSettings(run_settings.ValidationSettings):
 
 
 @dataclass(frozen=True)
-class Config(RunSettings):
-    """A pre-training run."""
+class Config(RunSettings, Chosen):
+    """A pre-training run; each method has a subclass with the settings of its own."""
+
+    choice: ClassVar[str] = "method"
+    registry: ClassVar[str] = "pretrain.methods:METHODS"
+    trains_sound: ClassVar[bool] = True
+    """Whether the method trains the sound tower, too."""
 
     shards: str | Path = Path("data/demo-shards")
     """The shard set to train on: a folder, or a URL such as https://host/folder or s3://bucket/folder."""
     method: str = "audiovisual"
-    """How a batch becomes a loss, a name in METHODS."""
+    """The pre-training method."""
     epochs: CountOrZero = 40
     """Passes over the training split; 0 writes the weights as they were initialised."""
     batch_size: Annotated[int, Field(ge=2, description="a pair needs another pair as its negative")] = 64
@@ -130,42 +146,31 @@ class Config(RunSettings):
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
-    strong_views: StrongViewSettings = field(default_factory=StrongViewSettings)
-    simclr: SimclrSettings = field(default_factory=SimclrSettings)
-    moco: MocoSettings = field(default_factory=MocoSettings)
-    tile2vec: Tile2vecSettings = field(default_factory=Tile2vecSettings)
 
     def __post_init__(self) -> None:
         if not is_url(self.shards):
             object.__setattr__(self, "shards", Path(self.shards))
 
+    def build(self, manifest: Manifest) -> nn.Module:
+        """The method, a `pretrain.methods.interface.Method`, with towers for the spectrograms of a shard set.
+
+        Raises:
+            UserError: the settings don't fit the shard set, or the weights to start from are missing or don't fit.
+        """
+        raise NotImplementedError
+
+    @property
+    def summary(self) -> str:
+        """The method and its main settings, for model cards."""
+        return self.method if self.trains_sound else f"{self.method}, on the images alone"
+
+    @classmethod
     @override
-    def check(self) -> None:
-        super().check()
-        if self.method != "audiovisual" and self.validation.patience_epochs:
-            raise UserError(
-                f"validation.patience_epochs must be 0 with method {self.method}, whose validation is no measure of "
-                f"what the weights are good for, got {self.validation.patience_epochs}"
-            )
+    def is_of_all_choices(cls, record: Mapping[str, Any]) -> bool:
+        return {"loss", "strong_views", "simclr", "moco", "tile2vec"} <= record.keys()
 
 
 CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {
     *("data.workers", "data.cache_dir", "data.cache_gb", "data.skip_bad_shards", "data.allow_pipe"),
 }
 """Settings that a resumed run may change; the number of processes is the launcher's."""
-
-
-def check_config(config: Config) -> None:
-    """Checks every rule on a single setting or between settings that can be known before data is opened.
-
-    Raises:
-        UserError: names the setting, its value and its rule.
-    """
-    check_rules(config)
-    for name in ("queue_size", "negatives_from_km"):
-        value = getattr(config.loss, name)
-        if value and config.loss.name != "symmetric-contrastive":
-            raise UserError(
-                f"loss.{name} must be 0 with loss.name {config.loss.name}; symmetric-contrastive uses it, got {value}"
-            )

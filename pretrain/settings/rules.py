@@ -54,21 +54,32 @@ class Rule:
 
 
 class OneOf(PrimitiveConstructorSpec[str]):
-    """Says in a setting's type that it takes a name in a registry: `--help` lists the names, and it is checked.
+    """States in a setting's type that it takes a name in a registry: `--help` lists the names, and it is checked.
 
     Args:
         registry: the choices.
+        others: words that the setting takes beside them, such as "auto".
     """
 
-    def __init__(self, registry: Registry[Any]) -> None:
+    def __init__(self, registry: Registry[Any], *others: str) -> None:
         super().__init__(
             nargs=1,
-            metavar=registry.metavar,
+            metavar="|".join([*others, registry.metavar]),
             instance_from_str=lambda words: words[0],
             is_instance=lambda value: isinstance(value, str),
             str_from_instance=lambda value: [value],
         )
         self.registry = registry
+        self.others = others
+
+    def check(self, value: str, setting: str) -> None:
+        """Refuses a name that stands for nothing.
+
+        Raises:
+            UserError: names the setting, the value, the nearest name and the choices.
+        """
+        if value not in self.others:
+            self.registry.check(value, setting=setting)
 
 
 def check_rules(settings: Any) -> None:
@@ -83,7 +94,7 @@ def check_rules(settings: Any) -> None:
     for name, value, metadata in _settings_with_metadata(settings):
         for rule in metadata:
             if isinstance(rule, OneOf):
-                rule.registry.check(value, setting=name)
+                rule.check(value, name)
             elif value is not None and not _holds(rule, value):
                 raise UserError(f"{name} must be {_words(rule)}, got {value}")
     _check_between(settings)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pretrain import distributed
-from pretrain.settings.presets import DEMO
+from pretrain.presets import DEMO
 from pretrain.settings.pretraining import Config
 from pretrain.settings.training import RunSettings
 from shards.errors import UserError

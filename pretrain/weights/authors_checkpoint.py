@@ -12,10 +12,11 @@ from torch import Tensor
 from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.convert_options import ConvertOptions
 from pretrain.weights.files import read_weights
 from pretrain.weights.model_folder import MODEL_FOLDER, write_model_folder
 from pretrain.weights.same_embeddings import check_towers, fixed_probe
-from shards.errors import UserError
+from shards.errors import UserError, end_on_sigterm
 from shards.sources.soundingearth import SoundingEarthSource
 from shards.untrusted_text import as_code
 
@@ -99,6 +100,16 @@ def towers_of_authors(state: dict[str, Tensor], where: str, *, on_sphere: bool |
         f"{num_used} tensors, {len(unused)} not used{': ' if unused else ''}{', '.join(map(as_code, unused[:3]))}"
     )
     return towers.eval(), report
+
+
+def convert(options: ConvertOptions) -> None:
+    """Carries out the verb `convert` and prints what was taken from where.
+
+    Raises:
+        UserError: as `convert_authors_checkpoint`.
+    """
+    end_on_sigterm()
+    print(convert_authors_checkpoint(options.file, options.out, on_sphere=options.on_sphere))
 
 
 def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None = None) -> str:

@@ -7,7 +7,6 @@ import errno
 import http.client
 import os
 import random
-import re
 import shlex
 import signal
 import time
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.streaming.index import FileChecksum
+from shards.streaming.locations import local_folder
 
 PIPE_NAME = "{name}"
 """Placeholder for the file name in a `pipe:` location."""
@@ -57,19 +56,6 @@ class RetryRule:
 
 class UnfetchableError(OSError):
     """A file could not be fetched, and retrying now will not help."""
-
-
-def is_url(location: str | Path) -> bool:
-    """Whether a location is a URL (`scheme://…` or `pipe:…`) rather than a path."""
-    return isinstance(location, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:", location) is not None
-
-
-def local_folder(location: str | Path) -> Path | None:
-    """The folder of a path or a `file://` URL, None for any other URL."""
-    if not is_url(location):
-        return Path(location)
-    parts = urlsplit(str(location))
-    return Path(url2pathname(parts.path)) if parts.scheme.lower() == "file" else None
 
 
 class ShardSource:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.settings.presets import PRESETS
+from pretrain.presets import PRESETS
 from pretrain.settings.pretraining import Config
 
 FLOAT = 4

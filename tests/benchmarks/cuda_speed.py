@@ -17,7 +17,7 @@ from pretrain.losses.batch_triplet import batch_triplet_loss
 from pretrain.losses.batch_triplet_tiled import tiled_total
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.settings.presets import PRESETS
+from pretrain.presets import PRESETS
 
 SUITE = "cuda"
 PRESET_NAMES = ("soundingearth-resnet18", "soundingearth-resnet50")

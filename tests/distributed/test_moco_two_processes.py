@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import CONSTANT_RATE, REPOSITORY, SMALL, python, run_together, with_deepspeed
+from pretrain.settings.methods import MocoSettings
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,8 +20,7 @@ from pretrain.data.views import TwoImageViews
 from pretrain.methods.moco import Moco, random_order
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.settings.methods import MocoSettings
-from pretrain.settings.pretraining import Config
+from pretrain.settings.pretraining import StrongViewSettings
 from pretrain.training.metrics_file import MetricsFile
 
 MOMENTUM = 0.6
@@ -140,7 +140,7 @@ def one_of_two(process: int, folder: str) -> None:
     """Keys with batch norm against the definition, and a queue that DistributedDataParallel leaves alone."""
     torch.manual_seed(0)
     towers = TwoTower(TwoTowerConfig(embedding_dim=8, image_size=32))
-    views = TwoImageViews(StrongImageView(Config().strong_views, 32), 32)
+    views = TwoImageViews(StrongImageView(StrongViewSettings(), 32), 32)
     method = Moco(towers, views, MocoSettings(queue_size=12, key_groups=2)).train()
     prepared = DistributedDataParallel(method)
     method.contrast.queue.fill_(process)

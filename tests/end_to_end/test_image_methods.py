@@ -11,7 +11,6 @@ from accelerate.utils import set_seed
 from commands import SMALL, last_step, python, run, stop_when
 from model_takers import assert_retrieval_and_downstream_take
 
-from pretrain.methods import METHODS
 from pretrain.model import TwoTower
 from pretrain.settings.files import load_settings
 from pretrain.settings.pretraining import Config
@@ -71,7 +70,7 @@ def test_a_killed_run_ends_with_the_same_bits(words: list[str | Path], finished:
 def test_the_sound_tower_is_as_it_was_initialised_and_the_card_says_so(finished: Path, tiny_shards: Path) -> None:
     config = load_settings(Config, finished / "config.yaml")
     set_seed(config.seed)
-    begun = METHODS[config.method](config, ShardSet.open(tiny_shards).manifest).towers.state_dict()
+    begun = config.build(ShardSet.open(tiny_shards).manifest).towers.state_dict()
     ended = TwoTower.from_pretrained(finished).state_dict()
     assert set(ended) == set(begun)
     for name, value in ended.items():

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from launch.comparison.plan import Plan, load_plan
 from launch.comparison.rows import choose_row, rows_of
-from pretrain.command_line import check_choices_and_rules
+from pretrain.methods.settings import AudiovisualConfig
+from pretrain.presets import PRESETS
 from pretrain.settings.files import flatten, with_settings
-from pretrain.settings.presets import PRESETS
-from pretrain.settings.pretraining import Config
+from pretrain.settings.rules import check_rules
 from shards.errors import UserError
 
 PLANS = sorted((Path(__file__).resolve().parents[3] / "launch" / "plans").glob("*.yaml"))
@@ -39,8 +39,8 @@ def test_a_setting_set_to_what_it_is_changes_nothing(preset: str) -> None:
 @given(st.floats(0.1, 5), st.integers(2, 500), st.sampled_from(["resnet18", "resnet50"]))
 def test_dotted_settings_change_what_they_name_and_nothing_else(margin: float, batch: int, encoder: str) -> None:
     changes = {"loss.margin": margin, "batch_size": batch, "model.image_encoder": encoder}
-    changed = with_settings(Config(), changes)
-    assert flatten(changed) == flatten(Config()) | changes
+    changed = with_settings(AudiovisualConfig(), changes)
+    assert flatten(changed) == flatten(AudiovisualConfig()) | changes
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_dotted_settings_change_what_they_name_and_nothing_else(margin: float, b
 )
 def test_dotted_settings_that_are_wrong_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        with_settings(Config(), changes)
+        with_settings(AudiovisualConfig(), changes)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,6 @@ def test_the_plans_that_come_along_keep_every_rule(path: Path) -> None:
     for row in rows:
         # One that goes on from a run of another plan needs that run.
         if row.config.model.image_init in ("random", "imagenet"):
-            check_choices_and_rules(row.config)
+            check_rules(row.config)
         assert row.benchmarks
     assert path.read_text().startswith("# ")

@@ -17,6 +17,7 @@ from launch.comparison.rows import rows_of
 from launch.comparison.running import run_row
 from launch.comparison.steps import Downstream, Ranking, Training, steps_of, write_row_settings
 from pretrain.command_line import parse as parse_training
+from pretrain.methods.settings import AudiovisualConfig
 from pretrain.settings.files import load_settings, save_settings
 from pretrain.settings.pretraining import Config
 from retrieval.options import EvaluateOptions
@@ -169,12 +170,12 @@ def test_what_may_change_reaches_the_run_that_is_gone_on_with(tmp_path: Path) ->
 
 def test_settings_on_a_full_disk_stay_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    save_settings(Config(epochs=3), path)
+    save_settings(AudiovisualConfig(epochs=3), path)
     code = (
-        "import sys; from pathlib import Path; from pretrain.settings.pretraining import Config\n"
+        "import sys; from pathlib import Path; from pretrain.methods.settings import AudiovisualConfig\n"
         "from pretrain.settings.files import save_settings\n"
-        "try:\n    save_settings(Config(epochs=4), Path(sys.argv[1]))\n"
+        "try:\n    save_settings(AudiovisualConfig(epochs=4), Path(sys.argv[1]))\n"
         "except OSError:\n    print('full')\n"
     )
     assert python_with_small_files(code, path, most_bytes=100).strip() == "full"
-    assert load_settings(Config, path) == Config(epochs=3)
+    assert load_settings(Config, path) == AudiovisualConfig(epochs=3)

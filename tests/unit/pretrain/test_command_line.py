@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pretrain.command_line import parse
+from pretrain.losses.settings import BatchTripletSettings, ContrastiveSettings
+from pretrain.methods.settings import AudiovisualConfig, ImageContrastiveConfig, MocoConfig
+from pretrain.presets import PRESETS
 from pretrain.settings.files import save_settings
-from pretrain.settings.presets import PRESETS
-from pretrain.settings.pretraining import Config
 from shards.errors import UserError
 
 
@@ -23,12 +24,12 @@ def test_nothing_is_the_demo() -> None:
     assert parse(["train"]).config == PRESETS["demo"]
 
 
-def test_a_preset_with_settings() -> None:
+def test_a_preset_with_settings(tiny_shards: Path) -> None:
     config = parse(
-        ["train", "soundingearth-resnet50", "--shards", "S", "--out", "R", "--batch-size", "32", "--loss.margin", "0.5"]
+        ["train", "soundingearth-resnet50", "--shards", str(tiny_shards), "--out", "R", "--loss.margin", "0.5"]
     ).config
     assert config.model.image_encoder == "resnet50"
-    assert (config.shards, config.out, config.batch_size, config.loss.margin) == (Path("S"), Path("R"), 32, 0.5)
+    assert (config.shards, config.out, config.loss) == (tiny_shards, Path("R"), BatchTripletSettings(margin=0.5))
 
 
 def test_a_file_with_settings_over_it(tmp_path: Path) -> None:
@@ -39,12 +40,38 @@ def test_a_file_with_settings_over_it(tmp_path: Path) -> None:
 
 def test_resuming_reads_the_run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    save_settings(Config(epochs=5, out=Path("elsewhere")), tmp_path / "run" / "config.yaml")
+    save_settings(AudiovisualConfig(epochs=5, out=Path("elsewhere")), tmp_path / "run" / "config.yaml")
     request = parse(["--resume", "run", "--epochs", "9"])
     assert request.resume
-    assert request.config == Config(epochs=9, out=Path("run"))
+    assert request.config == AudiovisualConfig(epochs=9, out=Path("run"))
     with pytest.raises(UserError, match="seed is 0 in the run that is resumed and can't become 3"):
         parse(["--resume=run", "--seed", "3"])
+
+
+FORMER_CONFIG = """
+method: {method}
+loss:
+  {{name: contrastive, margin: 5.0, temperature: 0.3, queue_size: 0, direction: both, reduction: mean}}
+strong_views: {{blur_probability: 0.25}}
+simclr: {{temperature: 0.1}}
+moco: {{momentum: 0.9}}
+tile2vec: {{margin: 50.0}}
+"""
+
+
+@pytest.mark.parametrize("method", ["audiovisual", "image-contrastive", "moco"])
+def test_a_run_of_a_former_version_resumes_with_the_settings_that_had_an_effect(method: str, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(FORMER_CONFIG.format(method=method))
+    config = parse(["--resume", "run", "--data.workers", "0"]).config
+    if isinstance(config, AudiovisualConfig):
+        assert config.loss == ContrastiveSettings(temperature=0.3, direction="both")
+    elif isinstance(config, ImageContrastiveConfig):
+        assert config.loss.temperature == 0.3
+    else:
+        assert isinstance(config, MocoConfig)
+        assert (config.moco.momentum, config.strong_views.blur_probability) == (0.9, 0.25)
+    assert config.method == method
 
 
 @pytest.mark.parametrize(
@@ -57,6 +84,17 @@ def test_resuming_reads_the_run(tmp_path: Path) -> None:
             "unknown model.image_encoder 'vit'; choose one of: efficientnet-v2-s, resnet101, resnet18",
         ),
         (["--loss.margin", "-1"], r"loss.margin must be > 0, got -1\.0"),
+        (
+            ["--loss.margin", "5", "--loss.name", "contrastive"],
+            "loss.name contrastive has no setting loss.margin, which batch-triplet and naive-triplet have; it takes "
+            "loss.temperature, loss.direction",
+        ),
+        (["--moco.momentum", "0.9"], "method audiovisual has no setting moco.momentum, which moco has; it takes loss"),
+        (["simclr", "--loss.margin=2"], "method simclr has no setting loss.margin, which audiovisual has; it takes"),
+        (["--method", "mocco"], "unknown method 'mocco'; did you mean 'moco'"),
+        (["--tracker", "mlflw"], "unknown tracker 'mlflw'; did you mean 'mlflow'"),
+        (["--shards", "nowhere"], "no shards at nowhere: no such folder"),
+        (["--model.sound-init", "nowhere.pth"], "model.sound_init must be random, imagenet, .*, got nowhere.pth"),
         (["--resume", "nowhere"], "nothing to resume at nowhere"),
         (["--resume"], "--resume needs a value"),
         (["demo", "--resume", "r"], "not several"),
@@ -78,7 +116,7 @@ def test_a_mistyped_setting_is_refused_with_a_suggestion(capsys: pytest.CaptureF
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    save_settings(Config(), tmp_path / "run" / "config.yaml")
+    save_settings(AudiovisualConfig(), tmp_path / "run" / "config.yaml")
     with pytest.raises(UserError, match="holds a run already"):
         parse(["--out", "run"])
 
@@ -89,5 +127,5 @@ def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         parse(["--help"])
     text = capsys.readouterr().out
-    for name in flatten(Config()):
+    for name in flatten(AudiovisualConfig()):
         assert f"--{name.replace('_', '-')}" in text

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.data.strong_views import StrongImageView
-from pretrain.settings.methods import StrongViewSettings
+from pretrain.settings.pretraining import StrongViewSettings
 
 PLAIN = StrongViewSettings(jitter_probability=0, grey_probability=0, blur_probability=0)
 

@@ -203,9 +203,7 @@ def test_half_precision_is_computed_in_float32() -> None:
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_refuses_what_is_no_batch_of_pairs(name: str) -> None:
-    from pretrain.settings.pretraining import LossSettings
-
-    loss = LOSSES[name](LossSettings(name=name), 8)
+    loss = LOSSES[name]().build(8)
     with pytest.raises(ValueError, match="at least 2 pairs"):
         loss(torch.zeros(1, 4), torch.zeros(1, 4))
     with pytest.raises(ValueError, match="one shape"):

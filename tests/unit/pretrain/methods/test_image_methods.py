@@ -15,15 +15,15 @@ from torch import Tensor
 
 from pretrain.data.batches import BatchLayout, TrainingBatches, training_loader
 from pretrain.data.image_transforms import RandomImageView
-from pretrain.methods import METHODS
+from pretrain.methods.settings import AudiovisualConfig
 from pretrain.methods.simclr import Simclr
 from pretrain.methods.tile2vec import NearView, Tile2vec
-from pretrain.settings.methods import Tile2vecSettings
+from pretrain.settings.files import with_settings
 from pretrain.settings.pretraining import Config, DataSettings, ModelSettings
 from shards.streaming.reading import ShardSet, StoredSample
 
 DATA = DataSettings(image_size=32, workers=0)
-CONFIG = Config(
+CONFIG = AudiovisualConfig(
     batch_size=8, data=DATA, model=ModelSettings(sound_pooling=4, embedding_dim=16), precision="fp32", seed=3
 )
 ENTRIES = {
@@ -34,12 +34,13 @@ ENTRIES = {
 
 
 def config_of(method: str, far_km: float = 0.0) -> Config:
-    return replace(CONFIG, method=method, tile2vec=Tile2vecSettings(far_km=far_km))
+    changes = {"tile2vec.far_km": far_km} if method == "tile2vec" else {}
+    return with_settings(CONFIG, {"method": method, **changes})
 
 
 def build(config: Config, shards: Path) -> Any:
     torch.manual_seed(0)
-    return METHODS[config.method](config, ShardSet.open(shards).manifest)
+    return config.build(ShardSet.open(shards).manifest)
 
 
 def batches(config: Config, shards: Path, workers: int = 0) -> list[dict[str, Any]]:

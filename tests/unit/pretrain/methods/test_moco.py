@@ -21,10 +21,10 @@ from pretrain.engines.data_parallel import DataParallelEngine
 from pretrain.losses import momentum_contrast
 from pretrain.losses.momentum_contrast import MomentumContrastLoss, momentum_contrast_loss
 from pretrain.methods.moco import Moco, random_order
+from pretrain.methods.settings import MocoConfig, MocoSettings
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.settings.methods import MocoSettings
-from pretrain.settings.pretraining import Config
+from pretrain.settings.pretraining import StrongViewSettings
 from pretrain.settings.training import OptimizerSettings, RunSettings
 from pretrain.training.gradient_cache import backward_part
 from shards.errors import UserError
@@ -156,7 +156,7 @@ def moco(norm: str, *, key_groups: int = 2, momentum: float = 0.9) -> Moco:
     """A small one whose momentum encoder has gone another way than the trained one."""
     torch.manual_seed(0)
     towers = TwoTower(TwoTowerConfig(embedding_dim=8, norm=norm, image_size=32))
-    views = TwoImageViews(StrongImageView(Config().strong_views, 32), 32)
+    views = TwoImageViews(StrongImageView(StrongViewSettings(), 32), 32)
     method = Moco(towers, views, MocoSettings(queue_size=12, key_groups=key_groups, momentum=momentum))
     with torch.no_grad():
         for weight in (*method.momentum_towers.parameters(), *method.momentum_rest_of_head.parameters()):
@@ -231,7 +231,7 @@ def test_running_statistics_of_each_encoder_are_of_what_it_saw() -> None:
 def test_only_the_trained_encoder_has_gradients_and_starts_as_the_other() -> None:
     torch.manual_seed(0)
     towers = TwoTower(TwoTowerConfig(embedding_dim=8, image_size=32))
-    method = Moco(towers, TwoImageViews(StrongImageView(Config().strong_views, 32), 32), MocoSettings(queue_size=12))
+    method = Moco(towers, TwoImageViews(StrongImageView(StrongViewSettings(), 32), 32), MocoSettings(queue_size=12))
     state = method.state_dict()
     for name, value in state.items():
         if name.startswith("momentum_"):
@@ -312,14 +312,16 @@ def test_settings_that_do_not_fit_are_refused(
     settings: MocoSettings, optimizer: OptimizerSettings, sentence: str, manifest: Manifest
 ) -> None:
     with pytest.raises(UserError, match=sentence):
-        Moco.from_config(Config(batch_size=8, moco=settings, optimizer=optimizer), manifest)
+        Moco.from_config(MocoConfig(batch_size=8, moco=settings, optimizer=optimizer), manifest)
 
 
 @pytest.mark.parametrize("chunk_size", [0, 4, 8])
 def test_settings_that_just_fit_are_taken(chunk_size: int, manifest: Manifest) -> None:
-    config = Config(batch_size=8, moco=MocoSettings(queue_size=20), optimizer=OptimizerSettings(chunk_size=chunk_size))
+    config = MocoConfig(
+        batch_size=8, moco=MocoSettings(queue_size=20), optimizer=OptimizerSettings(chunk_size=chunk_size)
+    )
     assert len(Moco.from_config(config, manifest).contrast.queue) == 20
 
 
 def test_the_usual_queue_holds_half_of_the_training_split(manifest: Manifest) -> None:
-    assert len(Moco.from_config(Config(batch_size=8), manifest).contrast.queue) == 10
+    assert len(Moco.from_config(MocoConfig(batch_size=8), manifest).contrast.queue) == 10

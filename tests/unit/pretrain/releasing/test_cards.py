@@ -10,9 +10,10 @@ import pytest
 import torch
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 
+from pretrain.methods.settings import AudiovisualConfig
 from pretrain.releasing.model_card import model_card
 from pretrain.releasing.release import ReleaseOptions, release
-from pretrain.settings.pretraining import Config
+from pretrain.settings.files import with_settings
 from pretrain.training.checkpoints import RunState
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
 from shards.streaming.reading import ShardSet
@@ -53,7 +54,7 @@ def test_weights_before_any_step_are_said_to_be_untrained(tiny_shards: Path, tmp
 
 @pytest.mark.parametrize(("method", "epochs"), [("audiovisual", 2), ("simclr", 2), ("audiovisual", 0)])
 def test_the_card_of_a_run_folder_says_the_same(method: str, epochs: int, tiny_shards: Path) -> None:
-    config = Config(shards=tiny_shards, method=method, epochs=epochs)
+    config = with_settings(AudiovisualConfig(shards=tiny_shards, epochs=epochs), {"method": method})
     scores: dict[str, Any] = {"view_to_view": VIEWS, "chance": VIEWS, "gallery_size": 4}
     card = model_card(config, ShardSet.open(tiny_shards).manifest, scores, step=3 * epochs, epoch=epochs)
     assert ("recorded at the same place into one space" in card) == (method == "audiovisual")

@@ -15,11 +15,11 @@ from commands import environment, python, python_with_small_files, run
 from conftest import write_tiny_shards
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 
-from pretrain.command_line import parse_release
 from pretrain.model import TwoTower
 from pretrain.releasing import release as release_module
 from pretrain.releasing.release import ReleaseOptions, release
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
+from shards.command_line import parse_options
 from shards.errors import UserError
 
 RELEASE = """
@@ -135,7 +135,7 @@ def test_a_parent_that_vanishes_meanwhile_gets_a_sentence(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "afile").write_text("mine")
-    monkeypatch.setattr(release_module, "_check", lambda *_: None)
+    monkeypatch.setattr(ReleaseOptions, "check", lambda _: None)
     with pytest.raises(UserError, match="can't be written: Not a directory; name another --out"):
         release(ReleaseOptions(finished, tmp_path / "afile" / "out"))
 
@@ -206,7 +206,9 @@ def test_routes_that_were_not_tried_are_named(finished: Path, tmp_path: Path, mo
 
 
 def test_the_command_line(finished: Path, tmp_path: Path) -> None:
-    options = parse_release(["R", "--out", "O", "--results", "A", "B", "--push-to-hub", "lab/ears"])
+    options = parse_options(
+        ReleaseOptions, ["R", "--out", "O", "--results", "A", "B", "--push-to-hub", "lab/ears"], "release"
+    )
     assert (options.run, options.out, options.results) == (Path("R"), Path("O"), (Path("A"), Path("B")))
     assert options.push_to_hub == "lab/ears"
     result = run(python("pretrain/run.py", "release", "nowhere", "--out", "O"), cwd=tmp_path)

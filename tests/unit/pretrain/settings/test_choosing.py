@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,17 +16,18 @@ from pretrain.settings.options import with_options
 from shards.errors import UserError
 from shards.registry import Registry
 
+BOWS: Registry[Any] = Registry(
+    "bow.name", {"baroque": f"{__name__}:Baroque", "modern": f"{__name__}:Modern"}, takes_outside_code=True
+)
+STRINGS: Registry[Any] = Registry("played", {"bowed": f"{__name__}:Bowed", "plucked": f"{__name__}:Plucked"})
+
 
 @dataclass(frozen=True)
 class Bow(Chosen):
     choice: ClassVar[str] = "name"
+    registry: ClassVar[str] = f"{__name__}:BOWS"
     name: str = "baroque"
     length: float = 74.0
-
-    @classmethod
-    def choices(cls) -> Registry[Any]:
-        names = {"baroque": f"{__name__}:Baroque", "modern": f"{__name__}:Modern"}
-        return Registry("bow.name", names, takes_outside_code=True)
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,13 @@ class Finger:
 @dataclass(frozen=True)
 class Strings(Chosen):
     choice: ClassVar[str] = "played"
+    registry: ClassVar[str] = f"{__name__}:STRINGS"
     played: str = "bowed"
     count: int = 4
 
     @classmethod
-    def choices(cls) -> Registry[Any]:
-        return Registry("played", {"bowed": f"{__name__}:Bowed", "plucked": f"{__name__}:Plucked"})
-
-    @classmethod
-    def of_former_version(cls, record: dict[str, Any]) -> dict[str, Any]:
-        return {"count" if name == "num_strings" else name: value for name, value in record.items()}
+    def is_of_all_choices(cls, record: Mapping[str, Any]) -> bool:
+        return {"bow", "finger"} <= record.keys()
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,15 @@ def test_files_hold_what_is_chosen(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         load_settings(Strings, path)
     assert str(refused.value) == f"{path}: {NO_CLIP}"
-    path.write_text("num_strings: 5\n")
-    assert load_settings(Strings, path) == Bowed(count=5)
+
+
+def test_a_former_file_of_all_choices_keeps_those_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("bow: {name: modern, clip: true, screw: gold}\nfinger: {nail: 2.0}\n")
+    assert load_settings(Strings, path) == Bowed(bow=Modern(screw="gold"))
+    path.write_text("bow: {name: modern, clap: true}\nfinger: {nail: 2.0}\n")
+    with pytest.raises(UserError, match=r"unknown setting 'bow\.clap'"):
+        load_settings(Strings, path)
 
 
 def test_outside_code_brings_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

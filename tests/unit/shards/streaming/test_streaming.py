@@ -27,7 +27,8 @@ from pretrain.settings.pretraining import Config, DataSettings
 from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.streaming.cache import BYTES_PER_GB, StreamSettings, block_bytes_at_most
-from shards.streaming.fetching import RetryRule, ShardSource, is_url
+from shards.streaming.fetching import RetryRule, ShardSource
+from shards.streaming.locations import is_url
 from shards.streaming.order import epoch_order
 from shards.streaming.reading import ShardSet
 

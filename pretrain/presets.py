@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from pretrain.settings.pretraining import Config, DataSettings, LossSettings, ModelSettings, ValidationSettings
+from pretrain.losses.settings import (
+    ContrastiveSettings,
+    NaiveTripletSettings,
+    SigmoidSettings,
+    SymmetricContrastiveSettings,
+)
+from pretrain.methods.settings import (
+    AudiovisualConfig,
+    ImageContrastiveConfig,
+    MocoConfig,
+    SimclrConfig,
+    Tile2vecConfig,
+)
+from pretrain.settings.pretraining import Config, DataSettings, ModelSettings, ValidationSettings
 from pretrain.settings.training import CheckpointSettings, OptimizerSettings
-from shards.errors import UserError
 
-DEMO = Config(
+DEMO = AudiovisualConfig(
     epochs=16,
     batch_size=64,
     data=DataSettings(image_size=96),
@@ -25,7 +35,7 @@ DEMO = Config(
     accelerate launch pretrain/run.py demo
 """
 
-SOUNDINGEARTH_RESNET18 = Config(
+SOUNDINGEARTH_RESNET18 = AudiovisualConfig(
     shards=Path("data/soundingearth-shards"),
     out=Path("runs/soundingearth-resnet18"),
     epochs=300,
@@ -53,12 +63,14 @@ The paper reports recall@100 of 0.153 and a median rank of 836 (Table VII).
 """
 
 
-def _compared(name: str, **changes: Any) -> Config:
+def _compared(name: str, kind: type[Config] = AudiovisualConfig, **changes: Any) -> Config:
     """`soundingearth-resnet18` with another method or loss, so that nothing else differs in the comparison."""
-    return replace(SOUNDINGEARTH_RESNET18, out=Path("runs") / name, **changes)
+    shared = {field.name for field in fields(Config)} - {"method", "out"}
+    same = {name: getattr(SOUNDINGEARTH_RESNET18, name) for name in shared - changes.keys()}
+    return kind(out=Path("runs") / name, **same, **changes)
 
 
-NAIVE_TRIPLET = _compared("naive-triplet", loss=LossSettings(name="naive-triplet"))
+NAIVE_TRIPLET = _compared("naive-triplet", loss=NaiveTripletSettings())
 """One random other sound of the batch as the negative (SoundingEarth, Eq. 2).
 
     accelerate launch pretrain/run.py naive-triplet --shards SHARDS --out RUN
@@ -66,7 +78,7 @@ NAIVE_TRIPLET = _compared("naive-triplet", loss=LossSettings(name="naive-triplet
 The paper reports recall@100 of 0.186 and a median rank of 749 with ResNet-18 (Table VII).
 """
 
-CONTRASTIVE = _compared("contrastive", loss=LossSettings(name="contrastive"))
+CONTRASTIVE = _compared("contrastive", loss=ContrastiveSettings())
 """InfoNCE on the sphere at temperature 0.2, images among sounds, as SoundingEarth's authors coded it; add
 `--loss.direction both` for the symmetric form.
 
@@ -75,40 +87,38 @@ CONTRASTIVE = _compared("contrastive", loss=LossSettings(name="contrastive"))
 The paper reports recall@100 of 0.291 and a median rank of 565 with ResNet-18 (Table VII).
 """
 
-SYMMETRIC_CONTRASTIVE = _compared("symmetric-contrastive", loss=LossSettings(name="symmetric-contrastive"))
+SYMMETRIC_CONTRASTIVE = _compared("symmetric-contrastive", loss=SymmetricContrastiveSettings())
 """InfoNCE in both directions at a temperature that is learned, as CLIP's.
 
     accelerate launch pretrain/run.py symmetric-contrastive --shards SHARDS --out RUN
 """
 
-SIGMOID = _compared("sigmoid", loss=LossSettings(name="sigmoid"))
-"""SigLIP's pairwise loss: every image with every sound is a question of its own.
+SIGMOID = _compared("sigmoid", loss=SigmoidSettings())
+"""SigLIP's loss: every image with every sound is a binary classification.
 
     accelerate launch pretrain/run.py sigmoid --shards SHARDS --out RUN
 """
 
-IMAGE_CONTRASTIVE = _compared(
-    "image-contrastive", method="image-contrastive", loss=LossSettings(name="contrastive", direction="both")
-)
+IMAGE_CONTRASTIVE = _compared("image-contrastive", ImageContrastiveConfig)
 """The contrastive loss between two views of an image, without a projection head.
 
     accelerate launch pretrain/run.py image-contrastive --shards SHARDS --out RUN
 """
 
-SIMCLR = _compared("simclr", method="simclr")
+SIMCLR = _compared("simclr", SimclrConfig)
 """SimCLR on the images; the larger --batch-size is, the better (with --optimizer.chunk-size where memory is short).
 
     accelerate launch pretrain/run.py simclr --shards SHARDS --out RUN
 """
 
-MOCO = _compared("moco", method="moco")
+MOCO = _compared("moco", MocoConfig)
 """MoCo v2 on the images, with a queue of half as many keys as there are training tiles.
 
     accelerate launch pretrain/run.py moco --shards SHARDS --out RUN
 """
 
-TILE2VEC = _compared("tile2vec", method="tile2vec")
-"""Tile2Vec on the images: an overlapping crop is nearer than another tile.
+TILE2VEC = _compared("tile2vec", Tile2vecConfig)
+"""Tile2Vec on the images: a triplet loss with an overlapping crop as the positive and another tile as the negative.
 
     accelerate launch pretrain/run.py tile2vec --shards SHARDS --out RUN
 """
@@ -117,11 +127,11 @@ BEST_RETRIEVAL = _compared(
     "best-retrieval",
     batch_size=1024,
     model=ModelSettings(image_init="imagenet"),
-    loss=LossSettings(name="symmetric-contrastive", queue_size=4096, negatives_from_km=1.0),
+    loss=SymmetricContrastiveSettings(queue_size=4096, negatives_from_km=1.0),
     optimizer=replace(SOUNDINGEARTH_RESNET18.optimizer, chunk_size=128),
     validation=ValidationSettings(crops=5),
 )
-"""What brings retrieval forward, together; `launch/plans/best-retrieval.yaml` takes it apart, an ingredient a row.
+"""Everything that improves retrieval, combined; `launch/plans/best-retrieval.yaml` ablates it, one ingredient a row.
 
 Symmetric contrastive with a learned temperature, a batch of 1,024, the image encoder from ImageNet, a queue of 4,096
 past pairs, no negatives from within 1 km, five sound crops at evaluation.
@@ -147,17 +157,3 @@ PRESETS: dict[str, Config] = {
     "tile2vec": TILE2VEC,
     "best-retrieval": BEST_RETRIEVAL,
 }
-
-
-def choose(name: str, known: Iterable[str], kind: str) -> str:
-    """`name`, if it is known.
-
-    Raises:
-        UserError: names the kind and the value, the nearest known name and all the choices.
-    """
-    choices = sorted(known)
-    if name in choices:
-        return name
-    near = difflib.get_close_matches(name, choices, n=1)
-    suggestion = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"unknown {kind} {name!r}; {suggestion}choose one of: {', '.join(choices)}")
