@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.model_files import require_weights
-from pretrain.presets import DEMO, PRESETS
+from pretrain.presets import PRESETS
 from pretrain.settings.files import load_settings, refuse_changes_on_resume
 from pretrain.settings.options import take_option, with_options
-from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
+from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, DEMO_SHARDS, Config
 from pretrain.settings.rules import check_rules
 from shards.errors import UserError
 from shards.registry import choose
@@ -74,7 +74,7 @@ def parse(words: list[str]) -> Request:
 
 def _check_inputs(config: Config) -> None:
     """Looks for the shards and the initial weights before torch is imported."""
-    if not is_url(config.shards) and config.shards != DEMO.shards:
+    if not is_url(config.shards) and config.shards != DEMO_SHARDS:
         from shards.manifest import check_shard_folder
 
         check_shard_folder(Path(config.shards))

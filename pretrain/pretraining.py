@@ -72,12 +72,15 @@ class PreTraining(Task):
 
         check_norm(config, self.device.type)
         set_seed(config.seed)
-        method: nn.Module = config.build(self.shard_set.manifest)
+        method: Any = config.build(self.shard_set.manifest)
+        if not isinstance(method, Method):
+            raise UserError(
+                f"method {config.method} must build a pretrain.methods.interface.Method, it built a "
+                f"{type(method).__name__}"
+            )
         if config.model.norm == "sync":
             method = synced(method)
-        method.to(self.device)
-        assert isinstance(method, Method)
-        self.module = method
+        self.module = method.to(self.device)
         self.skipped = SkippedShards()
         self.collapse = CollapseWatch()
 

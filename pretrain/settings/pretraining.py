@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from shards.manifest import Manifest
 
+DEMO_SHARDS = Path("data/demo-shards")
+"""Built by pre-training itself where they are missing."""
+
 EncoderName = Annotated[str, OneOf(ENCODERS)]
 
 
@@ -135,7 +138,7 @@ class Config(RunSettings, Chosen):
     trains_sound: ClassVar[bool] = True
     """Whether the method trains the sound tower, too."""
 
-    shards: str | Path = Path("data/demo-shards")
+    shards: str | Path = DEMO_SHARDS
     """The shard set to train on: a folder, or a URL such as https://host/folder or s3://bucket/folder."""
     method: str = "audiovisual"
     """The pre-training method."""

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pretrain import distributed
-from pretrain.presets import DEMO
-from pretrain.settings.pretraining import Config
+from pretrain.settings.pretraining import DEMO_SHARDS, Config
 from pretrain.settings.training import RunSettings
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
@@ -22,7 +21,7 @@ DEMO_WORLD = Path("data/demo-world")
 
 def build_missing_demo_shards(config: Config) -> None:
     """Makes the demo world and its shards, on the first process, if the demo's own shard folder is missing."""
-    if config.shards != DEMO.shards:
+    if config.shards != DEMO_SHARDS:
         return
     if distributed.is_first() and not (Path(config.shards) / MANIFEST_NAME).is_file():
         print(f"no shards in {config.shards} yet: building the demo world", file=sys.stderr, flush=True)
