@@ -12,8 +12,9 @@ import tyro
 from downstream.benchmarks import BENCHMARKS, defaults_of, kind_of, load_run_settings
 from downstream.kinds import refuse_settings_elsewhere
 from downstream.results import RESULTS_NAME
-from downstream.settings import CHANGEABLE_ON_RESUME, CONFIG_NAME, DownstreamSettings
+from downstream.settings import CHANGEABLE_ON_RESUME, DownstreamSettings
 from pretrain.model_files import require_weights
+from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import refuse_changes_on_resume
 from pretrain.settings.options import take_option
 from pretrain.settings.rules import check_rules

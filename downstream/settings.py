@@ -73,9 +73,6 @@ class SeededSettings(DownstreamSettings):
     """Number of runs or splits, by the seeds from `seed` on; results are their mean and standard deviation."""
 
 
-CONFIG_NAME = "config.yaml"
-"""The file of a run folder that holds its settings."""
-
 CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {"workers", "explain"}
 """Settings that a resumed run may change; the number of processes is the launcher's."""
 

@@ -24,8 +24,8 @@ from pretrain.embedding import PairEmbeddings
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.preemption import PreemptionWatch
+from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import save_settings
-from pretrain.training.loop import CONFIG_NAME
 from pretrain.training.tracking import Tracking
 from pretrain.training.validation import as_paths
 from pretrain.weights.identity import weights_sha256

@@ -17,9 +17,9 @@ from pretrain.releasing.energy import Energy, estimate_energy
 from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
+from pretrain.run_folder import CONFIG_NAME, SUMMARY_NAME
 from pretrain.settings.files import load_settings
 from pretrain.settings.pretraining import Config
-from pretrain.training.loop import CONFIG_NAME, SUMMARY_NAME
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -17,14 +16,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pretrain.engines import TrainingState
+from pretrain.run_folder import CHECKPOINTS_FOLDER, list_checkpoints
 from shards.errors import UserError
 
-CHECKPOINTS_FOLDER = "checkpoints"
 WEIGHTS_FILE = "weights.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 FORMAT_VERSION = 2
-_NAME = re.compile(r"step-(\d{8})")
 
 
 class Use(TypedDict):
@@ -103,14 +101,6 @@ def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *
     for old in list_checkpoints(run_folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
-
-
-def list_checkpoints(run_folder: Path) -> list[Path]:
-    """The checkpoint folders of a run that were renamed into place, oldest first."""
-    folder = run_folder / CHECKPOINTS_FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
 def load_newest_checkpoint(

@@ -20,6 +20,7 @@ from pretrain.data.batches import next_batch, to_device
 from pretrain.engines import ENGINES
 from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
+from pretrain.run_folder import CONFIG_NAME, SUMMARY_NAME
 from pretrain.settings.files import save_settings
 from pretrain.training.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
 from pretrain.training.finite import FiniteCheck
@@ -35,9 +36,6 @@ from pretrain.weights.model_folder import restore_model_folder
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 from shards.progress import ProgressLine
-
-CONFIG_NAME = "config.yaml"
-SUMMARY_NAME = "summary.json"
 
 
 class Loop:

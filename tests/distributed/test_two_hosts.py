@@ -14,7 +14,7 @@ import pytest
 from commands import BIN, REPOSITORY, SMALL, accelerate_launch, run
 from namespaces import ADDRESSES, PORT, Host, two_hosts
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 
 pytestmark = pytest.mark.slow

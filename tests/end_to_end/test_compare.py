@@ -21,7 +21,7 @@ import yaml
 from commands import BIN, REPOSITORY, environment, python, run
 from scene_folders import write_scenes
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from shards.building.build import build
 from shards.building.planning import BuildOptions
 from shards.demo_world.corpus import generate_demo_corpus

@@ -11,7 +11,7 @@ from model_takers import assert_retrieval_and_downstream_take
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 
 EPOCHS, STEPS_PER_EPOCH, QUEUE_SIZE = 5, 3, 40

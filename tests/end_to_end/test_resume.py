@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import REPOSITORY, SMALL, environment, python, run
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 
 REPEAT_A_SAMPLE = """

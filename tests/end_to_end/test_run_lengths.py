@@ -10,7 +10,7 @@ import torch
 from commands import SMALL, python, run
 from safetensors.torch import load_file
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 
 

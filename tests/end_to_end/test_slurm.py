@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import BIN, REPOSITORY, SMALL, environment
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 
 SCRIPT = REPOSITORY / "launch" / "slurm" / "one_node.sbatch"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from commands import BIN, REPOSITORY, SMALL, environment
 
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 
 SCRIPT = REPOSITORY / "launch" / "slurm" / "several_nodes.sbatch"

@@ -16,7 +16,7 @@ import yaml
 from commands import SMALL, accelerate_launch, environment, python, run
 
 from pretrain.model import TwoTower
-from pretrain.training.checkpoints import list_checkpoints
+from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
 from shards.streaming.index import load_index
 from shards.streaming.reading import ShardSet

@@ -21,8 +21,8 @@ from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings
 from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, layer_lr_scales, run_tuned
 from pretrain.encoders.building import build_encoder
+from pretrain.run_folder import list_checkpoints
 from pretrain.settings.training import ValidationSettings
-from pretrain.training.checkpoints import list_checkpoints
 from pretrain.training.loop import Loop
 from pretrain.training.processes import start_accelerator
 from shards.errors import UserError
