@@ -5,28 +5,36 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+from shards.command_line import answer_version
 from shards.errors import run_command
 
 
 def main() -> None:
     """Loads and checks the plan; then runs its rows or one of them, submits Slurm jobs, or only writes the tables."""
+    answer_version(sys.argv[1:2])
+
     from launch.comparison.command_line import parse
 
     options = parse(sys.argv[1:])
 
+    from launch.comparison.plan import load_plan
+    from launch.comparison.rows import Row, check_settings, choose_row, rows_of
+
+    plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
+    rows = rows_of(plan, options.out)
+    chosen = [choose_row(rows, options.row)] if options.row else rows
+    if not options.report_only:
+        check_settings(chosen)
+
+    # Only now, for these import torch.
     from launch.comparison.checks import check_rows
     from launch.comparison.parent_run import ParentRun
-    from launch.comparison.plan import load_plan
     from launch.comparison.report import write_report
-    from launch.comparison.rows import Row, choose_row, rows_of
     from launch.comparison.running import is_done, run_rows
     from launch.comparison.slurm import submit_rows
     from pretrain.training.preparation import build_missing_demo_shards, lock_folder
     from shards.errors import end_on_sigterm
 
-    plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
-    rows = rows_of(plan, options.out)
-    chosen = [choose_row(rows, options.row)] if options.row else rows
     parent = ParentRun(plan, rows, options.out, options.plan)
     report = partial(write_report, plan, rows, options.out)
     failed: list[Row] = []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from downstream import settings as downstream_settings
 from downstream.benchmarks import BENCHMARKS
 from downstream.settings import DownstreamSettings
 from launch.comparison.plan import Plan
-from launch.comparison.rows import Job, Row
+from launch.comparison.rows import Job, Row, check_settings, saying
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
 from pretrain.data.batches import BatchLayout, open_training_shards
 from pretrain.model import refuse_other_spectrograms
@@ -23,7 +22,6 @@ from pretrain.pretraining import check_norm
 from pretrain.settings import pretraining as pretrain_config
 from pretrain.settings.files import flatten, load_settings, require
 from pretrain.settings.pretraining import Config, DataSettings
-from pretrain.settings.rules import check_rules
 from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
 from retrieval.options import EvaluateOptions
@@ -51,17 +49,19 @@ def check_rows(plan: Plan, rows: Sequence[Row], *, here: bool = True) -> None:
         UserError: starts with the row or the benchmark, and names the setting, its value and the rule.
     """
     for row in rows:
-        with _saying(row.name):
+        with saying(row.name):
             _refuse_changes(row)
     timed = [row for row in rows if row.config.max_seconds and row.config.epochs]
     for row in timed:
-        with _saying(row.name):
+        with saying(row.name):
             _refuse_another_pace(row, timed[0])
-    _check_trainings([row for row in rows if not Training(row).is_done()], _num_processes(plan.launch_file), here=here)
+    untrained = [row for row in rows if not Training(row).is_done()]
+    check_settings(untrained)
+    _check_trainings(untrained, _num_processes(plan.launch_file), here=here)
     missing = {step.label for row in rows for step in steps_of(row) if not step.is_done()}
     for job in rows[0].benchmarks:
         if job.label in missing:
-            with _saying(f"benchmarks.{job.label}"):
+            with saying(f"benchmarks.{job.label}"):
                 _check_job(job)
 
 
@@ -70,8 +70,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
     built: set[Config] = set()
     for row in rows:
         config = row.config
-        with _saying(row.name):
-            check_rules(config)
+        with saying(row.name):
             check_requirements(config)
             if here:
                 check_norm(config, "cuda" if torch.cuda.is_available() else "cpu")
@@ -89,14 +88,6 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
                 if isinstance(job.settings, DownstreamSettings) and job.settings.needs_known_spectrograms:
                     where = f"the clips of benchmarks.{job.label}"
                     refuse_other_spectrograms(shard_set.manifest.spectrogram, SpectrogramSettings(), where)
-
-
-@contextmanager
-def _saying(where: str) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
 
 
 def _open_shards(config: Config) -> ShardSet:
@@ -131,7 +122,7 @@ def _refuse_changes(row: Row) -> None:
     record = settings_of_benchmarks(row)
     for job in row.benchmarks:
         if job.folder.exists():
-            with _saying(job.label):
+            with saying(job.label):
                 if job.label not in record:
                     raise UserError(
                         f"{job.folder} exists, but {row.folder / BENCHMARKS_NAME} does not state its settings; remove "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pretrain.run_folder import SUMMARY_NAME
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
 from retrieval.metrics_file import METRICS_NAME as RETRIEVAL_METRICS_NAME
+from shards.atomic_files import read_json
 from shards.errors import UserError
 
 FAILED_NAME = "failed.txt"
@@ -208,12 +208,10 @@ def _downstream_scores(label: str, results: Results) -> dict[str, float]:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read ({error}); delete it and run the plan again") from error
+    remedy = "delete it and run the plan again"
+    content = read_json(path, remedy)
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a JSON object, got {content!r}; delete it and run the plan again")
+        raise UserError(f"{path} must hold a JSON object, got {content!r}; {remedy}")
     return content

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,9 @@ def rows_of(plan: Plan, out: Path) -> list[Row]:
     rows = []
     for number, (method, backbone, seed) in enumerate(places, 1):
         folder = out / ROWS_FOLDER / method / backbone / f"seed-{seed}"
-        try:
-            own = {"model.image_encoder": backbone, "seed": seed}
+        own = {"model.image_encoder": backbone, "seed": seed}
+        with saying(_name(number, len(places), method, backbone, seed)):
             config = with_settings(PRESETS[plan.preset], plan.settings | plan.methods[method] | own)
-        except UserError as error:
-            raise UserError(f"{_name(number, len(places), method, backbone, seed)}: {error}") from error
         # Kept as given, because the demo's shard folder is recognised by its relative path.
         config = replace(config, shards=plan.shards, out=folder / "run")
         jobs = [_job(label, settings, config, folder) for label, settings in plan.benchmarks.items()]
@@ -111,6 +110,29 @@ def choose_row(rows: list[Row], number: int) -> Row:
     if not 1 <= number <= len(rows):
         raise UserError(f"row must be in 1 to {len(rows)}, the rows of the plan, got {number}")
     return rows[number - 1]
+
+
+def check_settings(rows: Iterable[Row]) -> None:
+    """Checks all that can be known of the rows' pre-training before data is opened.
+
+    Raises:
+        UserError: begins with the row and names the setting, its value and its rule.
+    """
+    # Here, for whatever reads a plan need not import every method.
+    from pretrain.command_line import check_choices_and_rules
+
+    for row in rows:
+        with saying(row.name):
+            check_choices_and_rules(row.config)
+
+
+@contextmanager
+def saying(where: str) -> Iterator[None]:
+    """Puts the row or benchmark that is concerned before a mistake's sentence."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _name(number: int, total: int, method: str, backbone: str, seed: int) -> str:
@@ -134,7 +156,7 @@ def _check_names(label: str, settings: Mapping[str, Any]) -> None:
 def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) -> Job:
     benchmark = str(settings.get("benchmark", label))
     own = {name: value for name, value in settings.items() if name not in ("benchmark", "protocol")}
-    try:
+    with saying(f"benchmarks.{label}"):
         if benchmark == RETRIEVAL:
             if is_url(config.shards):
                 raise UserError(f"retrieval reads shards from a local folder, got {config.shards}; copy them to one")
@@ -146,5 +168,3 @@ def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) 
         base = replace(default, weights=str(config.out), out=folder / label)
         inherited = {name: getattr(config, name) for name in INHERITED}
         return Job(label, benchmark, folder / label, with_settings(base, {**inherited, "seed": config.seed, **own}))
-    except UserError as error:
-        raise UserError(f"benchmarks.{label}: {error}") from error
