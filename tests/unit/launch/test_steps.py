@@ -45,6 +45,7 @@ def test_a_benchmark_s_command_says_all_its_settings(
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
     row = downstream_rows(tmp_path, **settings)
+    row.run_folder.mkdir(parents=True)  # its weights
     step = steps_of(row)[1]
     assert isinstance(step, Downstream)
     words = step.command(Path("launch.yaml"))
@@ -80,6 +81,7 @@ def test_a_benchmark_of_another_paper_has_that_papers_defaults(tmp_path: Path) -
         == defaults_of("demo-tau", "paper").epochs
         != defaults_of("aid", "paper").epochs
     )
+    row.run_folder.mkdir(parents=True)  # its weights
     words = words_after("downstream/run.py", steps_of(row)[1].command(Path("launch.yaml")))
     row.run_folder.mkdir(parents=True)
     assert parse(words).settings == row.benchmarks[0].settings
