@@ -16,6 +16,7 @@ from launch.comparison.plan import Plan
 from pretrain.presets import PRESETS
 from pretrain.settings.files import with_settings
 from pretrain.settings.pretraining import Config
+from pretrain.settings.rules import check_rules
 from retrieval.options import EvaluateOptions
 from shards.errors import UserError
 from shards.registry import choose
@@ -119,11 +120,9 @@ def check_settings(rows: Iterable[Row]) -> None:
         UserError: begins with the row and names the setting, its value and its rule.
     """
     # Here, for whatever reads a plan need not import every method.
-    from pretrain.command_line import check_choices_and_rules
-
     for row in rows:
         with saying(row.name):
-            check_choices_and_rules(row.config)
+            check_rules(row.config)
 
 
 @contextmanager

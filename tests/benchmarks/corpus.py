@@ -79,12 +79,16 @@ class Workplace:
         folder: an empty one.
         quick: a smoke run, whose figures mean nothing.
         photographs: a folder of JPEGs to make the tiles from, None for generated ones.
+        against: a checkout of another commit, which the suites that can compare with.
     """
 
-    def __init__(self, folder: Path, *, quick: bool, photographs: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, quick: bool, photographs: Path | None = None, against: Path | None = None
+    ) -> None:
         self.folder = folder
         self.quick = quick
         self.photographs = photographs
+        self.against = against
 
     @cached_property
     def corpus(self) -> Corpus:

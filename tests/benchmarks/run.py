@@ -1,6 +1,6 @@
 """Measures Earshot beside its rivals on this machine: one table, and JSON.
 
-    python tests/benchmarks/run.py [--json FILE] [--only NAME …] [--images FOLDER] [--quick]
+    python tests/benchmarks/run.py [--json FILE] [--only NAME …] [--images FOLDER] [--against CHECKOUT] [--quick]
 
 Every target is a figure or a ratio of two figures of this run. Leave the machine alone meanwhile: about 10 minutes on
 2 cores. `--quick` runs everything once and tiny, and its figures mean nothing.
@@ -16,7 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
 
-from benchmarks import cuda_speed, loader, loss_memory, model_step, ranking_speed, search_speed, training_loop
+from benchmarks import (
+    cuda_speed,
+    loader,
+    loss_memory,
+    model_step,
+    ranking_speed,
+    search_speed,
+    startup,
+    training_loop,
+)
 from benchmarks.corpus import Workplace
 from benchmarks.measuring import machine
 from benchmarks.results import Row, as_record, as_table, judge
@@ -24,7 +33,7 @@ from rich.console import Console
 
 SUITES = {
     suite.SUITE: suite
-    for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, search_speed, cuda_speed)
+    for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, search_speed, startup, cuda_speed)
 }
 """In this order: the loop names its bottleneck from what the loader and the model took."""
 
@@ -42,7 +51,7 @@ def main() -> None:
     rows: list[Row] = []
     chosen = [suite for name, suite in SUITES.items() if name in options.only]
     with tempfile.TemporaryDirectory() as folder:
-        place = Workplace(Path(folder), quick=options.quick, photographs=options.images)
+        place = Workplace(Path(folder), quick=options.quick, photographs=options.images, against=options.against)
         for suite in chosen:
             Console(stderr=True).print(f"measuring {suite.SUITE} …")
             rows += suite.measure(place, rows)
@@ -63,7 +72,12 @@ def parse() -> argparse.Namespace:
         "--only", nargs="+", choices=SUITES, default=list(SUITES), metavar="NAME", help=", ".join(SUITES)
     )
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="make the tiles from these JPEGs, not generated")
+    parser.add_argument(
+        "--against", type=Path, metavar="CHECKOUT", help="a checkout of another commit, measured beside this one"
+    )
     options = parser.parse_args()
+    if options.against and not (options.against / "pyproject.toml").is_file():
+        parser.error(f"--against must be a checkout of Earshot, got {options.against}")
     if options.images and not any(options.images.glob("*.jpg")):
         parser.error(f"--images must be a folder with .jpg files, got {options.images}")
     return options
