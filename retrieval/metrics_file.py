@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.scores import Score
 from shards.atomic_files import read_json
 from shards.errors import UserError
-
-if TYPE_CHECKING:
-    from retrieval.options import ShowOptions
 
 METRICS_NAME = "metrics.json"
 REPORT_NAME = "report.html"
@@ -33,6 +31,22 @@ def read_evaluation(out: Path) -> dict[str, Any]:
     if not (out / REPORT_NAME).is_file():
         raise UserError(f"the evaluation at {out} is not finished: it has no {REPORT_NAME}; evaluate again")
     return metrics
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Prints the scores of an existing evaluation."""
+
+    out: Path
+    """The --out folder of evaluate."""
+
+    def check(self) -> None:
+        """Checks that the folder holds a finished evaluation.
+
+        Raises:
+            UserError: it does not.
+        """
+        read_evaluation(self.out)
 
 
 def show(options: ShowOptions) -> None:

@@ -1,4 +1,4 @@
-"""The options of `evaluate`, `show` and `embed`; they are checked before torch is imported."""
+"""The options of `evaluate` and `embed`; they are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pretrain.model_files import check_model_folder
-from retrieval.metrics_file import read_evaluation
 from retrieval.protocols import PROTOCOLS
 from shards.command_line import one_of
 from shards.errors import UserError
@@ -51,22 +50,6 @@ class EvaluateOptions:
         PROTOCOLS.check(self.protocol)
         check_model_folder(self.weights)
         check_shard_folder(self.shards)
-
-
-@dataclass(frozen=True)
-class ShowOptions:
-    """Prints the scores of an existing evaluation."""
-
-    out: Path
-    """The --out folder of evaluate."""
-
-    def check(self) -> None:
-        """Checks that the folder holds a finished evaluation.
-
-        Raises:
-            UserError: it does not.
-        """
-        read_evaluation(self.out)
 
 
 @dataclass(frozen=True)

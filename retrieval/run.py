@@ -22,7 +22,7 @@ COMMAND = Verbs(
     "Evaluation, embedding, explorer and listening study of trained weights.",
     {
         "evaluate": Verb("retrieval.options:EvaluateOptions", "retrieval.evaluation:evaluate"),
-        "show": Verb("retrieval.options:ShowOptions", "retrieval.metrics_file:show", positional=True),
+        "show": Verb("retrieval.metrics_file:ShowOptions", "retrieval.metrics_file:show", positional=True),
         "embed": Verb("retrieval.options:EmbedOptions", "retrieval.folders:embed"),
         "explore": Verb("retrieval.explore.options:ExploreOptions", "retrieval.explore.command:explore"),
         "study": STUDY,

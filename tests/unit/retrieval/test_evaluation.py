@@ -22,8 +22,8 @@ from pretrain.model_config import TwoTowerConfig
 from pretrain.ranking import both_directions, chance_metrics
 from retrieval.embedding import EmbeddedSplit, choose_device, open_split
 from retrieval.evaluation import evaluate
-from retrieval.metrics_file import show
-from retrieval.options import EvaluateOptions, ShowOptions
+from retrieval.metrics_file import ShowOptions, show
+from retrieval.options import EvaluateOptions
 from retrieval.scoring import Evaluation
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
