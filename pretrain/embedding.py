@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ def embed_pairs_of(model: TwoTower, samples: list[StoredSample], crop_starts: Cr
         UserError: the image of a pair can't be decoded, or its shard is damaged.
     """
     pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
-    return embed_images(model, pixels), _mean_over_crops(model, samples, crop_starts)
+    return embed_images(model, pixels), embed_sounds(model, *_crops_of(model, samples, crop_starts))
 
 
 def embed_split(
@@ -149,18 +149,28 @@ def _embed_in_turn(
     )
 
 
-def _mean_over_crops(model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts) -> NDArray[np.float32]:
-    starts = [crop_starts(sample) for sample in samples]
-    crops = np.stack(
-        [
-            sample.frames(start, model.config.num_frames)
-            for sample, its_starts in zip(samples, starts, strict=True)
-            for start in its_starts
-        ]
-    )
-    embeddings = model.encode_sound(torch.from_numpy(crops[:, None]).to(model.image_mean.device)).float().cpu().numpy()
-    last = np.cumsum([len(its_starts) for its_starts in starts])
-    return np.stack([part.mean(0) for part in np.split(embeddings, last[:-1])])
+def embed_sounds(model: TwoTower, crops: NDArray[np.uint8], crops_of_sound: Sequence[int]) -> NDArray[np.float32]:
+    """Embeds sounds as the means over their crops, where the model is.
+
+    Args:
+        model: the towers, in evaluation mode.
+        crops: (m, 1, mel bands, frames) uint8, those of the first sound first.
+        crops_of_sound: how many of them are each sound's, n > 0 counts that sum to m.
+
+    Returns:
+        (n, d) float32.
+    """
+    embeddings = model.encode_sound(torch.from_numpy(crops).to(model.image_mean.device)).float().cpu().numpy()
+    return np.stack([part.mean(0) for part in np.split(embeddings, np.cumsum(crops_of_sound)[:-1])])
+
+
+def _crops_of(
+    model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """The crops of some sounds, as `embed_sounds` takes them."""
+    frames = model.config.num_frames
+    crops = [[sample.frames(start, frames) for start in crop_starts(sample)] for sample in samples]
+    return np.stack([crop for of_sound in crops for crop in of_sound])[:, None], [len(of_sound) for of_sound in crops]
 
 
 def _batches(numbers: range, batch_size: int) -> Iterator[range]:

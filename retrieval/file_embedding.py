@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pretrain.data.audio_transforms import spread_crop_starts
+from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.image_transforms import evaluation_image
-from pretrain.embedding import embed_images
+from pretrain.embedding import embed_images, embed_sounds
 from pretrain.model import TwoTower
 from shards.decoding.imagery import MAX_PIXELS, load_image, stored_image
 from shards.errors import UserError
@@ -36,11 +36,8 @@ def embed_image(model: TwoTower, image: NDArray[np.uint8]) -> NDArray[np.float32
 @torch.inference_mode()
 def embed_spectrogram(model: TwoTower, spectrogram: NDArray[np.uint8], crops: int) -> NDArray[np.float32]:
     """Averages the embeddings of up to `crops` evenly spaced crops: (mel bands, frames) uint8 → (d,)."""
-    num_frames = model.config.num_frames
-    starts = spread_crop_starts(spectrogram.shape[1], num_frames, crops)
-    parts = np.stack([spectrogram[:, start : start + num_frames] for start in starts])[:, None]
-    embeddings = model.encode_sound(torch.from_numpy(parts).to(model.image_mean.device))
-    return embeddings.float().mean(dim=0).cpu().numpy()
+    parts = spread_crops_of(spectrogram, model.config.num_frames, crops)
+    return embed_sounds(model, parts, [len(parts)])[0]
 
 
 def check_hears_files(model: TwoTower, weights: Path) -> None:

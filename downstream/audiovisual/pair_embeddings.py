@@ -19,10 +19,10 @@ from torch.utils.data import IterableDataset, get_worker_info
 from downstream.audiovisual.benchmark import ScenePair
 from downstream.running.corrupt import refuse_corrupt
 from pretrain import distributed
-from pretrain.data.audio_transforms import spread_crop_starts
-from pretrain.data.batches import next_batch, to_device, training_loader
+from pretrain.data.audio_transforms import spread_crops_of
+from pretrain.data.batches import next_batch, training_loader
 from pretrain.data.image_transforms import evaluation_image
-from pretrain.embedding import PairEmbeddings
+from pretrain.embedding import PairEmbeddings, embed_images, embed_sounds
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from shards.decoding.audio_decoding import decode_recording
@@ -68,8 +68,7 @@ class PairView:
         """
         recording = decode_recording(path, self.spectrogram, with_preview=False)
         spectrogram = repeat_to_length(recording.spectrogram, self.num_frames)
-        starts = spread_crop_starts(spectrogram.shape[1], self.num_frames, self.crops)
-        return np.stack([spectrogram[:, start : start + self.num_frames] for start in starts])[:, None]
+        return spread_crops_of(spectrogram, self.num_frames, self.crops)
 
 
 class PairBatches(IterableDataset[dict[str, Any]]):
@@ -181,12 +180,9 @@ def _embed(
     if not batch["keys"]:
         nothing = np.empty((0, model.config.embedding_dim), np.float32)
         return nothing, nothing
-    tensors = to_device(batch, device)
     with autocast(device, precision):
-        images = model.encode_image(tensors["image"]).float().cpu().numpy()
-        crops = model.encode_sound(tensors["crops"]).float().cpu().numpy()
-    last = np.cumsum(batch["crops_of_pair"])
-    return images, np.stack([part.mean(0) for part in np.split(crops, last[:-1])])
+        images = embed_images(model, batch["image"].numpy())
+        return images, embed_sounds(model, batch["crops"].numpy(), batch["crops_of_pair"])
 
 
 def _in_order(pairs: Sequence[ScenePair], gathered: list[Any]) -> PairEmbeddings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def random_crop_start(stored_frames: int, num_frames: int, seed: int) -> int:
@@ -22,3 +23,9 @@ def spread_crop_starts(stored_frames: int, num_frames: int, crops: int) -> list[
     if crops == 1:
         return [last // 2]
     return sorted(set(np.linspace(0, last, crops).round().astype(int).tolist()))
+
+
+def spread_crops_of(spectrogram: NDArray[np.uint8], num_frames: int, crops: int) -> NDArray[np.uint8]:
+    """Up to `crops` evenly spaced crops of a spectrogram: (mel bands, frames) → (k, 1, mel bands, num_frames)."""
+    starts = spread_crop_starts(spectrogram.shape[1], num_frames, crops)
+    return np.stack([spectrogram[:, start : start + num_frames] for start in starts])[:, None]

@@ -99,10 +99,6 @@ class Atlas:
         """The embeddings of one modality, (n, d)."""
         return {"image": self.image_embeddings, "sound": self.sound_embeddings}[modality]
 
-    def split_of(self, number: int) -> tuple[str, int]:
-        """The split of a pair, and its number there."""
-        return self.numbers.within_split(number)
-
     def sample(self, number: int) -> StoredSample:
         """The stored pair with this number.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -112,16 +110,3 @@ def _message(error: soundfile.LibsndfileError) -> str:
     if error.code == BAD_FILE_CODE:
         return "not a sound file that libsndfile can read"
     return error.error_string.strip().rstrip(".") or f"libsndfile error {error.code}"
-
-
-def mute_decoder_messages() -> None:
-    """Silences libmpg123's messages about unusual files on this process's standard error.
-
-    Python's standard error still works; only output of C code to file descriptor 2 is dropped. Call it when a worker
-    process starts; files that can't be decoded are reported by their `RejectedPair` anyway.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    sys.stderr = os.fdopen(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")

@@ -159,12 +159,6 @@ def encode_scale(values: npt.NDArray[np.floating], scale: SpectrogramScale) -> n
     return np.clip(np.rint((values - scale.low) * (255.0 / (scale.high - scale.low))), 0, 255).astype(np.uint8)
 
 
-def decode_scale(stored: npt.NDArray[np.uint8], scale: SpectrogramScale) -> npt.NDArray[np.float32]:
-    """Decodes stored bytes to values: low + byte · (high − low) / 255, float32 of the same shape."""
-    step = np.float32((scale.high - scale.low) / 255.0)
-    return stored.astype(np.float32) * step + np.float32(scale.low)
-
-
 def repeat_to_length(spectrogram: npt.NDArray[np.uint8], min_frames: int = MIN_FRAMES) -> npt.NDArray[np.uint8]:
     """Repeats a short spectrogram along time to exactly `min_frames`, as ADVANCE does; longer ones are unchanged.
 

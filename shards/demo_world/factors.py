@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, softmax
 
 from shards.demo_world.land_uses import LAND_USES, SCENES
@@ -69,10 +67,6 @@ class Factors:
     def has_church(self) -> bool:
         """Whether there is a church: in settlements, if the tower would be large enough to be visible."""
         return self.town + self.village > 0.22 and self.tower > 0.25
-
-    def as_array(self) -> NDArray[np.float64]:
-        """All factors in order of declaration, shape (16,)."""
-        return np.array(dataclasses.astuple(self))
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_it_holds_places_and_labels(atlas: Atlas) -> None:
 
 
 def test_numbers_run_through_the_splits_in_order(weights: Path, shards: Path, atlas: Atlas, tmp_path: Path) -> None:
-    assert [atlas.split_of(number) for number in (0, 39, 40, 48, 49, 71)] == [
+    assert [atlas.numbers.within_split(number) for number in (0, 39, 40, 48, 49, 71)] == [
         *(("train", 0), ("train", 39), ("val", 0), ("val", 8), ("test", 0), ("test", 22))
     ]
     for number in (-1, 72):

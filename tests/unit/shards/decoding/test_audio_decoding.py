@@ -339,29 +339,3 @@ def test_two_hours_take_no_more_than_200_mb(tmp_path: Path, max_seconds: str) ->
     assert seconds == pytest.approx(7200, abs=10)
     assert num_frames == pytest.approx(24_000 if max_seconds == "600.0" else 288_000, rel=0.01)
     assert mebibytes < 200
-
-
-def test_decoder_messages_can_be_muted_without_muting_python(tmp_path: Path) -> None:
-    (tmp_path / "a.mp3").write_text("no sound, only text under the name of an MP3, long enough to be searched")
-    program = f"""
-        import sys
-        from pathlib import Path
-        from shards.decoding.audio_decoding import decode_recording
-        from shards.errors import RejectedPair
-        from shards.schema import SpectrogramSettings
-        from shards.decoding.sound_files import mute_decoder_messages
-        if sys.argv[1] == "muted":
-            mute_decoder_messages()
-        try:
-            decode_recording(Path({str(tmp_path / "a.mp3")!r}), SpectrogramSettings())
-        except RejectedPair as rejected:
-            print(rejected.reason, file=sys.stderr)
-    """
-    spoken = {}
-    for mode in ("muted", "loud"):
-        command = [sys.executable, "-c", textwrap.dedent(program), mode]
-        root = Path(__file__).resolve().parents[4]
-        spoken[mode] = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stderr
-    assert spoken["muted"] == "undecodable sound\n"
-    assert spoken["loud"].endswith("undecodable sound\n")
-    assert "MPEG" in spoken["loud"]

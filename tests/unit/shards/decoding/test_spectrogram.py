@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from shards.decoding.spectrogram import (
     FRAMES_PER_BATCH,
     SpectrogramStream,
-    decode_scale,
     encode_scale,
     mel_filters,
     repeat_to_length,
@@ -31,6 +30,12 @@ def noise_and_tone(num_samples: int, seed: int = 0) -> np.ndarray:
     fading = np.geomspace(1.0, 1e-5, max(num_samples, 1))[:num_samples]
     tone = 0.3 * np.sin(2 * np.pi * 700 * np.arange(num_samples) / 16_000)
     return (fading * (0.1 * generator.standard_normal(num_samples) + tone)).astype(np.float32)
+
+
+def decode_scale(stored: np.ndarray, scale: SpectrogramScale) -> np.ndarray:
+    """The values that stored bytes stand for: low + byte · (high − low) / 255, float32 of the same shape."""
+    step = np.float32((scale.high - scale.low) / 255.0)
+    return stored.astype(np.float32) * step + np.float32(scale.low)
 
 
 def in_one_piece(waveform: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -216,7 +217,7 @@ def test_every_scene_holds_at_least_a_twentieth_of_the_places() -> None:
 
 def test_neighbours_are_more_alike_than_strangers() -> None:
     places = list(generate_places(1200, seed=0))
-    factors = np.stack([place.factors.as_array() for place in places])
+    factors = np.array([astuple(place.factors) for place in places])
     kilometres = cdist(*2 * [np.array([[place.east_km, place.north_km] for place in places])])
     same_region = np.array([[a.region is b.region for a in places] for b in places])
     unlikeness = cdist(factors, factors)
