@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from pretrain.cards import TAGS, card
 from pretrain.encoders import ENCODERS
 from pretrain.encoders.building import build_encoder
 from pretrain.model_config import TwoTowerConfig, preprocessing
@@ -27,14 +28,11 @@ MODEL_FORMAT_VERSION = 1
 PREPROCESSING = "preprocessing"
 """Where `config.json` says to readers without Earshot how to prepare inputs."""
 
-TAGS = ["remote-sensing", "audiovisual", "self-supervised", "cross-modal-retrieval"]
-CARD_OF_BARE_TOWERS = """---
-{{ card_data }}
----
-# Audiovisual towers for overhead images and sound
-
-Saved by `TwoTower.save_pretrained`, without a word on their training; `config.json` says how to prepare inputs.
-"""
+CARD_OF_BARE_TOWERS = card(
+    "Audiovisual towers for overhead images and sound",
+    "Saved by `TwoTower.save_pretrained`, without a word on their training; `config.json` says how to prepare inputs.",
+    front_matter="{{ card_data }}",
+)
 
 
 class Tower(nn.Module):

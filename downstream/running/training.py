@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pretrain.training.checkpoints import STATE_FILE
 from pretrain.training.loop import Loop
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.training.task import Task
+from shards.atomic_files import read_json
 
 
 def train_to_end(
@@ -46,11 +46,11 @@ def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | Non
     """The state that a run ended with: its summary, or its last checkpoint where a kill came between; None before."""
     path = run_folder / SUMMARY_NAME
     if path.is_file():
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = read_json(path, "remove it to train again")
         if summary["stopped_early"] or summary["step"] >= total_steps:
             return summary
     for checkpoint in list_checkpoints(run_folder)[-1:]:
-        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["state"]
+        state: dict[str, Any] = read_json(checkpoint / STATE_FILE)["state"]
         if state["step"] >= total_steps:
             return {**state, "stopped_early": False}
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from pretrain.model import TAGS
+from pretrain.cards import TAGS, card, section, table
 from pretrain.model_files import NOTICE_NAME
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.encoder_files import EncoderFile, encoder_files
@@ -73,8 +73,8 @@ def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
         "What this card can't tell": "\n".join(f"- {as_line(gap.words)}" for gap in facts.gaps),
         "Citation": CITATION,
     }
-    body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items() if text)
-    return f"---\n{data.to_yaml()}\n---\n# {as_line(name)}\n\n{_summary(facts)}\n\n{body}\n"
+    paragraphs = [section(heading, text) for heading, text in sections.items()]
+    return card(as_line(name), _summary(facts), *paragraphs, front_matter=data.to_yaml())
 
 
 def _licence(facts: Facts, licence: str | None) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _training(facts: Facts) -> str:
         "hours": f"{hours_text(facts.hours)} by the clock, validation included",
         "energy": _energy(facts.energy),
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    return table(rows)
 
 
 def _hardware(facts: Facts) -> str:
@@ -201,14 +201,14 @@ def _data(facts: Facts) -> str:
     data = facts.data
     spectrogram = facts.model.spectrogram
     pairs = ", ".join(f"{count:,} {as_line(split)}" for split, count in data["pairs"].items())
-    rows = [
-        f"| source | {as_code(str(data['source']))} |",
-        f"| pairs | {pairs}; {data['num_rejected']:,} rejected |",
-        f"| split | by {as_code(str(data['split_by']))} |",
-        f"| sound | {hours_text(data['seconds_of_sound'] / 3600)} hours; {as_line(spectrogram.scale.name)}, "
-        f"{spectrogram.mel_bands} mel bands, {stft_words(spectrogram)} |",
-    ]
-    return "\n".join(["| | |", "|---|---|", *rows]) + f"\n\n{recordings(facts)}"
+    rows = {
+        "source": as_code(str(data["source"])),
+        "pairs": f"{pairs}; {data['num_rejected']:,} rejected",
+        "split": f"by {as_code(str(data['split_by']))}",
+        "sound": f"{hours_text(data['seconds_of_sound'] / 3600)} hours; {as_line(spectrogram.scale.name)}, "
+        f"{spectrogram.mel_bands} mel bands, {stft_words(spectrogram)}",
+    }
+    return f"{table(rows)}\n\n{recordings(facts)}"
 
 
 def _results(facts: Facts) -> str:

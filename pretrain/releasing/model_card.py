@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pretrain.cards import card, loading, section, table
 from pretrain.model_config import TwoTowerConfig
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
@@ -21,6 +22,10 @@ COLUMNS = {
 }
 
 UNTRAINED_SOUND = "The sound tower was not trained and is as it was initialised: images and sounds can't be compared."
+
+LIMITS = """Embeddings mean something only for images and spectrograms prepared as `config.json` says.
+The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
+the licences of the source's recordings and images before passing the weights on."""
 
 FIGURES = {
     "recall_at_1": "recall@1",
@@ -42,7 +47,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         step: steps trained.
         epoch: epochs trained.
     """
-    model, counts = config.model, manifest.splits
+    model = config.model
     spectrogram = manifest.spectrogram
     hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
     sound_trained = config.trains_sound
@@ -52,47 +57,30 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         if sound_trained
         else ""
     )
-    return f"""---
-library_name: earshot
-tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
----
-# {"Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images"}
-
-{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.
-
-```python
-from pretrain.model import TwoTower
-model = TwoTower.from_pretrained("FOLDER")
-```
-
-`model.encode_image` takes (n, 3, {config.data.image_size}, {config.data.image_size}) uint8 pixels{encode_sound};
-compare the results by Euclidean distance.
-
-## Results on the validation split
-
-{results_table(validation)}
-
-Gallery of {validation["gallery_size"]} pairs; ranks start at 1.
-
-## Training
-
-| | |
-|---|---|
-| data | source {as_code(manifest.source)}: {", ".join(f"{count} {split}" for split, count in counts.items())} pairs |
-| sound | {hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, {stft_words(spectrogram)} |
-| split | by {as_code(str(manifest.build.get("split_by", "unknown")))} |
-| method | {config.summary} |
-| recipe | {config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch {config.batch_size}, \
-{epoch} of {config.epochs} epochs ({step} steps), {config.precision}, seed {config.seed} |
-| encoders start from | image {beginning(model.image_init)}, sound {beginning(model.sound_init)} |
-| normalisation layers | {model.norm} |
-
-## Limits
-
-{untrained}Embeddings mean something only for images and spectrograms prepared as `config.json` says.
-The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
-the licences of the source's recordings and images before passing the weights on.
-"""
+    side, pairs = config.data.image_size, ", ".join(f"{count} {split}" for split, count in manifest.splits.items())
+    rows = {
+        "data": f"source {as_code(manifest.source)}: {pairs} pairs",
+        "sound": f"{hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, "
+        f"{stft_words(spectrogram)}",
+        "split": f"by {as_code(str(manifest.build.get('split_by', 'unknown')))}",
+        "method": config.summary,
+        "recipe": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch "
+        f"{config.batch_size}, {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, "
+        f"seed {config.seed}",
+        "encoders start from": f"image {beginning(model.image_init)}, sound {beginning(model.sound_init)}",
+        "normalisation layers": model.norm,
+    }
+    gallery = f"Gallery of {validation['gallery_size']} pairs; ranks start at 1."
+    return card(
+        "Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images",
+        f"{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.",
+        loading(),
+        f"`model.encode_image` takes (n, 3, {side}, {side}) uint8 pixels{encode_sound};\n"
+        "compare the results by Euclidean distance.",
+        section("Results on the validation split", f"{results_table(validation)}\n\n{gallery}"),
+        section("Training", table(rows)),
+        section("Limits", f"{untrained}{LIMITS}"),
+    )
 
 
 def what_they_are(model: ModelSettings | TwoTowerConfig, *, sound_trained: bool) -> str:

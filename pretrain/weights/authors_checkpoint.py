@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pretrain.cards import card, loading
 from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
@@ -31,24 +32,13 @@ NUM_FRAMES = 128
 ENCODER_OF_DEPTH = {False: ("soundingearth-resnet18", 2), True: ("soundingearth-resnet50", 6)}
 """By whether blocks are bottlenecks: the encoder, and how many blocks its third stage has."""
 
-CARD = """---
-library_name: earshot
-tags: [remote-sensing, audiovisual, self-supervised, cross-modal-retrieval]
----
-# SoundingEarth's released towers
+ORIGIN = """Converted from {file}, a checkpoint of the authors of *Self-supervised Audiovisual Representation Learning
+for Remote Sensing Data* (arXiv 2108.00688): {report}."""
 
-Converted from {file}, a checkpoint of the authors of *Self-supervised Audiovisual Representation Learning for Remote
-Sensing Data* (arXiv 2108.00688): {report}.
-
-```python
-from pretrain.model import TwoTower
-model = TwoTower.from_pretrained("FOLDER")
-```
-
-Images: the central 3/4 of the tile, resized to {size} px, normalised with ImageNet's mean and standard deviation.
+INPUTS = """Images: the central 3/4 of the tile, resized to {size} px, normalised with ImageNet's mean and standard
+deviation.
 Sounds: {frames} consecutive frames of the spectrograms of the data set's release (source `soundingearth`), whose bytes
-stand for exp(log-mel / 10); other spectrograms are other inputs. Embeddings are {sphere}.
-"""
+stand for exp(log-mel / 10); other spectrograms are other inputs. Embeddings are {sphere}."""
 
 
 def is_authors_checkpoint(state: dict[str, Tensor]) -> bool:
@@ -137,7 +127,12 @@ def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None 
         raise UserError(f"out {out} holds a model already; name another --out")
     towers, report = towers_of_authors(state, str(file), on_sphere=on_sphere)
     sphere = "scaled to length 1" if towers.config.on_sphere else "compared as they are, by Euclidean distance"
-    card = CARD.format(file=as_code(file.name), report=report, size=IMAGE_SIZE, frames=NUM_FRAMES, sphere=sphere)
+    text = card(
+        "SoundingEarth's released towers",
+        ORIGIN.format(file=as_code(file.name), report=report),
+        loading(),
+        INPUTS.format(size=IMAGE_SIZE, frames=NUM_FRAMES, sphere=sphere),
+    )
     is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -145,7 +140,7 @@ def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None 
         raise UserError(f"out {out} can't be written: {error.strerror}; name another --out") from error
     probes = [fixed_probe(towers.config)]
     try:
-        folder = write_model_folder(out, towers, card, check=lambda written: check_towers(written, towers, probes))
+        folder = write_model_folder(out, towers, text, check=lambda written: check_towers(written, towers, probes))
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it holds the model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import json
 import multiprocessing
 import os
 import shutil
@@ -21,7 +20,7 @@ import cv2
 import soundfile
 from PIL import Image
 
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import holds_json, read_json, write_json
 from shards.demo_world.factors import Place, generate_places
 from shards.demo_world.painting import paint_place
 from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
@@ -148,7 +147,7 @@ def _is_finished(root: Path, parameters: CorpusParameters) -> bool:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise UserError(f"{root} exists and is not a demo corpus; choose another folder or remove it")
         return False
-    found = json.loads(record.read_text(encoding="utf-8"))
+    found = read_json(record, "remove the folder to generate it again")
     for name, value in asdict(parameters).items():
         if found.get(name) != value:
             raise UserError(
@@ -162,11 +161,11 @@ def _unfinished_folder(root: Path, parameters: CorpusParameters) -> Path:
     """The temporary folder beside `root`; files generated there with other parameters are removed."""
     folder = root.with_name(f".{root.name}.unfinished")
     begun = folder / _BEGUN_RECORD
-    if folder.exists() and not (begun.is_file() and json.loads(begun.read_text()) == asdict(parameters)):
+    if folder.exists() and not (holds_json(begun) and read_json(begun) == asdict(parameters)):
         shutil.rmtree(folder)
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write_text_atomically(begun, json.dumps(asdict(parameters), indent=1) + "\n")
+    write_json(begun, asdict(parameters))
     return folder
 
 
