@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
-    "convert": Verb("pretrain.weights.convert_options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
+    "convert": Verb("pretrain.weights.options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
 }
 """What the command does instead of training, where one of these is its first word."""
 

@@ -13,9 +13,9 @@ from pretrain.cards import card, loading
 from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
-from pretrain.weights.convert_options import ConvertOptions
 from pretrain.weights.files import read_weights
 from pretrain.weights.model_folder import MODEL_FOLDER, write_model_folder
+from pretrain.weights.options import ConvertOptions
 from pretrain.weights.same_embeddings import check_towers, fixed_probe
 from shards.errors import UserError, end_on_sigterm
 from shards.sources.soundingearth import SoundingEarthSource

@@ -50,7 +50,6 @@ def test_a_benchmark_s_command_says_all_its_settings(
     assert isinstance(step, Downstream)
     words = step.command(Path("launch.yaml"))
     script = next(i for i, word in enumerate(words) if word.endswith("downstream/run.py"))
-    row.run_folder.mkdir(parents=True)  # training comes first, and its weights have to be there
     assert parse(words[script + 1 :]).settings == row.benchmarks[0].settings
     assert row.benchmarks[0].settings.seed == 3
     assert row.benchmarks[0].settings.threads == 1
@@ -83,7 +82,6 @@ def test_a_benchmark_of_another_paper_has_that_papers_defaults(tmp_path: Path) -
     )
     row.run_folder.mkdir(parents=True)  # its weights
     words = words_after("downstream/run.py", steps_of(row)[1].command(Path("launch.yaml")))
-    row.run_folder.mkdir(parents=True)
     assert parse(words).settings == row.benchmarks[0].settings
 
 
