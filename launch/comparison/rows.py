@@ -119,7 +119,6 @@ def check_settings(rows: Iterable[Row]) -> None:
     Raises:
         UserError: begins with the row and names the setting, its value and its rule.
     """
-    # Here, for whatever reads a plan need not import every method.
     for row in rows:
         with saying(row.name):
             check_rules(row.config)
