@@ -200,7 +200,9 @@ def test_outside_code_trains_and_a_model_folder_that_names_it_is_loaded_only_if_
     assert TwoTower.from_pretrained(tmp_path / "model").config.image_encoder == outside
 
     monkeypatch.setattr(ENCODERS, "_allowed", set())
-    with pytest.raises(UserError, match=r"has the model.image_encoder my_encoders:build, which this Earshot does not"):
+    with pytest.raises(
+        UserError, match=r"uses the model.image_encoder my_encoders:build, which is not part of Earshot"
+    ):
         TwoTower.from_pretrained(tmp_path / "model")
     monkeypatch.setenv(PLUGINS_VARIABLE, outside)
     assert TwoTower.from_pretrained(tmp_path / "model").config.sound_encoder == outside
@@ -218,7 +220,7 @@ def test_a_folder_with_an_encoder_that_is_not_registered_says_which(tmp_path: Pa
     TwoTower(TwoTowerConfig()).save_pretrained(tmp_path)
     text = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(text.replace('"sound_encoder": "resnet18"', '"sound_encoder": "mine"'))
-    with pytest.raises(UserError, match=r"mine, which this Earshot does not know; .*Earshot's own are: efficientnet"):
+    with pytest.raises(UserError, match=r"mine, which is not part of Earshot; .*built-in choices: efficientnet"):
         TwoTower.from_pretrained(tmp_path)
 
 
