@@ -27,13 +27,13 @@ DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
   python pretrain/run.py release RUN --out DIR      (a folder that others load in two lines, checked)
   python pretrain/run.py convert FILE --out DIR     (a checkpoint of SoundingEarth's authors -> DIR/model/)
 
-Presets: {presets}. The default is demo, which builds its demo world where it is missing. --help shows the settings of
-the preset, method and loss that are named beside it."""
+Presets: {presets}. The default is demo, which builds its demo world if it is missing. --help shows the settings of the
+preset, method and loss given with it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for: the settings, and whether to resume the run in `config.out`."""
+    """Result of parsing: the settings, and whether to resume the run in `config.out`."""
 
     config: Config
     resume: bool
@@ -43,9 +43,10 @@ def parse(words: list[str]) -> Request:
     """Parses a command line: [train] [PRESET | --config FILE | --resume RUN] [settings].
 
     Raises:
-        UserError: an unknown preset, encoder, loss or method, a setting against its rule or without effect, shards or
-            initial weights that are missing, or a run folder that is taken or missing.
-        SystemExit: `--help`, or a setting that tyro doesn't know or can't parse (it suggests the nearest).
+        UserError: an unknown preset, encoder, loss or method, an invalid setting or one without effect, missing shards
+        or
+            initial weights, or a run folder that already exists or is missing.
+        SystemExit: `--help`, an unknown setting (tyro suggests the nearest), or a value that can't be parsed.
     """
     words = list(words)
     if words and words[0] in VERBS:
@@ -54,7 +55,7 @@ def parse(words: list[str]) -> Request:
     resume = take_option(words, "--resume")
     config_file = take_option(words, "--config")
     if sum(given is not None for given in (preset, resume, config_file)) > 1:
-        raise UserError("give one of PRESET, --config FILE and --resume RUN, not several: each names all settings")
+        raise UserError("give one of PRESET, --config FILE and --resume RUN, not several: each defines all settings")
 
     if resume is not None:
         return Request(_resumed_config(Path(resume), words), resume=True)
@@ -66,14 +67,14 @@ def parse(words: list[str]) -> Request:
     check_rules(config)
     if (config.out / "config.yaml").exists():
         raise UserError(
-            f"out {config.out} holds a run already; resume it with --resume {config.out}, or name another --out"
+            f"out {config.out} already contains a run; resume it with --resume {config.out}, or name another --out"
         )
     _check_inputs(config)
     return Request(config, resume=False)
 
 
 def _check_inputs(config: Config) -> None:
-    """Looks for the shards and the initial weights before torch is imported."""
+    """Checks that shards and initial weights exist, before torch is imported."""
     if not is_url(config.shards) and config.shards != DEMO_SHARDS:
         from shards.manifest import check_shard_folder
 

@@ -1,4 +1,4 @@
-"""Named settings: what each is for, what it needs, and what to expect of it."""
+"""Named settings: purpose, command, and published scores of each."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ The paper reports recall@100 of 0.186 and a median rank of 749 with ResNet-18 (T
 """
 
 CONTRASTIVE = _compared("contrastive", loss=ContrastiveSettings())
-"""InfoNCE on the sphere at temperature 0.2, images among sounds, as SoundingEarth's authors coded it; add
-`--loss.direction both` for the symmetric form.
+"""One-way InfoNCE (image to sound) at temperature 0.2, as SoundingEarth's authors coded it; `--loss.direction both` is
+the symmetric form.
 
     accelerate launch pretrain/run.py contrastive --shards SHARDS --out RUN
 
@@ -88,7 +88,7 @@ The paper reports recall@100 of 0.291 and a median rank of 565 with ResNet-18 (T
 """
 
 SYMMETRIC_CONTRASTIVE = _compared("symmetric-contrastive", loss=SymmetricContrastiveSettings())
-"""InfoNCE in both directions at a temperature that is learned, as CLIP's.
+"""InfoNCE in both directions at a learned temperature, as in CLIP.
 
     accelerate launch pretrain/run.py symmetric-contrastive --shards SHARDS --out RUN
 """
@@ -106,13 +106,13 @@ IMAGE_CONTRASTIVE = _compared("image-contrastive", ImageContrastiveConfig)
 """
 
 SIMCLR = _compared("simclr", SimclrConfig)
-"""SimCLR on the images; the larger --batch-size is, the better (with --optimizer.chunk-size where memory is short).
+"""SimCLR on the images; larger batches are better (use --optimizer.chunk-size if memory is short).
 
     accelerate launch pretrain/run.py simclr --shards SHARDS --out RUN
 """
 
 MOCO = _compared("moco", MocoConfig)
-"""MoCo v2 on the images, with a queue of half as many keys as there are training tiles.
+"""MoCo v2 on the images, with a queue of half the number of training images.
 
     accelerate launch pretrain/run.py moco --shards SHARDS --out RUN
 """
@@ -134,12 +134,12 @@ BEST_RETRIEVAL = _compared(
 """Everything that improves retrieval, combined; `launch/plans/best-retrieval.yaml` ablates it, one ingredient a row.
 
 Symmetric contrastive with a learned temperature, a batch of 1,024, the image encoder from ImageNet, a queue of 4,096
-past pairs, no negatives from within 1 km, five sound crops at evaluation.
+past pairs, no negatives within 1 km, five sound crops at evaluation.
 
     accelerate launch pretrain/run.py best-retrieval --shards SHARDS --out RUN
     python retrieval/run.py evaluate --weights RUN --shards SHARDS --split test --crops 10 --out RUN/retrieval
 
-It has not been run on SoundingEarth yet: there is no score to expect.
+It has not been run on SoundingEarth yet, so there is no expected score.
 """
 
 PRESETS: dict[str, Config] = {

@@ -15,11 +15,11 @@ VERBS = {
     "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
     "convert": Verb("pretrain.weights.options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
 }
-"""What the command does instead of training, where one of these is its first word."""
+"""First words that do something else than training."""
 
 
 def main() -> None:
-    """A release or a conversion; or settings, processes, run folder, training."""
+    """Releases or converts weights; otherwise parses settings and trains."""
     words = sys.argv[1:]
     answer_version(words[:1])
     if words and words[0] in VERBS:
@@ -28,7 +28,7 @@ def main() -> None:
     from pretrain.command_line import parse
 
     preempted = pre_train(parse(words))
-    # Only now, for the model that it held belongs to the processes.
+    # Only now: the model that was held until here belongs to the process group.
     from pretrain.distributed import leave
     from pretrain.preemption import EXIT_STATUS
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def pre_train(request: Request) -> bool:
-    """Joins the processes that were launched, trains, and says how it ended; whether the run was preempted."""
+    """Joins the launched processes, trains, and reports how it ended; whether the run was preempted."""
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch

@@ -17,4 +17,4 @@ ENCODERS: Registry = Registry(
     families={"timm": "pretrain.encoders.timm_network:build"},
     takes_outside_code=True,
 )
-"""Each is a function of `channels`, `input_size` and `norm` that gives an `Encoder`; `build_encoder` calls it."""
+"""Each is a function of `channels`, `input_size` and `norm` that returns an `Encoder`; `build_encoder` calls it."""

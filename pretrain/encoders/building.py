@@ -1,4 +1,4 @@
-"""An encoder by its name, with random weights."""
+"""Builds encoders by name, with random weights."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Network = TypeVar("Network", bound=nn.Module)
 def build_encoder(
     name: str, *, channels: int, norm: str = "batch", input_size: tuple[int, int] = DEFAULT_INPUT_SIZE
 ) -> Encoder:
-    """The encoder of a name in `ENCODERS`, `timm:NAME` or `module:object`.
+    """Builds the encoder of a name in `ENCODERS`, `timm:NAME` or `module:object`.
 
     Args:
-        name: as settings and configs have it.
+        name: as in settings and `config.json`.
         channels: of the input.
         norm: "batch", "sync" (batch norm until `synced`) or "group".
         input_size: (height, width) of the input.
 
     Raises:
-        UserError: no such encoder, or what the name stands for builds none.
+        UserError: no such encoder, or an object that does not build one.
     """
     build = ENCODERS.load(name)
     try:
@@ -49,7 +49,7 @@ def build_encoder(
 
 
 def synced(module: Network) -> Network:
-    """A network whose batch norms normalise over all processes; encoders convert their own."""
+    """Converts batch norm to synchronised batch norm; encoders convert themselves."""
     if isinstance(module, Encoder):
         module.sync_norms()
         return module

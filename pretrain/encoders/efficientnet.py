@@ -1,4 +1,5 @@
-"""torchvision's EfficientNetV2-S without its classifier, for any number of input channels; names stay torchvision's."""
+"""torchvision's EfficientNetV2-S without its classifier, for any number of input channels, with torchvision's parameter
+names."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ class EfficientNetEncoder(Encoder):
 
     @override
     def feature_map(self, inputs: Tensor) -> Tensor:
-        """(n, channels, height, width) → the output of the last convolution, at a 32nd of the sides."""
+        """(n, channels, height, width) → the output of the last convolution, at 1/32 of the resolution."""
         maps: Tensor = self.features(inputs)
         return maps
 
@@ -67,5 +68,5 @@ def efficientnet_v2_s(*, channels: int, input_size: tuple[int, int], norm: str) 
 
 
 def _group_norm(channels: int) -> nn.Module:
-    # Not all widths can be cut into 32 groups.
+    # Not all widths are divisible by 32.
     return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)

@@ -1,4 +1,4 @@
-"""What every encoder offers: features, a feature map, its layers in depth order, and how it takes published weights."""
+"""The interface of encoders: features, feature map, layers in depth order, and loading of published weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from shards.errors import UserError
 class Encoder(nn.Module):
     """A network from (n, channels, height, width) to (n, `num_features`).
 
-    A subclass sets `num_features` and defines `feature_map` and `layers`; the rest has defaults that fit a network
-    that ends in a mean over the places and takes inputs of any size.
+    A subclass sets `num_features` and defines `feature_map` and `layers`; the other defaults suit networks that end in
+    global average pooling and take inputs of any size.
 
     Attributes:
-        num_features: of the output.
-        name: by which `ENCODERS` knows it; `build_encoder` sets it.
-        image_mean, image_std: by which images in [0, 1] were normalised for the published weights.
-        library: whose network it is, under the same names of weights: "torchvision", "timm", or "" for nobody's.
-        prefix: what stands before the published names in this module's own.
-        input_weights: published names of the weights whose shape depends on the number of channels.
+        num_features: size of the output.
+        name: in `ENCODERS`; set by `build_encoder`.
+        image_mean, image_std: normalisation of images in [0, 1] that the published weights expect.
+        library: that has the same network with the same parameter names: "torchvision", "timm", or "" for none.
+        prefix: of this module's parameter names before the published names.
+        input_weights: published names of weights whose shape depends on the number of channels.
     """
 
     num_features: int
@@ -36,11 +36,11 @@ class Encoder(nn.Module):
 
     @property
     def library_arguments(self) -> dict[str, Any]:
-        """Keywords of the library's function that builds the network anew, without a classifier."""
+        """Keywords with which the library's function builds the network without a classifier."""
         return {}
 
     def feature_map(self, inputs: Tensor) -> Tensor:
-        """What the features are pooled from: (n, channels, height, width) → (n, c, h, w).
+        """The feature map before pooling: (n, channels, height, width) → (n, c, h, w).
 
         Raises:
             UserError: the network has none.
@@ -52,36 +52,37 @@ class Encoder(nn.Module):
         return self.feature_map(inputs).mean((2, 3))
 
     def layers(self) -> list[list[str]]:
-        """Names of the parameters of each layer, from the input to the output; each parameter in exactly one."""
+        """Parameter names by layer, from input to output; each parameter is in exactly one layer."""
         raise NotImplementedError
 
     def stages(self) -> list[list[str]]:
-        """The submodules that give the feature map one after the other, in five groups that each halve the sides.
+        """Names of the submodules that compute the feature map in sequence, in five groups that each halve the
+        resolution.
 
         Raises:
-            UserError: the network is not such a sequence, so dense prediction can't be built on it.
+            UserError: the network is not such a sequence, so it can't be used for segmentation.
         """
         raise UserError(
-            f"{self.name or type(self).__name__} is no sequence of five stages that each halve the sides, which "
-            "DeepLabv3+ needs; choose a ResNet, such as resnet18"
+            f"{self.name or type(self).__name__} is not a sequence of five stages that each halve the resolution, "
+            "which DeepLabv3+ needs; choose a ResNet, such as resnet18"
         )
 
     def set_input_size(self, input_size: tuple[int, int]) -> None:
-        """Adapts the network and its weights to inputs of (height, width); convolutions need nothing."""
+        """Adapts the network and its weights to inputs of (height, width); convolutional networks need nothing."""
 
     def sync_norms(self) -> None:
-        """Turns batch norms into such that normalise over all processes."""
+        """Converts batch norm to synchronised batch norm."""
         for name, child in self.named_children():
             self.add_module(name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
     def published_state(self) -> dict[str, Tensor]:
-        """The weights under the names that the library which has this network gives them."""
+        """The weights under the names of the library that has this network."""
         return {name.removeprefix(self.prefix): value for name, value in self.state_dict().items()}
 
     def adapted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Published weights for this network's channels and input size.
+        """Adapts published weights to this network's channels and input size.
 
-        Where it takes one channel, the weights of three colours are summed: a grey image is answered as before.
+        For one input channel the weights of the three colours are summed, so that grey images give the same output.
         """
         own, adapted = self.published_state(), dict(state)
         for name in self.input_weights:
@@ -91,35 +92,35 @@ class Encoder(nn.Module):
         return adapted
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Takes weights by published names, `adapted` before; names that it does not have are left out."""
+        """Loads `adapted` weights by published names; unknown names are ignored."""
         own = self.published_state()
         self.load_state_dict({f"{self.prefix}{name}": state[name] for name in own if name in state}, strict=False)
 
     def fetch_published(self) -> tuple[dict[str, Tensor], str]:
-        """The weights that the library publishes for this network, fetched where they are not kept; and from where.
+        """Returns the weights that the library publishes for this network, downloaded if needed, and their origin.
 
         Raises:
-            UserError: there are none, or they can't be fetched.
+            UserError: there are none, or they can't be downloaded.
         """
-        raise UserError(f"nobody publishes weights of {self.name}; give a file or random")
+        raise UserError(f"there are no published weights for {self.name}; give a file or random")
 
 
 class BuildEncoder(Protocol):
-    """What a name in `ENCODERS` stands for."""
+    """Type of the objects in `ENCODERS`."""
 
     def __call__(self, *, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
-        """A network with random weights for inputs of (channels, height, width), with "batch", "sync" or "group" norm.
+        """Builds a network with random weights for inputs of (channels, height, width).
 
-        "sync" is batch norm at first: the trainer calls `sync_norms` once the processes are known.
+        `norm` is "batch", "group", or "sync", which is batch norm until the trainer calls `sync_norms`.
         """
         ...
 
 
 def checked_layers(encoder: Encoder) -> list[list[str]]:
-    """An encoder's layers, of which each parameter is in exactly one.
+    """Returns an encoder's layers after checking that each parameter is in exactly one.
 
     Raises:
-        ValueError: a parameter is in none or in several.
+        ValueError: a parameter is in no layer or in several.
     """
     layers = encoder.layers()
     listed = [name for layer in layers for name in layer]
@@ -134,5 +135,5 @@ def checked_layers(encoder: Encoder) -> list[list[str]]:
 
 
 def names_under(module: nn.Module, children: list[str]) -> list[str]:
-    """Names of the parameters of some children of a module, in its order."""
+    """Parameter names of some children of a module, in its order."""
     return [name for name, _ in module.named_parameters() if name.split(".")[0] in children]

@@ -1,4 +1,5 @@
-"""torchvision's ResNets without their classifier, for any number of input channels; names stay torchvision's."""
+"""torchvision's ResNets without their classifier, for any number of input channels, with torchvision's parameter
+names."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ STAGES = (("conv1", "bn1", "relu"), ("maxpool", "layer1"), ("layer2",), ("layer3
 
 
 class ResNetEncoder(Encoder):
-    """A network of torchvision's ResNet layers, whatever their widths: `conv1` to `layer4`, and `avgpool`."""
+    """A network of torchvision's ResNet layers of any width: `conv1` to `layer4`, and `avgpool`."""
 
     input_weights = ("conv1.weight",)
 
     @override
     def feature_map(self, inputs: Tensor) -> Tensor:
-        """(n, channels, height, width) → the output of the last stage, at a 32nd of the sides."""
+        """(n, channels, height, width) → the output of the last stage, at 1/32 of the resolution."""
         for stage in STAGES:
             for name in stage:
                 inputs = self.get_submodule(name)(inputs)
@@ -45,7 +46,7 @@ class ResNetEncoder(Encoder):
 
 
 class TorchvisionResNet(ResNetEncoder):
-    """torchvision's ResNet of a name.
+    """Builds torchvision's ResNet of a given name.
 
     Args:
         architecture: such as "resnet18".

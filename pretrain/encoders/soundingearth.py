@@ -1,4 +1,4 @@
-"""ResNets of the widths that SoundingEarth's authors released; their keys are those of the authors' files."""
+"""ResNets with the widths that SoundingEarth's authors released, with the parameter names of their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pretrain.encoders.resnet import ResNetEncoder
 
 STEM_CHANNELS = 32
 STAGE_CHANNELS = (64, 182, 256, 512)
-"""Channels of the four stages; a bottleneck gives four times as many."""
+"""Channels of the four stages; bottlenecks output four times as many."""
 
 MOST_GROUPS = 32
 
@@ -24,7 +24,7 @@ class SoundingEarthResNet(ResNetEncoder):
         block: torchvision's BasicBlock or Bottleneck.
         depths: blocks of each stage.
         channels: of the input.
-        norm: "batch", "sync" (batch norm too, which the trainer converts) or "group".
+        norm: "batch", "sync" (batch norm, which the trainer converts) or "group".
     """
 
     def __init__(
@@ -70,5 +70,5 @@ def soundingearth_resnet50(*, channels: int, input_size: tuple[int, int], norm: 
 
 
 def _group_norm(channels: int) -> nn.Module:
-    # 182 channels can't be cut into 32 groups.
+    # 182 channels are not divisible by 32.
     return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)

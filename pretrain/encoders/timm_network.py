@@ -1,4 +1,4 @@
-"""Any network of timm as an encoder, `timm:NAME`, with timm's own word on layers, weights and normalisation."""
+"""Any timm network as an encoder, `timm:NAME`, with timm's layer groups, weights and normalisation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from shards.registry import nearest
 
 
 class TimmEncoder(Encoder):
-    """A network of timm without its classifier; `network.` stands before timm's names.
+    """A timm network without its classifier; parameter names are timm's, prefixed by `network.`.
 
     Args:
-        architecture: as timm knows it, such as "vit_tiny_patch16_224", or with a tag of its weights behind a dot.
+        architecture: timm's name, such as "vit_tiny_patch16_224", optionally with a weights tag after a dot.
         channels: of the input.
-        input_size: (height, width); networks that are built for one size are built for this one.
-        norm: "batch" or "sync": the network keeps the normalisation layers that it is published with.
+        input_size: (height, width), for networks that have a fixed input size.
+        norm: "batch" or "sync"; the network keeps its own normalisation layers.
 
     Raises:
         UserError: timm has no such network, or it can't be built for this input or norm.
@@ -42,7 +42,7 @@ class TimmEncoder(Encoder):
                 "timm.list_models() lists them"
             )
         if norm == "group":
-            raise UserError(f"model.norm must be batch or sync with timm:{architecture}, whose norms are its own")
+            raise UserError(f"model.norm must be batch or sync with timm:{architecture}, which has its own norms")
         self.architecture = architecture
         self.options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
         config = timm.get_pretrained_cfg(architecture)
@@ -65,7 +65,7 @@ class TimmEncoder(Encoder):
     @property
     @override
     def library_arguments(self) -> dict[str, Any]:
-        """For `timm.create_model`."""
+        """Keywords of `timm.create_model`."""
         return {"model_name": self.architecture, **self.options}
 
     @override
@@ -76,7 +76,7 @@ class TimmEncoder(Encoder):
 
     @override
     def feature_map(self, inputs: Tensor) -> Tensor:
-        """timm's features before their pooling; of a network of tokens, those of the patches where they lie."""
+        """timm's features before pooling; for transformers, the patch tokens on their grid."""
         features = self.network.forward_features(inputs)
         if isinstance(features, Tensor) and features.ndim == 4:
             is_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
@@ -86,17 +86,17 @@ class TimmEncoder(Encoder):
             patches = features[:, getattr(self.network, "num_prefix_tokens", 0) :]
             if patches.shape[1] == grid[0] * grid[1]:
                 return patches.transpose(1, 2).unflatten(2, grid)
-        raise UserError(f"{self.name} has no feature map: its features are no grid of places; choose another encoder")
+        raise UserError(f"{self.name} has no feature map: its features are not on a grid; choose another encoder")
 
     @override
     def layers(self) -> list[list[str]]:
-        """The groups that timm names for layer-wise learning rates: stages, or the blocks of a transformer."""
+        """timm's groups for layer-wise learning rates: stages, or transformer blocks."""
         groups = group_parameters(self.network, self.network.group_matcher(coarse=True))
         return [[f"{self.prefix}{name}" for name in groups[depth]] for depth in sorted(groups)]
 
     @override
     def set_input_size(self, input_size: tuple[int, int]) -> None:
-        """By timm's own resampling of position embeddings and windows."""
+        """Resamples position embeddings and windows by timm."""
         if "img_size" not in self.options or tuple(self.options["img_size"]) == tuple(input_size):
             return
         if not hasattr(self.network, "set_input_size"):
@@ -110,29 +110,29 @@ class TimmEncoder(Encoder):
 
     @override
     def sync_norms(self) -> None:
-        """By timm: its batch norms hold the activation behind them, which torch's conversion would lose."""
+        """Converts by timm, since its batch norms include the activation, which torch's conversion would drop."""
         self.network = convert_sync_batchnorm(self.network)
 
     @override
     def adapted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """By the network's own filter of checkpoints where timm has one: other names and other input sizes."""
+        """Applies timm's checkpoint filter of this network, which handles other names and input sizes."""
         convert = getattr(sys.modules[type(self.network).__module__], "checkpoint_filter_fn", None)
         with torch.no_grad():
             return super().adapted(convert(dict(state), self.network) if convert else state)
 
     @override
     def fetch_published(self) -> tuple[dict[str, Tensor], str]:
-        """The weights that timm fetches for this name."""
+        """Downloads timm's weights of this name."""
         try:
             network: Any = timm.create_model(self.architecture, pretrained=True)
-        except Exception as error:  # the hub's client, timm and the network's layers raise what they like
+        except Exception as error:  # the hub client, timm and the network raise many kinds of errors
             raise UserError(
-                f"timm's weights of {self.architecture} can't be fetched ({' '.join(str(error).split())[:100]}); give "
-                "a file of them"
+                f"timm's weights of {self.architecture} can't be downloaded ({' '.join(str(error).split())[:100]}); "
+                "give a file of them"
             ) from error
         return network.state_dict(), f"timm ({network.pretrained_cfg.get('hf_hub_id') or 'its release page'})"
 
 
 def build(architecture: str, *, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
-    """timm's network of a name, for `ENCODERS`."""
+    """Builds a timm network, for `ENCODERS`."""
     return TimmEncoder(architecture, channels, input_size, norm)

@@ -1,4 +1,4 @@
-"""Weights that torchvision publishes: found in torch's cache, or fetched into it."""
+"""torchvision's published weights, from torch's cache or downloaded into it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shards.errors import UserError
 
 
 def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], str]:
-    """The ImageNet weights of torchvision's network of a name, by its names, and the file that holds them.
+    """Returns the ImageNet weights of a torchvision network and the file that holds them.
 
     Raises:
-        UserError: they can't be fetched.
+        UserError: they can't be downloaded.
     """
     published = torchvision.models.get_model_weights(name).DEFAULT
     file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(published.url)
@@ -25,7 +25,7 @@ def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], str]:
             published.get_state_dict(progress=True, check_hash=True)
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"torchvision's ImageNet weights of {name} are not in {file.parent} and can't be fetched "
+                f"torchvision's ImageNet weights of {name} are not in {file.parent} and can't be downloaded "
                 f"({' '.join(str(error).split())[:100]}); put {file.name} there, or give it as imagenet_file"
             ) from error
     return torch.load(file, map_location="cpu", weights_only=True), str(file)

@@ -1,4 +1,4 @@
-"""Batch triplet loss: every mismatch in the batch is a negative, from the distance matrix (SoundingEarth)."""
+"""Batch triplet loss: all mismatches of the batch are negatives, from one distance matrix (SoundingEarth)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pretrain.losses.batch_triplet_tiled import tiled_total
 from pretrain.losses.pair_loss import PairLoss
 
 TILED_FROM = 2048
-"""Pairs from which the distance matrix is worked off in tiles and never held as a whole."""
+"""From this number of pairs on, the distance matrix is computed in tiles and never stored whole."""
 
 
 def check_pairs(image_embeddings: Tensor, sound_embeddings: Tensor) -> int:
-    """The number of pairs, checked.
+    """Returns the number of pairs after checking the shapes.
 
     Raises:
         ValueError: shapes that differ or are not (n, d), or n < 2.
@@ -28,15 +28,15 @@ def check_pairs(image_embeddings: Tensor, sound_embeddings: Tensor) -> int:
         )
     n = image_embeddings.shape[0]
     if n < 2:
-        raise ValueError(f"the batch must hold at least 2 pairs, for a pair needs a negative, got {n}")
+        raise ValueError(f"the batch must hold at least 2 pairs, since each pair needs a negative, got {n}")
     return n
 
 
 def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
-    """Euclidean distances between all images and all sounds, by matrix product.
+    """Computes the Euclidean distances between all images and all sounds by a matrix product.
 
-    Both are moved by their common mean first: distances stay as they are, and less is lost to rounding.
-    Where two embeddings coincide the gradient is 0.
+    Both are centred on their common mean first, which leaves distances unchanged and reduces rounding errors.
+    Where two embeddings coincide, the gradient is 0.
 
     Args:
         image_embeddings: (n, d).
@@ -48,7 +48,7 @@ def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Te
     centre = (image_embeddings.detach().mean(0) + sound_embeddings.detach().mean(0)) / 2
     images, sounds = image_embeddings - centre, sound_embeddings - centre
     squared = images.square().sum(1)[:, None] + sounds.square().sum(1)[None, :] - 2 * images @ sounds.T
-    # Asked this way round, values that are not finite pass through and are not taken for zero.
+    # Compared this way round, non-finite values propagate instead of becoming zero.
     coincide = squared <= 0
     return torch.where(coincide, 0.0, torch.where(coincide, 1.0, squared).sqrt())
 
@@ -56,17 +56,17 @@ def pairwise_distances(image_embeddings: Tensor, sound_embeddings: Tensor) -> Te
 def batch_triplet_loss(
     image_embeddings: Tensor, sound_embeddings: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Asks of every pair to be nearer than its mismatches by a margin, in both directions.
+    """Triplet loss over all mismatches of the batch, in both directions.
 
     L = Σ_i Σ_{j≠i} max(0, D_ii − D_ij + margin) + Σ_j Σ_{i≠j} max(0, D_jj − D_ij + margin)
 
     This is Algorithm 1 of SoundingEarth (arXiv 2108.00688) without its diagonal, which adds a constant
     2 · n · margin; the paper's Eq. 3 prints D_ii in the second sum. It is computed in at least float32. From n = 2048
-    the distance matrix is taken in tiles, so that memory grows with n alone: by a fused kernel on CUDA, by matrix
-    products elsewhere. Value and gradient are the same; the gradient can then not be differentiated again.
+    the distance matrix is computed in tiles, so that memory grows linearly with n: by a fused kernel on CUDA, by matrix
+    products elsewhere. Value and gradient are the same, but second derivatives are not available then.
 
     Args:
-        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds.
+        image_embeddings: (n, d), n ≥ 2; row i is paired with row i of the sounds.
         sound_embeddings: (n, d).
         margin: > 0, in units of distance.
         reduction: "sum" as in the paper, or "mean" over the 2 · n · (n − 1) terms.
@@ -101,9 +101,9 @@ def plain_total(image_embeddings: Tensor, sound_embeddings: Tensor, margin: floa
 
 
 def _large_total(embeddings: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Tensor, float], Tensor]:
-    """The fused kernel where it can run, else the tiled form."""
+    """The fused kernel where it can run, otherwise the tiled form."""
     if embeddings.is_cuda and find_spec("triton"):
-        # Imported here: Triton comes with PyTorch for some platforms only.
+        # Imported here because Triton is part of PyTorch on some platforms only.
         from pretrain.losses.batch_triplet_triton import fused_total, is_fit
 
         if is_fit(embeddings, dtype):
@@ -112,7 +112,7 @@ def _large_total(embeddings: Tensor, dtype: torch.dtype) -> Callable[[Tensor, Te
 
 
 class BatchTripletLoss(PairLoss):
-    """`batch_triplet_loss` with its settings. Embeddings are taken as the towers give them."""
+    """`batch_triplet_loss` as a module; embeddings are not normalised."""
 
     on_sphere = False
 

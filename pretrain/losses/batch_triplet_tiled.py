@@ -1,4 +1,4 @@
-"""The batch triplet loss of a large batch, tile by tile: memory grows with the batch, not with its square."""
+"""The batch triplet loss in tiles, for large batches: memory grows linearly with the batch size."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from torch import Tensor
 
 
 class HingeSums(NamedTuple):
-    """What one pass over all pairs of an image and a sound gives; without gradients, the last three are None."""
+    """Result of one pass over all pairs of an image and a sound; without gradients the last three are None."""
 
     total: Tensor
     """Scalar: both sums of hinges."""
     active: Tensor | None
-    """(n,): how many hinges of pair i, in its row and its column together, are above 0."""
+    """(n,): number of positive hinges in row i and column i."""
     image_gradients: Tensor | None
-    """(n, d): gradients by way of the mismatches' distances alone."""
+    """(n, d): gradients through the distances of mismatches only."""
     sound_gradients: Tensor | None
-    """(n, d), likewise."""
+    """(n, d): the same for the sounds."""
 
 
 Pass = Callable[[Tensor, Tensor, Tensor, bool], HingeSums]
-"""Takes images (n, d), sounds (n, d), each pair's own distance plus the margin (n,), and whether gradients are due."""
+"""Takes images (n, d), sounds (n, d), each pair's distance plus the margin (n,), and whether gradients are needed."""
 
 
 def tiled_total(image_embeddings: Tensor, sound_embeddings: Tensor, margin: float) -> Tensor:
     """Both sums of `batch_triplet_loss` from tiles of the distance matrix, on any device.
 
     Args:
-        image_embeddings: (n, d), float32 or float64; row i belongs with row i of the sounds.
+        image_embeddings: (n, d), float32 or float64; row i is paired with row i of the sounds.
         sound_embeddings: (n, d).
         margin: > 0, in units of distance.
 
     Returns:
-        The loss under "sum", a scalar. It can be differentiated once.
+        The loss under "sum", a scalar. It is differentiable once.
     """
     return in_one_pass(image_embeddings, sound_embeddings, margin, tiled_sums)
 
 
 def in_one_pass(image_embeddings: Tensor, sound_embeddings: Tensor, margin: float, sums: Pass) -> Tensor:
-    """The loss under "sum" by a pass that yields value and gradients together."""
+    """The loss with reduction "sum", from a pass that computes value and gradients together."""
     with_gradients = torch.is_grad_enabled() and (image_embeddings.requires_grad or sound_embeddings.requires_grad)
     total: Tensor = _TotalInOnePass.apply(image_embeddings, sound_embeddings, margin, sums, with_gradients)
     return total
 
 
 class _TotalInOnePass(torch.autograd.Function):
-    """Keeps the gradients, 2 · n · d numbers, from the forward pass: no distance is computed a second time."""
+    """Stores the gradients (2 · n · d numbers) in the forward pass, so that no distance is computed twice."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, sounds: Tensor, margin: float, sums: Pass, with_gradients: bool) -> Tensor:
@@ -58,14 +58,14 @@ class _TotalInOnePass(torch.autograd.Function):
         true = torch.linalg.vector_norm(differences, dim=1)
         total, active, image_gradients, sound_gradients = sums(images, sounds, true + margin, with_gradients)
         if active is not None and image_gradients is not None and sound_gradients is not None:
-            # The derivative of a pair's own distance; 0 where its two embeddings coincide.
+            # Derivative of the pair's distance; 0 where its two embeddings coincide.
             pulls = differences.mul_(torch.where(true == 0, 0, active / true)[:, None])
             ctx.save_for_backward(image_gradients.add_(pulls), sound_gradients.sub_(pulls))
         return total
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        # Not torch's once_differentiable: it lets the gradient pass for a constant in a longer expression.
+        # Not torch's once_differentiable: within a longer expression it treats the gradient as a constant.
         if torch.is_grad_enabled():
             raise RuntimeError("the batch triplet loss of a large batch can be differentiated only once")
         image_gradients, sound_gradients = ctx.saved_tensors
@@ -73,19 +73,19 @@ class _TotalInOnePass(torch.autograd.Function):
 
 
 def tiled_sums(images: Tensor, sounds: Tensor, limits: Tensor, with_gradients: bool) -> HingeSums:
-    """One pass in square tiles: matrix products, and operations in place on three tiles that are used over and over.
+    """One pass in square tiles: matrix products, and in-place operations on three reused buffers.
 
     Args:
         images: (n, d), near the origin.
         sounds: (n, d).
-        limits: (n,), each pair's own distance plus the margin: a mismatch at or beyond it costs nothing.
-        with_gradients: whether gradients are due.
+        limits: (n,), each pair's distance plus the margin; a mismatch at or beyond it costs nothing.
+        with_gradients: whether gradients are needed.
 
     Returns:
         The sums, and with gradients all four fields.
     """
     n, dimensions = images.shape
-    # Two more columns each, so that one product gives |x|² + |y|² − 2xy, and another the sums of weights.
+    # Two extra columns each: one product then gives |x|² + |y|² − 2xy, another the sums of weights.
     ones = images.new_ones(n, 1)
     left = torch.cat([-2 * images, images.square().sum(1, keepdim=True), ones], 1)
     right = torch.cat([sounds, ones, sounds.square().sum(1, keepdim=True)], 1)
@@ -102,7 +102,7 @@ def tiled_sums(images: Tensor, sounds: Tensor, limits: Tensor, with_gradients: b
             distances, by_row, by_column = (buffer[: shape[0] * shape[1]].view(shape) for buffer in buffers)
             torch.mm(left[rows], right[columns].T, out=distances).clamp_(min=0).sqrt_()
             if first == start:
-                distances.fill_diagonal_(torch.inf)  # a pair is no mismatch of itself
+                distances.fill_diagonal_(torch.inf)  # the diagonal holds the pairs themselves
             torch.sub(limits[rows, None], distances, out=by_row).relu_()
             torch.sub(limits[None, columns], distances, out=by_column).relu_()
             total += by_row.sum() + by_column.sum()
@@ -110,7 +110,7 @@ def tiled_sums(images: Tensor, sounds: Tensor, limits: Tensor, with_gradients: b
                 continue
             active[rows] += by_row.gt_(0).sum(1)
             active[columns] += by_column.gt_(0).sum(0)
-            # Where two embeddings coincide the distance has no derivative: infinitely far, they weigh 0.
+            # Where two embeddings coincide the distance has no derivative; setting it to infinity gives weight 0.
             torch.threshold_(distances, 0.0, torch.inf)
             weights = by_row.add_(by_column).div_(distances)
             weighted_sounds[rows].addmm_(weights, right[columns])
@@ -128,6 +128,6 @@ def tiled_sums(images: Tensor, sounds: Tensor, limits: Tensor, with_gradients: b
 
 
 TILE = {"cpu": 1024}
-"""Rows and columns of a tile, by device. Half as many fit a core's own cache, and are a little faster on idle cores;
-but with four times the operations, threads wait four times as often for one that lost its core to a loader's worker."""
+"""Tile size by device. Half of it fits a core's own cache and is slightly faster on idle cores, but needs four times as
+many operations, and threads then wait four times as often for one whose core is taken by a loader worker."""
 TILE_ELSEWHERE = 2048

@@ -14,12 +14,12 @@ from torch import Tensor
 from pretrain.losses.batch_triplet_tiled import HingeSums, in_one_pass
 
 MOST_DIMENSIONS = 256
-"""Beyond it a block's embeddings and their gradients outgrow the registers."""
+"""Beyond it, a block's embeddings and their gradients do not fit into the registers."""
 OLDEST_CAPABILITY = (8, 0)
 
 
 def is_fit(embeddings: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the kernel takes embeddings (n, d) on their GPU, as numbers of type `dtype`; the tiled form takes all."""
+    """Whether the kernel supports embeddings (n, d) of type `dtype` on their GPU; the tiled form supports all."""
     return (
         dtype == torch.float32
         and embeddings.shape[1] <= MOST_DIMENSIONS
@@ -35,29 +35,30 @@ def block_shape(dimensions: int) -> tuple[int, int, int]:
 
 
 def fused_total(image_embeddings: Tensor, sound_embeddings: Tensor, margin: float) -> Tensor:
-    """Both sums of `batch_triplet_loss` by the fused kernel; the same bits in every run.
+    """Both sums of `batch_triplet_loss` by the fused kernel; deterministic.
 
     Args:
-        image_embeddings: (n, d), float32, d ≤ 256; row i belongs with row i of the sounds.
+        image_embeddings: (n, d), float32, d ≤ 256; row i is paired with row i of the sounds.
         sound_embeddings: (n, d).
         margin: > 0, in units of distance.
 
     Returns:
-        The loss under "sum", a scalar. It can be differentiated once.
+        The loss under "sum", a scalar. It is differentiable once.
     """
     return in_one_pass(image_embeddings, sound_embeddings, margin, fused_sums)
 
 
 def fused_sums(images: Tensor, sounds: Tensor, limits: Tensor, with_gradients: bool) -> HingeSums:
-    """One pass over the distance matrix by rows and one by columns, each the same kernel with the sides exchanged.
+    """One pass over the rows of the distance matrix and one over its columns, by the same kernel with swapped
+    arguments.
 
-    No two programs write to one place: there are no atomic additions, whose order would change the result.
+    No two programs write to the same address, so there are no atomic additions whose order would change the result.
 
     Args:
         images: (n, d), near the origin.
         sounds: (n, d).
-        limits: (n,), each pair's own distance plus the margin.
-        with_gradients: whether gradients are due.
+        limits: (n,), each pair's distance plus the margin.
+        with_gradients: whether gradients are needed.
 
     Returns:
         The sums, and with gradients all four fields.
@@ -71,7 +72,7 @@ def fused_sums(images: Tensor, sounds: Tensor, limits: Tensor, with_gradients: b
 
 
 def _one_side(own: Tensor, others: Tensor, limits: Tensor, with_gradients: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of `own`: its hinges (n,), how many are above 0 (n,), its gradient (n, d)."""
+    """For each row of `own`: sum of hinges (n,), number of positive hinges (n,), gradient (n, d)."""
     n, dimensions = own.shape
     rows_per_block, columns_per_block, padded_dimensions = block_shape(dimensions)
     own, others = own.contiguous(), others.contiguous()
@@ -104,7 +105,7 @@ def _one_side_kernel(  # type: ignore[no-untyped-def]
     hinges_pointer,
     active_pointer,
     gradients_pointer,
-    # A constant: a kernel is compiled for each batch size, of which a run has one or two.
+    # Constant: one kernel is compiled per batch size, and a run has one or two.
     n: tl.constexpr,
     dimensions: tl.constexpr,
     padded_dimensions: tl.constexpr,
@@ -112,7 +113,7 @@ def _one_side_kernel(  # type: ignore[no-untyped-def]
     columns_per_block: tl.constexpr,
     with_gradients: tl.constexpr,
 ):
-    """A block of rows against all columns: their hinges, and their gradients from the hinges of both sides."""
+    """One block of rows against all columns: sums of hinges, and gradients from the hinges of both directions."""
     row = tl.program_id(0) * rows_per_block + tl.arange(0, rows_per_block)
     dimension = tl.arange(0, padded_dimensions)
     row_is_there = row < n
@@ -133,10 +134,10 @@ def _one_side_kernel(  # type: ignore[no-untyped-def]
         column_mask = column_is_there[:, None] & (dimension < dimensions)[None, :]
         others = tl.load(others_pointer + column_at, mask=column_mask, other=0.0)
         others_squared = tl.sum(others * others, 1)
-        # In full float32: TF32 would leave three digits of a difference of large numbers.
+        # Full float32: with TF32 a difference of large numbers keeps only three digits.
         products = tl.dot(own, tl.trans(others), input_precision="ieee")
         squared = own_squared[:, None] + others_squared[None, :] - 2.0 * products
-        # Comparisons are asked so that what is not a number passes through.
+        # Compared this way round, NaN propagates.
         coincide = squared <= 0.0
         distance = tl.where(coincide, 0.0, tl.sqrt(tl.where(coincide, 1.0, squared)))
         is_mismatch = (row[:, None] != column[None, :]) & row_is_there[:, None] & column_is_there[None, :]
@@ -147,7 +148,7 @@ def _one_side_kernel(  # type: ignore[no-untyped-def]
             is_active = tl.where(is_mismatch & (hinge > 0.0), 1.0, 0.0)
             other_is_active = tl.where(is_mismatch & (other_limit[None, :] > distance), 1.0, 0.0)
             active += tl.sum(is_active, 1)
-            # Where two embeddings coincide the distance has no derivative, and they weigh 0.
+            # Where two embeddings coincide the distance has no derivative; their weight is 0.
             weight = tl.where(coincide, 0.0, (is_active + other_is_active) / tl.where(coincide, 1.0, distance))
             weight_sum += tl.sum(weight, 1)
             weighted += tl.dot(weight, others, input_precision="ieee")

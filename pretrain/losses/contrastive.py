@@ -1,4 +1,4 @@
-"""Contrastive losses on the unit sphere: the pair has to be told from all mismatches of the batch."""
+"""Contrastive losses on the unit sphere, with all mismatches of the batch as negatives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAST_TEMPERATURE = 0.01
 GREATEST_TEMPERATURE = 1.0
 _LEAST, _GREATEST = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
 SIGMOID_SCALE, SIGMOID_BIAS = 10.0, -10.0
-"""Where SigLIP begins (Zhai et al., ICCV 2023, section 3.2): nearly all of n² terms are mismatches."""
+"""SigLIP's initial values (Zhai et al., ICCV 2023, section 3.2), since nearly all of the n² terms are negatives."""
 
 
 def contrastive_loss(
@@ -36,20 +36,20 @@ def contrastive_loss(
     past: PastEmbeddings | None = None,
     excluded: Excluded | None = None,
 ) -> Tensor:
-    """Cross-entropy of each pair among all mismatches, on cosine similarities over a temperature (InfoNCE).
+    """InfoNCE: cross-entropy of each pair against all mismatches, on cosine similarities divided by a temperature.
 
     With S_ij = x_i·y_j / temperature of unit vectors, image to sound is mean_i(log Σ_j exp S_ij − S_ii), as
-    SoundingEarth's authors coded their contrastive variant; "both" is the mean of it and of the same over columns.
+    SoundingEarth's authors coded their contrastive variant; "both" averages it with the same over columns.
     Source: van den Oord et al., arXiv 1807.03748, Eq. 4. It is computed in at least float32 and in tiles, so that
-    memory grows with n alone.
+    memory grows linearly with n.
 
     Args:
-        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds. They are brought to length 1.
+        image_embeddings: (n, d), n ≥ 2; row i is paired with row i of the sounds. They are scaled to length 1.
         sound_embeddings: (n, d).
         temperature: > 0.
         direction: "image_to_sound" or "both".
-        past: images and sounds of past batches, (k, d) each, that are mismatches too.
-        excluded: says which pairs are no mismatches of which (see `pretrain.losses.similarity_tiles`).
+        past: images and sounds of past batches, (k, d) each, used as extra negatives.
+        excluded: selects pairs that are excluded as negatives (see `pretrain.losses.similarity_tiles`).
 
     Returns:
         The loss, a scalar ≥ 0; log n where all embeddings coincide.
@@ -79,12 +79,12 @@ def contrastive_loss(
 
 
 def sigmoid_loss(image_embeddings: Tensor, sound_embeddings: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Every image with every sound is a question of its own: a pair or not (SigLIP, Zhai et al., ICCV 2023, Eq. 1).
+    """Binary classification of every image with every sound as a pair or not (SigLIP, Zhai et al., ICCV 2023, Eq. 1).
 
     L = −1/n Σ_i Σ_j log σ(z_ij (scale · x_i·y_j + bias)), z_ij = 1 for i = j and −1 elsewhere, of unit vectors.
 
     Args:
-        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds. They are brought to length 1.
+        image_embeddings: (n, d), n ≥ 2; row i is paired with row i of the sounds. They are scaled to length 1.
         sound_embeddings: (n, d).
         scale: scalar > 0, the inverse temperature.
         bias: scalar.
@@ -121,16 +121,16 @@ class ContrastiveLoss(PairLoss):
 
 
 class SymmetricContrastiveLoss(PairLoss):
-    """`contrastive_loss` in both directions at a temperature that is learned, within bounds.
+    """`contrastive_loss` in both directions at a learned temperature with bounds.
 
     Args:
-        temperature: where it begins, between the bounds.
+        temperature: initial value, between the bounds.
         queue_size: number of past pairs kept as extra negatives.
-        negatives_from_km: pairs nearer to each other are no mismatches; 0: all are.
-        embedding_dim: of the embeddings, for the queue.
+        negatives_from_km: pairs within this distance are excluded as negatives; 0 excludes none.
+        embedding_dim: d of the embeddings, for the queue.
 
     Raises:
-        ValueError: a temperature that is not between the bounds.
+        ValueError: a temperature outside the bounds.
     """
 
     on_sphere = True
@@ -156,7 +156,8 @@ class SymmetricContrastiveLoss(PairLoss):
 
     @property
     def temperature(self) -> Tensor:
-        """The temperature, scalar: its logarithm is a sigmoid between the bounds, where it is never stuck."""
+        """The temperature, a scalar: its logarithm is a sigmoid scaled to the bounds, so gradients never vanish at a
+        clamp."""
         return (_LEAST + (_GREATEST - _LEAST) * torch.sigmoid(self.raw_temperature)).exp()
 
     def forward(
@@ -166,13 +167,13 @@ class SymmetricContrastiveLoss(PairLoss):
         identity: Tensor | None = None,
         place: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch, which is then queued.
+        """The loss of a batch, which then enters the queue.
 
         Args:
             image_embeddings: (n, d), see `contrastive_loss`.
             sound_embeddings: (n, d).
-            identity: (n,) int64, the same for the same pair; asked for with a queue.
-            place: (n, 3) points of the unit sphere; asked for with `negatives_from_km`.
+            identity: (n,) int64, equal for equal pairs; needed with a queue.
+            place: (n, 3) points on the unit sphere; needed with `negatives_from_km`.
         """
         queue = self.queue
         if queue is None:
@@ -194,7 +195,7 @@ class SymmetricContrastiveLoss(PairLoss):
 
 
 class SigmoidLoss(PairLoss):
-    """`sigmoid_loss` with a scale and a bias that are learned."""
+    """`sigmoid_loss` with learned scale and bias."""
 
     on_sphere = True
 

@@ -1,4 +1,4 @@
-"""Random numbers as a function of the number of a draw: no state to save, alike on every process and device."""
+"""Random numbers as a function of a draw counter: no state, and equal on every process and device."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 _SHIFTS = (30, 27, 31)
 _ODD_MULTIPLIERS = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
-"""Of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), as signed 64-bit integers."""
+"""Constants of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), as signed 64-bit integers."""
 
 
 def hashed_numbers(n: int, draw: Tensor) -> Tensor:
-    """n numbers that look random, without waiting for a device.
+    """Returns n pseudo-random numbers without synchronising with a device.
 
     Args:
         n: how many.
-        draw: scalar int64, the number of the draw.
+        draw: scalar int64, the draw counter.
 
     Returns:
         (n,) int64, over the whole range.

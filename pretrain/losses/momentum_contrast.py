@@ -1,4 +1,4 @@
-"""Each query has to find its own key among a queue of past batches' keys (MoCo)."""
+"""MoCo's contrastive loss: each query against its own key and a queue of keys from past batches."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing_extensions import override
 from pretrain.losses.batch_triplet import check_pairs
 
 TILE = 8192
-"""Keys of the queue whose similarities are held at once."""
+"""Number of queued keys per tile."""
 
 
 def momentum_contrast_loss(
     queries: Tensor, keys: Tensor, queue: Tensor, num_filled: Tensor, temperature: float = 0.2
 ) -> Tensor:
-    """Cross-entropy of each query's own key among itself and the keys of a queue.
+    """Cross-entropy of each query's own key against the keys of a queue.
 
     L = −1/n Σ_i log(exp(q_i·k_i / τ) / (exp(q_i·k_i / τ) + Σ_j exp(q_i·z_j / τ))) (He et al., CVPR 2020, Eq. 1), with
-    z_j the filled places of the queue. Vectors are taken as they are: give them length 1. It is computed in at least
-    float32 and in tiles of the queue, so that memory grows with n and k, not with their product.
+    z_j the filled entries of the queue. Vectors must have length 1. It is computed in at least float32 and in tiles of
+    the queue, so that memory grows with n and k, not with their product.
 
     Args:
-        queries: (n, d), n ≥ 2; they alone get a gradient, which can be differentiated no further.
+        queries: (n, d), n ≥ 2; only they receive a gradient, without second derivatives.
         keys: (n, d); row i belongs to query i.
         queue: (k, d).
-        num_filled: scalar int64; the first so many places of the queue are filled, the others count as absent.
+        num_filled: scalar int64, number of filled entries at the front of the queue; the rest is ignored.
         temperature: τ > 0.
 
     Returns:
@@ -50,9 +50,9 @@ def momentum_contrast_loss(
 
 
 class _MomentumContrast(torch.autograd.Function):
-    """One pass for the sums of exponentials, one for the gradients, which are kept: n · d numbers.
+    """One pass for the sums of exponentials, one for the gradients, which are stored (n · d numbers).
 
-    So the queue may be changed before the backward pass.
+    The queue may therefore change before the backward pass.
     """
 
     @staticmethod
@@ -78,21 +78,20 @@ class _MomentumContrast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("a loss in tiles can be differentiated only once")
+            raise RuntimeError("a loss in tiles is differentiable only once")
         (gradients,) = ctx.saved_tensors
         return outer * gradients, None, None, None, None
 
 
 class MomentumContrastLoss(nn.Module):
-    """`momentum_contrast_loss` with the queue that it takes from and, afterwards, puts the batch's keys into.
+    """`momentum_contrast_loss` with its queue, which the batch's keys enter afterwards.
 
-    The queue starts empty and its empty places count as absent, where MoCo's hold random vectors: a new network's
-    embeddings share much of their direction, so random vectors are easily told from them and teach nothing about
-    images. The first batch has no negatives and its loss is 0; the loss then rises with their number until the queue
-    is full.
+    The queue starts empty and empty entries are ignored, where MoCo fills them with random vectors: embeddings of a new
+    network point in similar directions, so random vectors are easy negatives that teach nothing about images. The first
+    batch has no negatives and loss 0; the loss then rises with the number of negatives until the queue is full.
 
     Args:
-        queue_size: k, keys that are kept; the oldest make room.
+        queue_size: k, number of keys kept; the oldest are replaced.
         dim: of a key.
         temperature: > 0.
     """
@@ -103,23 +102,23 @@ class MomentumContrastLoss(nn.Module):
         self.queue: Tensor
         self.queue_filled: Tensor
         self.queue_next: Tensor
-        # Buffers: they are saved with the weights, so that a resumed run has the negatives that it would have had.
+        # Buffers are saved with the weights, so that a resumed run has the same negatives.
         self.register_buffer("queue", torch.zeros(queue_size, dim))
         self.register_buffer("queue_filled", torch.zeros((), dtype=torch.int64))
         self.register_buffer("queue_next", torch.zeros((), dtype=torch.int64))
 
     @override
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """The loss of a batch, (n, d) each, whose keys are in the queue afterwards: call it once for each batch."""
+        """The loss of a batch, (n, d) each, whose keys then enter the queue: call it once per batch."""
         loss = momentum_contrast_loss(queries, keys, self.queue, self.queue_filled, self.temperature)
         self.enqueue(keys)
         return loss
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Puts (n, d) keys in the places of the oldest; of more than there are places, the last ones.
+        """Replaces the oldest keys by (n, d) new ones, or by the last of them if there are more than the queue holds.
 
-        Place `queue_next` holds the oldest key of a full queue.
+        Entry `queue_next` is the oldest of a full queue.
         """
         size = len(self.queue)
         kept = keys[-size:].to(self.queue.dtype)

@@ -1,4 +1,4 @@
-"""Naive triplet loss: one other sound of the batch, drawn at random, is the negative of each image."""
+"""Naive triplet loss: the negative of each image is one random other sound of the batch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pretrain.losses.pair_loss import PairLoss
 
 
 def random_others(n: int, draw: Tensor) -> Tensor:
-    """For each of n items another one, uniformly: a function of the item's number and of the draw's alone.
+    """Draws another item for each of n items, uniformly, as a function of the item's index and the draw counter.
 
-    The same on every process and device, without a state to save and without waiting for a device.
+    Equal on every process and device, without state and without synchronising with a device.
 
     Args:
         n: at least 2.
-        draw: scalar int64, the number of the draw.
+        draw: scalar int64, the draw counter.
 
     Returns:
         (n,) int64 in [0, n); entry i is not i.
@@ -28,15 +28,15 @@ def random_others(n: int, draw: Tensor) -> Tensor:
 def naive_triplet_loss(
     image_embeddings: Tensor, sound_embeddings: Tensor, negatives: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Asks of every image to be nearer to its sound than to one other, by a margin.
+    """Triplet loss with one negative sound per image.
 
     L = Σ_i max(0, |x_i − y_i| − |x_i − y_k(i)| + margin) (SoundingEarth, arXiv 2108.00688, Eq. 2). It is computed in
-    at least float32; where two embeddings coincide the gradient of their distance is 0.
+    at least float32; where two embeddings coincide, the gradient of their distance is 0.
 
     Args:
-        image_embeddings: (n, d), n ≥ 2; row i belongs with row i of the sounds.
+        image_embeddings: (n, d), n ≥ 2; row i is paired with row i of the sounds.
         sound_embeddings: (n, d).
-        negatives: (n,), the sound that each image is told from.
+        negatives: (n,), index of each image's negative sound.
         margin: > 0, in units of distance.
         reduction: "sum", or "mean" over the n terms.
 
@@ -65,7 +65,7 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 class NaiveTripletLoss(PairLoss):
-    """`naive_triplet_loss` with negatives drawn anew in every step, and again the same when a run is resumed."""
+    """`naive_triplet_loss` with new negatives in each step; a resumed run draws the same ones."""
 
     on_sphere = False
 
@@ -74,7 +74,7 @@ class NaiveTripletLoss(PairLoss):
         self.margin = margin
         self.reduction = reduction
         self.draws: Tensor
-        # A buffer: it is saved with the weights, so that a resumed run draws what it would have drawn.
+        # A buffer is saved with the weights, so that a resumed run continues the sequence of draws.
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
     def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:

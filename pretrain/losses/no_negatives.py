@@ -1,4 +1,4 @@
-"""Which pairs are excluded as negatives: a pair itself, pairs recorded nearby, and empty places of a queue."""
+"""Which pairs are excluded as negatives: a pair itself, pairs recorded nearby, and empty entries of a queue."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 EARTH_RADIUS_KM = 6371.0088
-"""The mean radius (IUGG)."""
+"""Mean Earth radius (IUGG), in km."""
 
 
 class NoNegatives:
-    """Answers tile by tile, so that no (n, n + k) matrix is ever held.
+    """Computes the mask tile by tile, so that no (n, n + k) matrix is stored.
 
     Args:
-        identities: (n + k,) int64, of the batch and then of the past; equal ones are no negatives. None: all differ.
-        places: (n + k, 3) points of the unit sphere; NaN where unknown, which is near to nothing. None: none is near.
-        least_km: pairs nearer to each other than this, over the ground, are no negatives.
-        is_there: (n + k,) bool; False: no pair. None: all are there.
+        identities: (n + k,) int64, of the batch, then of the past; equal ones are excluded. None: all differ.
+        places: (n + k, 3) points on the unit sphere; NaN (unknown) is near to nothing. None: none is near.
+        least_km: pairs within this great-circle distance are excluded.
+        is_there: (n + k,) bool, False for empty entries. None: all are filled.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class NoNegatives:
         self._is_there = is_there
 
     def __call__(self, rows: slice, columns: slice) -> Tensor:
-        """(rows, columns) bool: True where the pair of the column is no negative of the pair of the row."""
+        """(rows, columns) bool: True where the pair of the column is excluded as a negative of the pair of the row."""
         device = next(t.device for t in (self._identities, self._places, self._is_there) if t is not None)
         row = torch.arange(rows.start, rows.stop, device=device)[:, None]
         column = torch.arange(columns.start, columns.stop, device=device)[None]
@@ -38,7 +38,7 @@ class NoNegatives:
         if self._identities is not None:
             excluded |= self._identities[rows, None] == self._identities[None, columns]
         if self._places is not None:
-            # From differences: by products of unit vectors two places 50 m apart would be one in float32.
+            # From differences: in float32, products of unit vectors can't distinguish places 50 m apart.
             exact = "donot_use_mm_for_euclid_dist"
             excluded |= torch.cdist(self._places[rows], self._places[columns], compute_mode=exact) < self._least_chord
         if self._is_there is not None:
@@ -47,5 +47,5 @@ class NoNegatives:
 
 
 def chord(kilometres: float) -> float:
-    """The straight distance between points of the unit sphere that are so far apart over the ground, in [0, 2]."""
+    """Converts a great-circle distance to the straight-line distance on the unit sphere, in [0, 2]."""
     return 2 * math.sin(min(kilometres / EARTH_RADIUS_KM, math.pi) / 2)

@@ -1,4 +1,4 @@
-"""NT-Xent: each view has to be told its image's other view among those of all images of the batch (SimCLR)."""
+"""NT-Xent (SimCLR): each view against the views of all images of the batch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.utils.checkpoint import checkpoint
 from pretrain.losses.batch_triplet import check_pairs
 
 BLOCK = 1024
-"""Rows of the matrix of similarities that are held at once."""
+"""Rows per block of the similarity matrix."""
 
 
 def nt_xent_loss(views: Tensor, other_views: Tensor, temperature: float = 0.1) -> Tensor:
-    """Cross-entropy of each of 2n views with its image's other view among the 2n − 1 others.
+    """Cross-entropy of each of the 2n views against the 2n − 1 others, the positive being the other view of its image.
 
     With z the 2n views, S_ij = z_i·z_j / temperature of unit vectors and p(i) the other view of i's image, it is
     1/2n Σ_i (log Σ_{j≠i} exp S_ij − S_ip(i)). Source: Chen et al., ICML 2020, Eq. 1. It is computed in at least
-    float32 and in blocks of rows, each again on the way back, so that memory grows with n alone.
+    float32 and in blocks of rows that are recomputed in the backward pass, so that memory grows linearly with n.
 
     Args:
-        views: (n, d), n ≥ 2; row i shows the same image as row i of the others. They are brought to length 1.
+        views: (n, d), n ≥ 2; row i shows the same image as row i of the others. They are scaled to length 1.
         other_views: (n, d).
         temperature: > 0.
 

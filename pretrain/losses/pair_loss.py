@@ -12,6 +12,6 @@ class PairLoss(nn.Module):
     """
 
     on_sphere: bool
-    """Whether the loss takes embeddings of length 1; the towers are trained, and later compared, accordingly."""
+    """Whether embeddings are scaled to length 1, in training and when they are compared later."""
     inputs: tuple[str, ...] = ()
-    """Entries of the batch that `forward` takes after the embeddings; choose from `pretrain.data.views.ADDITIONS`."""
+    """Entries of the batch that `forward` takes after the embeddings, from `pretrain.data.views.ADDITIONS`."""

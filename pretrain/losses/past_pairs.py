@@ -1,4 +1,4 @@
-"""A queue of pairs of past batches, which are negatives beyond those of the batch."""
+"""A queue of pairs from past batches, used as extra negatives."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class PastPairs(nn.Module):
-    """The embeddings of the last `size` pairs, in buffers: saved with the weights, so that a resumed run has them.
+    """The embeddings of the last `size` pairs, in buffers, which are saved with the weights.
 
-    A cross-batch memory (Wang et al., CVPR 2020): embeddings change slowly, so that past ones still serve.
+    A cross-batch memory (Wang et al., CVPR 2020): embeddings change slowly, so past ones are still useful.
 
     Args:
-        size: pairs that are kept.
-        dim: of an embedding.
+        size: number of pairs kept.
+        dim: d of the embeddings.
     """
 
     def __init__(self, size: int, dim: int) -> None:
@@ -34,7 +34,7 @@ class PastPairs(nn.Module):
 
     @torch.no_grad()
     def add(self, images: Tensor, sounds: Tensor, identities: Tensor, places: Tensor | None) -> None:
-        """Takes in a batch, (n, d) twice, (n,) int64 and (n, 3), in the place of the oldest pairs."""
+        """Replaces the oldest pairs by a batch: (n, d) twice, (n,) int64 and (n, 3)."""
         kept = min(len(images), self.size)
         to = (self.next + torch.arange(kept, device=images.device)) % self.size
         self.images[to] = images[-kept:].to(self.images)

@@ -1,4 +1,4 @@
-"""What each loss on pairs may be set to, and how it is built; reading settings imports no torch."""
+"""The settings of each loss on pairs, which build it; torch is imported only then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Temperature = Annotated[float, Field(gt=0.01, lt=1)]
 
 @dataclass(frozen=True)
 class LossSettings(Chosen):
-    """What is minimised."""
+    """The loss on pairs."""
 
     choice: ClassVar[str] = "name"
     registry: ClassVar[str] = "pretrain.losses:LOSSES"
@@ -30,10 +30,10 @@ class LossSettings(Chosen):
     """The loss."""
 
     def build(self, embedding_dim: int) -> PairLoss:
-        """The loss as set.
+        """Builds the loss.
 
         Args:
-            embedding_dim: d of the (n, d) embeddings that it will take.
+            embedding_dim: d of the (n, d) embeddings.
         """
         raise NotImplementedError
 
@@ -50,7 +50,8 @@ class TripletSettings(LossSettings):
     margin: Positive = 1.0
     """By how much a pair must be nearer than a mismatch, in units of embedding distance."""
     reduction: Literal["mean", "sum"] = "mean"
-    """"sum" is the paper's; "mean" divides by the number of terms, so that the step does not depend on the batch."""
+    """"sum" is the paper's; "mean" divides by the number of terms, so that the step size does not depend on the batch
+    size."""
 
     @property
     @override
@@ -109,7 +110,7 @@ class SymmetricContrastiveSettings(LossSettings):
     queue_size: CountOrZero = 0
     """Number of past pairs kept as extra negatives."""
     negatives_from_km: NonNegative = 0.0
-    """Pairs within this distance are excluded as negatives. It needs coordinates."""
+    """Pairs within this distance are excluded as negatives. Needs coordinates."""
 
     @override
     def build(self, embedding_dim: int) -> PairLoss:

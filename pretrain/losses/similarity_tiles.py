@@ -1,4 +1,4 @@
-"""Losses that are a sum over the matrix of similarities, tile by tile: memory grows with the batch, not its square."""
+"""Losses that sum over the similarity matrix, in tiles: memory grows linearly with the batch size."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TILE = 1024
-"""Rows and columns of a tile."""
+"""Tile size, rows and columns."""
 
 PastEmbeddings = tuple[Tensor, Tensor]
 """Embeddings of images and sounds of past batches, (k, d) each."""
 Excluded = Callable[[slice, slice], Tensor]
-"""From pairs of the batch, as a range of [0, n), and pairs of the batch and the past, as a range of [0, n + k), to
-(rows, columns) bool: which of the latter are no mismatches of which of the former. Never a pair of itself."""
+"""From a range of pairs of the batch, in [0, n), and a range of pairs of the batch and the past, in [0, n + k), to
+(rows, columns) bool: which of the latter are excluded as negatives of the former, never a pair itself."""
 
 
 def cross_entropy_of_similarities(
@@ -29,10 +29,10 @@ def cross_entropy_of_similarities(
     past: PastEmbeddings | None = None,
     excluded: Excluded | None = None,
 ) -> Tensor:
-    """Cross-entropy of each pair among the mismatches of its row and of its column.
+    """Cross-entropy of each pair against the mismatches of its row and of its column.
 
     With S_ij = scale · x_i·y_j it is a · mean_i(log Σ_j exp S_ij − S_ii) + b · mean_j(log Σ_i exp S_ij − S_jj), where
-    the sums are over the batch and over past pairs, without the excluded.
+    the sums run over the batch and the past pairs, without those excluded.
 
     Args:
         images: (n, d), the x.
@@ -40,11 +40,11 @@ def cross_entropy_of_similarities(
         scale: scalar.
         image_to_sound: a, the weight of the rows.
         sound_to_image: b, the weight of the columns.
-        past: images and sounds, (k, d) each, that are mismatches of all; they are constants.
-        excluded: says which pairs are no mismatches of which.
+        past: images and sounds, (k, d) each, negatives of all pairs; constants.
+        excluded: selects pairs that are excluded as negatives.
 
     Returns:
-        A scalar. It can be differentiated once, in images, sounds and scale.
+        A scalar. It is differentiable once, in images, sounds and scale.
     """
     nothing = images.new_empty((0, images.shape[1]))
     past_images, past_sounds = past if past is not None else (nothing, nothing)
@@ -66,7 +66,7 @@ def sigmoid_cross_entropy_of_similarities(images: Tensor, sounds: Tensor, scale:
         bias: scalar.
 
     Returns:
-        A scalar. It can be differentiated once, in all four tensors.
+        A scalar. It is differentiable once, in all four tensors.
     """
     result: Tensor = _SigmoidCrossEntropy.apply(images, sounds, scale, bias)
     return result
@@ -79,15 +79,15 @@ def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _once(ctx: Any) -> tuple[Tensor, ...]:
-    # Not torch's once_differentiable: it lets the gradient pass for a constant in a longer expression.
+    # Not torch's once_differentiable: within a longer expression it treats the gradient as a constant.
     if torch.is_grad_enabled():
-        raise RuntimeError("a loss in tiles can be differentiated only once")
+        raise RuntimeError("a loss in tiles is differentiable only once")
     saved: tuple[Tensor, ...] = ctx.saved_tensors
     return saved
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """One pass for the sums of exponentials, one for the gradients, which are kept: 2 · n · d numbers."""
+    """One pass for the sums of exponentials, one for the gradients, which are stored (2 · n · d numbers)."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""Tile2Vec's triplet loss, and how each anchor's far tile is drawn from the batch."""
+"""Tile2Vec's triplet loss, and the draw of a distant tile for each anchor from the batch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor
 from pretrain.losses.naive_triplet import random_others
 
 BLOCK = 1024
-"""Rows of the matrix of distances between places that are held at once."""
+"""Rows per block of the matrix of distances between places."""
 
 
 def tile2vec_loss(anchors: Tensor, nears: Tensor, fars: Tensor, margin: float = 50.0, l2: float = 0.01) -> Tensor:
-    """Asks of every anchor to be nearer to its near tile than to its far one, by a margin, and of all to be short.
+    """Triplet loss of anchors, neighbouring tiles and distant tiles, with a penalty on the length of embeddings.
 
     L = mean_i(max(0, |a_i − n_i| − |a_i − f_i| + margin) + l2 · (|a_i| + |n_i| + |f_i|)) (Jean et al., AAAI 2019,
     section "Triplet loss"; theirs is the sum over i). It is computed in at least float32; where two embeddings
-    coincide the gradient of their distance is 0.
+    coincide, the gradient of their distance is 0.
 
     Args:
         anchors: (n, d).
-        nears: (n, d); row i is near anchor i.
-        fars: (n, d); row i is far from anchor i.
+        nears: (n, d); row i is the neighbour of anchor i.
+        fars: (n, d); row i is distant from anchor i.
         margin: > 0, in units of distance.
-        l2: ≥ 0, the weight of the lengths.
+        l2: ≥ 0, weight of the length penalty.
 
     Returns:
         The loss, a scalar ≥ 0; 0 for n = 0.
@@ -52,24 +52,24 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 
 def random_far_tiles(draw: Tensor, places: Tensor, least_chord: float) -> tuple[Tensor, Tensor]:
-    """For each of n tiles another one that is far from it: a function of the draw's number and of the places alone.
+    """Draws a distant tile for each of n tiles, as a function of the draw counter and the places.
 
-    It is the first one far enough from `random_others` on, in the order of the batch, after whose end comes its
-    beginning; in a shuffled batch each one that is far enough is as likely as any other. Memory grows with n alone.
+    It is the first one that is far enough, searching the batch cyclically from `random_others`; in a shuffled batch all
+    that are far enough are equally likely. Memory grows linearly with n.
 
     Args:
-        draw: scalar int64, the number of the draw.
-        places: (n, 3), points of the unit sphere, n ≥ 2.
-        least_chord: the straight distance that a far tile has to exceed, in radii; ≥ 0.
+        draw: scalar int64, the draw counter.
+        places: (n, 3), points on the unit sphere, n ≥ 2.
+        least_chord: minimum straight-line distance of a distant tile, in Earth radii; ≥ 0.
 
     Returns:
-        The number of each one's far tile, (n,) int64, and whether there is one, (n,) bool.
+        Index of each distant tile, (n,) int64, and whether there is one, (n,) bool.
     """
     n = len(places)
     numbers, first = torch.arange(n, device=places.device), random_others(n, draw)
     parts = []
     for rows in numbers.split(BLOCK):
-        # By matrix product, distances of neighbours would be lost to rounding.
+        # A matrix product would lose the distances of neighbours to rounding.
         chords = torch.cdist(places[rows], places, compute_mode="donot_use_mm_for_euclid_dist")
         steps = (numbers - first[rows, None]) % n
         parts.append(steps.masked_fill(~(chords > least_chord), n).amin(1))

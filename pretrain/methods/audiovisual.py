@@ -1,4 +1,4 @@
-"""Learning from which image and which sound belong together."""
+"""The audiovisual method: pairs of an image and a sound recorded at the same place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Audiovisual(Method):
     Args:
         towers: the two towers.
         pair_loss: the loss of the global batch.
-        views: what is taken of a pair.
+        views: the entries of a batch.
     """
 
     def __init__(self, towers: TwoTower, pair_loss: PairLoss, views: Views) -> None:
@@ -39,7 +39,7 @@ class Audiovisual(Method):
 
     @classmethod
     def from_config(cls, config: AudiovisualConfig, manifest: Manifest) -> Audiovisual:
-        """The method as set, with towers for the spectrograms of the shard set."""
+        """Builds the method from its settings, with towers for the spectrograms of the shard set."""
         pair_loss = config.loss.build(config.model.embedding_dim)
         towers = build_towers(config, manifest, on_sphere=pair_loss.on_sphere)
         views: Views = ImageAndSound(config.data)
@@ -63,7 +63,7 @@ class Audiovisual(Method):
 
     @override
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
-        """Ranks the validation split; the model with the smallest mean rank is kept."""
+        """Ranks the validation split; the model with the lowest mean rank is kept."""
         crops = config.validation.crops
         scores = validate_retrieval(self.towers, shard_set, precision=config.precision, crops=crops)
         there, back, chance = scores["image_to_sound"], scores["sound_to_image"], scores["chance"]

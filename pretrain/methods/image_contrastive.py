@@ -1,4 +1,4 @@
-"""Learning from which two views show the same image, without a projection head."""
+"""The image-contrastive method: two views of an image, without a projection head."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from shards.manifest import Manifest
 
 
 class ImageContrastive(ImageOnly):
-    """`contrastive_loss` in both directions between two views with the pairs' own augmentation.
+    """`contrastive_loss` in both directions between two views with the augmentation of the audiovisual methods.
 
-    The image-only counterpart of the audiovisual `contrastive`: the same views of an image, embedding and temperature
-    (`loss.temperature`), with a second view of the image in the place of the sound.
+    The image-only counterpart of the loss `contrastive`: same views, embedding and temperature, with a second view of
+    the image in place of the sound.
     """
 
     def __init__(self, towers: TwoTower, views: Views, temperature: float) -> None:
@@ -30,7 +30,7 @@ class ImageContrastive(ImageOnly):
 
     @classmethod
     def from_config(cls, config: ImageContrastiveConfig, manifest: Manifest) -> ImageContrastive:
-        """The method as set."""
+        """Builds the method from its settings."""
         views = TwoImageViews(RandomImageView(config.data), config.data.image_size)
         return cls(build_towers(config, manifest, on_sphere=True), views, config.loss.temperature)
 

@@ -1,4 +1,4 @@
-"""What methods that learn from images alone have in common."""
+"""Base of the methods that learn from images alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from shards.streaming.reading import ShardSet
 
 
 class ImageOnly(Method):
-    """A method that trains the image tower; the sound tower stays as it was initialised.
+    """A method that trains the image tower; the sound tower keeps its initial weights.
 
     Args:
         towers: the two towers.
-        views: what is taken of a pair.
+        views: the entries of a batch.
     """
 
     def __init__(self, towers: TwoTower, views: Views) -> None:
@@ -34,8 +34,8 @@ class ImageOnly(Method):
 
     @override
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
-        """Finds each validation image again by another view of it; the last model is kept, for this is no measure of
-        what the weights are good for."""
+        """Retrieves each validation image by another view of it. The last model is kept, since this score does not
+        measure how useful the weights are."""
         view = RandomImageView(config.data)
         scores = validate_views(self.towers, shard_set, view, precision=config.precision)
         sentence = (

@@ -1,4 +1,4 @@
-"""What the trainer asks of a pre-training method."""
+"""The interface of a pre-training method."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from shards.streaming.reading import ShardSet
 class Method(nn.Module, abc.ABC):
     """A module whose `forward` embeds one process's part of a batch.
 
-    The trainer gathers those embeddings from all processes, with gradients, and asks `loss` for the loss of
-    the global batch; so a loss knows nothing of processes. What has to outlast a step (a queue, the number of a draw)
-    is a buffer: it is saved with the weights, and a resumed run goes on from it.
+    The trainer gathers the embeddings of all processes, with gradients, and calls `loss` on the global batch, so losses
+    need no distributed code. State that outlives a step (a queue, a draw counter) belongs in buffers: they are saved
+    with the weights, and a resumed run continues from them.
     """
 
     towers: TwoTower
-    """What is trained, and released in the end."""
+    """The towers, which are trained and released."""
     views: Views
-    """What it takes of each pair."""
+    """Makes the entries of a batch from stored pairs."""
     loss_inputs: tuple[str, ...] = ()
-    """Entries of the batch that the loss takes beside the embeddings; gathered from all processes."""
+    """Entries of the batch that `loss` needs besides the embeddings; gathered from all processes."""
 
     @abc.abstractmethod
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Embeds the views of a batch: each entry of the result is (n, d), row i from pair i."""
+        """Embeds the views of a batch; each entry of the result is (n, d), row i from pair i."""
 
     @abc.abstractmethod
     def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
-        """The loss, a scalar, of the global batch's embeddings and `loss_inputs`; called once for each batch."""
+        """The loss, a scalar, of the global batch's embeddings and `loss_inputs`; called once per batch."""
 
     @abc.abstractmethod
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
-        """How well the towers, in evaluation mode, do on the validation split; the same on every process.
+        """Scores the towers, in evaluation mode, on the validation split; equal on every process.
 
         Raises:
             FloatingPointError: an embedding is not finite.
         """
 
     def after_step(self, whole_weights: WholeWeights) -> None:  # most methods have nothing to do
-        """Called when the weights have been moved."""
+        """Called after each optimiser step."""

@@ -1,4 +1,4 @@
-"""Learning to tell an image's other view from many past images, by a slowly following copy of the encoder (MoCo v2)."""
+"""MoCo v2: views of an image against a queue of past keys from a momentum encoder."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from shards.manifest import Manifest
 from shards.schema import TRAIN_SPLIT
 
 MOST_USUAL_KEYS = 65_536
-"""MoCo's queue (He et al., section 4.1)."""
+"""Size of MoCo's queue (He et al., section 4.1)."""
 
 
 class Moco(ImageOnly):
     """Momentum contrast, version 2 (He et al., CVPR 2020; Chen et al., arXiv 2003.04297).
 
-    The trained encoder makes a query of one view, the momentum encoder a key of the other; a query has to find its
-    key among those of past batches (`pretrain.losses.momentum_contrast`). So MoCo needs no large batch, and hardly
-    the embedding cache, which works but makes every key twice.
+    The trained encoder embeds one view as the query, the momentum encoder the other as its key; negatives are keys of
+    past batches (`pretrain.losses.momentum_contrast`). MoCo therefore needs neither a large batch nor gradient caching,
+    which works but computes every key twice.
 
-    MoCo v2's head of two layers is the tower's linear layer, which is released in `model/`, a ReLU, and a second
-    linear layer, which stays behind.
+    MoCo v2's two-layer head is the tower's linear layer, which is released in `model/`, a ReLU, and a second linear
+    layer, which is not.
 
     Args:
         towers: the two towers, whose embeddings are not on the sphere.
@@ -47,7 +47,7 @@ class Moco(ImageOnly):
         settings: temperature, momentum, queue and groups.
     """
 
-    # The queue is the same on all processes; DistributedDataParallel would send it around at each forward pass.
+    # The queue is equal on all processes; DistributedDataParallel would broadcast it in each forward pass.
     _ddp_params_and_buffers_to_ignore = ("contrast.queue",)
 
     def __init__(self, towers: TwoTower, views: Views, settings: MocoSettings) -> None:
@@ -60,29 +60,29 @@ class Moco(ImageOnly):
         self.momentum_rest_of_head = copy.deepcopy(self.rest_of_head).requires_grad_(False)
         self.contrast = MomentumContrastLoss(settings.queue_size, dim, settings.temperature)
         self.draws: Tensor
-        # A buffer: it is saved with the weights, so that a resumed run shuffles as it would have.
+        # A buffer is saved with the weights, so that a resumed run continues the sequence of shuffles.
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
     @classmethod
     def from_config(cls, config: MocoConfig, manifest: Manifest) -> Moco:
-        """The method as set.
+        """Builds the method from its settings.
 
         Raises:
-            UserError: the queue is larger than the training split, or a group of keys would hold a single image.
+            UserError: the queue is larger than the training split, or a group of keys holds a single image.
         """
         num_images = manifest.num_samples(TRAIN_SPLIT)
         usual = max(1, min(num_images // 2, MOST_USUAL_KEYS))
         queue_size = config.moco.queue_size or usual
         if queue_size > num_images:
             raise UserError(
-                f"moco.queue_size must be at most the {num_images} pairs of the training split, or every image would "
-                f"be told from its own past keys, got {queue_size}; 0 takes {usual}"
+                f"moco.queue_size must be at most the {num_images} pairs of the training split, or each image would "
+                f"have its own past keys as negatives, got {queue_size}; 0 takes {usual}"
             )
         least = _least_images_at_once(config)
         if least < 2 * config.moco.key_groups:
             raise UserError(
-                f"moco.key_groups must be at most half of the {least} images that a process embeds at once, for batch "
-                f"statistics need 2, got {config.moco.key_groups}; choose fewer, or another batch_size or "
+                f"moco.key_groups must be at most half of the {least} images that a process embeds at once, since "
+                f"batch statistics need 2, got {config.moco.key_groups}; choose fewer, or another batch_size or "
                 "optimizer.chunk_size"
             )
         size = config.data.image_size
@@ -98,15 +98,15 @@ class Moco(ImageOnly):
 
     @torch.no_grad()
     def _keys(self, images: Tensor) -> Tensor:
-        """Keys of this process's images, made in groups of images that the queries' batch statistics don't join.
+        """Keys of this process's images, computed in groups whose batch statistics differ from those of the queries.
 
-        The shuffling of He et al., section 3.3: with the same images in the statistics of query and key, a network
-        may find the key by them. Here a process's part is cut into groups too, so that one process is enough; with
-        group norm, or one process and one group, it changes nothing.
+        Shuffling batch norm (He et al., section 3.3): if query and key shared their batch statistics, the network could
+        find the key by them. Each process's part is also divided into groups, so that one process suffices; with group
+        norm, or one process and one group, it has no effect.
         """
         every_image = distributed.gather_with_gradient(images)
         order = random_order(len(every_image), self.draws)
-        self.draws += 1  # in place, for the embedding cache sets it back between its passes
+        self.draws += 1  # in place, because gradient caching resets it between its passes
         groups = every_image[distributed.own_rows(order)].tensor_split(self.settings.key_groups)
         keys = torch.cat([self.momentum_rest_of_head(self.momentum_towers.encode_image(group)) for group in groups])
         shuffled = distributed.gather_with_gradient(F.normalize(keys.float(), dim=1))
@@ -114,16 +114,13 @@ class Moco(ImageOnly):
 
     @override
     def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
-        """The loss of the global batch, whose keys join the queue: it is to be called once for each part of a step."""
+        """The loss of the global batch, whose keys enter the queue: call it once per accumulation step."""
         loss: Tensor = self.contrast(embeddings["query"], embeddings["key"])
         return loss
 
     @override
     def after_step(self, whole_weights: WholeWeights) -> None:
-        """Moves the momentum encoder's weights towards the trained ones (He et al., Eq. 2).
-
-        Batch norm's running statistics are not moved: each encoder has those of what it saw.
-        """
+        """Updates the momentum encoder's weights (He et al., Eq. 2); running statistics of batch norm are its own."""
         with whole_weights(), torch.no_grad():
             following = (*self.momentum_towers.parameters(), *self.momentum_rest_of_head.parameters())
             trained = (*self.towers.image_tower.parameters(), *self.rest_of_head.parameters())
@@ -132,7 +129,7 @@ class Moco(ImageOnly):
 
 
 def _least_images_at_once(config: Config) -> int:
-    """Images in the smallest chunk of a process's part of a batch."""
+    """Number of images in the smallest chunk of a process's part of a batch."""
     settings = config.optimizer
     part = BatchLayout(config.batch_size, distributed.num_processes(), settings.accumulation).per_process
     chunk = settings.chunk_size if 0 < settings.chunk_size < part else part
@@ -140,13 +137,13 @@ def _least_images_at_once(config: Config) -> int:
 
 
 def random_order(n: int, draw: Tensor) -> Tensor:
-    """A random order of n items: a function of n and of the draw's number alone.
+    """Draws a random permutation of n items, as a function of n and the draw counter.
 
-    The same on every process and device, without a state to save and without waiting for a device.
+    Equal on every process and device, without state and without synchronising with a device.
 
     Args:
         n: at least 1.
-        draw: scalar int64, the number of the draw.
+        draw: scalar int64, the draw counter.
 
     Returns:
         (n,) int64, a permutation of [0, n).

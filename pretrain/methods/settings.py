@@ -1,4 +1,4 @@
-"""What each pre-training method may be set to, and how it is built; reading settings imports no torch."""
+"""The settings of each pre-training method, which build it; torch is imported only then."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class ImageOnlyConfig(Config):
         super().check()
         if self.validation.patience_epochs:
             raise UserError(
-                f"validation.patience_epochs must be 0 with method {self.method}, whose validation is no measure of "
-                f"what the weights are good for, got {self.validation.patience_epochs}"
+                f"validation.patience_epochs must be 0 with method {self.method}, whose validation does not "
+                f"measure how useful the weights are, got {self.validation.patience_epochs}"
             )
 
 
@@ -108,11 +108,11 @@ class MocoSettings:
     temperature: Positive = 0.2
     """Divides the cosine similarities of queries with keys."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """The momentum encoder keeps this share of itself at each step and takes the rest from the trained one."""
+    """Momentum of the moving average of the encoder's weights."""
     queue_size: CountOrZero = 0
-    """Keys of past batches that are negatives; 0: half as many as there are training images, at most 65,536."""
+    """Number of past keys kept as negatives; 0: half the number of training images, at most 65,536."""
     key_groups: Count = 2
-    """Each process embeds its shuffled part of the keys in so many groups, each with its own batch statistics."""
+    """Groups of keys in each process, each with batch statistics of its own (shuffling batch norm)."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,11 @@ class Tile2vecSettings:
     """Method tile2vec."""
 
     margin: Positive = 50.0
-    """By how much the near tile must be nearer than the far one, in units of embedding distance."""
+    """By how much the neighbouring tile must be nearer than the distant one, in units of embedding distance."""
     l2: NonNegative = 0.01
-    """Weight of the embeddings' mean length."""
+    """Weight of the penalty on the mean length of embeddings."""
     far_km: NonNegative = 0.0
-    """Minimum distance of the distant tile; 0 takes any other tile. It needs coordinates."""
+    """Minimum distance of the distant tile in km; 0 allows any other tile. Needs coordinates."""
 
 
 @dataclass(frozen=True)

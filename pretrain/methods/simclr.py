@@ -1,4 +1,4 @@
-"""SimCLR: two strongly changed views of an image, told from all others behind a projection head."""
+"""SimCLR: two strongly augmented views of each image, contrasted behind a projection head."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from shards.manifest import Manifest
 class Simclr(ImageOnly):
     """`nt_xent_loss` between two strong views (Chen et al., ICML 2020).
 
-    The projection head has two linear layers and a ReLU between them. The first one is the image tower's own linear
-    layer, so `model/` holds the head up to there, as SimCLR v2 keeps it (Chen et al., NeurIPS 2020, section 2); the
-    second one stays behind in the run's checkpoints.
+    The projection head has two linear layers with a ReLU between them. The first is the image tower's linear layer, so
+    `model/` holds the head up to there, as SimCLR v2 does (Chen et al., NeurIPS 2020, section 2); the second is only in
+    the run's checkpoints.
 
     Args:
         towers: the two towers.
@@ -39,14 +39,14 @@ class Simclr(ImageOnly):
 
     @classmethod
     def from_config(cls, config: SimclrConfig, manifest: Manifest) -> Simclr:
-        """The method as set."""
+        """Builds the method from its settings."""
         size = config.data.image_size
         views = TwoImageViews(StrongImageView(config.strong_views, size), size)
         return cls(build_towers(config, manifest, on_sphere=False), views, config.simclr.temperature)
 
     @override
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Embeds a batch's "image" and "other_image", (n, 3, s, s) uint8, at the end of the head, at length 1."""
+        """Embeds a batch's "image" and "other_image", (n, 3, s, s) uint8, behind the head, with length 1."""
         return {name: self._project(batch[name]) for name in ("image", "other_image")}
 
     def _project(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tile2Vec: a tile is to be embedded nearer to one beside it than to one from elsewhere."""
+"""Tile2Vec: a triplet loss of a tile, a neighbouring tile and a distant one."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from shards.streaming.reading import ShardSet, StoredSample
 
 
 class NearView(RandomImageView):
-    """A view of a crop as large as the one that `RandomImageView` shows under the same seed, and next to it.
+    """A view of a crop next to the one that `RandomImageView` takes with the same seed, of the same size.
 
-    It lies up to half a side away in both axes, so that at least a quarter of the two is the same.
+    It is shifted by up to half a side along both axes, so that the two overlap by at least a quarter.
     """
 
     @override
@@ -50,7 +50,7 @@ class NearView(RandomImageView):
 
 
 class AnchorAndNear(Views):
-    """Two tiles of an image that overlap: "anchor" and "near", (3, s, s) uint8."""
+    """Two overlapping tiles of an image: "anchor" and "near", (3, s, s) uint8."""
 
     def __init__(self, settings: DataSettings) -> None:
         self._size = settings.image_size
@@ -68,7 +68,7 @@ class AnchorAndNear(Views):
 
 
 class WithKnownPlace(WithPlace):
-    """As `WithPlace`, for a method that can't do without coordinates."""
+    """As `WithPlace`, for methods that need coordinates."""
 
     @override
     def write(self, sample: StoredSample, seed: int, row: Row) -> None:
@@ -84,9 +84,9 @@ class Tile2vec(ImageOnly):
     """`tile2vec_loss` on two overlapping crops of an image and another image of the global batch (Jean et al., AAAI
     2019).
 
-    The far tile is the anchor of another pair, drawn anew in every step, with `far_km` > 0 among those that were not
-    recorded within that distance. An anchor for which the batch holds none is left out of the loss of its step; how
-    often that happened since the run began is `anchors_without_far` of each validation.
+    The distant tile is the anchor of another pair, drawn in each step; with `far_km` > 0 it is one recorded beyond that
+    distance. Anchors without such a pair in the batch are left out of the loss of the step; their number since the run
+    began is `anchors_without_far` of each validation.
 
     Args:
         towers: the two towers.
@@ -101,13 +101,13 @@ class Tile2vec(ImageOnly):
         self.least_chord = chord(settings.far_km)
         self.draws: Tensor
         self.without_far: Tensor
-        # Buffers: they are saved with the weights, so that a resumed run draws what it would have drawn.
+        # Buffers are saved with the weights, so that a resumed run continues the sequence of draws.
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self.register_buffer("without_far", torch.zeros((), dtype=torch.int64))
 
     @classmethod
     def from_config(cls, config: Tile2vecConfig, manifest: Manifest) -> Tile2vec:
-        """The method as set."""
+        """Builds the method from its settings."""
         views: Views = AnchorAndNear(config.data)
         views = WithKnownPlace(views) if config.tile2vec.far_km else views
         return cls(build_towers(config, manifest, on_sphere=False), views, config.tile2vec)
@@ -119,7 +119,7 @@ class Tile2vec(ImageOnly):
 
     @override
     def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
-        """The loss of the global batch, whose far tiles are drawn here."""
+        """The loss of the global batch, with distant tiles drawn here."""
         anchors, nears = embeddings["anchor"], embeddings["near"]
         kept: Tensor | slice = slice(None)
         if inputs:
@@ -133,11 +133,11 @@ class Tile2vec(ImageOnly):
 
     @override
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
-        """As every method on images does, and tells how many anchors were left out."""
+        """Scores like every method on images, and reports how many anchors were left out."""
         evaluation = super().validate(shard_set, config)
         if not self.settings.far_km:
             return evaluation
         left_out = int(self.without_far)
         scores = {**evaluation.scores, "anchors_without_far": left_out}
-        sentence = f"{evaluation.sentence}; {left_out} anchors so far had no far tile in their batch"
+        sentence = f"{evaluation.sentence}; {left_out} anchors so far had no distant tile in their batch"
         return dataclasses.replace(evaluation, scores=scores, sentence=sentence)

@@ -1,7 +1,7 @@
-"""Settings that depend on a choice: each choice has its own, and no others may be set.
+"""Settings that depend on a choice: each choice declares its own, and others are rejected.
 
 The method decides which settings a run has, the loss which settings the group `loss` has. Command lines, YAML files
-and plans all use this module, so they refuse a setting that the choice does not have in the same sentence.
+and plans all use this module, so all of them reject a setting that the choice does not have with the same message.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from shards.registry import Registry
 
 
 class Chosen:
-    """The base of a family of dataclasses of settings, one for each of the things to choose from.
+    """Base of a family of settings dataclasses, one per choice.
 
-    Where settings of the family's base are read, those of the choice are built. A member adds the fields that its
-    choice has beside those of the base; every field has a default.
+    Where the base of the family is declared, the member that was chosen is built. Members add the fields of their
+    choice to those of the base; every field has a default.
     """
 
     choice: ClassVar[str]
-    """The field that names what is chosen."""
+    """Name of the field that holds the choice."""
     registry: ClassVar[str]
     """`module:OBJECT` of the registry of the family's members; only the family's base sets it."""
 
@@ -36,25 +36,26 @@ class Chosen:
 
     @classmethod
     def is_of_all_choices(cls, record: Mapping[str, Any]) -> bool:  # noqa: ARG003
-        """Whether a file holds the settings of every choice, as a former version wrote them: others' are left out."""
+        """Whether a file, written by an earlier version, holds the settings of every choice; those of others are
+        ignored."""
         return False
 
 
 def family_of(kind: type[Chosen]) -> type[Chosen]:
-    """The base of the family that a member belongs to."""
+    """Returns the base of a member's family."""
     return next(base for base in kind.__mro__ if "registry" in vars(base))
 
 
 def kind_of(kind: type[Chosen], name: Any, setting: str) -> type[Any]:
-    """The settings of a choice.
+    """Returns the settings class of a choice.
 
     Args:
         kind: the family's base, or any member.
         name: of the choice.
-        setting: that gives the name, for messages.
+        setting: name of the setting, for messages.
 
     Raises:
-        UserError: an unknown name, or outside code that is no such settings.
+        UserError: an unknown name, or outside code that is not a settings class.
     """
     if not isinstance(name, str):
         raise UserError(f"{setting} must be a name, got {name!r}; choose one of: {kind.choices().choices()}")
@@ -68,13 +69,13 @@ def kind_of(kind: type[Chosen], name: Any, setting: str) -> type[Any]:
 
 
 def plain_hints(kind: Any) -> dict[str, Any]:
-    """The type of each field of a dataclass, without its rules."""
+    """Types of the fields of a dataclass, without their rules."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
 
 
 def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all that may be set in a dataclass of settings, whatever is chosen for its groups."""
+    """Dotted names of all settings of a dataclass, for any choice of its groups."""
     for name, hint in plain_hints(kind).items():
         if not dataclasses.is_dataclass(hint):
             yield f"{prefix}{name}"
@@ -87,7 +88,7 @@ def names_of(kind: Any, prefix: str = "") -> Iterator[str]:
 
 
 def chosen_in(settings: Any, prefix: str = "") -> Iterator[tuple[str, Chosen]]:
-    """The settings in `settings` that depend on a choice, with what their names begin with, the outermost first."""
+    """All parts of `settings` that depend on a choice, with the prefix of their names, outermost first."""
     if isinstance(settings, Chosen):
         yield prefix, settings
     for name in plain_hints(type(settings)):
@@ -96,14 +97,14 @@ def chosen_in(settings: Any, prefix: str = "") -> Iterator[tuple[str, Chosen]]:
 
 
 def setting_of_others(settings: Any, name: str) -> str | None:
-    """The sentence that refuses a setting which `settings` lack for what is chosen in them, and others would have.
+    """Message that rejects a setting which only other choices have.
 
     Args:
         settings: a dataclass of values and of dataclasses.
-        name: dotted, of a setting that they lack.
+        name: dotted name of a setting that is not among them.
 
     Returns:
-        None where no other choice has it either.
+        None if no other choice has it either.
     """
     for prefix, chosen in reversed(list(chosen_in(settings))):
         if not name.startswith(prefix):

@@ -1,4 +1,4 @@
-"""Settings as plain values: by dotted name, to and from YAML, with sentences for what is wrong in them."""
+"""Settings as plain values by dotted name, and as YAML, with messages for every mistake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Settings = TypeVar("Settings")
 
 
 def flatten(settings: Any) -> dict[str, Any]:
-    """Settings, a dataclass of values and of dataclasses, as one flat dict from dotted names to plain values."""
+    """Flattens settings (nested dataclasses) to a dict from dotted names to plain values."""
 
     return _dotted(_plain(settings))
 
@@ -35,7 +35,7 @@ def _dotted(record: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What YAML can hold of settings."""
+    """Settings as values that YAML can represent."""
     if dataclasses.is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
@@ -44,7 +44,7 @@ def _plain(value: Any) -> Any:
 
 
 def require(settings: Any, name: str, holds: Callable[[Any], bool], rule: str) -> None:
-    """Checks one rule on the setting of a dotted name.
+    """Checks a rule on one setting, given by its dotted name.
 
     Raises:
         UserError: names the setting, its value and its rule.
@@ -57,12 +57,12 @@ def require(settings: Any, name: str, holds: Callable[[Any], bool], rule: str) -
 
 
 def save_settings(settings: Any, path: Path) -> None:
-    """Writes all settings, resolved, as YAML: the whole file or none of it."""
+    """Writes all settings, resolved, as YAML, atomically."""
     write_text_atomically(path, yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True))
 
 
 def load_settings(kind: type[Settings], path: Path) -> Settings:
-    """Reads settings of one kind from YAML; those not named keep their defaults.
+    """Reads settings from YAML; settings that are not in the file keep their defaults.
 
     Raises:
         UserError: as `read_record` and `settings_of`.
@@ -71,7 +71,7 @@ def load_settings(kind: type[Settings], path: Path) -> Settings:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What a YAML file of settings says.
+    """Reads a YAML file of settings.
 
     Raises:
         UserError: no such file, not YAML, or no settings in it.
@@ -90,11 +90,11 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def settings_of(kind: type[Settings], record: dict[str, Any], path: Path) -> Settings:
-    """Settings of one kind from what a file says; those not named keep their defaults.
+    """Builds settings from the contents of a file; settings that are not in it keep their defaults.
 
     Raises:
-        UserError: an unknown setting (with the nearest known name), a setting that what is chosen in the file does not
-            have, or a wrong type; names the file.
+        UserError: an unknown setting (with the nearest known name), a setting that the file's choice does not have, or
+            a wrong type; names the file.
     """
     try:
         is_of_all_choices = issubclass(kind, Chosen) and kind.is_of_all_choices(record)
@@ -104,17 +104,17 @@ def settings_of(kind: type[Settings], record: dict[str, Any], path: Path) -> Set
 
 
 def with_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """A copy of settings in which those of some dotted names have new values, their types checked.
+    """Copies settings with new values for some dotted names; types are checked.
 
-    Where a change chooses something else, such as another loss, what was set before and the new choice has too stays.
+    Where a change selects another choice, such as another loss, settings that both have keep their values.
 
     Args:
         settings: a dataclass of values and of dataclasses.
         changes: new values by dotted name, such as {"loss.name": "contrastive"}.
 
     Raises:
-        UserError: an unknown name (with the nearest known one), a setting that what is chosen does not have, or a
-            wrong type.
+        UserError: an unknown name (with the nearest known one), a setting that the choice does not have, or a wrong
+            type.
     """
     record: dict[str, Any] = {}
     for name, value in changes.items():
@@ -127,14 +127,14 @@ def with_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 
 def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str]) -> None:
-    """Refuses to resume a run under other settings than it began with.
+    """Refuses to resume a run with settings that may not change.
 
     Raises:
         UserError: names the first changed setting that is not `changeable`.
     """
     before = flatten(saved)
     for name, value in flatten(wanted).items():
-        # What a new choice has and the old one had not goes with the choice, which is refused by its own name.
+        # Settings that only the new choice has follow from the choice, which is refused by its own name.
         if name in before and before[name] != value and name not in changeable:
             allowed = ", ".join(sorted(changeable))
             raise UserError(
@@ -159,14 +159,14 @@ def _built(
 
 
 def _build(declared: Any, record: Any, current: Any, prefix: str, unknown: list[str]) -> Any:
-    """A dataclass of settings from those of a record, else from the current ones, else from the defaults.
+    """Builds settings from a record, then from current settings, then from defaults.
 
     Args:
-        declared: the dataclass, or the base of the family to choose from.
-        record: values, and records of groups.
-        current: settings of this kind or, where something else was chosen before, of another; None: none.
-        prefix: what dotted names begin with.
-        unknown: takes the dotted names that there is no setting for.
+        declared: the dataclass, or the base of a family of choices.
+        record: values and nested records.
+        current: settings of this kind, or of another choice of the family; None: none.
+        prefix: of the dotted names.
+        unknown: collects the dotted names of unknown settings.
     """
     if not isinstance(record, Mapping):
         raise UserError(f"unknown setting {prefix[:-1]!r} with value {record!r}: it is a group of settings")
@@ -206,7 +206,7 @@ def _defaults(kind: Any) -> dict[str, Any]:
 
 
 def _inherited(current: Any, kind: type) -> dict[str, Any]:
-    """What current settings say for others of a kind: all, or what was set where something else was chosen before."""
+    """Values to keep from current settings: all, or of another choice those that differ from its defaults."""
     if current is None:
         return {}
     values = {field.name: getattr(current, field.name) for field in dataclasses.fields(current)}
@@ -217,7 +217,7 @@ def _inherited(current: Any, kind: type) -> dict[str, Any]:
 
 
 def _typed(hint: Any, value: Any, name: str) -> Any:
-    """A value as its type has it.
+    """Converts a value to its type.
 
     Raises:
         UserError: it is of another type.

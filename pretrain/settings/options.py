@@ -1,4 +1,4 @@
-"""Settings from the words of a command line."""
+"""Settings from a command line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Settings = TypeVar("Settings")
 
 
 def with_options(default: Settings, words: list[str], *, prog: str, description: str) -> Settings:
-    """Settings as a command line changes them; `--help` shows those that what is chosen has.
+    """Applies a command line to settings; `--help` shows those of the choices made.
 
     Args:
-        default: what is not named stays as it is here.
-        words: `--name value` or `--name=value`, of dotted names.
+        default: values of settings that are not named.
+        words: `--name value` or `--name=value`, with dotted names.
         prog: the command, for `--help`.
         description: of the command, for `--help`.
 
     Raises:
-        UserError: an unknown choice, or a setting that what is chosen does not have.
-        SystemExit: `--help`, or a setting that there is not or that can't be parsed (the nearest is suggested).
+        UserError: an unknown choice, or a setting that the choice does not have.
+        SystemExit: `--help`, or an unknown setting (the nearest is suggested), or a value that can't be parsed.
     """
     import tyro
 
@@ -37,7 +37,7 @@ def with_options(default: Settings, words: list[str], *, prog: str, description:
 
 
 def _with_choices(default: Settings, words: list[str]) -> Settings:
-    """The settings of what `words` choose, the outermost choice first: it decides what else there is to choose."""
+    """Settings of the choices in `words`, outermost first, since it decides which others exist."""
     given = {}
     for word, following in itertools.pairwise([*words, ""]):
         given[_setting_of(word)] = word.split("=", 1)[1] if "=" in word else following
@@ -49,12 +49,12 @@ def _with_choices(default: Settings, words: list[str]) -> Settings:
 
 
 def _setting_of(word: str) -> str:
-    """The dotted name of the setting that a word is the option of, "" for other words."""
+    """Dotted name of the setting that a word sets, "" for other words."""
     return word.removeprefix("--").split("=")[0].replace("-", "_") if word.startswith("--") else ""
 
 
 def take_option(words: list[str], name: str) -> str | None:
-    """Takes `--name VALUE` or `--name=VALUE` out of `words`; None where it is not there.
+    """Removes `--name VALUE` or `--name=VALUE` from `words` and returns the value, None if absent.
 
     Raises:
         UserError: no value follows.

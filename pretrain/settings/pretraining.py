@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shards.manifest import Manifest
 
 DEMO_SHARDS = Path("data/demo-shards")
-"""Built by pre-training itself where they are missing."""
+"""Built by pre-training where they are missing."""
 
 EncoderName = Annotated[str, OneOf(ENCODERS)]
 
@@ -38,10 +38,10 @@ class DataSettings:
     block_samples: Count = 8192
     """Samples are shuffled within blocks of whole shards of at least this many samples."""
     cache_dir: Path | None = None
-    """Folder on a local disk where fetched shards are kept; by default those of a URL in the user's cache folder, and
-    those of a folder are read where they are."""
+    """Folder on a local disk for fetched shards. By default shards of a URL go to the user's cache folder, and shards
+    of a folder are read in place."""
     cache_gb: Positive = 50.0
-    """The shards kept there never take more, in GB of 10^9 bytes."""
+    """Maximum size of that cache, in GB (10^9 bytes)."""
     skip_bad_shards: bool = False
     """Replace the samples of unreadable training shards by others, counted and reported, instead of stopping."""
     allow_pipe: bool = False
@@ -53,20 +53,20 @@ class DataSettings:
     crop_max: Annotated[float, Field(le=1, description="1 is the whole image")] = 0.75
     """Largest side of the random square crop, as a fraction of the stored image's side."""
     rotation_degrees: Degrees = 180.0
-    """Images are rotated by up to this angle either way."""
+    """Maximum rotation in either direction, in degrees."""
     blur_probability: Fraction = 0.1
-    """Share of the images that are blurred."""
+    """Probability that an image is blurred."""
     hue_degrees: Degrees = 6.0
-    """Hue is shifted by up to this angle either way, of 360."""
+    """Maximum hue shift in either direction, in degrees of 360."""
     saturation: Fraction = 0.1
-    """Saturation is shifted by up to this fraction of its range either way."""
+    """Maximum saturation shift in either direction, as a fraction of its range."""
     value: Fraction = 0.1
-    """Value (lightness) is shifted by up to this fraction of its range either way."""
+    """Maximum value (lightness) shift in either direction, as a fraction of its range."""
     num_frames: Annotated[int, Field(ge=32, le=128, description="the shortest stored recording")] = 128
-    """Consecutive spectrogram frames of a random sound crop (128 frames are 3.2 s at a hop of 25 ms)."""
+    """Spectrogram frames of a random sound crop (128 frames are 3.2 s at a hop of 25 ms)."""
 
     def check(self) -> None:
-        """Checks what must hold between settings.
+        """Checks the rules between settings.
 
         Raises:
             UserError: names the setting, its value and its rule.
@@ -80,21 +80,21 @@ class StrongViewSettings:
     """The strong augmentation of simclr and moco (SimCLR, Chen et al., ICML 2020; MoCo v2, arXiv 2003.04297)."""
 
     crop_area_min: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Smallest area of the random crop, as a fraction of the stored image's; its sides are up to 4:3."""
+    """Smallest area of the random crop, as a fraction of the stored image's; aspect ratios are up to 4:3."""
     jitter_probability: Fraction = 0.8
-    """Share of the views whose colours are changed."""
+    """Probability of colour jitter."""
     brightness: Fraction = 0.4
-    """Brightness is multiplied by up to 1 plus this, or down to 1 minus this; contrast and saturation alike."""
+    """Brightness is multiplied by a factor between 1 minus this and 1 plus this."""
     contrast: Fraction = 0.4
-    """As brightness."""
+    """Contrast, as brightness."""
     saturation: Fraction = 0.4
-    """As brightness."""
+    """Saturation, as brightness."""
     hue_degrees: Degrees = 36.0
-    """Hue is shifted by up to this angle either way, of 360."""
+    """Maximum hue shift in either direction, in degrees of 360."""
     grey_probability: Fraction = 0.2
-    """Share of the views that lose their colours."""
+    """Probability that a view is converted to grey."""
     blur_probability: Fraction = 0.5
-    """Share of the views that are blurred, with a standard deviation of 0.1 to 2 pixels at 224 pixels a side."""
+    """Probability of Gaussian blur, with a standard deviation of 0.1 to 2 pixels at an image size of 224."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,18 @@ class ModelSettings:
     """Weights that the image encoder starts from: random, imagenet (torchvision's), pretrained (those published for the
     encoder, such as timm's), a run or model folder, or a file of its weights."""
     sound_init: str = "random"
-    """Weights that the sound encoder starts from, as image_init; of weights for images, the first layer's three colours
-    are summed."""
+    """Weights that the sound encoder starts from, as image_init; for weights trained on images, the three colours of
+    the first layer are summed."""
     imagenet_file: Path | None = None
-    """A file with torchvision's ImageNet weights, where they are not in torch's cache and can't be fetched."""
+    """A file with torchvision's ImageNet weights, if they are not in torch's cache and can't be downloaded."""
 
 
 @dataclass(frozen=True)
 class ValidationSettings(run_settings.ValidationSettings):
-    """How often and how a run is validated, and when it stops early."""
+    """Validation and early stopping."""
 
     crops: Count = 3
-    """Evenly spaced sound crops whose embeddings are averaged."""
+    """Number of evenly spaced sound crops whose embeddings are averaged."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +136,16 @@ class Config(RunSettings, Chosen):
     choice: ClassVar[str] = "method"
     registry: ClassVar[str] = "pretrain.methods:METHODS"
     trains_sound: ClassVar[bool] = True
-    """Whether the method trains the sound tower, too."""
+    """Whether the method also trains the sound tower."""
 
     shards: str | Path = DEMO_SHARDS
     """The shard set to train on: a folder, or a URL such as https://host/folder or s3://bucket/folder."""
     method: str = "audiovisual"
     """The pre-training method."""
     epochs: CountOrZero = 40
-    """Passes over the training split; 0 writes the weights as they were initialised."""
+    """Number of passes over the training split; 0 writes the initial weights."""
     batch_size: Annotated[int, Field(ge=2, description="a pair needs another pair as its negative")] = 64
-    """The global batch: pairs a step over all processes and accumulation steps."""
+    """Global batch size: pairs per step over all processes and accumulation steps."""
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -155,7 +155,7 @@ class Config(RunSettings, Chosen):
             object.__setattr__(self, "shards", Path(self.shards))
 
     def build(self, manifest: Manifest) -> nn.Module:
-        """The method, a `pretrain.methods.interface.Method`, with towers for the spectrograms of a shard set.
+        """Builds the method, a `pretrain.methods.interface.Method`, with towers for the spectrograms of a shard set.
 
         Raises:
             UserError: the settings don't fit the shard set, or the weights to start from are missing or don't fit.

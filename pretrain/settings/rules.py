@@ -1,10 +1,10 @@
-"""Rules of settings: they stand on the fields, and one function checks them after parsing.
+"""Rules of settings: they are declared on the fields and checked by one function after parsing.
 
 A rule on one setting is pydantic's `Field` in its type: `margin: Positive = 1.0`, or
-`crop_max: Annotated[float, Field(gt=0, le=1, description="1 is the whole image")] = 0.75`, whose description is the
-reason that the message gives. What bounds can't say is a `Rule`. A setting that takes a name in a registry is
-`Annotated[str, OneOf(LOSSES)]`. A rule between settings is a method `check(self)` of the dataclass that holds them; it
-raises `UserError`.
+`crop_max: Annotated[float, Field(gt=0, le=1, description="1 is the whole image")] = 0.75`, whose description the
+message adds as the reason. Other rules are a `Rule`. A setting that takes a name from a registry is
+`Annotated[str, OneOf(LOSSES)]`. Rules between settings go into a method `check(self)` of their dataclass, which raises
+`UserError`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ SIGNS: dict[type, str] = {Gt: ">", Ge: ">=", Lt: "<", Le: "<="}
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule on a setting that is no bound, such as `Rule(lambda side: side == 0 or side >= 32, "0 or >= 32 pixels")`.
+    """A rule that is not a bound, such as `Rule(lambda side: side == 0 or side >= 32, "0 or >= 32 pixels")`.
 
     Attributes:
-        holds: whether it holds for a value.
-        words: the rule, as it follows "must be".
+        holds: whether a value satisfies it.
+        words: the rule in words, to follow "must be".
     """
 
     holds: Callable[[Any], bool]
@@ -54,11 +54,11 @@ class Rule:
 
 
 class OneOf(PrimitiveConstructorSpec[str]):
-    """States in a setting's type that it takes a name in a registry: `--help` lists the names, and it is checked.
+    """Annotation of a setting that takes a name from a registry: `--help` lists the names, and the value is checked.
 
     Args:
         registry: the choices.
-        others: words that the setting takes beside them, such as "auto".
+        others: further values, such as "auto".
     """
 
     def __init__(self, registry: Registry[Any], *others: str) -> None:
@@ -73,7 +73,7 @@ class OneOf(PrimitiveConstructorSpec[str]):
         self.others = others
 
     def check(self, value: str, setting: str) -> None:
-        """Refuses a name that stands for nothing.
+        """Rejects unknown names.
 
         Raises:
             UserError: names the setting, the value, the nearest name and the choices.
@@ -83,10 +83,10 @@ class OneOf(PrimitiveConstructorSpec[str]):
 
 
 def check_rules(settings: Any) -> None:
-    """Checks every rule that stands on a field, then the rules between settings, those of inner groups first.
+    """Checks the rules on all fields, then the rules between settings, inner groups first.
 
     Args:
-        settings: a dataclass of values and of dataclasses.
+        settings: nested dataclasses.
 
     Raises:
         UserError: names the setting, its value and its rule.
@@ -110,7 +110,7 @@ def _check_between(settings: Any) -> None:
 
 
 def _settings_with_metadata(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Dotted name, value and the metadata of the type of every setting."""
+    """Dotted name, value and type annotations of every setting."""
     for name, metadata in _metadata(type(settings)).items():
         value = getattr(settings, name)
         if dataclasses.is_dataclass(value):
@@ -125,7 +125,7 @@ def _metadata(kind: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def _annotations(hint: Any) -> Iterator[Any]:
-    """What `Annotated` says in a type, or in the members of a union such as `Positive | None`."""
+    """Metadata of `Annotated` in a type, or in the members of a union such as `Positive | None`."""
     if typing.get_origin(hint) is Annotated:
         yield from hint.__metadata__
     elif typing.get_origin(hint) is not None:
@@ -137,7 +137,7 @@ def _holds(rule: Any, value: Any) -> bool:
     if isinstance(rule, Rule):
         return rule.holds(value)
     bounds = rule.metadata if isinstance(rule, FieldInfo) else ()
-    # Asked this way round, a value that is no number holds to no bound.
+    # Compared this way round, NaN satisfies no bound.
     return all(COMPARISONS[type(bound)](value, _limit(bound)) for bound in bounds)
 
 

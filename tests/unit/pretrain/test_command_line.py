@@ -117,7 +117,7 @@ def test_a_mistyped_setting_is_refused_with_a_suggestion(capsys: pytest.CaptureF
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     save_settings(AudiovisualConfig(), tmp_path / "run" / "config.yaml")
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="already contains a run"):
         parse(["--out", "run"])
 
 

@@ -180,7 +180,7 @@ def test_anchors_without_a_far_tile_are_left_out_and_counted(tiny_shards: Path) 
     evaluation = module.eval().validate(ShardSet.open(tiny_shards), config)
     assert evaluation.scores["anchors_without_far"] == 8
     assert evaluation.error is None
-    assert "8 anchors so far had no far tile in their batch" in evaluation.sentence
+    assert "8 anchors so far had no distant tile in their batch" in evaluation.sentence
 
 
 def test_a_distance_beyond_the_antipode_leaves_no_far_tile(tiny_shards: Path) -> None:

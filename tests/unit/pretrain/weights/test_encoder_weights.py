@@ -162,7 +162,7 @@ def test_imagenet_from_a_file_or_the_cache_or_a_clear_sentence(
     published = torchvision.models.ResNet18_Weights.DEFAULT
     monkeypatch.setattr(type(published), "get_state_dict", unreachable)
     sentence = refusal("imagenet")
-    assert "can't be fetched (name resolution failed)" in sentence
+    assert "can't be downloaded (name resolution failed)" in sentence
     assert "or give it as imagenet_file" in sentence
     (tmp_path / "cache" / "hub" / "checkpoints").mkdir(parents=True)
     saved(state, tmp_path / "cache" / "hub" / "checkpoints" / published.url.rpartition("/")[2])
