@@ -76,7 +76,8 @@ def _begun(words: list[str]) -> DownstreamSettings:
     for file in (CONFIG_NAME, RESULTS_NAME):
         if (settings.out / file).exists():
             raise UserError(
-                f"out {settings.out} already contains a run; resume it with --resume {settings.out}, or name another --out"
+                f"out {settings.out} already contains a run; resume it with --resume {settings.out}, or give "
+                "another --out"
             )
     return settings
 

@@ -288,8 +288,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
         (
             MocoSettings(queue_size=21),
             OptimizerSettings(),
-            "moco.queue_size must be at most the 20 pairs of the training split, or every image would be told from its "
-            "own past keys, got 21; 0 takes 10",
+            "moco.queue_size must be at most the 20 pairs of the training split, or each image would have its "
+            "own past keys as negatives, got 21; 0 takes 10",
         ),
         (
             MocoSettings(queue_size=20, key_groups=5),
