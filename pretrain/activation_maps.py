@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 import cv2
 import numpy as np
 import torch
@@ -19,6 +21,10 @@ STRONGEST_OVERLAY = 0.72
 TOLERANCE = 0.01
 """Relative, between the mean of a feature map and the features: far above rounding, far below another layer."""
 
+_AVERAGING: WeakSet[Encoder] = WeakSet()
+"""Encoders whose features were found to be the mean of their feature map. Weights don't change that, so it is checked
+once per encoder, with a second forward pass."""
+
 
 @torch.inference_mode()
 def averaged_map(encoder: Encoder, inputs: Tensor) -> Tensor:
@@ -31,16 +37,18 @@ def averaged_map(encoder: Encoder, inputs: Tensor) -> Tensor:
     Raises:
         UserError: it has no feature map, or more than a mean stands between that and its features.
     """
-    maps, features = encoder.feature_map(inputs).float(), encoder(inputs).float()
-    means = maps.mean((2, 3))
-    if means.shape != features.shape or not torch.allclose(
-        means, features, rtol=TOLERANCE, atol=TOLERANCE * float(features.abs().max())
-    ):
-        raise UserError(
-            "activation maps need an encoder whose features are the mean of its feature map; those of "
-            f"{encoder.name or type(encoder).__name__} are more, such as a class token or a layer behind the mean; "
-            "choose another encoder, such as a ResNet"
-        )
+    maps = encoder.feature_map(inputs).float()
+    if encoder not in _AVERAGING:
+        means, features = maps.mean((2, 3)), encoder(inputs).float()
+        if means.shape != features.shape or not torch.allclose(
+            means, features, rtol=TOLERANCE, atol=TOLERANCE * float(features.abs().max())
+        ):
+            raise UserError(
+                "activation maps need an encoder whose features are the mean of its feature map; those of "
+                f"{encoder.name or type(encoder).__name__} are more, such as a class token or a layer behind the mean; "
+                "choose another encoder, such as a ResNet"
+            )
+        _AVERAGING.add(encoder)
     return maps
 
 
@@ -69,11 +77,11 @@ def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tens
         UserError: the features of the image encoder are not the mean of a feature map.
     """
     tower = towers.image_tower
-    embeddings = towers.encode_image(images).float()
     features, projection = averaged_map(tower.trunk, towers.prepare_images(images)), tower.projection.float()
     places = torch.einsum("dc,nchw->ndhw", projection.weight, features) + projection.bias[:, None, None]
     if towers.config.on_sphere:
-        places = places / projection(features.mean((2, 3))).norm(dim=1)[:, None, None, None]
+        places = places / places.mean((2, 3), keepdim=True).norm(dim=1, keepdim=True)
+    embeddings = places.mean((2, 3))
     origin = origin.to(embeddings)
     directions = sounds.to(embeddings) - (embeddings + origin) / 2
     places = (places - origin[:, None, None]).expand(len(directions), -1, -1, -1)

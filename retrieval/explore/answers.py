@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pretrain.activation_maps import nearness_maps, overlay
+from pretrain.activation_maps import averaged_map, nearness_maps, overlay
 from pretrain.data.image_transforms import evaluation_image
+from pretrain.weights.same_embeddings import fixed_probe
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, data_uri
 from retrieval.explore.questions import OTHER, PICTURE_PIXELS, Question, Questioner
 from shards.decoding.imagery import encode_jpeg
+from shards.errors import UserError
 
 MEAN_OF_ROWS = 10_000
 """Maximum number of evenly spaced pairs for the mean image embedding."""
@@ -29,7 +31,7 @@ class Answer:
         is_own: whether the query was taken from this pair.
         exhibit: what the page shows of the pair.
         activation: data URI of the compared image, the query's or the pair's, as the image tower sees it, overlaid
-            with the regions that match the sound.
+            with the regions that match the sound; empty if the image encoder has no such map.
     """
 
     number: int
@@ -44,6 +46,9 @@ class Answerer:
 
     Args:
         questioner: creates the queries; holds the model and the atlas.
+
+    Attributes:
+        why_no_regions: why answers show no regions that match the sound; empty if they do.
     """
 
     def __init__(self, questioner: Questioner) -> None:
@@ -51,6 +56,12 @@ class Answerer:
         self.model, self.atlas = questioner.model, questioner.atlas
         step = -(-len(self.atlas) // MEAN_OF_ROWS)
         self._mean_image = np.asarray(self.atlas.image_embeddings[::step], np.float64).mean(axis=0).astype(np.float32)
+        self.why_no_regions = ""
+        try:
+            probe = fixed_probe(self.model.config).images.to(self.model.image_mean.device)
+            averaged_map(self.model.image_tower.trunk, self.model.prepare_images(probe))
+        except UserError as error:
+            self.why_no_regions = str(error)
 
     def answer(self, question: Question, count: int) -> list[Answer]:
         """The nearest pairs of the other modality, nearest first."""
@@ -69,6 +80,8 @@ class Answerer:
         self, question: Question, numbers: NDArray[np.int64], images: list[NDArray[np.uint8]]
     ) -> list[str]:
         """For each answer, its image or the query's, overlaid with the regions that match the sound."""
+        if self.why_no_regions:
+            return [""] * len(numbers)
         sounds = question.embedding[None] if question.modality == "sound" else self.atlas.sound_embeddings[numbers]
         views = np.stack([evaluation_image(image, self.model.config.image_size) for image in images])
         maps = nearness_maps(

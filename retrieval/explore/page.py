@@ -217,7 +217,7 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
                     _html(texts.plane(page.plane.layout.description if page.plane else ""), "plane-text")
         answers = _html("", "answers")
         with gr.Accordion("About these weights and this set", open=False):
-            _html(texts.facts(page.facts), "facts")
+            _html(texts.facts(page.facts, page.answerer.why_no_regions), "facts")
 
         results = [kept, question, answers]
         asked = [

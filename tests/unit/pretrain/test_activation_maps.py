@@ -63,9 +63,21 @@ def test_one_image_is_taken_for_all_sounds() -> None:
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5, atol=1e-6)
 
 
+def test_only_the_first_map_of_an_encoder_costs_a_second_pass() -> None:
+    model = towers(on_sphere=True)
+    passes = []
+    model.image_tower.trunk.get_submodule("layer4").register_forward_hook(lambda *_: passes.append(1))
+    images = torch.randint(0, 255, (2, 3, 96, 96), dtype=torch.uint8)
+    for expected in (2, 3, 4):
+        nearness_maps(model, images, torch.zeros(2, 8), torch.zeros(8))
+        assert len(passes) == expected
+
+
 def test_an_encoder_that_does_not_average_its_map_is_refused() -> None:
     model = towers(on_sphere=False, encoder="timm:vit_tiny_patch16_224")
     image = torch.randint(0, 255, (1, 3, 96, 96), dtype=torch.uint8)
     assert model.image_tower.trunk.feature_map(model.prepare_images(image)).shape == (1, 192, 6, 6)
     with pytest.raises(UserError, match=r"those of timm:vit_tiny_patch16_224 are more, such as a class token"):
+        nearness_maps(model, image, torch.zeros(1, 8), torch.zeros(8))
+    with pytest.raises(UserError, match="a class token"):  # a refusal is not forgotten
         nearness_maps(model, image, torch.zeros(1, 8), torch.zeros(8))

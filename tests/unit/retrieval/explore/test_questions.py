@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import rasterio
 import soundfile
+import torch
 from listening_shards import write_listening_shards, write_tiny_towers
 from PIL import Image
 
 from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
 from retrieval.explore import questions
 from retrieval.explore.answers import Answerer
 from retrieval.explore.atlas import open_atlas
+from retrieval.explore.page import ExplorerPage
 from retrieval.explore.questions import Questioner
 from shards.errors import UserError
 from shards.streaming.reading import ShardSet
@@ -51,6 +54,23 @@ def test_answers_are_the_nearest_of_the_other_modality(questioner: Questioner) -
         np.testing.assert_allclose([a.distance for a in answers], distances, rtol=1e-6)
         assert [a.number for a in answers if a.is_own] == [7]
         assert all(a.activation.startswith("data:image/jpeg;base64,") for a in answers)
+
+
+def test_a_model_without_activation_maps_is_asked_all_the_same(questioner: Questioner, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwoTower(TwoTowerConfig(embedding_dim=16, image_size=32, sound_pooling=4, image_encoder="timm:test_vit"))
+    model.eval().save_pretrained(tmp_path / "model")
+    shards = questioner.atlas.shard_set
+    atlas = open_atlas(model, tmp_path / "model", shards, splits=("val",), crops=1, folder=tmp_path / "atlas")
+    answerer = Answerer(Questioner(model, tmp_path / "model", atlas, 1))
+    answers = answerer.answer(answerer.questioner.of_pair(2, "sound"), 6)
+    assert sorted(answer.number for answer in answers) == list(range(6))
+    assert {answer.activation for answer in answers} == {""}
+    page = ExplorerPage(answerer.questioner, answerer, None, None, {"weights": "a"})
+    assert "<dd>none: activation maps need an encoder whose features are the mean" in page.texts.facts(
+        page.facts, answerer.why_no_regions
+    )
+    assert Answerer(questioner).why_no_regions == ""
 
 
 def test_the_same_image_as_a_file_is_the_same_question(questioner: Questioner, tmp_path: Path) -> None:
