@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 from conftest import REPOSITORY, missing
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 
 from pretrain.encoders import ENCODERS
@@ -146,6 +149,24 @@ def test_weights_that_timm_published_load_as_timm_loads_them(tmp_path: Path) -> 
     assert "(named backbone.…)" in load_encoder(str(wrapped), backbone="timm:tf_efficientnet_lite0").report
     with pytest.raises(UserError, match=r"name its encoder, one of: .*timm:NAME"):
         load_encoder(str(LITE0))
+
+
+def test_a_real_image_has_the_features_that_timm_finds_with_its_own_transform(real_data: Path) -> None:
+    if not LITE0.is_file():
+        missing("weights", "released weights are not at ../shared/weights")
+    image = Image.open(min((real_data / "scenes").rglob("*.jpg"))).convert("RGB").resize((224, 224))
+    loaded = load_encoder(str(LITE0), backbone="timm:tf_efficientnet_lite0", image_size=224)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (loaded.mean, loaded.std))
+
+    theirs = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    state = {name: value for name, value in load_file(LITE0).items() if not name.startswith("classifier.")}
+    theirs.load_state_dict(state)
+    transform = create_transform(**resolve_model_data_config(theirs) | {"crop_pct": 1.0})
+    with torch.no_grad():
+        ours = loaded.module.eval()((pixels - mean) / std)
+        torch.testing.assert_close(ours, theirs.eval()(transform(image)[None]), rtol=1e-4, atol=1e-5)
+    assert float(ours.std()) > 0.1
 
 
 OUTSIDE = """
