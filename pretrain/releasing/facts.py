@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from pretrain.losses import LOSSES
+from pretrain.methods import METHODS
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.model_files import CARD_NAME, NOTICE_NAME, find_model_folder
@@ -18,7 +20,7 @@ from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
 from pretrain.run_folder import CONFIG_NAME, SUMMARY_NAME
-from pretrain.settings.files import load_settings
+from pretrain.settings.files import read_record, settings_of
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.weights.model_folder import MODEL_FOLDER
@@ -136,8 +138,21 @@ def gather_facts(run: Path, *, shards: Path | None = None, watts: float | None =
     return facts
 
 
+def _settings_of(path: Path) -> Config:
+    """Reads a run's settings; the folder may come from others, so outside code that it names must be allowed."""
+    record = read_record(path)
+    loss = record.get("loss")
+    for registry, name in (
+        (METHODS, record.get("method")),
+        (LOSSES, loss.get("name") if isinstance(loss, dict) else None),
+    ):
+        if isinstance(name, str):
+            registry.check_allowed(name, str(path))
+    return settings_of(Config, record, path)
+
+
 def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
-    facts.config = load_settings(Config, run / CONFIG_NAME)
+    facts.config = _settings_of(run / CONFIG_NAME)
     try:
         facts.summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
         best_step = facts.summary["best_step"]

@@ -93,6 +93,14 @@ def test_a_loss_of_ones_own_is_one_file(tiny_shards: Path, tmp_path: Path) -> No
     epochs = [line["epoch"] for line in MetricsFile(tmp_path / "run").read() if line["split"] == "train"]
     assert (epochs[0], epochs[-1]) == (0, 1)
 
+    release = python("pretrain/run.py", "release", "run", "--out", "released")
+    result = run(release, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "uses the loss.name my_losses:Hardest, which is not part of Earshot" in result.stderr
+    result = run(release, cwd=tmp_path, EARSHOT_PLUGINS="my_losses:Hardest")
+    assert result.returncode == 0, result.stderr
+    assert "loss `my_losses:Hardest`" in (tmp_path / "released" / "README.md").read_text()
+
     result = run(python("pretrain/run.py", *words[:-1], "-1"), cwd=tmp_path)
     assert (result.returncode, result.stderr) == (2, "error: loss.margin must be > 0, got -1.0\n")
     result = run(python("pretrain/run.py", *words[:-2], "--loss.reduction", "sum"), cwd=tmp_path)
@@ -128,4 +136,4 @@ def test_what_builds_no_method_is_refused(tiny_shards: Path, tmp_path: Path) -> 
     assert result.returncode == 2
     assert "method empty:Empty must build a pretrain.methods.interface.Method, it built a NoneType" in result.stderr
     result = run(python("pretrain/run.py", "--method", "empty:Nothing"), cwd=tmp_path)
-    assert "method empty:Nothing: empty has no 'Nothing'; name an object that it defines" in result.stderr
+    assert "method empty:Nothing: empty has no 'Nothing'; name an object it defines" in result.stderr
