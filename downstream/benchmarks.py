@@ -30,6 +30,7 @@ BENCHMARKS: Registry[Benchmark] = Registry(
         "demo-tau": "downstream.tau.demo_tau:DEMO_TAU",
     },
     takes_outside_code=True,
+    instance_of="downstream.kinds:Benchmark",
 )
 """All of them, in the order of reports."""
 

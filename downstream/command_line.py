@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,11 @@ def _begun(words: list[str]) -> DownstreamSettings:
     if "root" not in _names(words):
         raise UserError(f"root must be given: --root DIR, the folder that holds the data of {name}")
     check_rules(settings)
+    for option in benchmark.kind.protocol(settings.protocol, name).idle_settings(_names(words)):
+        print(
+            f"warning: {option} has no effect on {name} with protocol {settings.protocol}, which trains no network",
+            file=sys.stderr,
+        )
     benchmark.check_root(settings.root)
     require_weights(settings.weights)
     for file in (CONFIG_NAME, RESULTS_NAME):

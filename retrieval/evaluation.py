@@ -27,7 +27,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         UserError: a mistake in the options, the weights or the shards.
     """
     options.check()
-    protocol = _protocol(options.protocol)
+    protocol = PROTOCOLS[options.protocol]()
     crops = _crops(options, protocol)
     # Computed before loading, because a run in progress may replace the weights in the meantime.
     checksum = weights_sha256(options.weights)
@@ -75,13 +75,6 @@ def _remove_earlier(out: Path) -> None:
             (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"the evaluation in {out} can't be replaced: {error.strerror}; give another --out") from error
-
-
-def _protocol(name: str) -> Protocol:
-    kind = PROTOCOLS[name]
-    if not (isinstance(kind, type) and issubclass(kind, Protocol)):
-        raise UserError(f"protocol {name} must be a subclass of retrieval.protocols.protocol.Protocol, got {kind!r}")
-    return kind()
 
 
 def _crops(options: EvaluateOptions, protocol: Protocol) -> int:

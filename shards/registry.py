@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar
 
 from shards.errors import UserError
@@ -30,6 +31,8 @@ class Registry(Generic[T]):
         families: maps prefixes to `module:object`: with the prefix `timm`, the name `timm:vit_tiny_patch16_224` calls
             that object with "vit_tiny_patch16_224".
         takes_outside_code: whether users may give a `module:object`.
+        subclass_of: `module:Class` that outside code must be a subclass of.
+        instance_of: `module:Class` that outside code must be an instance of.
     """
 
     def __init__(
@@ -39,11 +42,15 @@ class Registry(Generic[T]):
         *,
         families: Mapping[str, str] | None = None,
         takes_outside_code: bool = False,
+        subclass_of: str = "",
+        instance_of: str = "",
     ) -> None:
         self.setting = setting
         self._entries = dict(entries)
         self._families = dict(families or {})
         self._takes_outside_code = takes_outside_code
+        self._subclass_of = subclass_of
+        self._instance_of = instance_of
         self._allowed: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
@@ -80,7 +87,7 @@ class Registry(Generic[T]):
             return
         setting = setting or self.setting
         if self._takes_outside_code and ":" in name:
-            _import(name, setting)
+            self._check_type(_import(name, setting), f"{setting} {name}")
             return
         raise UserError(f"unknown {setting} {name!r}; {nearest(name, self._entries)}choose one of: {self.choices()}")
 
@@ -129,6 +136,16 @@ class Registry(Generic[T]):
             f"{where} uses the {self.setting} {name}, which is not part of Earshot; if you trust that code, install "
             f"it and set {PLUGINS_VARIABLE}={name}; built-in choices: {self.choices()}"
         )
+
+    def _check_type(self, found: Any, what: str) -> None:
+        """Rejects outside code that is not what its users expect."""
+        base, relation, fits = self._subclass_of, "a subclass", True
+        if base:
+            fits = isinstance(found, type) and issubclass(found, resolve_name(base))
+        elif base := self._instance_of:
+            relation, fits = "an instance", isinstance(found, resolve_name(base))
+        if not fits:
+            raise UserError(f"{what} must be {relation} of {base.replace(':', '.')}, got {found!r}")
 
     def _family_of(self, name: str) -> str | None:
         prefix, separator, rest = name.partition(":")

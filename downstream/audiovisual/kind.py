@@ -39,7 +39,9 @@ AUDIOVISUAL = Kind(
     name="audiovisual",
     title="audiovisual scene recognition",
     protocols=(
-        BenchmarkProtocol(AudiovisualSettings(), "as SoundingEarth published it: logistic regression on embeddings"),
+        BenchmarkProtocol(
+            AudiovisualSettings(), "as SoundingEarth published it: logistic regression on embeddings", trains=False
+        ),
     ),
     reporting=tables.AUDIOVISUAL,
     checker="downstream.audiovisual.running:check_audiovisual",

@@ -69,12 +69,14 @@ SCENES = Kind(
             SceneSettings(protocol="linear"),
             "logistic regression on frozen features",
             is_resumable=False,
+            trains=False,
             runner="downstream.scenes.frozen:run_frozen",
         ),
         BenchmarkProtocol(
             SceneSettings(protocol="knn"),
             "nearest neighbours on frozen features",
             is_resumable=False,
+            trains=False,
             runner="downstream.scenes.frozen:run_frozen",
         ),
         BenchmarkProtocol(
@@ -82,6 +84,7 @@ SCENES = Kind(
             SceneSettings(protocol="few-shot", num_seeds=10),
             "nearest centroid of 5 images a class, on frozen features",
             is_resumable=False,
+            trains=False,
             runner="downstream.scenes.frozen:run_frozen",
         ),
     ),

@@ -19,5 +19,6 @@ LOSSES: Registry[type[LossSettings]] = Registry(
         "sigmoid": "pretrain.losses.settings:SigmoidSettings",
     },
     takes_outside_code=True,
+    subclass_of="pretrain.losses.settings:LossSettings",
 )
 """Each is the dataclass of a loss's settings, a `LossSettings`, which builds the loss."""

@@ -19,5 +19,6 @@ METHODS: Registry[type[Config]] = Registry(
         "tile2vec": "pretrain.methods.settings:Tile2vecConfig",
     },
     takes_outside_code=True,
+    subclass_of="pretrain.settings.pretraining:Config",
 )
 """Each is the dataclass of the settings of a run of that method, a `Config`, which builds the method."""

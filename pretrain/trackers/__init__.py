@@ -18,4 +18,5 @@ TRACKERS: Registry[type[Tracker]] = Registry(
         "none": "pretrain.trackers.no_tracker:NoTracker",
     },
     takes_outside_code=True,
+    subclass_of="pretrain.trackers.tracker:Tracker",
 )

@@ -44,7 +44,3 @@ class TensorBoardTracker(Tracker):
     def finish(self, *, failed: bool) -> None:  # noqa: ARG002
         """Closes the event file."""
         self._writer.close()
-
-
-def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float) else str(value)

@@ -16,4 +16,5 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
         "khdlr": "retrieval.protocols.khdlr:Khdlr",
     },
     takes_outside_code=True,
+    subclass_of="retrieval.protocols.protocol:Protocol",
 )

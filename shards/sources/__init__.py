@@ -17,4 +17,5 @@ SOURCES: Registry[type[Source]] = Registry(
         "demo": "shards.sources.demo:DemoSource",
     },
     takes_outside_code=True,
+    subclass_of="shards.sources.source:Source",
 )

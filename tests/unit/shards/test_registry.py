@@ -86,3 +86,27 @@ def test_a_model_folder_names_outside_code_only_by_leave(outside: str, monkeypat
     fresh: Registry[object] = Registry("number", {}, takes_outside_code=True)
     fresh.allow(outside)
     fresh.check_allowed(outside, "folder")
+
+
+class Number:
+    """What a registry of numbers may ask for."""
+
+
+class Prime(Number):
+    """A number of one's own."""
+
+
+SEVEN = Prime()
+
+
+def test_outside_code_of_another_type_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "outside_primes", sys.modules[__name__])
+    number = f"{__name__}:Number"
+    kinds: Registry[object] = Registry("kind", {}, takes_outside_code=True, subclass_of=number)
+    primes: Registry[object] = Registry("prime", {}, takes_outside_code=True, instance_of=number)
+    assert kinds.load("outside_primes:Prime") is Prime
+    assert primes.load("outside_primes:SEVEN") is SEVEN
+    with pytest.raises(UserError, match=r"^kind outside_primes:SEVEN must be a subclass of .*\.Number, got <"):
+        kinds.check("outside_primes:SEVEN")
+    with pytest.raises(UserError, match=r"^prime outside_primes:Prime must be an instance of .*\.Number, got <"):
+        primes.check("outside_primes:Prime")

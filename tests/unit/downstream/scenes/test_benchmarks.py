@@ -50,7 +50,7 @@ def test_published_counts(benchmark: SceneBenchmark, classes: int, images: int) 
 
 def test_all_are_found_by_name() -> None:
     scenes = {name: BENCHMARKS[name] for name in BENCHMARKS if BENCHMARKS[name].kind is SCENES}
-    assert {"ucmerced", "resisc45", "aid", "folder", "demo-scenes"} == set(scenes)
+    assert {"ucmerced", "resisc45", "aid", "folder", "demo-scenes"} <= set(scenes)
     assert [scenes[name].usual_fractions for name in ("ucmerced", "aid", "resisc45")] == [
         (0.5, 0.8),
         (0.2, 0.5),

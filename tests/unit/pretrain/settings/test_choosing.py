@@ -17,7 +17,10 @@ from shards.errors import UserError
 from shards.registry import Registry
 
 BOWS: Registry[Any] = Registry(
-    "bow.name", {"baroque": f"{__name__}:Baroque", "modern": f"{__name__}:Modern"}, takes_outside_code=True
+    "bow.name",
+    {"baroque": f"{__name__}:Baroque", "modern": f"{__name__}:Modern"},
+    takes_outside_code=True,
+    subclass_of=f"{__name__}:Bow",
 )
 STRINGS: Registry[Any] = Registry("played", {"bowed": f"{__name__}:Bowed", "plucked": f"{__name__}:Plucked"})
 
@@ -98,7 +101,10 @@ def test_what_was_set_stays_where_the_new_choice_has_it_and_defaults_are_its_own
         ({"bow.nmae": "modern"}, "unknown setting 'bow.nmae'; did you mean 'bow.name'?"),
         ({"bow.name": "modrn"}, "unknown bow.name 'modrn'; did you mean 'modern'? choose one of: "),
         ({"bow.name": 3}, "bow.name must be a name, got 3; choose one of: "),
-        ({"bow.name": "os.path:join"}, "bow.name os.path:join must be the dataclass of its settings, a subclass of"),
+        (
+            {"bow.name": "os.path:join"},
+            f"bow.name os.path:join must be a subclass of {__name__}.Bow, got <function join",
+        ),
         ({"bow": "modern"}, "unknown setting 'bow' with value 'modern': it is a group of settings"),
     ],
 )
