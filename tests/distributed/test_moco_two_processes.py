@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from commands import CONSTANT_RATE, REPOSITORY, SMALL, python, run_together, with_deepspeed
-from pretrain.settings.methods import MocoSettings
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,6 +17,7 @@ from two_processes import on_two_processes
 from pretrain.data.strong_views import StrongImageView
 from pretrain.data.views import TwoImageViews
 from pretrain.methods.moco import Moco, random_order
+from pretrain.methods.settings import MocoSettings
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.settings.pretraining import StrongViewSettings

@@ -45,7 +45,7 @@ def test_a_finished_build_is_reused_and_another_refused(small_corpus: Path, copi
     again = run("build", *build_arguments(small_corpus, copied_shards, "--workers", "2"))
     assert again.returncode == 0
     assert "nothing to do" in again.stdout
-    with pytest.raises(UserError, match="was built otherwise: split_by was 'key' and is 'random'"):
+    with pytest.raises(UserError, match="was built with other options: split_by was 'key' and is 'random'"):
         build(options_for(small_corpus, copied_shards, split_by="random"))
     assert files_of(copied_shards) == before
 
@@ -62,7 +62,7 @@ def test_a_changed_corpus_is_noticed(small_corpus: Path, copied_shards: Path, tm
 def test_too_many_rejects_fail_after_they_are_listed(small_corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     sentence = error_of(run("build", *build_arguments(small_corpus, out, "--max-rejected", "0.05")))
-    assert "4 of 44 pairs are rejected, 9.1%, above --max-rejected 0.05" in sentence
+    assert "4 of 44 pairs are rejected (9.1%), above --max-rejected 0.05" in sentence
     with (out / "rejected.csv").open(newline="") as file:
         listed = {row["key"] for row in csv.DictReader(file)}
     assert listed == {"140", "141", "142", "143"}

@@ -179,7 +179,7 @@ def test_too_many_rejects_are_told_by_the_last_and_the_set_finished_by_several_a
     out = tmp_path / "set"
     assert build(options_for(small_corpus, out, part="1/2", max_rejected=0.05)) is None
     assert not (out / "rejected.csv").exists()
-    with pytest.raises(UserError, match=r"4 of 44 pairs are rejected, 9\.1%, above"):
+    with pytest.raises(UserError, match=r"4 of 44 pairs are rejected \(9\.1%\), above"):
         build(options_for(small_corpus, out, part="2/2", max_rejected=0.05))
     assert (out / "rejected.csv").read_bytes() == (small_shards / "rejected.csv").read_bytes()
     finishers = [start(*build_arguments(small_corpus, out, "--part", "finish")) for _ in range(4)]
@@ -224,7 +224,7 @@ def test_lost_shards_are_left_to_one_process(small_corpus: Path, small_shards: P
     out = Path(shutil.copytree(small_shards, tmp_path / "set"))
     (out / "val-000000.tar").unlink()
     for part in ("1/2", "finish"):
-        with pytest.raises(UserError, match=r"val-000000\.tar is missing; one process .*give --part all"):
+        with pytest.raises(UserError, match=r"val-000000\.tar is missing; give --part all"):
             build(options_for(small_corpus, out, part=part))
     build(options_for(small_corpus, out, part="all"))
     assert files_of(out) == files_of(small_shards)

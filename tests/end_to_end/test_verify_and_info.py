@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "wrong total of a split": (
         lambda folder: change_total(folder, '"num_samples": 28', '"num_samples": 29'),
         "manifest.json",
-        'splits is {"train": {"num_samples": 29}, "val": {"num_samples": 4}, "test": {"num_samples": 8}}, its entries',
+        'splits is {"train": {"num_samples": 29}, "val": {"num_samples": 4}, "test": {"num_samples": 8}}, but the entries',
     ),
     "wrong number of rejected pairs": (
         lambda folder: change_total(folder, '"num_rejected": 4', '"num_rejected": 0'),
@@ -117,7 +117,7 @@ def test_verify_exits_with_1_on_a_fault_and_with_2_on_no_shard_set(copied_shards
     flip_byte(copied_shards / "train-000001.tar", 9000)
     result = run("verify", copied_shards)
     assert result.returncode == 1
-    assert "8 of 9 shards are fine" in result.stdout
+    assert "8 of 9 shards are intact" in result.stdout
     assert "no such folder" in error_of(run("verify", tmp_path / "none"))
 
 

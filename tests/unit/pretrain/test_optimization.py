@@ -117,7 +117,7 @@ def test_sgd_has_momentum_and_decays_matrices_alone() -> None:
         ({"momentum": 1.0}, "optimizer.momentum must be in [0, 1), got 1.0"),
         ({"restart_growth": 0.5}, "optimizer.restart_growth must be >= 1, got 0.5"),
         ({"restart_epochs": -1.0}, "optimizer.restart_epochs must be >= 0, got -1.0"),
-        ({"restart_epochs": 3.0}, "optimizer.restart_epochs must be 0 with max_seconds, under which one cosine ends"),
+        ({"restart_epochs": 3.0}, "optimizer.restart_epochs must be 0 with max_seconds, which fits a single cosine"),
     ],
 )
 def test_rules_of_restarts(changes: dict[str, float], sentence: str) -> None:
