@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from commands import environment
+from commands import PATIENCE_SECONDS, environment
 
 EARSHOT = ("shards", "pretrain", "downstream", "retrieval", "launch", "hubconf", "earshot")
 
@@ -34,7 +34,7 @@ def run_without_earshot(code: str, *words: str | Path, cwd: Path) -> str:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commands import environment, python
+from commands import PATIENCE_SECONDS, environment, python
 
 START_SECONDS = 180
 
@@ -39,4 +39,4 @@ def explorer(weights: Path, shards: Path, *words: str) -> Iterator[str]:
     finally:
         alarm.cancel()
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_SECONDS)

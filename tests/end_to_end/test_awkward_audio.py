@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import webdataset
+from commands import PATIENCE_SECONDS
 
 from shards.manifest import Manifest
 
@@ -34,7 +35,9 @@ def awkward_corpus(real_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def run_build(root: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "shards/run.py", "build", "--source", "recordings", "--root", str(root), *more]
-    return subprocess.run([*command, "--out", str(out)], cwd=ROOT, text=True, capture_output=True, timeout=120)
+    return subprocess.run(
+        [*command, "--out", str(out)], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE_SECONDS
+    )
 
 
 def read_rejected(out: Path) -> dict[str, str]:

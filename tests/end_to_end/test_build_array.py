@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import BIN
+from commands import BIN, PATIENCE_SECONDS
 from shard_commands import ROOT, build_arguments, files_of, started_alone, wait_until
 
 SCRIPT = ROOT / "launch" / "slurm" / "build_array.sbatch"
@@ -42,13 +42,13 @@ def test_a_task_that_has_to_make_room_is_requeued_and_goes_on(
     job = start_job(tmp_path, 2, *arguments)
     wait_until(lambda: len(list(out.glob(".build/*.tar.json"))) >= 1 or job.poll() is not None)
     job.send_signal(asked)
-    _, errors = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=PATIENCE_SECONDS)
     assert "stopped by SIGTERM; finished work is kept" in errors
     assert (tmp_path / "scontrol.log").read_text() == "requeue 4711_2\n"
     assert not list(out.rglob("*.partial"))
     for task in (2, 1):
         job = start_job(tmp_path, task, *arguments)
-        output, errors = job.communicate(timeout=60)
+        output, errors = job.communicate(timeout=PATIENCE_SECONDS)
         assert job.returncode == 0, errors
         assert ("part 2 of 2: going on" in output) == (task == 2)
     assert (tmp_path / "scontrol.log").read_text() == "requeue 4711_2\n"
@@ -59,7 +59,7 @@ def test_the_script_is_an_array_and_a_job_that_fails_is_not_requeued(tmp_path: P
     job = start_job(
         tmp_path, 1, "--source", "recordings", "--root", str(tmp_path / "no"), "--out", str(tmp_path / "set")
     )
-    _, errors = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=PATIENCE_SECONDS)
     assert job.returncode == 2
     assert "no such folder" in errors
     assert not (tmp_path / "scontrol.log").exists()

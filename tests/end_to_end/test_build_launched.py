@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import BIN, environment
+from commands import BIN, PATIENCE_SECONDS, environment
 from shard_commands import LAUNCHED, ROOT, build_arguments, error_of, files_of, run
 
 SEVERAL_GPUS = ROOT / "launch" / "accelerate" / "gpus_of_one_machine.yaml"
@@ -18,7 +18,13 @@ def launch(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs a launcher as on a machine without a GPU, started by nobody else."""
     settings = {name: value for name, value in environment().items() if name not in LAUNCHED}
     return subprocess.run(
-        list(map(str, words)), cwd=ROOT, env=settings, text=True, capture_output=True, timeout=120, check=False
+        list(map(str, words)),
+        cwd=ROOT,
+        env=settings,
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -70,7 +76,7 @@ def test_two_hosts_of_a_launcher_build_the_same_bytes(small_corpus: Path, small_
         )
         for rank in range(2)
     ]
-    assert [host.wait(timeout=120) for host in hosts] == [0, 0]
+    assert [host.wait(timeout=PATIENCE_SECONDS) for host in hosts] == [0, 0]
     assert files_of(out) == files_of(small_shards)
 
 

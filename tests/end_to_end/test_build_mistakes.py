@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from commands import PATIENCE_SECONDS
 from shard_commands import build_arguments, command, error_of, files_of, run
 
 from shards.building import build as building
@@ -157,7 +158,7 @@ def test_a_demo_corpus_that_can_not_be_written_is_one_sentence(tmp_path: Path, m
         cwd=ROOT,
         text=True,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert f"can't write the demo corpus to --root {root}: File too large" in error_of(limited)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import PATIENCE_SECONDS
 from shard_commands import (
     ROOT,
     build_arguments,
@@ -93,7 +94,7 @@ def test_a_part_that_is_killed_goes_on(small_corpus: Path, small_shards: Path, t
     first.kill()
     assert first.wait() == -signal.SIGKILL
     first.communicate()
-    output, errors = second.communicate(timeout=60)
+    output, errors = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, errors
     assert not (out / "manifest.json").exists()
     assert re.search(r"part 2 of 2 is finished; \d of 9 shards are missing .* of part 1 of 2", output)
@@ -184,7 +185,7 @@ def test_too_many_rejects_are_told_by_the_last_and_the_set_finished_by_several_a
     assert (out / "rejected.csv").read_bytes() == (small_shards / "rejected.csv").read_bytes()
     finishers = [start(*build_arguments(small_corpus, out, "--part", "finish")) for _ in range(4)]
     for finisher in finishers:
-        output, errors = finisher.communicate(timeout=60)
+        output, errors = finisher.communicate(timeout=PATIENCE_SECONDS)
         assert finisher.returncode == 0, errors
         assert "44 pairs listed, 40 used" in output
     assert files_of(out) == files_of(small_shards)
@@ -234,7 +235,7 @@ def test_parts_that_begin_together_generate_the_demo_once(tmp_path: Path) -> Non
     arguments = ["--source", "demo", "--root", tmp_path / "world", "--places", "12", "--workers", "1"]
     arguments += ["--samples-per-shard", "4", "--out", tmp_path / "set"]
     parts = [start(*arguments, "--part", f"{number}/2") for number in (1, 2)]
-    errors = [part.communicate(timeout=100)[1] for part in parts]
+    errors = [part.communicate(timeout=PATIENCE_SECONDS)[1] for part in parts]
     assert [part.returncode for part in parts] == [0, 0], errors
     assert sum("generating the demo corpus" in text for text in errors) == 1, errors
     assert sum(Manifest.load(tmp_path / "set").splits.values()) == 12

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE_SECONDS
 from shard_commands import build_arguments, command, error_of, files_of, run, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +76,7 @@ def test_ctrl_c_ends_a_build_with_a_word_and_without_remains(
 ) -> None:
     process, _, out, mark = begun
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "stopped by the user"
     assert "Traceback" not in errors
@@ -91,7 +92,7 @@ def test_a_signal_to_all_its_processes_ends_a_build_that_goes_on_later(
     workers = [number for number, line in processes_with(mark).items() if "spawn_main" in line]
     for number in (process.pid, *workers):
         os.kill(number, signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 128 + signal.SIGTERM
     assert errors.splitlines()[-1] == "stopped by SIGTERM; finished work is kept"
     assert "Traceback" not in errors
@@ -106,7 +107,7 @@ def test_a_worker_that_dies_is_one_sentence_with_the_keys_it_read(
     process, _, out, mark = begun
     worker = next(number for number, line in processes_with(mark).items() if "spawn_main" in line)
     os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 2
     assert re.search(r"error: a worker process died: .*\(keys being read: 1\d\d", errors), errors
     assert not (out / "manifest.json").exists()
@@ -121,7 +122,7 @@ def test_a_full_disk_is_one_sentence_and_loses_no_shard(small_corpus: Path, smal
         cwd=ROOT,
         text=True,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, largest - 1)),
     )
     assert "can't write to --out" in error_of(limited)

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from commands import BIN, REPOSITORY, environment, python, run
+from commands import BIN, PATIENCE_SECONDS, REPOSITORY, environment, python, run
 from scene_folders import write_scenes
 
 from pretrain.run_folder import list_checkpoints
@@ -45,7 +45,9 @@ def compare(*words: str | Path) -> list[str]:
     return python("launch/compare.py", *words)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 240) -> None:
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = PATIENCE_SECONDS
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -143,7 +145,7 @@ def test_the_demo_plan_in_its_smallest_form(tmp_path: Path) -> None:
     small = {"settings": SETTINGS | {"tracker": "none"}, "shards": str(shards)}
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump(record | small, sort_keys=False))
     words = ["--out", out, "--root", f"demo-scenes={world}"]
-    result = run(compare(tmp_path / "demo.yaml", *words), cwd=tmp_path, timeout_seconds=600)
+    result = run(compare(tmp_path / "demo.yaml", *words), cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
 
     table = pd.read_csv(out / "report" / "comparison.csv").set_index("method")
@@ -211,7 +213,7 @@ def test_a_row_at_work_is_waited_for_and_ctrl_c_saves_it(tiny_shards: Path, tmp_
         assert not (row / "run").exists()
     wait_for(lambda: bool(list_checkpoints(row / "run")), process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(240) == 130
+    assert process.wait(PATIENCE_SECONDS) == 130
     log_text = (row / "log.txt").read_text()
     assert "preempted: checkpoint saved at step" in log_text
     assert not (row / "failed.txt").exists()
@@ -267,7 +269,7 @@ def test_missing_rows_become_an_array_whose_tasks_are_requeued_and_go_on(tiny_sh
         return subprocess.Popen(["bash", str(out / "jobs.sbatch")], env=more, text=True, stdout=subprocess.PIPE)
 
     job = task(2)
-    output, _ = job.communicate(timeout=240)
+    output, _ = job.communicate(timeout=PATIENCE_SECONDS)
     assert job.returncode == 0, output
     assert (short / "summary.json").is_file()
     assert not long.exists()
@@ -275,13 +277,13 @@ def test_missing_rows_become_an_array_whose_tasks_are_requeued_and_go_on(tiny_sh
     job = task(3)
     wait_for(lambda: bool(list_checkpoints(long)), job)
     job.send_signal(signal.SIGUSR1)
-    job.communicate(timeout=240)
+    job.communicate(timeout=PATIENCE_SECONDS)
     assert (tmp_path / "scontrol.log").read_text() == "requeue 4711_3\n"
     saved = list_checkpoints(long)[-1].name
     job = task(3)
     wait_for(lambda: list_checkpoints(long)[-1].name > saved, job)
     job.send_signal(signal.SIGTERM)
-    job.communicate(timeout=240)
+    job.communicate(timeout=PATIENCE_SECONDS)
     log = (long.parent / "log.txt").read_text()
     assert log.count("preempted: checkpoint saved at step") == 2
     assert f"resuming {long} at step {int(saved[5:])} of 3000" in log

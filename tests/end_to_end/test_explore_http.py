@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from commands import python, run
+from commands import PATIENCE_SECONDS, python, run
 from explorer_server import explorer
 from listening_shards import write_listening_shards, write_tiny_towers
 
@@ -39,22 +39,24 @@ def raw_get(address: str, path: str, host: str | None = None) -> str:
     parts = urlsplit(address)
     assert parts.hostname is not None
     assert parts.port is not None
-    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host or parts.netloc}\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: connection.recv(65_536), b"")).decode("utf-8", "replace")
 
 
 def call(address: str, function: str, data: list[object], event_data: object = None) -> str:
     """What the page's own way to Python answers, errors included."""
-    config = json.load(urllib.request.urlopen(f"{address}config", timeout=30))
+    config = json.load(urllib.request.urlopen(f"{address}config", timeout=PATIENCE_SECONDS))
     number = next(entry["id"] for entry in config["dependencies"] if entry["api_name"] == function)
     body = json.dumps({"data": data, "fn_index": number, "session_hash": "stranger", "event_data": event_data}).encode()
     request = urllib.request.Request(
         f"{address}gradio_api/queue/join", data=body, headers={"Content-Type": "application/json"}
     )
     try:
-        urllib.request.urlopen(request, timeout=30).read()
-        events = urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=stranger", timeout=60)
+        urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).read()
+        events = urllib.request.urlopen(
+            f"{address}gradio_api/queue/data?session_hash=stranger", timeout=PATIENCE_SECONDS
+        )
         told = []
         for line in events:
             told.append(line.decode())
@@ -95,7 +97,7 @@ def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) 
             headers={"Content-Type": f"multipart/form-data; boundary={edge}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import BIN, REPOSITORY, environment, python, run
+from commands import BIN, PATIENCE_SECONDS, REPOSITORY, environment, python, run
 from PIL import Image
 
 from shards.demo_world.corpus import generate_demo_corpus
@@ -139,7 +139,6 @@ def test_real_tiles_of_deepglobe(real_data: Path, tmp_path: Path) -> None:
     result = run(
         downstream("deepglobe", *words, "--batch-size", "4", "--patch-stride", "968", *QUICK),
         cwd=tmp_path,
-        timeout_seconds=900,
     )
     assert result.returncode == 0, result.stderr
     results = results_of(tmp_path / "out")
@@ -185,7 +184,7 @@ def test_whole_tiles_are_mapped_within_3_gb_in_all(real_data: Path) -> None:
         env=environment(PYTHONPATH=str(REPOSITORY)),
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

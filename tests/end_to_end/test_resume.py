@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import REPOSITORY, SMALL, environment, python, run
+from commands import PATIENCE_SECONDS, REPOSITORY, SMALL, environment, python, run
 
 from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
@@ -52,14 +52,14 @@ def stop_in_the_middle(shards: Path, folder: Path, number: int) -> subprocess.Po
     process = subprocess.Popen(
         python("pretrain/run.py", *words), cwd=folder.parent, env=environment(), stdout=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not any(int(path.name[5:]) >= 4 for path in list_checkpoints(folder)):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
     if number != signal.SIGSTOP:
-        process.wait(60)
+        process.wait(PATIENCE_SECONDS)
     return process
 
 
@@ -90,8 +90,8 @@ def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, t
     loaders = loader_processes_of(process.pid)
     assert len(loaders) == 2
     process.kill()
-    process.wait(60)
-    deadline = time.monotonic() + 60
+    process.wait(PATIENCE_SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(folder.exists() for folder in loaders):
         assert time.monotonic() < deadline, loaders
         time.sleep(0.2)

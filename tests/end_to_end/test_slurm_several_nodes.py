@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import BIN, REPOSITORY, SMALL, environment
+from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL, environment
 
 from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
@@ -21,7 +21,6 @@ from pretrain.training.metrics_file import MetricsFile
 SCRIPT = REPOSITORY / "launch" / "slurm" / "several_nodes.sbatch"
 NODES = 2
 EPOCHS, STEPS_PER_EPOCH = 60, 3
-SECONDS = 240
 
 # The nodes are processes of this machine. As Slurm's own does, it hands SIGUSR1 on to the tasks and nothing below
 # them, kills them when it gets SIGTERM, kills what a task leaves behind, and ends with the highest status of a task.
@@ -111,7 +110,7 @@ class Submitted:
         )
 
     def wait_for_step_after(self, step: int, job: subprocess.Popen[str]) -> None:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.saved_step() <= step:
             assert time.monotonic() < deadline
             assert job.poll() is None, job.communicate()[0]
@@ -151,7 +150,7 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
     try:
         submitted.wait_for_step_after(0, job)
         job.send_signal(signal.SIGUSR1)  # as Slurm does before the time is up: to the batch script alone
-        output, _ = job.communicate(timeout=SECONDS)
+        output, _ = job.communicate(timeout=PATIENCE_SECONDS)
         assert "2 processes x 8 pairs" in output
         saved = submitted.saved_step()
         assert f"preempted: checkpoint saved at step {saved}" in output
@@ -165,7 +164,7 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
         for number in descendants(srun):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGTERM)
-        output, _ = job.communicate(timeout=SECONDS)
+        output, _ = job.communicate(timeout=PATIENCE_SECONDS)
         assert f"resuming {submitted.run} at step {saved}" in output
         assert f"preempted: checkpoint saved at step {submitted.saved_step()}" in output
         assert submitted.requeued() == [f"scontrol requeue {submitted.number}"] * 2
@@ -181,10 +180,12 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
 @pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 def test_a_run_that_ends_is_not_requeued_nor_one_that_fails(tiny_shards: Path, tmp_path: Path) -> None:
     submitted = Submitted(tmp_path, tiny_shards)
-    output, _ = submitted.start("demo", *SMALL, "--epochs", "1", "--batch-size", "15").communicate(timeout=SECONDS)
+    output, _ = submitted.start("demo", *SMALL, "--epochs", "1", "--batch-size", "15").communicate(
+        timeout=PATIENCE_SECONDS
+    )
     assert "batch_size must be divisible by processes" in output
     job = submitted.start("demo", *SMALL, "--epochs", "1")
-    output, _ = job.communicate(timeout=SECONDS)
+    output, _ = job.communicate(timeout=PATIENCE_SECONDS)
     assert job.returncode == 0, output
     assert json.loads((submitted.run / "summary.json").read_text())["num_processes"] == NODES
     assert submitted.requeued() == []
@@ -201,7 +202,7 @@ def test_a_job_comes_back_if_it_was_asked_to_make_room(
     (tmp_path / "bin" / "srun").write_text(f"#!/bin/sh\ntouch {submitted.log}\nexit {status}\n")
     submitted.settings["JOB_STATE"] = state
     job = submitted.start()
-    job.communicate(timeout=60)
+    job.communicate(timeout=PATIENCE_SECONDS)
     assert submitted.requeued() == ([f"scontrol requeue {submitted.number}"] if comes_back else [])
     assert job.returncode == (0 if comes_back else status)
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commands import python, run
+from commands import PATIENCE_SECONDS, python, run
 from listening_shards import write_listening_shards, write_tiny_towers
 from study_serving import Client, StudyServer, form_fields, serving
 
@@ -270,7 +270,7 @@ def test_without_the_token_there_is_only_the_question_for_it(folder: Path) -> No
         assert late.post("/enter", {"token": server.token}).status == 303
         assert late.get("/").status == client.get("/").status == 200
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(60) == 130
+        assert server.process.wait(PATIENCE_SECONDS) == 130
 
 
 def test_the_door_shuts_after_wrong_tokens() -> None:
@@ -316,6 +316,9 @@ def test_an_address_that_is_taken_or_unknown_gets_a_sentence(folder: Path, serve
 def test_changed_media_are_not_served(folder: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(folder, tmp_path / "changed", ignore=shutil.ignore_patterns("answers*"))
     (changed / "media" / "2.mp3").write_bytes((folder / "media" / "1.mp3").read_bytes())
-    served = run(python("retrieval/run.py", "study", "serve", changed, "--port", "0"), cwd=tmp_path, timeout_seconds=60)
+    served = run(
+        python("retrieval/run.py", "study", "serve", changed, "--port", "0"),
+        cwd=tmp_path,
+    )
     assert (served.returncode, served.stdout) == (2, "")
     assert served.stderr.startswith(f"error: {changed}/media/2.mp3 has changed: its SHA-256 is")

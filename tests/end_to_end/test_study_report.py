@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commands import environment, python
+from commands import PATIENCE_SECONDS, environment, python
 from listening_shards import write_listening_shards, write_tiny_towers
 from study_serving import obey_permissions, read_only
 
@@ -60,7 +60,7 @@ def run_obeying(*words: str | Path) -> subprocess.CompletedProcess[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
         preexec_fn=obey_permissions,
     )

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commands import environment
+from commands import PATIENCE_SECONDS, environment
 
 TRACKED_RUN = """
 import sys
@@ -44,7 +44,7 @@ def test_runs_that_begin_together_share_a_store(tmp_path: Path) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        _, errors = process.communicate(timeout=240)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, errors
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
         logged = store.execute("select run_uuid, count(*) from metrics group by run_uuid").fetchall()

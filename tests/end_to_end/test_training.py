@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from commands import SMALL, accelerate_launch, environment, python, run
+from commands import PATIENCE_SECONDS, SMALL, accelerate_launch, environment, python, run
 
 from pretrain.model import TwoTower
 from pretrain.run_folder import list_checkpoints
@@ -84,7 +84,7 @@ def test_a_killed_run_goes_on(tiny_shards: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         accelerate_launch(*words), cwd=tmp_path, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     # In the middle of an epoch of 3 steps, after a checkpoint in the middle of an epoch.
     while not any(int(path.name[5:]) >= 4 for path in list_checkpoints(tmp_path / "run")):
         assert time.monotonic() < deadline

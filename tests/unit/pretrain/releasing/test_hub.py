@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import environment
+from commands import PATIENCE_SECONDS, environment
 from hub_server import TOKEN, HubServer, serve_hub
 from huggingface_hub import ModelCard
 from released_runs import small_towers
@@ -109,7 +109,7 @@ def by_client(code: str, *words: str | Path, hub: dict[str, str], cwd: Path) -> 
         env=environment(**hub),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import environment, python, python_with_small_files, run
+from commands import PATIENCE_SECONDS, environment, python, python_with_small_files, run
 from conftest import write_tiny_shards
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 
@@ -170,7 +170,7 @@ def stopped_at(command: list[str], cwd: Path, pattern: str) -> tuple[int, str]:
     while process.poll() is None and not any(cwd.glob(pattern)):
         time.sleep(0.001)
     process.send_signal(signal.SIGTERM)
-    errors = process.communicate(timeout=120)[1]
+    errors = process.communicate(timeout=PATIENCE_SECONDS)[1]
     return process.returncode, errors
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import environment, python_with_small_files
+from commands import PATIENCE_SECONDS, environment, python_with_small_files
 from listening_shards import write_listening_shards, write_tiny_towers
 
 from pretrain.embedding import embed_split, spread_crops
@@ -185,7 +185,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(weights: Path, shards: Path, t
 
     folder = tmp_path / "killed"
     process = subprocess.Popen([*words, str(folder), "0.3"], env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (progress := list(folder.glob("*/progress.json"))) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.4)  # in the middle of the second block

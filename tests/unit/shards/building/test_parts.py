@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE_SECONDS
 
 from shards.atomic_files import write_text_once
 from shards.building.parts import Part, array_part, as_launched, parse_part
@@ -95,7 +96,7 @@ def test_of_many_that_write_a_text_once_one_succeeds_and_all_get_its_text(tmp_pa
         subprocess.Popen([sys.executable, "-c", WRITE_ONCE, tmp_path, str(number)], stdout=subprocess.PIPE, text=True)
         for number in range(4)
     ]
-    printed = {process.communicate(timeout=60)[0] for process in processes}
+    printed = {process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes}
     assert printed == {(tmp_path / "plan.json").read_text()}
     assert write_text_once(tmp_path / "plan.json", "later") == printed.pop()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", *(f"ready-{n}" for n in range(4))]

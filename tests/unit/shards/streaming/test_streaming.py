@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import PATIENCE_SECONDS
 from hypothesis import given
 from hypothesis import strategies as st
 from shard_server import Fault, ShardServer, serve
@@ -249,7 +250,7 @@ def test_the_next_block_is_fetched_ahead(server: ShardServer, tmp_path: Path) ->
     next(part)
     next(part)
     # 16 of the first block's 14 … 21 samples are used: its own shards and the next block's are on their way.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(cached_tars(tmp_path)) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(cached_tars(tmp_path)) >= 4
@@ -268,7 +269,7 @@ def test_two_processes_share_a_cache(server: ShardServer, tiny_shards: Path, tmp
     processes = [context.Process(target=_read_all, args=options) for _ in range(2)]
     for process in processes:
         process.start()
-    read = [results.get(timeout=60) for _ in processes]
+    read = [results.get(timeout=PATIENCE_SECONDS) for _ in processes]
     for process in processes:
         process.join(30)
     assert read[0] == read[1] == [len(s.image_bytes()) for s in ShardSet.open(tiny_shards).samples("train")]
