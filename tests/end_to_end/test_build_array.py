@@ -50,7 +50,7 @@ def test_a_task_that_has_to_make_room_is_requeued_and_goes_on(
         job = start_job(tmp_path, task, *arguments)
         output, errors = job.communicate(timeout=PATIENCE_SECONDS)
         assert job.returncode == 0, errors
-        assert ("part 2 of 2: going on" in output) == (task == 2)
+        assert ("part 2 of 2: resuming" in output) == (task == 2)
     assert (tmp_path / "scontrol.log").read_text() == "requeue 4711_2\n"
     assert files_of(out) == files_of(small_shards)
 

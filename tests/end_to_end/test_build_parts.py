@@ -101,7 +101,7 @@ def test_a_part_that_is_killed_goes_on(small_corpus: Path, small_shards: Path, t
     finished_ns = (out / "train-000000.tar").stat().st_mtime_ns
     again = run("build", *build_arguments(small_corpus, out, "--workers", "1", "--part", "1/2"))
     assert again.returncode == 0, again.stderr
-    assert re.search(r"part 1 of 2: going on: \d of 5 shards are finished", again.stdout)
+    assert re.search(r"part 1 of 2: resuming: \d of 5 shards are finished", again.stdout)
     assert files_of(out) == files_of(small_shards)
     assert (out / "train-000000.tar").stat().st_mtime_ns == finished_ns
 
