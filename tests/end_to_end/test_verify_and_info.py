@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "wrong total of a split": (
         lambda folder: change_total(folder, '"num_samples": 28', '"num_samples": 29'),
         "manifest.json",
-        'splits is {"train": {"num_samples": 29}, "val": {"num_samples": 4}, "test": {"num_samples": 8}}, but the entries',
+        'splits is {"train": {"num_samples": 29}, "val": {"num_samples": 4}, "test": {"num_samples": 8}}, but',
     ),
     "wrong number of rejected pairs": (
         lambda folder: change_total(folder, '"num_rejected": 4', '"num_rejected": 0'),
