@@ -54,6 +54,14 @@ def test_layers_learn_slower_towards_the_pixels() -> None:
     assert [scales[name] for name in names] == pytest.approx([LAYER_DECAY**i for i in (1, 2, 4, 5, 5)])
 
 
+def test_each_block_of_a_transformer_is_a_layer() -> None:
+    scales = layer_lr_scales(build_encoder("timm:test_vit", channels=3, input_size=(32, 32)))
+    blocks = [scales[f"network.blocks.{i}.mlp.fc1.weight"] for i in range(6)]
+    assert blocks == pytest.approx([LAYER_DECAY**i for i in (6, 5, 4, 3, 2, 1)])
+    first = [scales[f"network.{name}"] for name in ("patch_embed.proj.weight", "cls_token", "pos_embed")]
+    assert first == pytest.approx([LAYER_DECAY**7] * 3)
+
+
 def test_the_optimiser_has_these_learning_rates(
     settings: SceneSettings, accelerator: Accelerator, tmp_path: Path
 ) -> None:
