@@ -1,4 +1,4 @@
-"""Which frames of a spectrogram the network sees: a random crop for training, spread ones for evaluation."""
+"""Crops of spectrograms: random for training, evenly spaced for evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def spread_crop_starts(stored_frames: int, num_frames: int, crops: int) -> list[
     Args:
         stored_frames: frames of the spectrogram, at least `num_frames`.
         num_frames: frames of each crop.
-        crops: how many; 1 gives the central one.
+        crops: number of crops; 1: the central one.
     """
     last = stored_frames - num_frames
     if crops == 1:

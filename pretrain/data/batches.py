@@ -96,9 +96,9 @@ class BatchLayout:
 
 
 class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
-    """One process's batches from a given step to the run's last; worker w of W makes every W-th of them.
+    """One process's batches from a given step to the last; worker w of W makes every W-th of them.
 
-    A loader takes from its workers in turn, so the batches come in order for any number of workers, and
+    A loader takes batches from its workers in turn, so their order is the same for any number of workers, and
     together the processes see the same global batches for any number of processes.
 
     Args:

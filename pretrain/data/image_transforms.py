@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-# albumentations asks the network for its newest version on import unless told not to.
+# By default albumentations checks for its newest version online when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -57,7 +57,7 @@ class ImageView(abc.ABC):
         return self.of_crop(image[box.top : box.top + box.height, box.left : box.left + box.width], seed)
 
     def of_sample(self, sample: StoredSample, seed: int, out: NDArray[np.uint8]) -> None:
-        """Writes the view of a stored pair's image, of which little more than the crop is decoded, into `out`."""
+        """Writes the view of a stored image into `out`, decoding little more than the crop."""
         self.of_crop(sample.image_part(lambda height, width: self.crop(height, width, seed)), seed, out=out)
 
 
@@ -118,7 +118,7 @@ class RotatedResize(A.ImageOnlyTransform):
             img = smaller.astype(np.uint8, copy=False)
         side = len(img)
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        # Reflected at first, because OpenCV's interpolation takes twice as long where it must reflect by itself.
+        # Padded by reflection first: OpenCV's interpolation takes twice as long if it has to reflect.
         margin = math.ceil(side * (abs(cos) + abs(sin) - 1) / 2) + 1
         padded = cv2.copyMakeBorder(img, margin, margin, margin, margin, cv2.BORDER_REFLECT_101 | cv2.BORDER_ISOLATED)
         scale = side / self.size

@@ -28,7 +28,7 @@ class SkippedShards:
         self._met |= batch["unreadable_shards"]
 
     def news(self) -> list[str]:
-        """A sentence for each shard that no earlier call told of; every process has to call it at the same step."""
+        """A message for each shard not yet reported; every process must call it at the same step."""
         parts = distributed.gather_objects((self._replaced_here, self._met))
         self.replaced_pairs = sum(replaced for replaced, _ in parts)
         met = {shard: sentence for _, sentences in parts for shard, sentence in sentences.items()}

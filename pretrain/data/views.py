@@ -1,4 +1,4 @@
-"""What a training batch holds of each stored pair, as a pre-training method asks for it."""
+"""Entries of a training batch, made from stored pairs as a method needs them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from shards.schema import MEL_BANDS
 from shards.streaming.reading import StoredSample
 
 Row = Mapping[str, NDArray[Any]]
-"""The places of one pair in a batch, by the name of the entry."""
+"""One pair's row of each entry of a batch."""
 
 
 class Views(abc.ABC):
-    """Makes the entries of a batch, one pair at a time; it is copied into the loader's processes."""
+    """Makes the entries of a batch, one pair at a time; copied to the loader's processes."""
 
     @property
     @abc.abstractmethod
     def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shape and type of one pair's part of each entry of a batch."""
+        """Shape and type of each entry of a batch, for one pair."""
 
     @abc.abstractmethod
     def write(self, sample: StoredSample, seed: int, row: Row) -> None:
@@ -79,7 +79,7 @@ class TwoImageViews(Views):
 
 
 class WithIdentity(Views):
-    """The entries of other views, and "identity": a number that stands for the pair's key, () int64."""
+    """Adds "identity", a number that identifies the pair's key, () int64, to other views."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
@@ -97,7 +97,7 @@ class WithIdentity(Views):
 
 
 class WithPlace(Views):
-    """The entries of other views, and "place": where the pair was recorded, a point of the unit sphere, (3,) float32.
+    """Adds "place", where the pair was recorded as a point on the unit sphere, (3,) float32, to other views.
 
     A pair without coordinates has NaN there.
     """
@@ -118,7 +118,7 @@ class WithPlace(Views):
 
 
 ADDITIONS: dict[str, Callable[[Views], Views]] = {"identity": WithIdentity, "place": WithPlace}
-"""By the name of the entry that they add to other views."""
+"""Views that add an entry, by its name."""
 
 
 def point_on_sphere(longitude: float | None, latitude: float | None) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""The training loop and what it needs: tasks, checkpoints, gradient caching, tracking and monitoring."""
+"""The training loop, its tasks, checkpoints, gradient caching, tracking and monitoring."""

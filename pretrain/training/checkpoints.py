@@ -1,4 +1,4 @@
-"""What a killed run goes on from: written beside and renamed, checked on load, without pickle."""
+"""Checkpoints: written atomically, verified on load, without pickle."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def load_newest_checkpoint(
 
     Args:
         run_folder: the run.
-        take_up: takes the tensors over, or raises where they don't fit.
-        warn: told of every checkpoint that is passed over, and why.
+        take_up: loads the tensors, or raises if they don't fit.
+        warn: called with a sentence for every checkpoint that is skipped.
 
     Returns:
         The run's state; that of a new run where no checkpoint was written yet.

@@ -23,7 +23,7 @@ def backward_part(
         batch: this process's part, tensors of n items each.
         loss_of: the loss, which may gather outputs from other processes.
         is_last: whether it is the step's last part, after which gradients are shared.
-        chunk_size: items that go through the network at once; 0 or n and more take all of them.
+        chunk_size: items per forward pass; 0, or n and more: all.
 
     Returns:
         The loss and the outputs, detached.
@@ -60,7 +60,7 @@ def _backward_in_chunks(
 
     outputs = {name: torch.cat([part[name] for part in parts]).requires_grad_() for name in parts[0]}
     loss = loss_of(outputs)
-    # A loss may have weights of its own, such as a temperature, which no chunk's graph holds.
+    # A loss may have parameters of its own, such as a temperature, which are in no chunk's graph.
     weights = [weight for weight in engine.module.parameters() if weight.requires_grad]
     gradients = torch.autograd.grad(loss, [*outputs.values(), *weights], allow_unused=True)
     output_gradients = dict(zip(outputs, gradients, strict=False))

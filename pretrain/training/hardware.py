@@ -15,7 +15,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def hardware(device: torch.device) -> dict[str, int]:
-    """How many devices of which name the processes train on; all of them call it.
+    """Counts the devices that the processes train on, by name; all processes must call it.
 
     Processes on the CPU of one machine share one device, those on GPUs have one each.
     """
@@ -25,7 +25,7 @@ def hardware(device: torch.device) -> dict[str, int]:
 
 
 def _cpu_name() -> str:
-    """The processor's model, such as "AMD EPYC 9B14"."""
+    """Model name of the processor, such as "AMD EPYC 9B14"."""
     try:
         lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -45,7 +45,7 @@ class Loop:
         task: what is trained, with its settings.
         accelerator: the processes that train together.
         preemption: whether the run is preempted.
-        resume: whether to go on from the newest checkpoint in the run folder.
+        resume: whether to resume from the newest checkpoint in the run folder.
     """
 
     def __init__(self, task: Task, accelerator: Accelerator, preemption: PreemptionWatch, *, resume: bool) -> None:
@@ -71,7 +71,7 @@ class Loop:
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps, or all the time, that the settings give have been used."""
+        """Whether all steps, or the time limit, of the settings are used up."""
         return self.state.step >= self.total_steps or self._share_of_time >= 1
 
     @property
@@ -302,7 +302,7 @@ class Loop:
             return True
         if not settings.every_minutes or (distributed.num_processes() > 1 and step % CHECK_EVERY_STEPS):
             return False
-        # Saving takes all processes, and their clocks differ: the first one's counts.
+        # All processes must save together, so the clock of the first one decides.
         return distributed.from_first((time.monotonic() - self._saved_at) / 60 >= settings.every_minutes)
 
     def _save(self) -> None:

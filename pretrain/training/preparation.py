@@ -1,4 +1,4 @@
-"""What stands before the first step: demo shards where they are missing, and the run folder."""
+"""Preparation of a run: demo shards if they are missing, and the run folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEMO_WORLD = Path("data/demo-world")
 
 
 def build_missing_demo_shards(config: Config) -> None:
-    """Makes the demo world and its shards, on the first process, if the demo's own shard folder is missing."""
+    """Builds the demo world and its shards on the first process if the demo's shard folder is missing."""
     if config.shards != DEMO_SHARDS:
         return
     if distributed.is_first() and not (Path(config.shards) / MANIFEST_NAME).is_file():
@@ -35,7 +35,7 @@ def build_missing_demo_shards(config: Config) -> None:
 
 @contextmanager
 def open_run_folder(settings: RunSettings) -> Iterator[None]:
-    """Makes the run folder and keeps other runs out of it, on the first process.
+    """Creates the run folder and locks it against other runs, on the first process.
 
     Raises:
         UserError: the folder can't be written, or another process trains in it now.
@@ -51,11 +51,11 @@ def open_run_folder(settings: RunSettings) -> Iterator[None]:
 
 @contextmanager
 def lock_folder(out: Path, at_work: str, *, setting: str = "out") -> Iterator[None]:
-    """Makes a folder to write to and keeps other commands out of it.
+    """Creates an output folder and locks it against other commands.
 
     Args:
-        out: the folder.
-        at_work: what goes on there if it is locked, such as "a plan is run in it now".
+        out: the folder to lock.
+        at_work: reason to report if it is locked, such as "a plan is run in it now".
         setting: that the folder comes from, for messages.
 
     Raises:

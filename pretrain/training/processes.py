@@ -1,4 +1,4 @@
-"""Joining the processes that were launched, as Accelerate's; refusing a world that is not the one launched for."""
+"""Joins the launched processes by Accelerate, and refuses a world size other than the one launched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ON_THE_CPU = (
 
 
 def start_accelerator(settings: RunSettings) -> Accelerator:
-    """Joins the processes that were launched, and shares the machine's cores out to them.
+    """Joins the launched processes and divides the machine's cores among them.
 
     Raises:
         UserError: other processes joined than were launched, a kind of distribution that there is no
@@ -37,7 +37,7 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
         )
     with_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     on_cpu = not torch.cuda.is_available()
-    # Given a backend, Accelerate without DeepSpeed takes even a single process for a distributed one, and fails.
+    # With a backend, Accelerate without DeepSpeed treats a single process as distributed, and fails.
     handlers = []
     if launched > 1 or with_deepspeed:
         waits = timedelta(minutes=settings.timeout_minutes)
@@ -63,14 +63,14 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
             "use a file of launch/accelerate/"
         )
     if accelerator.device.type == "cpu":
-        # accelerate launch and torchrun set OMP_NUM_THREADS=1, which would leave cores idle.
+        # accelerate launch and torchrun set OMP_NUM_THREADS=1, which leaves cores idle.
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // here))
     return accelerator
 
 
 def check_requirements(settings: RunSettings) -> None:
-    """Checks that the packages which the settings ask for are installed.
+    """Checks that the packages required by the settings are installed.
 
     Raises:
         UserError: the tracker's is not.

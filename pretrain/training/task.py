@@ -1,4 +1,4 @@
-"""What the training loop asks of that which is trained: its module, batches, loss, and how well it does."""
+"""The interface of what the loop trains: module, batches, loss and evaluation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Evaluation:
     """How well a module does.
 
     Attributes:
-        split: of the data it was evaluated on, such as "val".
-        scores: as they stand in `metrics.jsonl`; a value may be a dict of scores.
+        split: evaluated split, such as "val".
+        scores: as written to `metrics.jsonl`; a value may be a dict of scores.
         error: what is to be small: the model with the smallest is kept; None where nothing may be chosen by it, and
             the last model is kept.
         sentence: the scores in a few words.
@@ -45,7 +45,7 @@ class Task(abc.ABC):
     """What is trained: from one process's part of a batch to tensors by name."""
     steps_per_epoch: int
     per_process: int
-    """Items that one process takes at once."""
+    """Items per process and accumulation step."""
 
     def optimizer(self) -> torch.optim.Optimizer:
         """A new optimiser over the module's parameters."""
@@ -80,7 +80,7 @@ class Task(abc.ABC):
     def step_metrics(
         self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
     ) -> tuple[dict[str, float], list[str]]:
-        """Metrics of a step that is logged, beside its loss, and sentences for the user; all processes call it.
+        """Metrics of a logged step besides its loss, and messages for the user; all processes call it.
 
         Args:
             step: the step just taken.
@@ -102,7 +102,7 @@ class Task(abc.ABC):
         """Writes the best model so far into the run folder; the first process calls it."""
 
     def summary(self) -> dict[str, Any]:
-        """What the run's `summary.json` says beside the state of the loop."""
+        """Entries of `summary.json` besides the state of the loop."""
         return {}
 
     def files_to_keep(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run's tracker, guarded: one that can't start ends the run in a sentence, one that fails later costs a warning."""
+"""Guards a run's tracker: a failure at the start ends the run with one sentence, a later one is a warning."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from shards.errors import UserError, first_line
 
 TRACKING_NAME = "tracking.json"
 PAUSE_FACTOR = 10
-"""After a call that failed in s seconds, none is made for 10 s: failures cost a tenth of the run's time at most."""
+"""After a call that failed within s seconds, calls pause for 10 s, so failures cost at most a tenth of the run's
+time."""
 
 
 class Tracking:
-    """What a run is recorded by beside `metrics.jsonl`, on the first process.
+    """Records a run with its tracker, in addition to `metrics.jsonl`, on the first process.
 
     A resumed run continues under the id in `RUN/tracking.json`. Runs within the folder of a tracked one, as a search
     makes them, go to its store under their path.
@@ -79,7 +80,7 @@ class Tracking:
             self._try(self._tracker.finish, failed=failed)
 
     def _try(self, call: Callable[..., None], *values: Any, **options: Any) -> None:
-        """Calls the tracker; whatever it raises is a warning, once, and the run goes on."""
+        """Calls the tracker; the first error is reported as a warning, and the run continues."""
         started = time.monotonic()
         try:
             call(*values, **options)
@@ -98,7 +99,7 @@ def attach_report(run_folder: Path, report: Path, metrics: dict[str, Any]) -> bo
     """Adds an evaluation's report and figures to the tracked run of a run folder; a failure is a warning.
 
     Args:
-        run_folder: a run folder; one whose tracker takes no reports is left alone.
+        run_folder: a run folder; nothing is done if its tracker takes no reports.
         report: a file, kept as an artifact.
         metrics: by path, such as `test/image_to_sound/recall_at_10`; values that are None are left out.
 
@@ -137,7 +138,7 @@ def _warn(sentence: str) -> None:
 
 
 def _outer_run(run_folder: Path) -> Path:
-    """The outermost tracked run that a run folder lies in; itself where it lies in none."""
+    """The outermost tracked run that contains a run folder, or the folder itself."""
     run_folder = run_folder.resolve()
     outer = [folder for folder in run_folder.parents if (folder / TRACKING_NAME).is_file()]
     return outer[-1] if outer else run_folder

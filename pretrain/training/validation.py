@@ -27,7 +27,7 @@ def validate_retrieval(towers: TwoTower, shard_set: ShardSet, *, precision: str,
 
     Returns:
         `image_to_sound` and `sound_to_image` (see `pretrain.ranking.ranking_metrics`), `chance`, `gallery_size`,
-        and `mean_rank`, the mean over both directions, by which the best model is chosen.
+        and `mean_rank`, the mean over both directions, which selects the best model.
 
     Raises:
         FloatingPointError: an embedding is not finite.
@@ -53,7 +53,7 @@ def validate_views(towers: TwoTower, shard_set: ShardSet, view: ImageView, *, pr
     Args:
         towers: what is validated, in evaluation mode.
         shard_set: where the images are.
-        view: makes the views; they are the same ones each time.
+        view: makes the views, which are equal in each call.
         precision: "bf16" or "fp32".
 
     Returns:
@@ -78,7 +78,7 @@ def _check_finite(*embeddings: NDArray[np.float32]) -> None:
 
 
 def as_paths(prefix: str, values: dict[str, Any]) -> dict[str, float]:
-    """Nested metrics by path, such as `val/image_to_sound/recall_at_10`; None is left out."""
+    """Flattens nested metrics to paths, such as `val/image_to_sound/recall_at_10`; None values are omitted."""
     flat: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, dict):
