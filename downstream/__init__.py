@@ -1,1 +1,1 @@
-"""What trained weights are good for: scene recognition, land cover and audiovisual scenes from any checkpoint."""
+"""Downstream tasks: scene recognition, land cover and audiovisual scenes from any checkpoint."""

@@ -1,4 +1,4 @@
-"""Words after `downstream/run.py` → which benchmark, under which settings."""
+"""The command line of downstream benchmarks."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ DESCRIPTION = """Fine-tunes or probes trained weights on a benchmark.
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for: the settings, and whether to resume a run."""
+    """Result of parsing: the settings, and whether to resume a run."""
 
     settings: DownstreamSettings
     resume: bool
 
 
 def parse(words: Sequence[str]) -> Request:
-    """Understands a command line: BENCHMARK [settings] or --resume DIR [settings].
+    """Parses a command line: BENCHMARK [settings] or --resume DIR [settings].
 
     Raises:
         UserError: an unknown benchmark or protocol, a setting against its rule, or a folder that is taken or missing.

@@ -1,4 +1,4 @@
-"""Kinds of benchmark: how one runs, its protocols with their settings, what it reports, and what is checked first.
+"""Kinds of benchmark: their protocols and settings, checks, runners and reporting.
 
 A benchmark (AID, DeepGlobe, …) is a light object that names its kind; a kind is a light object that names its code.
 Neither imports torch, so that the command line, plans and reports can ask them. To add a benchmark of a kind that
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """What all benchmarks of one kind share.
+    """Properties shared by all benchmarks of one kind.
 
     Attributes:
         name: in `KINDS`.
@@ -69,7 +69,7 @@ class Kind:
         return self.protocols[names.index(name)]
 
     def check(self, benchmark: Benchmark, settings: DownstreamSettings) -> None:
-        """Checks what a run would check before its first step, but for its weights, which may not be there yet.
+        """Makes the checks of a run before its first step, except for its weights, which may not exist yet.
 
         Raises:
             UserError: settings and data don't fit together, or one of them is wrong by itself.
@@ -117,7 +117,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is known of a data set before it is opened; each kind adds how its data are found.
+    """Description of a data set before it is opened; each kind adds how its data are found.
 
     Attributes:
         kind: how it is run.

@@ -1,4 +1,4 @@
-"""A protocol: one of the ways in which a benchmark is run, with its settings; which there are, its kind says."""
+"""Protocols: the ways to run a benchmark, each with its settings."""
 
 from __future__ import annotations
 

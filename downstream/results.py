@@ -1,4 +1,4 @@
-"""`results.json` and `predictions.csv`: what a benchmark gave, for people, tables and the report."""
+"""`results.json` and `predictions.csv`: the results of a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries trained weights on downstream tasks: `accelerate launch downstream/run.py --help`."""
+"""Evaluates trained weights on downstream tasks: `accelerate launch downstream/run.py --help`."""
 
 from __future__ import annotations
 

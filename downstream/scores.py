@@ -47,7 +47,7 @@ def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], num_classe
 
 
 def mean_and_sd(of_seeds: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
-    """The mean over seeds of each score, and beside it as `<score>_sd` the sample standard deviation.
+    """Mean of each score over seeds, and as `<score>_sd` its sample standard deviation.
 
     Args:
         of_seeds: the same scores of every seed; empty on processes that score nothing.

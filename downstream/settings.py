@@ -78,7 +78,7 @@ CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {"workers", "explain"
 
 
 def how_trained(settings: DownstreamSettings) -> dict[str, Any]:
-    """What decides how much is learned from the same data in the same epochs, by dotted name; recorded in results."""
+    """Settings that affect training on the same data and epochs, by dotted name; recorded in results."""
     parts = ("precision", "optimizer.", "validation.")
     of_memory = ("optimizer.accumulation", "optimizer.chunk_size")
     return {

@@ -1,4 +1,4 @@
-"""How a kind of benchmark reports: its scores, the tables of the report, and what tells their rows apart."""
+"""Reporting of a kind of benchmark: scores, tables, and details that distinguish rows."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reporting:
-    """What results of a kind of benchmark hold, and how they are shown; to add a score, add it to `scores`.
+    """Contents of a kind's results and how they are shown; to add a score, add it to `scores`.
 
     Attributes:
         scores: headline scores of a result, which comparisons and model cards show.

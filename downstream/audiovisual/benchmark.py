@@ -1,4 +1,4 @@
-"""A data set of scenes seen and heard: an image and a sound of each place, its scene, and where they were recorded."""
+"""An audiovisual scene data set: an image, a sound, a scene label and a location for each item."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ScenePair:
 
 @dataclass(frozen=True)
 class FoundPairs:
-    """What a data set's folder holds.
+    """Contents of a data set's folder.
 
     Attributes:
         classes: names, in alphabetical order; all of the official release, also those that are not there.
@@ -66,7 +66,7 @@ class AudiovisualData:
 
 @dataclass(frozen=True)
 class AudiovisualBenchmark(Benchmark):
-    """What is known of a data set of places before it is opened.
+    """Description of an audiovisual data set before it is opened.
 
     Attributes:
         find: lists the pairs below a root; it refuses roots, classes and names that can't be right by a `UserError`.

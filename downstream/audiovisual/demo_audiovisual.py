@@ -1,4 +1,4 @@
-"""The demo world's places as scenes seen and heard: for trying the whole way without any data."""
+"""The demo world as an audiovisual scene data set, to try the pipeline without any data."""
 
 from __future__ import annotations
 

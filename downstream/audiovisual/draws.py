@@ -1,4 +1,4 @@
-"""Draws of a split into training, validation and test: what is fitted on each, and scores over all of them."""
+"""Repeated draws of a training, validation and test split: regressions fitted on each, and scores over all."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from downstream.scores import classification_scores, mean_and_sd
 from pretrain.embedding import PairEmbeddings
 
 INPUTS = ("image", "sound", "mean", "concatenation")
-"""What the regression sees: one embedding, the mean of the two, or one after the other."""
+"""Inputs of the regression: one embedding, the mean of both, or their concatenation."""
 
 SHOWN_SCORES = ("precision", "recall", "f1")
 
 
 @dataclass
 class Draw:
-    """One draw of the split, and what came of it.
+    """One draw of the split and its results.
 
     Attributes:
         seed: of the draw.
@@ -39,7 +39,7 @@ class Draw:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
-        """As it stands in `results.json`."""
+        """The record in `results.json`."""
         return {
             "seed": self.seed,
             "num_train": len(self.split.train),
@@ -53,7 +53,7 @@ class Draw:
 
 
 def inputs_of(embeddings: PairEmbeddings) -> dict[str, NDArray[np.float32]]:
-    """What the regression sees, by the names of `INPUTS`: (n, d) each, the concatenation (n, 2 d)."""
+    """Inputs of the regression by the names in `INPUTS`: (n, d) each, the concatenation (n, 2 d)."""
     image, sound = embeddings.image, embeddings.sound
     mean = ((image + sound) / 2).astype(np.float32, copy=False)
     return dict(zip(INPUTS, (image, sound, mean, np.concatenate([image, sound], 1)), strict=True))

@@ -53,7 +53,7 @@ class PairView:
     crops: int = SOUND_CROPS
 
     def image(self, path: Path) -> NDArray[np.uint8]:
-        """A picture → (3, image_size, image_size) uint8, by the way that a tile takes through the shards.
+        """Image file → (3, image_size, image_size) uint8, processed like a tile in shards.
 
         Raises:
             RejectedPair: it can't be decoded.
@@ -72,7 +72,7 @@ class PairView:
 
 
 class PairBatches(IterableDataset[dict[str, Any]]):
-    """Pairs in their order, in batches; worker w of W makes every W-th of them.
+    """Pairs in order, in batches; worker w of W makes every W-th batch.
 
     A batch holds "keys", "image" (n, 3, s, s) and "crops" (m, 1, mel bands, frames) uint8, "crops_of_pair", how many
     of them are each pair's, and "faults", a sentence for each pair that can't be decoded, which is left out.
@@ -186,7 +186,7 @@ def _embed(
 
 
 def _in_order(pairs: Sequence[ScenePair], gathered: list[Any]) -> PairEmbeddings:
-    """What the processes embedded, in the order of the pairs."""
+    """The embeddings of all processes, in the order of the pairs."""
     keys = [key for part in gathered for key in part[0]]
     position = {pair.key: i for i, pair in enumerate(pairs)}
     order = sorted(range(len(keys)), key=lambda i: position[keys[i]])
@@ -205,7 +205,7 @@ def save_embeddings(path: Path, embeddings: PairEmbeddings, faults: list[str]) -
 
 
 def load_embeddings(path: Path) -> tuple[PairEmbeddings, list[str]] | None:
-    """What `save_embeddings` wrote; None where it is not there or not whole."""
+    """Reads what `save_embeddings` wrote; None if it is missing or incomplete."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             embeddings = PairEmbeddings(stored["keys"].tolist(), stored["image"], stored["sound"])

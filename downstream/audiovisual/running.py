@@ -1,4 +1,4 @@
-"""Scenes by eye and ear: frozen embeddings of both towers, and logistic regression on image, sound and both."""
+"""Audiovisual scene recognition: logistic regression on frozen embeddings of image, sound and both."""
 
 from __future__ import annotations
 

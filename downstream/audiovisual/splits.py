@@ -22,7 +22,7 @@ VAL_SHARE, TEST_SHARE = 0.1, 0.2
 """Shares of all pairs; the rest, 70 %, trains."""
 
 FEWEST_PAIRS_OF_CLASS = 10
-"""So many pairs of each class give every part at least one of them."""
+"""Pairs per class from which every part gets at least one."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def stratified_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
 
 
 def grouped_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
-    """70/10/20 of the pairs of each class, drawn anew by the seed, with no location in two parts.
+    """Splits the pairs of each class 70/10/20 by the seed, with no location in two parts.
 
     Whole locations are dealt out, class by class, so that the parts have the classes in the same shares as far as the
     sizes of the locations allow. A location with pairs of several classes goes with the class of its first pair.
@@ -108,7 +108,7 @@ def grouped_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
 
 
 def _deal(locations: list[list[ScenePair]]) -> dict[str, list[list[ScenePair]]]:
-    """A class's locations, shuffled, to parts: test and val take up to their share, at least one, and train the rest.
+    """Assigns a class's shuffled locations to parts: test and val get up to their share, at least one; train the rest.
 
     A location goes in where more than half of it is still wanted, so that shares are met in the mean.
     """
@@ -118,7 +118,7 @@ def _deal(locations: list[list[ScenePair]]) -> dict[str, list[list[ScenePair]]]:
     for name, share in (("test", TEST_SHARE), ("val", VAL_SHARE)):
         wanted, chosen = share * num_pairs, [left.pop()]
         wanted -= len(chosen[0])
-        # Each part that is still to come gets one, too.
+        # Each remaining part needs one, too.
         while len(left) > 2 - len(parts) and wanted >= len(left[-1]) / 2:
             wanted -= len(left[-1])
             chosen.append(left.pop())

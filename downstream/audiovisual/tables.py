@@ -1,4 +1,4 @@
-"""How scenes seen and heard report: a row for each input, as in SoundingEarth's Table VI."""
+"""Reporting of audiovisual scenes: one row per input, as in SoundingEarth's Table VI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENTRIES = (
     Entry("audiovisual", part="mean", modality="both", joined="mean"),
     Entry("audiovisual", part="concatenation", modality="both", joined="concatenation"),
 )
-"""By the inputs of the classifiers: what an epoch's scores are nested under."""
+"""Keys of an epoch's scores: the inputs of the classifiers."""
 
 
 AUDIOVISUAL = Reporting(

@@ -38,7 +38,7 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
 
 
 def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> SpectrogramSettings:
-    """How clips are turned into spectrograms: in our own way, which has to be what the model was trained on.
+    """Spectrogram settings of the clips, which the model must have been trained with.
 
     Raises:
         UserError: the model was trained on other spectrograms, unless `force`.

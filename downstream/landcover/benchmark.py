@@ -1,4 +1,4 @@
-"""A land-cover data set on disk: tiles with coloured masks, in pairs, and which of them validate."""
+"""A land-cover data set on disk: pairs of tile and coloured mask, and the validation tiles."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LandCoverSplit:
 
 @dataclass(frozen=True)
 class LandCoverBenchmark(Benchmark):
-    """What is known of a land-cover data set before it is opened.
+    """Description of a land-cover data set before it is opened.
 
     Attributes:
         classes: the colour of each class in a mask, (red, green, blue), each 0 or 255; black is unknown.
@@ -189,5 +189,5 @@ class LandCoverBenchmark(Benchmark):
 
 
 def _by_number(key: str) -> tuple[int, str]:
-    """Sorts numbers of any length by their value; other ids come after them of their length."""
+    """Sort key: numbers by value, then other ids."""
     return len(key), key

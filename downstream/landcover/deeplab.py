@@ -75,7 +75,7 @@ class DeepLab(nn.Module):
 
     def __init__(self, encoder: LoadedEncoder, num_classes: int) -> None:
         super().__init__()
-        # Here, because it takes a second that other benchmarks need not wait.
+        # Imported here, since it takes a second that other benchmarks do not need.
         from segmentation_models_pytorch.base import SegmentationHead
         from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 

@@ -1,4 +1,4 @@
-"""The demo world's land cover: generated places with the masks that they were drawn from, in DeepGlobe's colours.
+"""The demo world's land cover: generated places with their masks in DeepGlobe's colours.
 
 `python shards/run.py build --source demo --root DIR …` writes `images/<key>.jpg` and `masks/<key>_mask.png`. Places of
 its test split (key mod 10 is 2 or 5) validate, so that no weights trained on its shards have seen them.

@@ -1,4 +1,4 @@
-"""Whole tiles mapped by a network and compared with their masks; processes share the tiles."""
+"""Evaluation on whole tiles; several processes share the tiles."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREVIEW_SIDE = 800
 
 @dataclass(frozen=True)
 class MappedTile:
-    """A validation tile and what the network made of it.
+    """A validation tile and its predicted map.
 
     Attributes:
         tile: which.
@@ -56,7 +56,7 @@ def map_tiles(
     precision: str,
     threads: int,
 ) -> list[MappedTile]:
-    """Maps tiles with a network in evaluation mode, and compares with their masks; several processes share the work.
+    """Maps tiles with a network in evaluation mode and compares them with their masks, on all processes together.
 
     Args:
         module: the network, on the device.

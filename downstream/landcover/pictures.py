@@ -77,7 +77,7 @@ def draw_tile(
 
 
 def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Colour]) -> Image.Image:
-    """A table of what the pixels of each class were taken for, in percent of the class, and each class's IoU.
+    """Confusion table in percent of the pixels of each class, with the IoU of each class.
 
     Args:
         confusion: (classes, classes), see `downstream.landcover.scores`.
@@ -114,7 +114,7 @@ def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Col
 
 
 def _tint(colour: Colour, share: float) -> Colour:
-    """White at a share of 0, the colour at 1, growing fast at first so that rare mistakes are seen."""
+    """From white (0) to the colour (1), rising fast at first so that rare mistakes are visible."""
     red, green, blue = (round(255 + (value - 255) * share**0.6) for value in colour)
     return red, green, blue
 
@@ -134,7 +134,7 @@ def _panel_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _overlay(rgb: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Classes in their colours over the tile in grey, with their borders drawn; what is unknown is striped."""
+    """Classes in colour over the grey tile, with borders; unknown pixels are striped."""
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
     # Without its extremes, so that a colour is the same in shadow and in light.
     grey = DARKEST_GREY + GREY_CONTRAST * grey
@@ -159,7 +159,7 @@ def _legend(
     ious: Sequence[float | None],
     present: NDArray[np.uint8],
 ) -> None:
-    """A swatch a class, its name and its IoU; what is absent is faint."""
+    """One swatch per class with name and IoU; absent classes are faint."""
     left, top = place
     step = width / (len(classes) + 1)
     entries = [

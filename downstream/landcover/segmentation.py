@@ -88,11 +88,11 @@ class LandCoverMapping(FineTuning):
         set_seed(settings.seed)
         self.module = DeepLab(encoder, len(classes)).to(self.device)
         self.mapped: list[MappedTile] = []
-        """What the last evaluation found, in the order of the validation tiles."""
+        """Results of the last evaluation, in the order of the validation tiles."""
 
     @property
     def window(self) -> int:
-        """Side of the windows by which tiles are mapped: twice a training patch."""
+        """Side of the windows for mapping tiles: twice a training patch."""
         return 2 * self.settings.image_size
 
     @property
@@ -126,7 +126,7 @@ class LandCoverMapping(FineTuning):
 
     @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
-        """Seeds dropout by the batch, so that a resumed run drops what it would have dropped."""
+        """Seeds dropout by the batch, so that a resumed run repeats it."""
         torch.manual_seed(batch["seed"])
 
     @override
@@ -160,7 +160,7 @@ class LandCoverMapping(FineTuning):
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
-        """Writes the network's weights, under segmentation-models-pytorch's names, and what they mean."""
+        """Writes the network's weights under segmentation-models-pytorch's names, and their description."""
         record = {
             "network": "DeepLabV3Plus",
             "encoder": self.encoder.backbone,

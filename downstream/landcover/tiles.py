@@ -21,7 +21,7 @@ from shards.progress import ProgressLine
 UNKNOWN = 255
 """Label of a pixel that counts nowhere."""
 THRESHOLD = 128
-"""A channel of a mask is on from this value: some masks hold values between, from their compression."""
+"""Threshold of a mask's channels, since compression left intermediate values in some masks."""
 FOREIGN = 254
 
 
@@ -113,7 +113,7 @@ def read_tile(tile: Tile, classes: Mapping[str, Colour]) -> TileImage:
 def read_ahead(
     tiles: Sequence[Tile], classes: Mapping[str, Colour], *, threads: int
 ) -> Iterator[tuple[Tile, TileImage]]:
-    """Tiles in their order, of which `threads` are read while the last one is worked on; no more are in memory.
+    """Tiles in order, of which up to `threads` are read ahead.
 
     Raises:
         UserError: a tile can't be read.

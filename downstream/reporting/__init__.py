@@ -1,1 +1,1 @@
-"""Results of many runs as tables, beside the figures that papers published."""
+"""Tables of the results of many runs, beside published figures."""

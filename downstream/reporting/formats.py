@@ -53,7 +53,7 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _headings(table: Table) -> list[str]:
-    """Of the columns that say what a row is."""
+    """Headings of the columns that describe a row."""
     shown = {"Input": table.shows_input, "Approach": table.shows_approach, "Protocol": table.shows_protocol}
     return ["Weights", "Backbone", *(name for name, is_shown in shown.items() if is_shown)]
 

@@ -1,4 +1,4 @@
-"""Results of runs → rows of a table: same settings and different seeds become one row, with mean and deviation."""
+"""Groups results into table rows: runs that differ in the seed only become one row with mean and deviation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shards.errors import UserError
 PUBLISHED, MEASURED = "published", "measured"
 
 DETAILS = {"image_size": "{} px", "batch_size": "", "num_seeds": "", "num_val": ""}
-"""What tells runs of any kind apart, and how a row's note says it; see `Reporting.details`."""
+"""Details that distinguish runs of any kind, with their notes; see `Reporting.details`."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
 
 
 def row_of_published(published: Published) -> Row:
-    """A published row as it stands beside ours."""
+    """A published row as shown beside ours."""
     reporting = kind_of(published.benchmark).reporting
     layout = reporting.layout(published.table)
     units = {score.key: score.unit for score in layout.scores}

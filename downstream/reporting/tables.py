@@ -57,7 +57,7 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """What readers of its rows have to know, each once."""
+        """Notes for readers of its rows, each once."""
         return list(dict.fromkeys(note for row in self.rows for note in row.all_notes))
 
 
@@ -120,4 +120,4 @@ PLACES: dict[str, Callable[[Row, TableLayout], Any]] = {
     "origin": lambda row, _: row.origin == MEASURED,
     "name": lambda row, _: row.weights,
 }
-"""What rows can be sorted by, by the names in `TableLayout.order`; rows without a backbone come first."""
+"""Sort keys of rows by the names in `TableLayout.order`; rows without a backbone come first."""

@@ -1,1 +1,1 @@
-"""What all kinds of benchmark share while they run: inference, repeated seeds, classifiers on disk."""
+"""Shared by all kinds of benchmark: inference, repeated seeds, classifiers on disk."""

@@ -1,4 +1,4 @@
-"""Class activation maps: where in an image a classifier sees what speaks for a class."""
+"""Class activation maps: evidence for each class by location in the image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VIEW_PIXELS = 256
 
 @dataclass(frozen=True)
 class Activations:
-    """What speaks for each class, place by place.
+    """Class activation maps of some images.
 
     Attributes:
         maps: (n, classes, height, width): the mean over the places plus the class's `bias` is its logit.
@@ -87,7 +87,7 @@ def _features_and_logits(module: SceneClassifier, images: Tensor) -> tuple[Tenso
 
 
 def chosen_items(num_items: int, n: int) -> list[int]:
-    """Up to `n` numbers of items, evenly spaced: a list in the order of the classes gives some of each."""
+    """Up to `n` evenly spaced indices, so that a list sorted by class yields some of each."""
     return sorted({int(i) for i in np.linspace(0, num_items - 1, min(n, num_items)).round()})
 
 

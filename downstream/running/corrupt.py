@@ -8,7 +8,7 @@ from shards.errors import UserError
 
 
 def refuse_corrupt(faults: Sequence[str], num_items: int, items: str, max_corrupt: float) -> None:
-    """Refuses a data set of which too much can't be used.
+    """Rejects data sets with too many unusable items.
 
     Args:
         faults: a sentence for each item that can't be used.

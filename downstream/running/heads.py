@@ -21,7 +21,7 @@ class SceneClassifier(nn.Module):
 
     def __init__(self, encoder: LoadedEncoder, num_classes: int, *, on_embedding: bool) -> None:
         super().__init__()
-        # "trunk" stands in the names of the weights of every classifier on disk.
+        # "trunk" is part of the weight names of every classifier on disk.
         self.trunk = encoder.module
         self.projection: nn.Module = nn.Identity()
         width = encoder.num_features
@@ -36,11 +36,11 @@ class SceneClassifier(nn.Module):
         self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), persistent=False)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """(n, 3, height, width) uint8 → float32 as the encoder takes it."""
+        """(n, 3, height, width) uint8 → normalised float32 input of the encoder."""
         return ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """(n, 3, height, width) uint8 → (n, features), what the head sits on."""
+        """(n, 3, height, width) uint8 → (n, features), the input of the classifier."""
         features = self.projection(self.trunk(self.normalised(images)))
         return F.normalize(features.float(), dim=1) if self.on_sphere else features
 

@@ -29,7 +29,7 @@ ImageView = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class WholeImage:
-    """The whole image, brought to a square of `image_size`: what `paper` sees in training and test alike."""
+    """The whole image, resized to a square of `image_size`; used by `paper` in training and test."""
 
     image_size: int
 

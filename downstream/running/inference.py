@@ -42,7 +42,7 @@ def outputs_in_order(
     precision: str,
     title: str | None = None,
 ) -> NDArray[np.float32]:
-    """What `compute` gives for each item; every process calls it together and gets all of it.
+    """Applies `compute` to all items; all processes call it together, and each gets all outputs.
 
     Args:
         compute: from a batch on the device to (n, width).

@@ -46,7 +46,7 @@ class Fitted:
 def fit_logistic(
     train: tuple[NDArray[np.float32], NDArray[np.int64]], val: tuple[NDArray[np.float32], NDArray[np.int64]]
 ) -> Fitted:
-    """Fits one regression a value of `REGULARISATION_GRID` and takes the one with the best validation part.
+    """Fits one regression per value of `REGULARISATION_GRID` and selects the best on the validation part.
 
     Args:
         train: (n, d) features and (n,) labels to fit on.

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class Passes(IterableDataset[dict[str, Any]], abc.ABC, Generic[Item]):
-    """Items in their order, in batches, pass after pass without end; worker w of W makes every W-th of the batches."""
+    """Batches of items in order, repeated endlessly; worker w of W makes every W-th batch."""
 
     def __init__(self, items: Sequence[Item], *, batch_size: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Passes(IterableDataset[dict[str, Any]], abc.ABC, Generic[Item]):
 
     @property
     def batches_per_pass(self) -> int:
-        """The last one holds what is left."""
+        """The last batch may be smaller."""
         return math.ceil(len(self.items) / self.batch_size)
 
     @override
@@ -44,7 +44,7 @@ class Passes(IterableDataset[dict[str, Any]], abc.ABC, Generic[Item]):
 
 
 class OwnShare(Generic[Item]):
-    """This process's share of items, in batches, as often as it is asked.
+    """This process's share of items, in batches; iterable repeatedly.
 
     The loader's processes stay between two passes: to start them takes seconds, longer than a small test part.
 

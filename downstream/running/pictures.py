@@ -1,4 +1,4 @@
-"""Pictures of a classifier's test: its confusion matrix, and its worst mistakes as a sheet."""
+"""Figures of a classifier's test: confusion matrix and a sheet of the worst mistakes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DARK_SHARE = 0.65
 """On colours beyond this share of their scale one writes in white."""
 
 WORST_SHARE = 0.25
-"""A mistake on this share of a class has the darkest colour: most mistakes are few, and must be seen."""
+"""Share of a class at which a mistake has the darkest colour, so that rare mistakes are visible."""
 
 MOST_MISTAKES = 24
 SHEET_COLUMNS = 6
@@ -61,7 +61,7 @@ def write_pictures(
 
 
 def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """A confusion matrix with counts, coloured by the share of each row: what is right in teal, mistakes in orange.
+    """A confusion matrix with counts, coloured by the share of each row: correct in teal, mistakes in orange.
 
     Args:
         matrix: (classes, classes): entry (i, j) counts items of class i that were taken for class j.
@@ -114,7 +114,7 @@ def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32],
 def draw_mistakes(
     items: Sequence[SceneItem], classes: Sequence[str], probabilities: NDArray[np.float32], most: int = MOST_MISTAKES
 ) -> Figure:
-    """The most confident of the wrong predictions, each with its image, its class and what it was taken for."""
+    """The most confident wrong predictions, each with image, true class and predicted class."""
     truth = np.array([item.label for item in items])
     rows = worst_mistakes(truth, probabilities, most)
     num_wrong = int((probabilities.argmax(1) != truth).sum())
@@ -163,7 +163,7 @@ def shortened(text: str, most: int = LABEL_CHARACTERS) -> str:
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a figure as PNG; a file that is there is replaced whole."""
     buffer = io.BytesIO()
-    # No date or version in the file: the same results give the same bytes.
+    # No date or version in the file, so that equal results give equal bytes.
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(buffer.getvalue())

@@ -30,7 +30,7 @@ SplitOfSeed = TypeVar("SplitOfSeed")
 
 @dataclass(frozen=True)
 class Outcome(Generic[SplitOfSeed]):
-    """What a seed's run came to on its test part.
+    """Test results of one seed's run.
 
     Attributes:
         seed: of the run.
@@ -47,7 +47,7 @@ class Outcome(Generic[SplitOfSeed]):
     summary: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """As it stands in `results.json`."""
+        """The record in `results.json`."""
         parts = {f"num_{name}": len(getattr(self.split, name)) for name in ("train", "val", "test")}
         ended = {name: self.summary[name] for name in ("best_step", "step", "stopped_early")}
         return {"seed": self.seed, **parts, **ended, **self.scores}
@@ -97,7 +97,7 @@ def train(
     if summary is None:
         return None
     if distributed.is_first():
-        # A finished run is not resumed; what counts is its best model.
+        # A finished run is not resumed; its best model counts.
         shutil.rmtree(settings.out / CHECKPOINTS_FOLDER, ignore_errors=True)
     distributed.barrier()
     return summary

@@ -1,4 +1,4 @@
-"""What fine-tuning tasks share: how batches are dealt and read, batch norm over all processes, outputs of a part."""
+"""Base of fine-tuning tasks: batch layout and loading, synchronised batch norm, outputs of a part."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FineTuning(Task):
         *,
         width: int,
     ) -> NDArray[np.float32]:
-        """What `compute` gives for each item of a part, (n, width), in their order, on every process.
+        """Applies `compute` to a part: (n, width) in the order of the items, on every process.
 
         Args:
             part: "val" or "test".
@@ -88,5 +88,5 @@ class FineTuning(Task):
     def step_metrics(
         self, step: int, loss: float, outputs: dict[str, Tensor], *, first_loss: float | None
     ) -> tuple[dict[str, float], list[str]]:
-        """Nothing beside the loss."""
+        """No metrics besides the loss."""
         return {}, []

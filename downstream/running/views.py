@@ -8,7 +8,7 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-# albumentations asks the network for its newest version on import unless told not to.
+# By default albumentations checks for its newest version online when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -18,7 +18,7 @@ HUE = 0.02
 
 
 class SeededView:
-    """What albumentations makes of an image; the same seed gives the same view in any process.
+    """A view by albumentations; equal seeds give equal views in any process.
 
     Args:
         transform: to a square of `image_size`.

@@ -1,4 +1,4 @@
-"""Random views of labelled images for fine-tuning; evaluation sees the whole image."""
+"""Random views of labelled images for fine-tuning; evaluation uses the whole image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from downstream.running.views import BRIGHTNESS, CONTRAST, HUE, SATURATION, Seed
 import albumentations as A  # isort: skip
 
 AREA = (0.5, 1.0)
-"""Share of the image's area that a view shows; less could leave out what a scene is named after."""
+"""Smallest share of the image's area in a view; smaller ones could miss the labelled object."""
 
 ASPECT_RATIO = (3 / 4, 4 / 3)
 JITTERED_SHARE = 0.8
 
 
 class RandomSceneView(SeededView):
-    """A random part of an image, brought to a square, mirrored and turned by right angles, with jittered colours.
+    """A random crop resized to a square, flipped, rotated by right angles, with colour jitter.
 
     Nothing tells up from down in an overhead image, so all eight symmetries of the square are equally likely. The
     same seed gives the same view in any process.

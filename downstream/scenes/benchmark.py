@@ -32,7 +32,7 @@ class SceneData:
 
 @dataclass(frozen=True)
 class SceneBenchmark(Benchmark):
-    """What is known of a scene data set before it is opened.
+    """Description of a scene data set before it is opened.
 
     Attributes:
         folder: where the class folders lie in the unpacked release, tried beside the root itself.

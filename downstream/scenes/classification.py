@@ -131,7 +131,7 @@ class SceneRecognition(FineTuning):
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
-        """Writes the classifier's weights and what they mean."""
+        """Writes the classifier's weights and their description."""
         assert isinstance(module, SceneClassifier)
         write_classifier(folder, module, self.classes, self.settings)
 
@@ -148,7 +148,7 @@ class ValidatedSceneRecognition(SceneRecognition):
 
 
 def write_classifier(run_folder: Path, module: SceneClassifier, classes: list[str], settings: SceneSettings) -> None:
-    """Writes `model/`: `model.safetensors` (trunk, projection and head by name) and `config.json` (what they mean).
+    """Writes `model/`: `model.safetensors` (trunk, projection and head by name) and `config.json` (their description).
 
     Raises:
         UserError: it can't be written; the former ones stay.

@@ -150,7 +150,7 @@ def extract_features(job: SceneJob) -> Features:
 def _run_split(
     probe: Probe, features: Features, row: dict[str, int], split: Split, num_classes: int
 ) -> tuple[Probabilities, dict[str, Any], dict[str, float]]:
-    """Chooses on the validation part, fits on the whole training part; what was chosen, and scores of the test part."""
+    """Selects on the validation part and fits on the whole training part; returns the selection and the test scores."""
     (train_x, train_y), (val_x, val_y), (test_x, test_y) = (
         _part(features, row, items) for items in (split.train, split.val, split.test)
     )

@@ -1,4 +1,4 @@
-"""A scene benchmark that is about to be run, whatever the protocol; and what a protocol gives back."""
+"""Input and output of the scene protocols."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGES_FOR_SIZE = 50
 
 @dataclass(frozen=True)
 class SceneJob:
-    """What every protocol gets.
+    """Input of every protocol.
 
     Attributes:
         benchmark: what is known of the data set.
@@ -71,7 +71,7 @@ class SceneJob:
 
 @dataclass(frozen=True)
 class SceneOutcome:
-    """What a protocol gives.
+    """Output of a protocol.
 
     Attributes:
         split: of the first seed.
@@ -111,7 +111,7 @@ def open_job(
     *,
     resume: bool,
 ) -> SceneJob:
-    """Opens data and weights, tells the user what of them is used, and resolves the settings that hang on them.
+    """Opens data and weights, reports what of them is used, and resolves the settings that depend on them.
 
     Raises:
         UserError: data, weights and settings don't fit together.

@@ -33,7 +33,7 @@ def run_scenes(
     *,
     resume: bool,
 ) -> bool:
-    """Runs a scene benchmark and writes `results.json` and what belongs to it.
+    """Runs a scene benchmark and writes `results.json` and its other files.
 
     Returns:
         Whether it came to its end.
@@ -107,7 +107,7 @@ def track_results(job: SceneJob, outcome: SceneOutcome) -> None:
 
 def _explain(job: SceneJob, split: Split) -> None:
     settings, device = job.settings, job.accelerator.device
-    # Read anew: an engine may have taken the trained module apart.
+    # Loaded again, since an engine may have taken the trained module apart.
     view = WholeImage(settings.image_size)
     task = SceneRecognition(
         settings,

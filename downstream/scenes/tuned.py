@@ -39,7 +39,7 @@ VAL_FRACTION = 0.1
 """Of the training part of each class, to choose by."""
 
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
-"""Times `optimizer.learning_rate`: what is searched, on the first seed."""
+"""Multiples of `optimizer.learning_rate` that are searched, on the first seed."""
 
 LAYER_DECAY = 0.8
 """Factor from the learning rate of each layer of the encoder to that of the layer below it."""
@@ -83,7 +83,7 @@ class TunedRun:
     summary: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """What results tell of it."""
+        """Its record in the results."""
         return {
             "learning_rate": self.settings.optimizer.learning_rate,
             "val_accuracy": 1 - self.summary["best_error"],

@@ -24,7 +24,7 @@ CLIP_SECONDS = 10
 NUM_CHANNELS = 2
 FRAMES_OF_CLIP = (CLIP_SECONDS * SAMPLE_RATE_HZ - WINDOW_SAMPLES) // HOP_SAMPLES + 1
 FRAMES_OF_SECOND = (SAMPLE_RATE_HZ - WINDOW_SAMPLES) // HOP_SAMPLES + 1
-"""A segment of one second is heard alone: its frames are those whose window lies wholly in it."""
+"""Frames of a one-second segment: those whose window is completely inside it."""
 
 TOLERATED_LOSS_SECONDS = 0.1
 SMALLEST_MAGNITUDE = 1e-4

@@ -1,4 +1,4 @@
-"""TAU Urban Audio-Visual Scenes 2021: 12,291 clips of 10 s, seen and heard, in 10 classes (Wang et al., 2021)."""
+"""TAU Urban Audio-Visual Scenes 2021: 12,291 audiovisual clips of 10 s in 10 classes (Wang et al., 2021)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class TauData:
-    """What the fold files name.
+    """Contents of the fold files.
 
     Attributes:
         train: clips of the official training fold, sorted by key.
@@ -68,7 +68,7 @@ class TauData:
 
 @dataclass(frozen=True)
 class TauBenchmark(Benchmark):
-    """What is known of the data set before it is opened.
+    """Description of the data set before it is opened.
 
     Attributes:
         num_clips: published number of clips of both folds; 0 where there is none to hold them against.

@@ -37,7 +37,7 @@ class FixedEmbeddings:
 
 @dataclass(frozen=True)
 class ClipReader:
-    """What a network takes in of a clip.
+    """Inputs of a network from a clip.
 
     Attributes:
         files: of the clips' frames.
@@ -54,7 +54,7 @@ class ClipReader:
     embeddings: FixedEmbeddings | None = None
 
     def frame(self, clip: Clip, frame: int, seed: int) -> dict[str, NDArray[Any]]:
-        """An acoustic frame, 0 to 55, and the picture of the second that it lies in."""
+        """An acoustic frame, 0 to 55, and the image of its second."""
         arrays: dict[str, NDArray[Any]] = {"label": np.array(clip.label)}
         second = second_of_frame(frame)
         if self.hears:

@@ -65,12 +65,12 @@ class ClipFiles:
         return frames
 
     def picture(self, clip: Clip, second: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 RGB: what the video shows in the middle of a second."""
+        """(height, width, 3) uint8 RGB: the video frame in the middle of a second."""
         with np.load(self._pictures_path(clip)) as pictures:
             return np.asarray(cv2.imdecode(pictures[f"arr_{second}"], cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
 
     def prepare(self, clip: Clip) -> str | None:
-        """Decodes a clip unless its files are there; what is wrong with it, in words."""
+        """Decodes a clip unless its files exist; returns what is wrong with it."""
         try:
             if not self._acoustic_path(clip).is_file():
                 buffer = io.BytesIO()

@@ -137,7 +137,7 @@ class JointNetwork(nn.Module):
 
     @override
     def train(self, mode: bool = True) -> JointNetwork:
-        """Training mode for what is trained."""
+        """Training mode for the trained parts."""
         super().train(mode)
         for encoder in self._frozen():
             encoder.eval()
@@ -181,7 +181,7 @@ class JointNetwork(nn.Module):
         }
         num_clips = len(next(iter(seconds.values())))
         flat = {name: rows.flatten(0, 1) for name, rows in seconds.items()}
-        # An image is embedded once, and stands beside each acoustic frame of its second.
+        # An image is embedded once and joined with each acoustic frame of its second.
         parts = [part.view(num_clips * CLIP_SECONDS, -1, part.shape[-1]) for part in self._embeddings(flat)]
         frames = max(part.shape[1] for part in parts)
         joined = torch.cat([part.expand(-1, frames, -1) for part in parts], 2)

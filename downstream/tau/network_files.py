@@ -19,11 +19,11 @@ from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 
 ACOUSTIC = "acoustic."
-"""What the names of the acoustic encoder's tensors begin with."""
+"""Prefix of the acoustic encoder's tensor names."""
 
 
 def write_joint_network(run_folder: Path, network: JointNetwork, settings: TauRunSettings) -> None:
-    """Writes `model/`: `model.safetensors` (all parts by name) and `config.json` (what they mean).
+    """Writes `model/`: `model.safetensors` (all parts by name) and `config.json` (their description).
 
     Raises:
         UserError: it can't be written; the former ones stay.

@@ -84,7 +84,7 @@ def run_tau(
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
-    resume: bool,  # noqa: ARG001  # what stands is found by itself
+    resume: bool,  # noqa: ARG001  # existing results are found without it
 ) -> bool:
     """Runs a strategy of Chen et al. (2022) and writes `results.json`, `predictions.csv` and `model/`.
 
@@ -124,9 +124,9 @@ def resolved(settings: TauRunSettings) -> TauRunSettings:
 def _prepared(
     benchmark: TauBenchmark, settings: TauRunSettings, accelerator: Accelerator, preemption: PreemptionWatch
 ) -> TauJob:
-    """What is trained before, read; and the clips, decoded and divided."""
+    """Reads the pre-trained parts; decodes and splits the clips."""
     tau = settings.tau
-    # First, for decoding takes hours: a mistyped path is told at once.
+    # First, since decoding takes hours: a mistyped path is reported at once.
     encoder = load_visual_encoder(settings) if tau.sees else None
     if encoder is not None:
         distributed.print_once(f"weights: {encoder.report}")
@@ -141,7 +141,7 @@ def _prepared(
 
 
 def check_tau(benchmark: TauBenchmark, settings: TauRunSettings) -> TauData:
-    """Finds the data and what was trained before.
+    """Finds the data and the pre-trained parts.
 
     Raises:
         UserError: they are missing or not whole, or don't fit together.
@@ -187,7 +187,7 @@ def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path |
     summary = train_to_end(task, job.accelerator, job.preemption, started=started)
     if summary is None:
         return False
-    # Built anew: an engine may have taken the trained module apart.
+    # Built again, since an engine may have taken the trained module apart.
     task = _build(job, settings, acoustic_run)
     probabilities, scores = task.score(read_network(settings.out, task.module), "test")
     if distributed.is_first():
@@ -287,7 +287,7 @@ def _write(
 def _details(
     job: TauJob, settings: TauRunSettings, probabilities: NDArray[np.float32], best_epoch: int
 ) -> dict[str, Any]:
-    """What `results.json` says beyond what all benchmarks say."""
+    """Entries of `results.json` beyond those of all benchmarks."""
     split, tau = job.split, settings.tau
     truth, predicted = segment_labels(split.test), probabilities.argmax(2).ravel()
     return {

@@ -1,4 +1,4 @@
-"""Scores of one-second segments as DCASE 2021, task 1B, takes them: means over classes."""
+"""Scores of one-second segments as in DCASE 2021, task 1B: means over classes."""
 
 from __future__ import annotations
 

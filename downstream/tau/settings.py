@@ -43,12 +43,12 @@ class TauSettings:
 
     @property
     def hears(self) -> bool:
-        """Whether the strategy takes in sound."""
+        """Whether the strategy uses sound."""
         return self.strategy != "video"
 
     @property
     def sees(self) -> bool:
-        """Whether the strategy takes in images."""
+        """Whether the strategy uses images."""
         return self.strategy != "audio"
 
     @property
@@ -62,7 +62,7 @@ class TauSettings:
         return self.strategy in ("pipeline", "joint-pretrained")
 
     def check(self) -> None:
-        """Checks what must hold between settings.
+        """Checks the rules between settings.
 
         Raises:
             UserError: names the setting, its value and its rule.

@@ -18,7 +18,7 @@ ABLATION = {
     "joint-pretrained": "III: raw image, pre-trained",
     "joint": "IV: raw image, trainable",
 }
-"""Table 4's rows: what is seen, and the acoustic encoder."""
+"""Rows of Table 4: visual and acoustic encoder."""
 
 SCORES = (LOG_LOSS, ACCURACY)
 CAPTION = "Log loss in nats and accuracy in percent over 1-s segments, means over classes, as Chen et al. (2022); "

@@ -89,7 +89,7 @@ class JointScenes(FineTuning):
 
     @override
     def observe_batch(self, batch: Mapping[str, Any]) -> None:
-        """Fixes what dropout will draw by the batch's number, so that a resumed run draws it too."""
+        """Seeds dropout by the batch number, so that a resumed run repeats it."""
         torch.manual_seed(derived_seed(self.settings.seed, f"dropout/{batch['number']}/{distributed.rank()}"))
 
     @override
@@ -129,7 +129,7 @@ class JointScenes(FineTuning):
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
-        """Writes the network's weights and what they mean."""
+        """Writes the network's weights and their description."""
         assert isinstance(module, JointNetwork)
         write_joint_network(folder, module, self.settings)
 

@@ -22,7 +22,7 @@ class VisualEncoder(nn.Module):
 
     def __init__(self, encoder: LoadedEncoder) -> None:
         super().__init__()
-        # "trunk" stands in the names of the weights of every network on disk.
+        # "trunk" is part of the weight names of every network on disk.
         self.trunk = encoder.module
         self.num_features = encoder.num_features
         self.mean: Tensor

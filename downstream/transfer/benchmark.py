@@ -60,7 +60,7 @@ class SoundEvents:
 
 @dataclass(frozen=True)
 class SoundEventsBenchmark(Benchmark):
-    """Sounds by what sounds in them: a folder of class folders, or one with metadata.csv."""
+    """Labelled sounds: a folder of class folders, or one with metadata.csv."""
 
     kind: ClassVar[Kind] = SOUND_EVENT_KIND
 

@@ -75,7 +75,7 @@ def _over(values: Tensor, how: str) -> Tensor:
 
 @dataclass(frozen=True)
 class SceneEvents:
-    """What sounds in each scene, by the teacher, over the training samples.
+    """Mean event probabilities of each scene, by the teacher, over the training samples.
 
     Attributes:
         log_present: (scenes, events), log p(e|s_k), where p(e|s_k) is the mean of f_e(a, N_a0) over scene k.
@@ -123,7 +123,7 @@ def events_of_scenes(teacher: Tensor, labels: Tensor, num_scenes: int) -> SceneE
 
 
 def _log_mean(logarithms: Tensor) -> Tensor:
-    """log of the mean over rows of what the logarithms stand for."""
+    """Logarithm of the mean over rows of the exponentials."""
     return logarithms.logsumexp(0) - math.log(len(logarithms))
 
 

@@ -35,7 +35,7 @@ def write_event_map(
     """
     if len(distributions) < FEWEST_POINTS:
         return None
-    # A point has about so many neighbours; t-SNE needs several times as many points.
+    # Perplexity: effective number of neighbours; t-SNE needs several times as many points.
     perplexity = min(PERPLEXITY, (len(distributions) - 1) / 3)
     places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(distributions)
     return save_figure(draw_event_map(places, labels, classes), folder / EVENTS_NAME)

@@ -26,7 +26,7 @@ HEARD_NAME = "trained_on.txt"
 
 
 class SpectrogramInput(nn.Module):
-    """Bytes of a spectrogram → what a sound encoder takes: each band with mean 0 and standard deviation 1.
+    """Spectrogram bytes → input of a sound encoder: each band with mean 0 and standard deviation 1.
 
     Args:
         mean, std: of each band's bytes, (bands,).
@@ -57,7 +57,7 @@ class EventTagger(nn.Module):
     def __init__(self, backbone: str, num_events: int, mean: Tensor, std: Tensor, *, stride: int = 2) -> None:
         super().__init__()
         self.input = SpectrogramInput(mean, std)
-        # "trunk" stands in the names of the weights in every checkpoint.
+        # "trunk" is part of the weight names in every checkpoint.
         self.trunk = sound_encoder(backbone, stride)
         self.fc = nn.Linear(self.trunk.num_features, num_events)
 
@@ -140,7 +140,7 @@ def torchvision_state(tagger: EventTagger) -> dict[str, Tensor]:
 
 
 def tagger_record(tagger: EventTagger, backbone: str, events: Sequence[str]) -> dict[str, Any]:
-    """What a tagger's `config.json` says."""
+    """Contents of a tagger's `config.json`."""
     return {
         "backbone": backbone,
         "events": list(events),

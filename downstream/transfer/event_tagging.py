@@ -141,7 +141,7 @@ class SoundEventTagging(FineTuning):
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
-        """Writes `model/`: a ResNet by torchvision's names, what its outputs are, and which sounds it has heard."""
+        """Writes `model/`: a ResNet under torchvision's names, its outputs, and the sounds it was trained on."""
         assert isinstance(module, EventTagger)
         write_network(folder, torchvision_state(module), tagger_record(module, self.settings.backbone, self.classes))
         heard = "".join(f"{fingerprint(item.path)}  {item.key}\n" for item in (*self.split.train, *self.split.val))

@@ -99,7 +99,7 @@ def hear(
 
 
 def _spectrogram(num_frames: int, sound: tuple[str, Path]) -> NDArray[np.uint8] | str:
-    """(frames, bands), or what is wrong with the file."""
+    """(frames, bands), or a description of the file's fault."""
     try:
         recording = decode_recording(sound[1], SPECTROGRAM, with_preview=False)
     except RejectedPair as error:
@@ -111,7 +111,7 @@ def _spectrogram(num_frames: int, sound: tuple[str, Path]) -> NDArray[np.uint8] 
 
 @cache
 def fingerprint(sound: Path) -> str:
-    """SHA-256 of a sound file's bytes, by which it is known under any name; empty where it can't be read."""
+    """SHA-256 of a sound file, which identifies it under any name; empty if it can't be read."""
     try:
         return file_sha256(sound)
     except OSError:
@@ -127,7 +127,7 @@ def event_answers(
     device: torch.device,
     precision: str,
 ) -> NDArray[np.float32]:
-    """What a network says of sounds; every process calls it together and gets all of it.
+    """Outputs of a network for sounds; all processes call it together, and each gets all outputs.
 
     Args:
         network: from a batch with "sound" to "events", (n, events), in evaluation mode, on the device.

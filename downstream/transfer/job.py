@@ -33,7 +33,7 @@ SOUND_BACKBONE = "resnet50"
 
 @dataclass(frozen=True)
 class TransferJob:
-    """What every seed gets.
+    """Input of every seed's run.
 
     Attributes:
         settings: with image size and backbones resolved.
@@ -56,7 +56,7 @@ class TransferJob:
     notes: list[str]
 
     def split(self, seed: int) -> PairSplit:
-        """The usable pairs by their use; what is not usable moves no other pair.
+        """The usable pairs by part; unusable pairs do not change the assignment of others.
 
         Raises:
             UserError: a part has no pair of a scene.
@@ -107,7 +107,7 @@ def check_transfer(
 
 
 def check_seeds(settings: TransferRunSettings, pairs: Sequence[ScenePair]) -> list[str]:
-    """Refuses what can be refused before anything is heard: teachers that don't fit, pairs that can't be split.
+    """Makes the checks that need no sound: teachers that don't fit, pairs that can't be split.
 
     Args:
         settings: resolved, of all seeds.
@@ -177,14 +177,14 @@ def sound_backbone(settings: TransferRunSettings, teacher: EventTeacher | None) 
 
 
 def band_statistics(teacher: EventTeacher | None, sounds: HeardSounds, split: PairSplit) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation by which bands are normalised: the teacher's own, or of the training part."""
+    """Mean and standard deviation that normalise the bands: the teacher's, or those of the training part."""
     if teacher is not None and teacher.bands is not None:
         return teacher.bands
     return sounds.statistics([pair.key for pair in split.train])
 
 
 def sound_weights(settings: TransferRunSettings, teacher: EventTeacher | None) -> str:
-    """What the sound encoder begins from, in words."""
+    """Describes the initial weights of the sound encoder."""
     backbone = sound_backbone(settings, teacher)
     return f"random {backbone}" if teacher is None else f"{backbone} that begins from its teacher's weights"
 
@@ -196,7 +196,7 @@ def open_job(
     data: AudiovisualData,
     known: Sequence[str],
 ) -> TransferJob:
-    """Reads every image once, and every sound for good; what can't be read is named and counted.
+    """Reads every image once, and caches every sound; unreadable files are named and counted.
 
     Args:
         settings: resolved.

@@ -1,4 +1,4 @@
-"""Transfer of sound events to scenes, and the sound-event taggers that it learns from: two kinds of benchmark."""
+"""Transfer of sound events to scenes, and the sound-event taggers that teach it: two kinds of benchmark."""
 
 from __future__ import annotations
 

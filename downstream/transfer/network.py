@@ -1,4 +1,4 @@
-"""Two encoders, one that sees and one that hears: their concatenated features → scenes, and sound events."""
+"""An image and a sound encoder whose concatenated features predict scenes and sound events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SeenAndHeard(nn.Module):
         super().__init__()
         self.modality = settings.modality
         self.events_from = settings.loss.partition("-")[2]
-        # "trunk" stands in the names of the weights of every network on disk.
+        # "trunk" is part of the weight names of every network on disk.
         self.image_trunk, self.num_seen = image.module, image.num_features
         self.input = SpectrogramInput(*statistics)
         self.sound_trunk = sound_encoder(sound_backbone, settings.sound_stride)
@@ -79,12 +79,12 @@ class SeenAndHeard(nn.Module):
         if self.modality in ("both", sense):
             features: Tensor = encoder(inputs)
             return features
-        # The other input is zero in every row: two rows, for batch norm needs more than one value, stand for all.
+        # The other input is zero in every row; two rows suffice (batch norm needs more than one value).
         silent: Tensor = encoder(torch.zeros_like(inputs[:2]))
         return silent[:1].expand(len(inputs), -1)
 
     def classifier_beside(self, sound: Tensor) -> SceneClassifier:
-        """The classifier of images that this network is while it hears one sound: for class activation maps.
+        """The image classifier that this network is for a fixed sound, for class activation maps.
 
         The logits are linear in the features of both encoders, so what the sound adds to them is a bias.
 

@@ -1,4 +1,4 @@
-"""What an advance-transfer run came to: its results, predictions and pictures."""
+"""Results of an advance-transfer run: files, predictions and figures."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def write_transfer_pictures(job: TransferJob, outcome: Outcome[PairSplit], event
 
 
 def _explain(job: TransferJob, items: list[SceneItem], outcome: Outcome[PairSplit]) -> None:
-    """Class activation maps, as Fig. 7 of the paper, each beside the sound of its pair."""
+    """Class activation maps as in Fig. 7 of the paper, each with the sound of its pair."""
     settings, device = seed_settings(job.settings)[0], job.accelerator.device
     teacher = teacher_of(settings)
     statistics = band_statistics(teacher, job.sounds, outcome.split)

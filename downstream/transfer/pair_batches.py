@@ -18,7 +18,7 @@ from downstream.running.items import SceneItem
 from downstream.running.views import BRIGHTNESS, HUE, SATURATION, SeededView
 from downstream.transfer.heard_sounds import HeardSounds
 
-# albumentations asks the network for its newest version on import unless told not to.
+# By default albumentations checks for its newest version online when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -47,7 +47,7 @@ class FlippedView(SeededView):
 
 @dataclass(frozen=True)
 class Heard:
-    """What belongs to each pair's sound.
+    """Arrays for the sound of each pair.
 
     Attributes:
         sounds: the spectrograms.
@@ -68,7 +68,7 @@ class Heard:
 
 
 class PairReader(ImageReader):
-    """This process's share of labelled pairs, in batches, as often as it is asked.
+    """This process's share of labelled pairs, in batches; iterable repeatedly.
 
     Args:
         items: images of all processes.

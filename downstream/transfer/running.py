@@ -41,7 +41,7 @@ def run_transfer(
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
-    resume: bool,  # noqa: ARG001  # what stands is found by itself
+    resume: bool,  # noqa: ARG001  # existing results are found without it
 ) -> bool:
     """Trains and scores a network of each seed; writes `results.json`, `predictions.csv` and pictures.
 
@@ -94,7 +94,7 @@ def _finish(
 def _run_seed(
     job: TransferJob, settings: TransferRunSettings, split: PairSplit
 ) -> tuple[Outcome[PairSplit], NDArray[np.float32] | None] | None:
-    """What a seed's network gives for its test part, and the events that it predicts there; None: make room."""
+    """Test results and predicted events of one seed's network; None: preempted."""
     teacher = teacher_of(settings)
     heard = Heard(job.sounds, _answers(job, settings, teacher, split) if teacher is not None else None)
 

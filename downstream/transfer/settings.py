@@ -1,4 +1,4 @@
-"""Settings of the transfer of sound events to scenes: which loss, from which teacher, by which of eye and ear."""
+"""Settings of the transfer of sound events to scenes: loss, teacher, modality."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOUND_STRIDE: Literal[2] = 2
 
 @dataclass(frozen=True)
 class HearingSettings:
-    """How sounds are heard, and how a root with metadata.csv names what they are."""
+    """How sounds are read, and which columns of metadata.csv label them."""
 
     sound_stride: Literal[0, 1, 2] = 0
     """Stride of the sound encoder's first convolution: 1 in the authors' AudioSet weights; 0: the teacher's where its
@@ -63,7 +63,7 @@ class TransferSettings(HearingSettings):
     """The sound encoder where there is no teacher, a name in ENCODERS; auto: resnet50."""
 
     def check(self) -> None:
-        """Checks what must hold between settings.
+        """Checks the rules between settings.
 
         Raises:
             UserError: names the setting, its value and its rule.

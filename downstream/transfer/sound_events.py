@@ -44,7 +44,7 @@ def run_sound_events(
     accelerator: Accelerator,
     preemption: PreemptionWatch,
     *,
-    resume: bool,  # noqa: ARG001  # what stands is found by itself
+    resume: bool,  # noqa: ARG001  # existing results are found without it
 ) -> bool:
     """Trains a tagger of each seed into `OUT/seed-<seed>/model/`, and writes `results.json`.
 

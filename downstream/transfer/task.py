@@ -1,4 +1,4 @@
-"""Scenes by eye and ear with sound events transferred to them, as a task of the training loop."""
+"""Audiovisual scene recognition with transferred sound events, as a task of the training loop."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TransferRecognition(FineTuning):
         self._losses: dict[str, Tensor] = {}
 
     def _known(self) -> SceneEvents:
-        """What sounds in each scene, from the training part alone."""
+        """Sound events of each scene, from the training part alone."""
         assert self.heard.answers is not None
         rows = self.heard.sounds.rows([pair.key for pair in self.split.train])
         labels = torch.tensor([pair.label for pair in self.split.train])
@@ -117,7 +117,7 @@ class TransferRecognition(FineTuning):
         """The scene loss and the transfer loss, means over the pairs of all processes."""
         gathered = {name: distributed.gather_with_gradient(rows.float()) for name, rows in outputs.items()}
         labels = distributed.gather_with_gradient(batch["label"])
-        # Weights that no loss hangs on still take part: processes wait for the gradients of all.
+        # Weights without a loss still take part, since processes wait for the gradients of all.
         total = sum((0 * rows.sum() for rows in gathered.values()), torch.zeros((), device=labels.device))
         if self.transfer.with_scene_loss:
             self._losses["scene_loss"] = F.cross_entropy(gathered["logits"], labels)
@@ -196,7 +196,7 @@ class TransferRecognition(FineTuning):
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
-        """Writes the network's weights and what they mean."""
+        """Writes the network's weights and their description."""
         record = {
             "benchmark": self.settings.benchmark,
             "classes": self.classes,
