@@ -146,6 +146,8 @@ class Registry(Generic[T]):
             relation, fits = "an instance", isinstance(found, resolve_name(base))
         if not fits:
             raise UserError(f"{what} must be {relation} of {base.replace(':', '.')}, got {found!r}")
+        if undefined := getattr(found, "__abstractmethods__", ()):
+            raise UserError(f"{what} must define {', '.join(sorted(undefined))}, as {base.replace(':', '.')} says")
 
     def _family_of(self, name: str) -> str | None:
         prefix, separator, rest = name.partition(":")

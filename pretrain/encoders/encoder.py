@@ -52,8 +52,15 @@ class Encoder(nn.Module):
         return self.feature_map(inputs).mean((2, 3))
 
     def layers(self) -> list[list[str]]:
-        """Parameter names by layer, from input to output; each parameter is in exactly one layer."""
-        raise NotImplementedError
+        """Parameter names by layer, from input to output; each parameter is in exactly one layer.
+
+        Raises:
+            UserError: the network does not state its layers.
+        """
+        raise UserError(
+            f"{self.name or type(self).__name__} does not state its layers, which layer-wise learning rates need; "
+            "define layers(), or choose another protocol than tuned"
+        )
 
     def stages(self) -> list[list[str]]:
         """Names of the submodules that compute the feature map in sequence, in five groups that each halve the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -20,7 +21,7 @@ Temperature = Annotated[float, Field(gt=0.01, lt=1)]
 
 
 @dataclass(frozen=True)
-class LossSettings(Chosen):
+class LossSettings(Chosen, ABC):
     """The loss on pairs."""
 
     choice: ClassVar[str] = "name"
@@ -29,13 +30,13 @@ class LossSettings(Chosen):
     name: LossName = "batch-triplet"
     """The loss."""
 
+    @abstractmethod
     def build(self, embedding_dim: int) -> PairLoss:
         """Builds the loss.
 
         Args:
             embedding_dim: d of the (n, d) embeddings.
         """
-        raise NotImplementedError
 
     @property
     def summary(self) -> str:

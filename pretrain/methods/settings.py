@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from typing_extensions import override
@@ -14,10 +14,6 @@ from pretrain.settings.pretraining import Config, StrongViewSettings
 from pretrain.settings.rules import Count, CountOrZero, NonNegative, OneOf, Positive
 from shards.errors import UserError
 
-if TYPE_CHECKING:
-    from pretrain.methods.interface import Method
-    from shards.manifest import Manifest
-
 MethodName = Annotated[str, OneOf(METHODS)]
 
 
@@ -25,14 +21,10 @@ MethodName = Annotated[str, OneOf(METHODS)]
 class AudiovisualConfig(Config):
     """Both towers under a loss on pairs (SoundingEarth, section IV)."""
 
+    implementation: ClassVar[str] = "pretrain.methods.audiovisual:Audiovisual"
+
     method: MethodName = "audiovisual"
     loss: LossSettings = field(default_factory=BatchTripletSettings)
-
-    @override
-    def build(self, manifest: Manifest) -> Method:
-        from pretrain.methods.audiovisual import Audiovisual
-
-        return Audiovisual.from_config(self, manifest)
 
     @property
     @override
@@ -68,14 +60,10 @@ class ImageContrastiveLossSettings:
 class ImageContrastiveConfig(ImageOnlyConfig):
     """The contrastive loss between two views of an image, without a projection head."""
 
+    implementation: ClassVar[str] = "pretrain.methods.image_contrastive:ImageContrastive"
+
     method: MethodName = "image-contrastive"
     loss: ImageContrastiveLossSettings = field(default_factory=ImageContrastiveLossSettings)
-
-    @override
-    def build(self, manifest: Manifest) -> Method:
-        from pretrain.methods.image_contrastive import ImageContrastive
-
-        return ImageContrastive.from_config(self, manifest)
 
 
 @dataclass(frozen=True)
@@ -90,15 +78,11 @@ class SimclrSettings:
 class SimclrConfig(ImageOnlyConfig):
     """SimCLR (Chen et al., ICML 2020)."""
 
+    implementation: ClassVar[str] = "pretrain.methods.simclr:Simclr"
+
     method: MethodName = "simclr"
     strong_views: StrongViewSettings = field(default_factory=StrongViewSettings)
     simclr: SimclrSettings = field(default_factory=SimclrSettings)
-
-    @override
-    def build(self, manifest: Manifest) -> Method:
-        from pretrain.methods.simclr import Simclr
-
-        return Simclr.from_config(self, manifest)
 
 
 @dataclass(frozen=True)
@@ -119,15 +103,11 @@ class MocoSettings:
 class MocoConfig(ImageOnlyConfig):
     """MoCo v2 (Chen et al., arXiv 2003.04297)."""
 
+    implementation: ClassVar[str] = "pretrain.methods.moco:Moco"
+
     method: MethodName = "moco"
     strong_views: StrongViewSettings = field(default_factory=StrongViewSettings)
     moco: MocoSettings = field(default_factory=MocoSettings)
-
-    @override
-    def build(self, manifest: Manifest) -> Method:
-        from pretrain.methods.moco import Moco
-
-        return Moco.from_config(self, manifest)
 
 
 @dataclass(frozen=True)
@@ -146,11 +126,7 @@ class Tile2vecSettings:
 class Tile2vecConfig(ImageOnlyConfig):
     """Tile2Vec (Jean et al., AAAI 2019)."""
 
+    implementation: ClassVar[str] = "pretrain.methods.tile2vec:Tile2vec"
+
     method: MethodName = "tile2vec"
     tile2vec: Tile2vecSettings = field(default_factory=Tile2vecSettings)
-
-    @override
-    def build(self, manifest: Manifest) -> Method:
-        from pretrain.methods.tile2vec import Tile2vec
-
-        return Tile2vec.from_config(self, manifest)

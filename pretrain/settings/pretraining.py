@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -135,6 +136,8 @@ class Config(RunSettings, Chosen):
 
     choice: ClassVar[str] = "method"
     registry: ClassVar[str] = "pretrain.methods:METHODS"
+    implementation: ClassVar[str] = ""
+    """`module:Class` of the method; its `from_config` takes these settings and a manifest."""
     trains_sound: ClassVar[bool] = True
     """Whether the method also trains the sound tower."""
 
@@ -160,7 +163,12 @@ class Config(RunSettings, Chosen):
         Raises:
             UserError: the settings don't fit the shard set, or the weights to start from are missing or don't fit.
         """
-        raise NotImplementedError
+        if not self.implementation:
+            raise UserError(
+                f"method {self.method} must set `implementation` or define `build`; its settings do neither"
+            )
+        method: nn.Module = resolve_name(self.implementation).from_config(self, manifest)
+        return method
 
     @property
     def summary(self) -> str:

@@ -130,10 +130,13 @@ def test_what_builds_no_method_is_refused(tiny_shards: Path, tmp_path: Path) -> 
     (tmp_path / "empty.py").write_text(
         "from dataclasses import dataclass\nfrom pretrain.settings.pretraining import Config\n"
         "@dataclass(frozen=True)\nclass Empty(Config):\n    def build(self, manifest):\n        return None\n"
+        "@dataclass(frozen=True)\nclass Unbuilt(Config):\n    pass\n"
     )
     words = ["--shards", tiny_shards, "--out", "run", "--method", "empty:Empty", *OPTIONS]
     result = run(python("pretrain/run.py", *words), cwd=tmp_path)
     assert result.returncode == 2
     assert "method empty:Empty must build a pretrain.methods.interface.Method, it built a NoneType" in result.stderr
+    result = run(python("pretrain/run.py", *words[: -len(OPTIONS) - 1], "empty:Unbuilt", *OPTIONS), cwd=tmp_path)
+    assert "method empty:Unbuilt must set `implementation` or define `build`" in result.stderr
     result = run(python("pretrain/run.py", "--method", "empty:Nothing"), cwd=tmp_path)
     assert "method empty:Nothing: empty has no 'Nothing'; name an object it defines" in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,17 @@ def test_outside_code_of_another_type_is_a_sentence(monkeypatch: pytest.MonkeyPa
         kinds.check("outside_primes:SEVEN")
     with pytest.raises(UserError, match=r"^prime outside_primes:Prime must be an instance of .*\.Number, got <"):
         primes.check("outside_primes:Prime")
+
+
+class Countable(ABC):
+    """What a registry may ask to define something."""
+
+    @abstractmethod
+    def count(self) -> int: ...
+
+
+def test_outside_code_that_leaves_something_undefined_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "outside_counts", sys.modules[__name__])
+    kinds: Registry[object] = Registry("kind", {}, takes_outside_code=True, subclass_of=f"{__name__}:Countable")
+    with pytest.raises(UserError, match=r"^kind outside_counts:Countable must define count, as .*\.Countable says$"):
+        kinds.load("outside_counts:Countable")

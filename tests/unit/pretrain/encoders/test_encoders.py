@@ -254,3 +254,8 @@ def test_libraries_are_imported_only_by_the_encoder_that_needs_them() -> None:
         "assert 'timm' not in sys.modules and 'torchvision' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+def test_an_encoder_that_does_not_state_its_layers_is_refused_where_they_are_needed() -> None:
+    with pytest.raises(UserError, match=r"^Encoder does not state its layers, which layer-wise learning rates need; "):
+        checked_layers(Encoder())
