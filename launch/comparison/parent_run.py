@@ -56,7 +56,10 @@ class ParentRun:
         # Jobs of an array that start together create the store and the run one after another.
         with self._store.opening(self._out) as mlflow:
             client = mlflow.MlflowClient(tracking_uri=self._store.uri)
-            run_id = self._known(client) or self._new(client)
+            run_id = self._known(client)
+            if run_id is None:
+                experiment = self._store.experiment(client, PROJECT_NAME)
+                run_id = str(client.create_run(experiment, run_name=self._name).info.run_id)
             write_json(self._record, {"tracker": "mlflow", "run_id": run_id, "tracking_uri": self._store.uri})
             client.update_run(run_id, status="RUNNING")
             client.log_artifact(run_id, str(self._plan_file))
@@ -90,20 +93,4 @@ class ParentRun:
             print(sentence, file=sys.stderr, flush=True)
 
     def _known(self, client: Any) -> str | None:
-        """The id of an earlier start, if the store knows it."""
-        run_id = read_record(self._record.parent).get("run_id")
-        try:
-            return str(client.get_run(run_id).info.run_id) if run_id else None
-        except quiet_mlflow().exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return None
-
-    def _new(self, client: Any) -> str:
-        experiment = client.get_experiment_by_name(PROJECT_NAME)
-        number = (
-            experiment.experiment_id
-            if experiment is not None
-            else client.create_experiment(PROJECT_NAME, artifact_location=self._store.artifacts)
-        )
-        return str(client.create_run(number, run_name=self._name).info.run_id)
+        return self._store.known(client, read_record(self._record.parent).get("run_id"))

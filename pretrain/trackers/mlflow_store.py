@@ -85,6 +85,29 @@ class Store:
                 "choose another --tracker"
             ) from error
 
+    def known(self, client: Any, run_id: str | None) -> str | None:
+        """The id of an earlier run, or None if the store does not have it.
+
+        Args:
+            client: of this store, MLflow's module or its client.
+            run_id: None: none.
+        """
+        if not run_id:
+            return None
+        try:
+            return str(client.get_run(run_id).info.run_id)
+        except quiet_mlflow().exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def experiment(self, client: Any, name: str) -> str:
+        """The id of the experiment with this name, which is created if it is missing."""
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        return str(client.create_experiment(name, artifact_location=self.artifacts))
+
     def __str__(self) -> str:
         return without_passwords(self.uri)
 
@@ -95,7 +118,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def quiet_mlflow() -> Any:
-    """MLflow's module with our defaults for servers, its log silenced: what fails is raised, and told in a sentence."""
+    """MLflow's module with our defaults for servers, its log silenced: failures are raised."""
     for name, value in SERVER_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow

@@ -29,10 +29,14 @@ class MlflowTracker(Tracker):
         with self._store.opening(run.store_folder) as mlflow:
             self._mlflow = mlflow
             self._use_store(mlflow)
-            run_id = self._known(os.environ.get("MLFLOW_RUN_ID", run.run_id))
+            earlier = os.environ.get("MLFLOW_RUN_ID", run.run_id)
+            run_id = self._store.known(mlflow, earlier)
+            if run_id != earlier:
+                sentence = f"warning: {self._store} has no run {earlier}; continuing as a new run"
+                print(sentence, file=sys.stderr, flush=True)
             active = mlflow.start_run(
                 run_id=run_id,
-                experiment_id=self._experiment(),
+                experiment_id=self._store.experiment(mlflow, os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT_NAME)),
                 run_name=None if run_id else run.name,
                 nested=os.environ.get("MLFLOW_NESTED_RUN", "false").lower() in ("1", "true", "yes", "on"),
                 tags=json.loads(os.environ.get("MLFLOW_TAGS", "null")),
@@ -76,26 +80,6 @@ class MlflowTracker(Tracker):
         if given is None:
             # MLflow has set it too, and the next run of this process may have another store.
             os.environ.pop(URI_VARIABLE, None)
-
-    def _known(self, run_id: str | None) -> str | None:
-        """The id, if the store has that run."""
-        if run_id is None:
-            return None
-        try:
-            self._mlflow.get_run(run_id)
-        except self._mlflow.exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            print(f"warning: {self._store} has no run {run_id}; continuing as a new run", file=sys.stderr, flush=True)
-            return None
-        return run_id
-
-    def _experiment(self) -> str:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT_NAME)
-        experiment = self._mlflow.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        return str(self._mlflow.create_experiment(name, artifact_location=self._store.artifacts))
 
     def _log_settings(self, settings: dict[str, Any]) -> None:
         short = [(name, value) for name, value in settings.items() if len(str(value)) <= LONGEST_SETTING]

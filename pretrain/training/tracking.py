@@ -45,10 +45,11 @@ class Tracking:
         if not distributed.is_first():
             return
         former = read_record(run_folder)
+        store_folder = _outer_run(run_folder).parent
         run = TrackedRun(
             folder=run_folder,
-            store_folder=_outer_run(run_folder).parent,
-            name=_run_name(run_folder),
+            store_folder=store_folder,
+            name=str(run_folder.resolve().relative_to(store_folder)),
             settings=flatten(settings),
             run_id=former.get("run_id") if former.get("tracker") == self._name else None,
         )
@@ -142,7 +143,3 @@ def _outer_run(run_folder: Path) -> Path:
     run_folder = run_folder.resolve()
     outer = [folder for folder in run_folder.parents if (folder / TRACKING_NAME).is_file()]
     return outer[-1] if outer else run_folder
-
-
-def _run_name(run_folder: Path) -> str:
-    return str(run_folder.resolve().relative_to(_outer_run(run_folder).parent))

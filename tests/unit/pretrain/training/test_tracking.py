@@ -18,7 +18,7 @@ from commands import environment
 from pretrain.settings.training import RunSettings
 from pretrain.trackers import TRACKERS
 from pretrain.trackers.mlflow_store import SERVER_DEFAULTS, Store, quiet_mlflow
-from pretrain.training.tracking import TRACKING_NAME, Tracking, _outer_run, _run_name, attach_report, read_record
+from pretrain.training.tracking import TRACKING_NAME, Tracking, attach_report, read_record
 from shards.errors import UserError
 
 OUTSIDE = '''
@@ -26,12 +26,12 @@ from pathlib import Path
 from pretrain.trackers.tracker import Tracker
 
 class Fragile(Tracker):
-    """Writes what it is told to a file, and fails while the file `broken` is there."""
+    """Writes what it is given to a file, and fails while the file `broken` is there."""
 
     def __init__(self, run):
         self.folder = run.folder
         self.run_id = run.run_id or "run-1"
-        self._write(f"begin {run.name} {run.run_id} {run.settings['epochs']}")
+        self._write(f"begin {run.name} {run.store_folder} {run.run_id} {run.settings['epochs']}")
 
     def _write(self, line):
         if (self.folder / "broken").exists():
@@ -95,16 +95,22 @@ def recorded(store: Path) -> list[tuple[str, str, int]]:
         return file.execute(query).fetchall()
 
 
-def test_runs_within_a_tracked_run_go_to_its_store(tmp_path: Path) -> None:
-    inner = tmp_path / "runs" / "tuned" / "seed-0" / "lr-0.001"
+def test_runs_within_a_tracked_run_go_to_its_store(tmp_path: Path, fragile: str) -> None:
+    outer = tmp_path / "runs" / "tuned"
+    inner = outer / "seed-0" / "lr-0.001"
     inner.mkdir(parents=True)
-    assert (_outer_run(inner), _run_name(inner)) == (inner.resolve(), "lr-0.001")
+
+    def begun(folder: Path) -> str:
+        track(folder, fragile).finish()
+        (folder / TRACKING_NAME).unlink()
+        return (folder / "told").read_text().splitlines()[-2]
+
+    assert begun(inner) == f"begin lr-0.001 {inner.parent.resolve()} None 40"
     # What holds settings alone, such as a project's folder, is no tracked run.
     (tmp_path / "config.yaml").touch()
-    (tmp_path / "runs" / "tuned" / TRACKING_NAME).touch()
-    assert _outer_run(inner) == (tmp_path / "runs" / "tuned").resolve()
-    assert _run_name(inner) == "tuned/seed-0/lr-0.001"
-    assert _run_name(tmp_path / "runs" / "tuned") == "tuned"
+    (outer / TRACKING_NAME).write_text("{}")
+    assert begun(inner) == f"begin tuned/seed-0/lr-0.001 {outer.parent.resolve()} None 40"
+    assert begun(outer) == f"begin tuned {outer.parent.resolve()} None 40"
 
 
 def test_a_tracker_from_outside_records_a_run_and_its_resumption(run_folder: Path, fragile: str) -> None:
@@ -114,9 +120,10 @@ def test_a_tracker_from_outside_records_a_run_and_its_resumption(run_folder: Pat
     tracking.finish()
     assert read_record(run_folder) == {"tracker": fragile, "run_id": "run-1"}
     track(run_folder, fragile).finish(failed=True)
+    store = run_folder.parent.resolve()
     assert (run_folder / "told").read_text().splitlines() == [
-        *("begin one None 40", "3 {'train/loss': 1.0}", "file summary.json", "end False"),
-        *("begin one run-1 40", "end True"),
+        *(f"begin one {store} None 40", "3 {'train/loss': 1.0}", "file summary.json", "end False"),
+        *(f"begin one {store} run-1 40", "end True"),
     ]
 
 
