@@ -14,6 +14,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.resnet import GROUPS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.weights.encoder_weights import load_encoder
@@ -21,11 +22,9 @@ from pretrain.weights.same_embeddings import Probe, require_same
 from shards.errors import UserError
 
 NUM_CLASSES = 1000
-"""Of the classifier that torchvision's and timm's ResNets have unless told otherwise."""
+"""Of the classifier that torchvision's and timm's ResNets have by default."""
 
 CLASSIFIER = "fc."
-GROUPS = 32
-"""Of torchvision's ResNets with group norm."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class EncoderFile:
 
     @property
     def has_group_norm(self) -> bool:
-        """Whether the network has group norm where torchvision's and timm's have batch norm unless told otherwise."""
+        """Whether the network has group norm where torchvision's and timm's have batch norm by default."""
         return self.norm == "group"
 
     @property

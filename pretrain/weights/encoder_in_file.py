@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -116,6 +117,7 @@ def _named_by(path: Path) -> str | None:
     return name
 
 
+@cache
 def _candidate(name: str) -> _Candidate:
     with torch.device("meta"):
         encoder = build_encoder(name, channels=3)

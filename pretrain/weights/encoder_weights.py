@@ -100,11 +100,15 @@ def load_encoder(
     return replace(loaded, weights_sha256=checksum)
 
 
-def _random(name: str, seed: int, input_size: tuple[int, int]) -> LoadedEncoder:
-    # Beside the caller's random state, so that weights depend on their seed alone, on every process.
+def _built(name: str, channels: int, input_size: tuple[int, int], seed: int = 0) -> Encoder:
+    """Builds an encoder without touching the caller's random state, so that its weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = build_encoder(name, channels=3, input_size=input_size)
+        return build_encoder(name, channels=channels, input_size=input_size)
+
+
+def _random(name: str, seed: int, input_size: tuple[int, int]) -> LoadedEncoder:
+    module = _built(name, 3, input_size, seed)
     return LoadedEncoder(module, module.num_features, name, "random", report=f"random {name}, seed {seed}")
 
 
@@ -116,8 +120,7 @@ def _published(weights: str, name: str, file: Path | None, input_size: tuple[int
                 f"imagenet_file {file} holds a {loaded.backbone}, backbone is {name}; give the other's file"
             )
         return replace(loaded, weights=weights)
-    with torch.random.fork_rng(devices=[]):
-        module = build_encoder(name, channels=3, input_size=input_size)
+    module = _built(name, 3, input_size)
     if weights == "imagenet" and module.library == "timm":
         raise UserError(f"imagenet stands for torchvision's weights, the encoder is {name}; give pretrained")
     state, where = module.fetch_published()
@@ -165,8 +168,7 @@ def _file(path: Path, backbone: str, input_size: tuple[int, int], channels: tupl
         return _image_tower(towers, path, f"{path}: {report}")
     found = find_encoder(path, whole, backbone)
     allowed = found.channels if found.channels in channels else 3
-    with torch.random.fork_rng(devices=[]):
-        module = build_encoder(found.name, channels=allowed, input_size=input_size)
+    module = _built(found.name, allowed, input_size)
     state = module.adapted(found.state)
     check_fits(path, found.name, state, module.published_state())
     loaded = _loaded(module, found.name, state, weights=str(path), where=str(path))
