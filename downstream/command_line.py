@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from downstream.benchmarks import BENCHMARKS, defaults_of, kind_of, load_run_settings
 from downstream.kinds import refuse_settings_elsewhere
 from downstream.results import RESULTS_NAME
@@ -17,7 +15,7 @@ from downstream.settings import CHANGEABLE_ON_RESUME, DownstreamSettings
 from pretrain.model_files import require_weights
 from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import refuse_changes_on_resume
-from pretrain.settings.options import take_option
+from pretrain.settings.options import take_option, with_options
 from pretrain.settings.rules import check_rules
 from shards.command_line import HELP
 from shards.errors import UserError
@@ -43,7 +41,7 @@ def parse(words: Sequence[str]) -> Request:
 
     Raises:
         UserError: an unknown benchmark or protocol, a setting against its rule, or a folder that is taken or missing.
-        SystemExit: `--help`, or a setting that tyro doesn't know or can't parse (it suggests the nearest).
+        SystemExit: `--help`, an unknown setting (the nearest is suggested), or a value that can't be parsed.
     """
     words = list(words)
     resume = take_option(words, "--resume")
@@ -58,9 +56,9 @@ def _begun(words: list[str]) -> DownstreamSettings:
     """The settings of a new run."""
     if not words or words[0].startswith("-"):
         if any(word in HELP for word in words):
-            choices = f"Benchmarks: {BENCHMARKS.choices()}.\nBENCHMARK --help shows the benchmark's own settings, too."
+            choices = f"Benchmarks: {BENCHMARKS.choices()}.\nBENCHMARK --help also shows the benchmark's own settings."
             _with_options(DownstreamSettings(), words, choices)
-        raise UserError(f"name a benchmark first; choose one of: {BENCHMARKS.choices()}")
+        raise UserError(f"give a benchmark first; choose one of: {BENCHMARKS.choices()}")
     name = words.pop(0)
     benchmark = BENCHMARKS[name]
     default = defaults_of(name, take_option(words, "--protocol") or "paper")
@@ -68,9 +66,9 @@ def _begun(words: list[str]) -> DownstreamSettings:
     protocols = "\n".join(f"  {protocol.name}: {protocol.description}" for protocol in benchmark.kind.protocols)
     settings = _with_options(default, words, f"Protocols of {name}:\n{protocols}")
     if settings.benchmark != name:
-        raise UserError(f"the benchmark is the first word, {name}; leave out --benchmark {settings.benchmark}")
+        raise UserError(f"the benchmark is the first word, {name}; omit --benchmark {settings.benchmark}")
     if "root" not in _names(words):
-        raise UserError(f"root must be given: --root DIR, the folder that holds the data of {name}")
+        raise UserError(f"root must be given: --root DIR, the folder with the data of {name}")
     check_rules(settings)
     for option in benchmark.kind.protocol(settings.protocol, name).idle_settings(_names(words)):
         print(
@@ -89,7 +87,7 @@ def _begun(words: list[str]) -> DownstreamSettings:
 
 
 def _resumed(folder: Path, words: list[str]) -> DownstreamSettings:
-    """The settings of a run that is resumed, with the few that may change."""
+    """The settings of a resumed run, with the changes allowed on resume."""
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise UserError(f"nothing to resume at {folder}: it has no {CONFIG_NAME}; give the --out folder of a run")
@@ -102,7 +100,7 @@ def _resumed(folder: Path, words: list[str]) -> DownstreamSettings:
 
 
 def _names(words: Sequence[str]) -> list[str]:
-    """The dotted names of the settings that options among some words set, such as "transfer.loss"."""
+    """The dotted names of the settings given as options, such as "transfer.loss"."""
     options = (word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     return [name for option in options for name in (option, _positive(option))]
 
@@ -114,10 +112,5 @@ def _positive(option: str) -> str:
 
 
 def _with_options(default: DownstreamSettings, words: Sequence[str], more: str) -> DownstreamSettings:
-    return tyro.cli(
-        type(default),
-        args=list(words),
-        default=default,
-        prog="downstream/run.py BENCHMARK",
-        description=f"{DESCRIPTION}\n{more}",
-    )
+    description = f"{DESCRIPTION}\n{more}"
+    return with_options(default, list(words), prog="downstream/run.py BENCHMARK", description=description)

@@ -44,8 +44,7 @@ def parse(words: list[str]) -> Request:
 
     Raises:
         UserError: an unknown preset, encoder, loss or method, an invalid setting or one without effect, missing shards
-        or
-            initial weights, or a run folder that already exists or is missing.
+            or initial weights, or a run folder that already exists or is missing.
         SystemExit: `--help`, an unknown setting (tyro suggests the nearest), or a value that can't be parsed.
     """
     words = list(words)

@@ -44,12 +44,20 @@ class EvaluateOptions:
         Raises:
             UserError: an option is invalid; the message names it, its value and the rule.
         """
+        self.check_values()
+        check_model_folder(self.weights)
+        check_shard_folder(self.shards)
+
+    def check_values(self) -> None:
+        """Checks rules and choices alone, for weights that do not exist yet.
+
+        Raises:
+            UserError: an option is invalid; the message names it, its value and the rule.
+        """
         if self.crops is not None:
             check_at_least(1, crops=self.crops)
         check_at_least(1, batch_size=self.batch_size)
         PROTOCOLS.check(self.protocol)
-        check_model_folder(self.weights)
-        check_shard_folder(self.shards)
 
 
 @dataclass(frozen=True)

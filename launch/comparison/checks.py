@@ -20,7 +20,7 @@ from pretrain.data.batches import BatchLayout, open_training_shards
 from pretrain.model import refuse_other_spectrograms
 from pretrain.pretraining import check_norm
 from pretrain.settings import pretraining as pretrain_config
-from pretrain.settings.files import flatten, load_settings, require
+from pretrain.settings.files import flatten, load_settings
 from pretrain.settings.pretraining import Config, DataSettings
 from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
@@ -103,9 +103,7 @@ def _open_shards(config: Config) -> ShardSet:
 def _check_job(job: Job) -> None:
     settings = job.settings
     if isinstance(settings, EvaluateOptions):
-        if settings.crops is not None:
-            require(settings, "crops", lambda value: value >= 1, ">= 1")
-        require(settings, "batch_size", lambda value: value >= 1, ">= 1")
+        settings.check_values()
         open_split(settings.shards, settings.split)
         return
     check_requirements(settings)

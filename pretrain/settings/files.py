@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,19 +41,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def require(settings: Any, name: str, holds: Callable[[Any], bool], rule: str) -> None:
-    """Checks a rule on one setting, given by its dotted name.
-
-    Raises:
-        UserError: names the setting, its value and its rule.
-    """
-    value = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    if not holds(value):
-        raise UserError(f"{name} must be {rule}, got {value}")
 
 
 def save_settings(settings: Any, path: Path) -> None:
@@ -138,7 +125,7 @@ def refuse_changes_on_resume(saved: Any, wanted: Any, changeable: Iterable[str])
         if name in before and before[name] != value and name not in changeable:
             allowed = ", ".join(sorted(changeable))
             raise UserError(
-                f"{name} is {before[name]} in the run that is resumed and can't become {value}; "
+                f"{name} is {before[name]} in the run that is resumed and can't be changed to {value}; "
                 f"with --resume only these may change: {allowed}"
             )
 

@@ -44,7 +44,7 @@ def test_resuming_reads_the_run(tmp_path: Path) -> None:
     request = parse(["--resume", "run", "--epochs", "9"])
     assert request.resume
     assert request.config == AudiovisualConfig(epochs=9, out=Path("run"))
-    with pytest.raises(UserError, match="seed is 0 in the run that is resumed and can't become 3"):
+    with pytest.raises(UserError, match="seed is 0 in the run that is resumed and can't be changed to 3"):
         parse(["--resume=run", "--seed", "3"])
 
 

@@ -180,7 +180,7 @@ def test_outside_code_brings_its_settings(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_another_choice_on_resume_is_refused_by_its_name() -> None:
-    with pytest.raises(UserError, match=r"^played is bowed in the run that is resumed and can't become plucked"):
+    with pytest.raises(UserError, match=r"^played is bowed in the run that is resumed and can't be changed to plucked"):
         refuse_changes_on_resume(Bowed(), Plucked(), {"count"})
     with pytest.raises(UserError, match=r"^bow.name is baroque in the run"):
         refuse_changes_on_resume(Bowed(), Bowed(bow=Modern()), {"count"})

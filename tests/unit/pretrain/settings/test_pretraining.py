@@ -77,7 +77,7 @@ def test_resume_may_change_little() -> None:
     refuse_changes_on_resume(
         saved, replace(saved, epochs=99, tracker="none", data=replace(saved.data, workers=7)), CHANGEABLE_ON_RESUME
     )
-    with pytest.raises(UserError, match=r"batch_size is 64 .* can't become 32"):
+    with pytest.raises(UserError, match=r"batch_size is 64 .* can't be changed to 32"):
         refuse_changes_on_resume(saved, replace(saved, batch_size=32), CHANGEABLE_ON_RESUME)
     with pytest.raises(UserError, match=r"loss\.margin is 1\.0"):
         refuse_changes_on_resume(saved, replace(saved, loss=BatchTripletSettings(margin=2.0)), CHANGEABLE_ON_RESUME)
