@@ -1,4 +1,4 @@
-"""The benchmarks, by name; a new one of a kind that exists is a file for its object and a line here."""
+"""The registry of benchmarks. To add one of an existing kind, write its object in a file and add a line here."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ BENCHMARKS: Registry[Benchmark] = Registry(
     takes_outside_code=True,
     instance_of="downstream.kinds:Benchmark",
 )
-"""All of them, in the order of reports."""
+"""All benchmarks, in the order of the report."""
 
 
 def kind_of(benchmark: str) -> Kind:
-    """The kind of the benchmark of a name.
+    """The kind of the benchmark with this name.
 
     Raises:
         UserError: there is no such benchmark.
@@ -45,7 +45,7 @@ def kind_of(benchmark: str) -> Kind:
 
 
 def defaults_of(benchmark: str, protocol: str) -> DownstreamSettings:
-    """The settings of a protocol on a benchmark, before the command line or a plan changes them.
+    """The default settings of a protocol on a benchmark.
 
     Raises:
         UserError: there is no such benchmark, or it has no such protocol.
@@ -54,13 +54,13 @@ def defaults_of(benchmark: str, protocol: str) -> DownstreamSettings:
 
 
 def load_run_settings(path: Path) -> DownstreamSettings:
-    """The settings of a run, from its `config.yaml`.
+    """Loads the settings of a run from its `config.yaml`.
 
-    An older Earshot wrote the settings of all kinds into every file. Those of other kinds never had an effect on this
-    run, so they are left out.
+    Older versions wrote the settings of all kinds to every file. Those of other kinds have no effect on this run and
+    are ignored.
 
     Raises:
-        UserError: no such file, not YAML, an unknown benchmark or setting, or a value of a wrong type.
+        UserError: the file is missing or not YAML, a benchmark or setting is unknown, or a value has the wrong type.
     """
     record = read_record(path)
     kind = kind_of(record.get("benchmark", DownstreamSettings.benchmark))
@@ -68,7 +68,7 @@ def load_run_settings(path: Path) -> DownstreamSettings:
 
 
 def _without(record: dict[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """A record without the values of some dotted names, and without the groups that are empty then."""
+    """A record without the settings with these dotted names, and without groups that become empty."""
     kept = {}
     for name, value in record.items():
         if isinstance(value, dict) and value:

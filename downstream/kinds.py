@@ -38,7 +38,7 @@ class Kind:
         title: in sentences: "land-cover mapping".
         protocols: the ways to run it, the first of them "paper"; their settings are all of one dataclass.
         reporting: its scores and tables.
-        checker: `module:function` from (benchmark, settings) to what of the data a run goes on with; it refuses by a
+        checker: `module:function` from (benchmark, settings) to the part of the data that a run uses; it refuses by a
             `UserError` everything that can be known to be wrong without weights.
         runner: `module:function` from (benchmark, settings, accelerator, preemption, *, resume) to whether the run came
             to its end; False: preempted, and it can be resumed.
@@ -57,10 +57,10 @@ class Kind:
         return type(self.protocols[0].settings)
 
     def protocol(self, name: str, benchmark: str) -> BenchmarkProtocol:
-        """The protocol of a name.
+        """The protocol with this name.
 
         Raises:
-            UserError: this kind has none of that name; names those that it has.
+            UserError: there is no such protocol; the message lists the protocols.
         """
         names = [protocol.name for protocol in self.protocols]
         if name not in names:
@@ -87,13 +87,13 @@ class Kind:
         *,
         resume: bool,
     ) -> bool:
-        """Runs a benchmark, and writes its results into `settings.out`.
+        """Runs a benchmark and writes its results to `settings.out`.
 
         Returns:
-            Whether it came to its end; False where it was preempted, and can be resumed.
+            Whether it finished; False if it was preempted and can be resumed.
 
         Raises:
-            UserError: data, weights and settings don't fit together, or there is nothing left to resume.
+            UserError: data, weights and settings don't match, or there is nothing to resume.
         """
         if resume:
             self._refuse_finished(settings)
@@ -104,14 +104,12 @@ class Kind:
         if not (settings.out / RESULTS_NAME).is_file():
             return
         if not self.protocol(settings.protocol, settings.benchmark).can_train_further:
-            raise UserError(
-                f"nothing to resume at {settings.out}: it has its results; name another --out to run it again"
-            )
+            raise UserError(f"nothing to resume at {settings.out}: it is finished; give another --out to run it again")
         trained = Results.read(settings.out).epochs[-1]["epoch"]
         if trained >= settings.epochs:
             raise UserError(
-                f"epochs must be > {trained}, which the run in {settings.out} has trained already, got "
-                f"{settings.epochs}; give a larger --epochs to train it further"
+                f"epochs must be > {trained}, the epochs that the run in {settings.out} has already trained, got "
+                f"{settings.epochs}; give a larger --epochs to continue training"
             )
 
 
@@ -131,13 +129,13 @@ class Benchmark:
     title: str
 
     def check_root(self, root: Path) -> None:
-        """Refuses a root that is no folder.
+        """Checks that the root is a folder.
 
         Raises:
-            UserError: it isn't.
+            UserError: it is not.
         """
         if not root.is_dir():
-            raise UserError(f"root {root} is no folder; give the folder that holds {self.title}")
+            raise UserError(f"root {root} is not a folder; give the folder with {self.title}")
 
 
 KINDS: Registry[Kind] = Registry(
@@ -155,7 +153,7 @@ KINDS: Registry[Kind] = Registry(
 
 
 def settings_elsewhere(kind: Kind) -> dict[str, list[Kind]]:
-    """The settings that other kinds have and this one has not: dotted names, and whose they are."""
+    """Settings of other kinds that this one doesn't have: dotted names, and the kinds they belong to."""
     own = set(flatten(kind.settings()))
     found: dict[str, list[Kind]] = {}
     for other in map(KINDS.load, KINDS):
@@ -166,21 +164,21 @@ def settings_elsewhere(kind: Kind) -> dict[str, list[Kind]]:
 
 
 def refuse_settings_elsewhere(kind: Kind, benchmark: str, names: Iterable[str]) -> None:
-    """Refuses settings that have no effect on a benchmark, for they are another kind's.
+    """Rejects settings that have no effect on a benchmark because they belong to another kind.
 
     Args:
-        kind: of the benchmark.
-        benchmark: its name.
-        names: dotted names that were given, also such as no kind knows.
+        kind: kind of the benchmark.
+        benchmark: name of the benchmark.
+        names: dotted names of the given settings, possibly including unknown ones.
 
     Raises:
-        UserError: names the first, and whose setting it is.
+        UserError: names the first such setting and the kinds it belongs to.
     """
     elsewhere = settings_elsewhere(kind)
     for name in names:
         if name in elsewhere:
             whose = _either([other.title for other in elsewhere[name]], "and")
-            raise UserError(f"{name} has no effect on {benchmark}, it is a setting of {whose}; leave it out")
+            raise UserError(f"{name} has no effect on {benchmark}: it is a setting of {whose}; omit it")
 
 
 def _either(names: list[str], word: str = "or") -> str:

@@ -35,7 +35,7 @@ class BenchmarkProtocol:
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """Name on the command line."""
         return self.settings.protocol
 
     def idle_settings(self, names: Iterable[str]) -> list[str]:

@@ -21,22 +21,22 @@ class Results:
     """One benchmark on one set of weights.
 
     Attributes:
-        benchmark: its name.
-        weights: as given on the command line.
-        backbone: of the encoder.
-        protocol: its name.
-        num_train, num_test: items used.
-        epochs: an entry an epoch, with its scores; protocols over several splits have one entry, with the mean of
-            each score and beside it, as `<score>_sd`, the sample standard deviation (None for one split).
-        seconds: of training and scoring.
+        benchmark: name of the benchmark.
+        weights: the weights as given on the command line.
+        backbone: name of the encoder.
+        protocol: name of the protocol.
+        num_train, num_test: number of items used.
+        epochs: one entry per epoch, with its scores; protocols over several splits have a single entry, with the mean
+            of each score and its sample standard deviation as `<score>_sd` (None for one split).
+        seconds: time for training and scoring.
         head_on: "embedding" or "trunk".
-        seed: of the run.
-        split: how items were divided, in words.
-        train_fraction: share of the items that trained.
-        notes: what readers have to know, such as missing classes.
-        details: what belongs to a kind of benchmark alone, such as classes.
-        weights_sha256: of the weights' `model.safetensors`; None where they are no towers
-            of ours, or an older Earshot wrote.
+        seed: seed of the run.
+        split: description of the split.
+        train_fraction: share of the items used for training.
+        notes: notes for readers, such as missing classes.
+        details: entries specific to a kind of benchmark, such as classes.
+        weights_sha256: checksum of the weights' `model.safetensors`; None for weights from elsewhere, and in results
+            written by older versions.
     """
 
     benchmark: str
@@ -64,10 +64,10 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path) -> Results:
-        """Reads `results.json` of a folder.
+        """Reads `results.json` in a folder.
 
         Raises:
-            UserError: there is none, or it is not one of ours.
+            UserError: the file is missing or invalid.
         """
         path = folder / RESULTS_NAME
         try:
@@ -77,11 +77,11 @@ class Results:
                 f"no results in {folder}: {error.strerror}; give the --out of a finished benchmark"
             ) from error
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path} holds no results: {error}") from error
+            raise UserError(f"{path} is not a results file: {error}") from error
 
 
 def write_predictions(folder: Path, header: list[str], rows: list[list[object]]) -> Path:
-    """Writes `predictions.csv`, a row an item."""
+    """Writes `predictions.csv`, with one row per item."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

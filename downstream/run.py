@@ -26,7 +26,7 @@ def main() -> None:
     request = parse(sys.argv[1:])
 
     finished = fine_tune(request)
-    # Only now, for the model that it held belongs to the processes.
+    # Only after the run has released its model, which uses the process group.
     from pretrain.distributed import leave
     from pretrain.preemption import EXIT_STATUS
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def fine_tune(request: Request) -> bool:
-    """Joins the processes that were launched and runs the benchmark; False where it was preempted."""
+    """Joins the launched processes and runs the benchmark; returns False if it was preempted."""
     from downstream.benchmarks import BENCHMARKS
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision

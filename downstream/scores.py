@@ -1,4 +1,4 @@
-"""The scores of the benchmarks, each declared once, and how those of classifiers are computed."""
+"""The scores of the benchmarks, each declared once, and the computation of classification scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG_LOSS = Score("log_loss", "Log loss", NATS, "lower")
 
 
 def classification_scores(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy, and precision, recall and F1 as means over classes weighted by their number of items.
+    """Computes accuracy, and precision, recall and F1 as means over classes weighted by their number of items.
 
     Args:
         truth: (n,) labels.
@@ -39,7 +39,7 @@ def classification_scores(truth: NDArray[np.int64], predicted: NDArray[np.int64]
 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """(classes, classes): entry (i, j) counts items of class i that were taken for class j."""
+    """(classes, classes): entry (i, j) counts items of class i predicted as class j."""
     from sklearn.metrics import confusion_matrix
 
     matrix: Any = confusion_matrix(truth, predicted, labels=range(num_classes))

@@ -1,4 +1,4 @@
-"""The settings that every downstream run has; each kind of benchmark adds its own in a subclass (its `kind.py`)."""
+"""The settings of every downstream run; each kind of benchmark adds its own in a subclass in its `kind.py`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pretrain.settings.training import OptimizerSettings, RunSettings
 
 @dataclass(frozen=True)
 class DownstreamSettings(RunSettings):
-    """A benchmark on some weights. The defaults are SoundingEarth's, section V-A: Adam 1e-3, 5 epochs, no schedule."""
+    """Settings of a benchmark. The defaults are SoundingEarth's, section V-A: Adam 1e-3, 5 epochs, no schedule."""
 
     benchmark: str = "folder"
     """The benchmark, a name in BENCHMARKS; the first word of the command line."""
     root: Path = Path("data")
-    """The benchmark's folder, as it is when unpacked."""
+    """Folder of the benchmark's data, as unpacked."""
     out: Path = Path("runs/downstream")
-    """The folder to write results to; it must not hold any yet."""
+    """Folder to write results to; it must not hold a run yet."""
     weights: str = "random"
     """random, imagenet, pretrained (those that timm publishes for --backbone timm:NAME), a run folder, a model folder,
     or a file of an encoder's weights (.safetensors, .pth)."""
@@ -54,7 +54,7 @@ class DownstreamSettings(RunSettings):
 
     @property
     def needs_known_spectrograms(self) -> bool:
-        """Whether the weights must have been trained on spectrograms such as the benchmark computes of its clips."""
+        """Whether the weights must have been trained on spectrograms like those that the benchmark computes."""
         return False
 
     @override
@@ -74,7 +74,7 @@ class SeededSettings(DownstreamSettings):
 
 
 CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {"workers", "explain"}
-"""Settings that a resumed run may change; the number of processes is the launcher's."""
+"""Settings that may change on resume, besides the number of processes, which the launcher sets."""
 
 
 def how_trained(settings: DownstreamSettings) -> dict[str, Any]:

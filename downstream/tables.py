@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from downstream.results import Results
 
 BY_BACKBONE = ("modality", "backbone", "protocol", "weights", "origin")
-"""Blocks of one encoder; in each the weights as papers list them, published rows first."""
+"""Order of rows: blocks of one encoder, within them the weights as papers list them, published rows first."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class TableLayout:
     Attributes:
         name: unique within the kind.
         scores: its columns.
-        caption: what its figures are.
-        title: follows the benchmark's own.
-        by_epoch: whether columns are epochs of fine-tuning, under which the first score stands, in place of scores.
-        order: what rows are sorted by, as `downstream.reporting.tables.PLACES` names it.
-        approaches: the values of a row's approach, in their order.
+        caption: explanation of its figures.
+        title: appended to the benchmark's title.
+        by_epoch: whether columns are epochs of fine-tuning with the first score, instead of scores.
+        order: sort keys of the rows, names in `downstream.reporting.tables.PLACES`.
+        approaches: the possible values of a row's approach, in order.
     """
 
     name: str
@@ -40,14 +40,14 @@ class TableLayout:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row that results make.
+    """A table row for a result.
 
     Attributes:
         table: name of its layout.
-        part: key of the object within an epoch's scores that is shown; empty for the scores themselves.
-        modality: "image", "sound", "both", or empty where the benchmark has one alone.
-        joined: what else its input is, such as how image and sound are joined.
-        approach: what is compared under the names of a paper, such as losses.
+        part: key of the shown object within an epoch's scores; empty for the scores themselves.
+        modality: "image", "sound", "both", or empty if the benchmark has a single modality.
+        joined: further description of the input, such as how image and sound are combined.
+        approach: what a paper's table compares, such as losses.
     """
 
     table: str
@@ -77,9 +77,9 @@ class Reporting:
     names_head: bool = True
 
     def entries_of(self, results: Results) -> Sequence[Entry]:
-        """The rows that results make."""
+        """The rows of a result."""
         return self.entries(results) if self.entries else [Entry(self.tables[0].name)]
 
     def layout(self, name: str) -> TableLayout:
-        """The layout of a name; the first for the empty one."""
+        """The layout with this name; the first one for an empty name."""
         return next(table for table in self.tables if name in ("", table.name))

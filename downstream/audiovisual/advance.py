@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SOUND_SUFFIXES = (".wav", ".flac")
 
 STEM = re.compile(r"(?P<location>\d{5})(_\d+)?")
-"""A file's name: the five digits are the place of the recording, `_k` counts the clips cut from it."""
+"""Pattern of file names: the five digits identify the location of the recording, `_k` the clip cut from it."""
 
 PAIRS_OF_CLASS = {
     **{"airport": 185, "beach": 216, "bridge": 280, "farmland": 430, "forest": 862, "grassland": 150, "harbour": 508},
@@ -24,16 +24,16 @@ PAIRS_OF_CLASS = {
 
 
 def location_of(stem: str) -> str:
-    """The location that a file's stem names: "00220_3" and "00220" were recorded at "00220".
+    """The location in a file's stem: "00220_3" and "00220" were recorded at "00220".
 
     Raises:
-        UserError: no name of ADVANCE.
+        UserError: the stem is not a name of ADVANCE.
     """
     match = STEM.fullmatch(stem)
     if match is None:
         raise UserError(
-            f"{stem!r} is no name of ADVANCE, whose files are called NNNNN or NNNNN_k after the five digits of their "
-            "location; without it a split can't keep locations apart"
+            f"{stem!r} is not a file name of ADVANCE; its files are named NNNNN or NNNNN_k, where NNNNN identifies the "
+            "location, which is needed for splits"
         )
     return match["location"]
 
@@ -42,7 +42,7 @@ def find_pairs(root: Path) -> FoundPairs:
     """The pairs in `root/vision/<class>/<stem>.jpg` and `root/sound/<class>/<stem>.wav`.
 
     Raises:
-        UserError: one of the two folders is missing, a class is none of ADVANCE's, or a name is none.
+        UserError: one of the two folders is missing, or a class or file name is not ADVANCE's.
     """
     images = dict(_files(root / IMAGES, IMAGE_SUFFIXES))
     sounds = dict(_files(root / SOUNDS, SOUND_SUFFIXES))
@@ -57,13 +57,13 @@ def find_pairs(root: Path) -> FoundPairs:
 def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is no folder; the root of ADVANCE holds {IMAGES}/<class>/<name>.jpg and "
+            f"{folder} is not a folder; the root of ADVANCE holds {IMAGES}/<class>/<name>.jpg and "
             f"{SOUNDS}/<class>/<name>.wav"
         )
     for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         if place.name not in PAIRS_OF_CLASS:
             raise UserError(
-                f"{folder} holds the folder {place.name!r}, which is no class of ADVANCE; its classes are: "
+                f"{folder} holds the folder {place.name!r}, which is not a class of ADVANCE; its classes are: "
                 f"{', '.join(sorted(PAIRS_OF_CLASS))}"
             )
         for path in sorted(place.iterdir()):
@@ -72,7 +72,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]
 
 
 def _unpaired(images: dict[str, Path], sounds: dict[str, Path]) -> list[str]:
-    """A sentence for the images without sound, and one for the sounds without image, that names the first few."""
+    """A message about images without sound, and one about sounds without image, each naming the first few."""
     sentences = []
     for kind, other, keys in (
         ("image", "sound", sorted(images.keys() - sounds.keys())),

@@ -20,11 +20,11 @@ class ScenePair:
     """One labelled place.
 
     Attributes:
-        key: names it within the data set, such as "beach/00093".
-        image: where its picture lies.
-        sound: where its sound lies.
-        label: index into the classes.
-        location: pairs of one location share a recording, and must not lie in two parts of a split.
+        key: key within the data set, such as "beach/00093".
+        image: path of its image.
+        sound: path of its sound.
+        label: index of the class.
+        location: its location; pairs of one location share a recording.
     """
 
     key: str
@@ -51,12 +51,12 @@ class FoundPairs:
 
 @dataclass(frozen=True)
 class AudiovisualData:
-    """A data set that was found.
+    """A loaded data set.
 
     Attributes:
-        classes: names, in alphabetical order.
+        classes: class names, in alphabetical order.
         pairs: sorted by key.
-        missing: sentences on what of the official release is not there; empty for a whole one.
+        missing: messages about missing parts of the official release; empty if complete.
     """
 
     classes: list[str]
@@ -78,19 +78,19 @@ class AudiovisualBenchmark(Benchmark):
     pairs_of_class: dict[str, int] | None = None
 
     def load(self, root: Path, *, allow_partial: bool) -> AudiovisualData:
-        """The pairs below `root`.
+        """Loads the pairs below `root`.
 
         Raises:
-            UserError: no such folder, something in it that can't be right, or, unless `allow_partial`, an image
-                without sound, a sound without image, or pairs missing from the official release.
+            UserError: the folder is missing or invalid, or, unless `allow_partial`, an image has no sound, a sound has
+                no image, or pairs of the official release are missing.
         """
         self.check_root(root)
         found = self.find(root)
         missing = [*found.unpaired, *self._missing(found)]
         if missing and not allow_partial:
-            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
+            raise UserError(f"{root} is not a complete copy of {self.title}: {missing[0]}; --allow-partial accepts it")
         if len({pair.label for pair in found.pairs}) < 2:
-            raise UserError(f"{root} has pairs of fewer than 2 classes of {self.title}; a classifier needs 2 or more")
+            raise UserError(f"{root} has pairs of fewer than 2 classes of {self.title}; a classifier needs at least 2")
         return AudiovisualData(found.classes, found.pairs, missing)
 
     def _missing(self, found: FoundPairs) -> list[str]:

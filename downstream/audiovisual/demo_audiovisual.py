@@ -15,9 +15,9 @@ def find_pairs(root: Path) -> FoundPairs:
     """The rows of `root/metadata.csv` with their files in `images/` and `audio/`; a location is a pair of coordinates.
 
     Raises:
-        UserError: no table, or one without the columns that are needed.
+        UserError: the table or one of the required columns is missing.
     """
-    remedy = f"write the demo world by: python shards/run.py build --source demo --root {root} --out SHARDS"
+    remedy = f"generate the demo world with: python shards/run.py build --source demo --root {root} --out SHARDS"
     try:
         table = read_table(root)
     except UserError as error:

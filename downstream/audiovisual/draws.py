@@ -60,7 +60,7 @@ def inputs_of(embeddings: PairEmbeddings) -> dict[str, NDArray[np.float32]]:
 
 
 def fit_draw(draw: Draw, embeddings: PairEmbeddings, num_classes: int) -> None:
-    """Fits a classifier to each input of a draw and scores it on the test part."""
+    """Fits a classifier to each input of a split and scores it on the test items."""
     row = {key: i for i, key in enumerate(embeddings.keys)}
     split = draw.split
     rows = {name: [row[pair.key] for pair in getattr(split, name)] for name in ("train", "val", "test")}
@@ -73,12 +73,12 @@ def fit_draw(draw: Draw, embeddings: PairEmbeddings, num_classes: int) -> None:
 
 
 def summarise(draws: Sequence[Draw]) -> dict[str, dict[str, float | None]]:
-    """Of each input the mean of each score over the draws, and as `<score>_sd` the sample standard deviation."""
+    """For each input, the mean of each score over the splits, and its sample standard deviation as `<score>_sd`."""
     return {name: mean_and_sd([draw.scores[name] for draw in draws]) for name in INPUTS}
 
 
 def sentences(summary: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """The scores of each input in a few words."""
+    """One line per input with its scores."""
     lines = []
     for name in INPUTS:
         scores = summary[name]

@@ -15,19 +15,19 @@ from downstream.settings import DownstreamSettings
 
 @dataclass(frozen=True)
 class PairSettings(DownstreamSettings):
-    """A benchmark of labelled pairs of image and sound."""
+    """Settings of a benchmark of labelled image/sound pairs."""
 
     split: Literal["stratified", "grouped"] = "stratified"
-    """How pairs are divided: stratified, by clip, as SoundingEarth's authors did; grouped, by location, so that no
-    recording is in two parts."""
+    """How pairs are split: stratified (by clip, as SoundingEarth's authors did) or grouped (by location, so that no
+    recording is in two splits)."""
 
 
 @dataclass(frozen=True)
 class AudiovisualSettings(PairSettings):
-    """Logistic regression on the embeddings of both towers."""
+    """Settings of logistic regression on the embeddings of both towers."""
 
     force: bool = False
-    """Give a sound tower spectrograms of another kind than it was trained on."""
+    """Use the sound tower even if it was trained on another kind of spectrograms."""
 
     @property
     @override

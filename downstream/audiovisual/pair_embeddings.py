@@ -1,4 +1,4 @@
-"""Images and sounds of labelled pairs → frozen embeddings of both towers, read and decoded by loader processes."""
+"""Embeds images and sounds of labelled pairs with both frozen towers; loader processes read and decode them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from shards.progress import ProgressLine
 from shards.schema import SpectrogramSettings
 
 SOUND_CROPS = 5
-"""Evenly spaced crops of a sound whose embeddings are averaged: of 10 s, each overlaps the next by about a half."""
+"""Number of evenly spaced crops of a sound whose embeddings are averaged; for 10 s, neighbours overlap by half."""
 
 
 @dataclass(frozen=True)
 class PairView:
-    """How a pair is seen: as the towers saw theirs in validation.
+    """Preprocessing of a pair, as in validation of the towers.
 
     Attributes:
-        image_size: side of the central 3/4 of the image as the network gets it, in pixels.
-        spectrogram: how the sound's spectrogram is computed.
-        num_frames: of a crop.
-        crops: of a sound.
+        image_size: side of the network's input in pixels; it shows the central 3/4 of the image.
+        spectrogram: settings of the spectrogram.
+        num_frames: number of frames in a crop.
+        crops: number of crops of a sound.
     """
 
     image_size: int
@@ -64,7 +64,7 @@ class PairView:
         """A sound file → (crops, 1, mel bands, num_frames) uint8.
 
         Raises:
-            RejectedPair: it can't be decoded.
+            RejectedPair: the sound can't be decoded.
         """
         recording = decode_recording(path, self.spectrogram, with_preview=False)
         spectrogram = repeat_to_length(recording.spectrogram, self.num_frames)
@@ -125,24 +125,23 @@ def embed_pairs(
     max_corrupt: float,
     should_stop: Callable[[int], bool] = lambda step: False,
 ) -> tuple[PairEmbeddings, list[str]] | None:
-    """Embeds image and sound of every pair; several processes share the work, and each gets all of the result.
+    """Embeds image and sound of every pair; the work is shared by all processes, which return the same result.
 
     Args:
         model: the towers, in evaluation mode, on their device.
-        pairs: with different keys.
-        view: how a pair is seen.
-        batch_size: pairs embedded at once by a process.
-        workers: loader processes of each.
-        precision: of the towers.
-        max_corrupt: largest share of pairs that may be undecodable.
-        should_stop: asked after each batch; True ends the work.
+        pairs: the pairs, with unique keys.
+        view: preprocessing of a pair.
+        batch_size: pairs embedded at once by each process.
+        workers: loader processes per process.
+        precision: "bf16" or "fp32".
+        max_corrupt: maximum share of undecodable pairs.
+        should_stop: called after each batch; True stops the work.
 
     Returns:
-        The embeddings, in the order of `pairs`, and a sentence for each pair that is not among them; None when
-        stopped.
+        The embeddings, in the order of `pairs`, and a message for each undecodable pair; None if stopped.
 
     Raises:
-        UserError: more than `max_corrupt` of the pairs can't be decoded; names the first.
+        UserError: too many pairs can't be decoded; the message names the first.
     """
     rank, world = distributed.rank(), distributed.num_processes()
     own = pairs[rank::world]
@@ -152,7 +151,7 @@ def embed_pairs(
     images, sounds = [np.empty((0, model.config.embedding_dim), np.float32)], []
     faults: list[str] = []
     device = next(model.parameters()).device
-    # As many turns on every process, for at each of them they ask each other whether to stop.
+    # The same number of turns on every process, because in each turn they agree whether to stop.
     turns = math.ceil(math.ceil(len(pairs) / world) / batch_size)
     with ProgressLine("embedding", len(pairs), enabled=distributed.is_first()) as progress:
         for turn in range(turns):

@@ -1,4 +1,4 @@
-"""Pairs of image and sound of your own: metadata.csv with a column for the label and one for the location."""
+"""Your own image/sound pairs: metadata.csv with a column for the label and one for the location."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
 
 def has_table(root: Path) -> bool:
-    """Whether a root is laid out as SoundingEarth's recordings, not as ADVANCE."""
+    """Whether a root has the layout of `recordings` rather than that of ADVANCE."""
     return (root / TABLE_NAME).is_file()
 
 
 def find_table_pairs(root: Path, *, label_column: str, group_column: str) -> FoundPairs:
-    """The rows of `root/metadata.csv` with `images/<key>.<suffix>` and `audio/<mp3name>`, or `audio/<key>.<suffix>`.
+    """The rows of `root/metadata.csv` with `images/<key>.<suffix>` and `audio/<mp3name>` or `audio/<key>.<suffix>`.
 
     Args:
         root: the folder.
-        label_column: its values are the classes; rows without one are left out.
-        group_column: pairs with the same value in it count as one location; a row without one stands alone.
+        label_column: column with the class; rows with an empty value are ignored.
+        group_column: column with the location; a row with an empty value has its own location.
 
     Raises:
-        UserError: no table, a column or a folder that is missing.
+        UserError: the table, a column or a folder is missing.
     """
     table = read_table(root)
-    remedy = "name others by --transfer.label-column, --transfer.group-column and --transfer.event-column"
+    remedy = "set other columns with --transfer.label-column, --transfer.group-column and --transfer.event-column"
     require_columns(table, (label_column, group_column), remedy)
     images = files_by_stem(root / "images", IMAGE_SUFFIXES)
     sounds = files_by_stem(root / "audio", SOUND_SUFFIXES)

@@ -46,13 +46,13 @@ def run_audiovisual(
 ) -> bool:
     """Runs a benchmark of pairs and writes `results.json`, `predictions.csv`, `embeddings.npz` and pictures.
 
-    Embedding is what takes time; a run that was stopped after it goes on from `embeddings.npz`.
+    Most of the time is spent on embedding; a run that is interrupted later resumes from `embeddings.npz`.
 
     Returns:
-        Whether it came to its end.
+        Whether it finished.
 
     Raises:
-        UserError: data, weights and settings don't fit together.
+        UserError: data, weights and settings don't match.
     """
     started = time.monotonic()
     data = check_audiovisual(benchmark, settings)
@@ -90,10 +90,10 @@ def _announce(settings: AudiovisualSettings, data: AudiovisualData) -> None:
 
 
 def check_audiovisual(benchmark: AudiovisualBenchmark, settings: AudiovisualSettings) -> AudiovisualData:
-    """Finds the data.
+    """Loads the data.
 
     Raises:
-        UserError: they are missing, not whole, or can't be split.
+        UserError: the data are missing or incomplete, or can't be split.
     """
     data = benchmark.load(settings.root, allow_partial=settings.allow_partial)
     _draws(settings, data.pairs)
@@ -140,9 +140,9 @@ def _score(
     config: TwoTowerConfig,
     view: PairView,
 ) -> Results:
-    """Fits and scores all draws, writes predictions and pictures."""
+    """Fits and scores all splits, and writes predictions and pictures."""
     if not (np.isfinite(embeddings.image).all() and np.isfinite(embeddings.sound).all()):
-        raise UserError(f"embeddings of weights {settings.weights} are not finite; take other weights")
+        raise UserError(f"embeddings of weights {settings.weights} are not finite; use other weights")
     embedded = set(embeddings.keys)
     pairs = [pair for pair in data.pairs if pair.key in embedded]
     draws = _draws(settings, pairs)
@@ -189,7 +189,7 @@ def _score(
 
 
 def _track(settings: AudiovisualSettings, results: Results) -> None:
-    """Hands the scores and `results.json` to the experiment tracker."""
+    """Logs the scores and `results.json` to the experiment tracker."""
     tracking = Tracking(settings, settings.out)
     scores = {name: values for name, values in results.epochs[0].items() if name != "epoch"}
     tracking.log(as_paths("test", scores), step=0)
@@ -198,7 +198,7 @@ def _track(settings: AudiovisualSettings, results: Results) -> None:
 
 
 def _write_predictions(folder: Path, draws: list[Draw], classes: list[str]) -> None:
-    """`predictions.csv`: of each test clip of each draw its class, and the class predicted from each input."""
+    """Writes `predictions.csv`: for each test clip of each split, its class and the class predicted from each input."""
     rows: list[list[object]] = []
     for draw in draws:
         for i, pair in enumerate(draw.split.test):

@@ -1,4 +1,4 @@
-"""Which pairs train, choose and test: by pair, as SoundingEarth's authors drew, or by location, as ADVANCE's did."""
+"""Splits of pairs: by pair, as by SoundingEarth's authors, or by location, as by ADVANCE's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from downstream.audiovisual.benchmark import ScenePair
 from shards.errors import UserError
 
 SPLIT_SEEDS = (0, 42, 84, 126, 168)
-"""Seeds of the five draws that a result is the mean of."""
+"""Seeds of the five random splits over which results are averaged."""
 
 TEST_SEED = 42
-"""Seed of the test part that all five draws of `stratified_split` share."""
+"""Seed of the test split, which is the same for all seeds of `stratified_split`."""
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
-"""Shares of all pairs; the rest, 70 %, trains."""
+"""Shares of all pairs; the remaining 70 % are for training."""
 
 FEWEST_PAIRS_OF_CLASS = 10
 """Pairs per class from which every part gets at least one."""
@@ -27,12 +27,12 @@ FEWEST_PAIRS_OF_CLASS = 10
 
 @dataclass(frozen=True)
 class PairSplit:
-    """Pairs by their use, each part sorted by key.
+    """A split of pairs, each part sorted by key.
 
     Attributes:
-        train: to fit on.
-        val: to choose the regularisation by.
-        test: to score on.
+        train: pairs for fitting.
+        val: pairs for selecting the regularisation.
+        test: pairs for scoring.
     """
 
     train: list[ScenePair]
@@ -42,11 +42,11 @@ class PairSplit:
 
 @dataclass(frozen=True)
 class SharedLocations:
-    """How far a split leaks.
+    """How much a split leaks.
 
     Attributes:
-        num_test: clips of the test part.
-        num_shared: those of them whose location, and so whose recording, is in the training part too.
+        num_test: number of test clips.
+        num_shared: number of test clips whose location, and so whose recording, is also in the training split.
     """
 
     num_test: int
@@ -54,14 +54,14 @@ class SharedLocations:
 
 
 def stratified_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
-    """70/10/20 of the pairs of each class: the test part is always the same, the rest is redrawn by the seed.
+    """Splits the pairs of each class 70/10/20; the test split is always the same, the rest depends on the seed.
 
-    Clips of one location, and so of one recording, come to lie in all parts; `shared_locations` counts them. It is the
-    split of SoundingEarth's authors: with a fixed training part, too, all draws would give the same score.
+    This is the split of SoundingEarth's authors. Clips of one location, and so of one recording, may be in all splits;
+    `shared_locations` counts them.
 
     Args:
-        pairs: labelled; their order does not matter.
-        seed: of the draw of training and validation.
+        pairs: labelled pairs; their order does not matter.
+        seed: seed of the training and validation splits.
 
     Raises:
         UserError: a class has too few pairs.
@@ -98,8 +98,8 @@ def grouped_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
         locations = [location for location in sorted(label_of) if label_of[location] == label]
         if len(locations) < len(parts):
             raise UserError(
-                f"split grouped needs 3 locations of each class, the class of {members[locations[0]][0].key} has "
-                f"{len(locations)}; take --split stratified"
+                f"split grouped needs 3 locations of each class, but the class of {members[locations[0]][0].key} has "
+                f"{len(locations)}; use --split stratified"
             )
         shuffled = [members[locations[i]] for i in generator.permutation(len(locations))]
         for name, chosen in _deal(shuffled).items():
@@ -130,23 +130,23 @@ SPLITS: dict[str, Callable[[Sequence[ScenePair], int], PairSplit]] = {
     "stratified": stratified_split,
     "grouped": grouped_split,
 }
-"""By the name of the setting `split`."""
+"""Split functions by the value of the setting `split`."""
 
 SPLIT_NAMES = {
     "stratified": "70/10/20 % of each class by clip, the test part fixed; clips of one recording may be in two parts",
     "grouped": "70/10/20 % of each class by location; no location in two parts",
 }
-"""As results show them."""
+"""Descriptions in results."""
 
 
 def shared_locations(split: PairSplit) -> SharedLocations:
-    """Counts the test clips whose location is in the training part too."""
+    """Counts the test clips whose location is also in the training split."""
     trained = {pair.location for pair in split.train}
     return SharedLocations(len(split.test), sum(pair.location in trained for pair in split.test))
 
 
 def leaks(pairs: Sequence[ScenePair]) -> dict[str, dict[str, list[int]] | None]:
-    """How far each split leaks, draw by draw: `num_test`, and `num_shared` of them; None where it can't be drawn."""
+    """Leakage of each kind of split, by seed: `num_test` and `num_shared`; None if the pairs can't be split so."""
     found: dict[str, dict[str, list[int]] | None] = {}
     for name, split in SPLITS.items():
         try:
@@ -162,19 +162,19 @@ def leaks(pairs: Sequence[ScenePair]) -> dict[str, dict[str, list[int]] | None]:
 
 
 def describe_leak(name: str, leak: dict[str, list[int]] | None) -> str:
-    """A split's part of `leaks` as a sentence."""
+    """Describes an entry of `leaks`."""
     if leak is None:
-        return f"split {name} can't be drawn from these pairs"
+        return f"split {name} is not possible with these pairs"
     shared, tested = sum(leak["num_shared"]), sum(leak["num_test"])
     draws = len(leak["num_test"])
     return (
         f"split {name}: {shared / draws:g} of {tested / draws:g} test clips ({shared / tested:.1%}) share a recording "
-        f"with training, in the mean of {draws} draws"
+        f"with training, mean over {draws} random splits"
     )
 
 
 def _stratified(pairs: list[ScenePair], share: float, seed: int) -> tuple[list[ScenePair], list[ScenePair]]:
-    """The rest, and a share of each class, by scikit-learn's draw."""
+    """Splits off a share of each class with scikit-learn; returns the rest and the share."""
     rest, part = train_test_split(
         pairs, test_size=share, stratify=[pair.label for pair in pairs], random_state=seed, shuffle=True
     )
@@ -186,5 +186,5 @@ def _check_counts(pairs: list[ScenePair]) -> None:
     if count < FEWEST_PAIRS_OF_CLASS:
         first = next(pair.key for pair in pairs if pair.label == label)
         raise UserError(
-            f"the class of {first} has {count} pairs, a split into 70/10/20 % needs {FEWEST_PAIRS_OF_CLASS} or more"
+            f"the class of {first} has {count} pairs, but a 70/10/20 % split needs at least {FEWEST_PAIRS_OF_CLASS}"
         )

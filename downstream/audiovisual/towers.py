@@ -1,4 +1,4 @@
-"""Both towers of a run, for benchmarks that see and hear, and the spectrograms that they may be given."""
+"""Loads both towers for audiovisual benchmarks, and checks that they fit the benchmark's spectrograms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from shards.schema import SpectrogramSettings
 
 
 def load_towers(settings: DownstreamSettings) -> TwoTower:
-    """Both towers of `settings.weights`: a run folder, a model folder, or "random", untrained ones by the seed.
+    """Loads both towers of `settings.weights`: a run folder, a model folder, or "random" (untrained, by the seed).
 
     Raises:
-        UserError: weights of one encoder alone, or a backbone that is not the weights'.
+        UserError: the weights have only one encoder, or the backbone is not that of the weights.
     """
     weights, backbone = settings.weights, settings.backbone
     if weights == "random":
@@ -28,8 +28,8 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
         return TwoTower(TwoTowerConfig(image_encoder=encoder)).eval()
     if weights in PUBLISHED or Path(weights).is_file():
         raise UserError(
-            f"weights must be random, a run folder or a model folder here, for {settings.benchmark} needs an image "
-            f"and a sound tower, got {weights}, which has an image encoder alone"
+            f"weights must be random, a run folder or a model folder, because {settings.benchmark} needs an image and "
+            f"a sound tower, got {weights}, which has only an image encoder"
         )
     model = TwoTower.from_pretrained(find_model_folder(Path(weights)))
     if backbone not in ("auto", model.config.image_encoder):
@@ -45,5 +45,5 @@ def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> Spectrogram
     """
     ours = SpectrogramSettings()
     if not force:
-        refuse_other_spectrograms(model.config.spectrogram, ours, f"the clips that {weights} is to hear")
+        refuse_other_spectrograms(model.config.spectrogram, ours, f"the clips for {weights}")
     return ours

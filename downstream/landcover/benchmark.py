@@ -70,7 +70,7 @@ class LandCoverBenchmark(Benchmark):
         image_name: of a tile's image below its place, with `{key}` for the id.
         mask_name: of its mask.
         num_tiles: published number of tiles; 0 for a data set of any size.
-        max_tiles: only so many, the first by id, are used; 0 uses all.
+        max_tiles: number of tiles to use, the first by id; 0 uses all.
         patch_size: side of a training patch in pixels.
         patch_stride: pixels from one training patch to the next.
         batch_size: of the published protocol.
@@ -106,7 +106,7 @@ class LandCoverBenchmark(Benchmark):
         if self.num_tiles and len(keys) != self.num_tiles:
             missing.append(f"{len(keys)} of the {self.num_tiles} tiles of {self.title} that have a mask")
         if missing and not allow_partial:
-            raise UserError(f"{place} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on without")
+            raise UserError(f"{place} is not a complete copy of {self.title}: {missing[0]}; --allow-partial accepts it")
         if self.max_tiles:
             keys = keys[: self.max_tiles]
         if len(keys) < 2:
@@ -121,7 +121,7 @@ class LandCoverBenchmark(Benchmark):
             val_ids: a text file, an id a line.
 
         Raises:
-            UserError: the file can't be read or names a tile that is not there, an id is no number where the rule
+            UserError: the file can't be read or names a missing tile, an id is not a number where the rule
                 asks for one, or one of the two parts would be empty.
         """
         if val_ids is not None:
@@ -131,8 +131,8 @@ class LandCoverBenchmark(Benchmark):
             odd = next((tile.key for tile in tiles if not tile.key.isdecimal()), None)
             if odd is not None:
                 raise UserError(
-                    f"the id {odd!r} is no whole number, by which {self.title} is divided; name the validation tiles "
-                    "in a file, an id a line, and give it by --val-ids"
+                    f"the id {odd!r} is not a whole number, by which {self.title} is split; list the validation tiles "
+                    "in a file, one id per line, and give it with --val-ids"
                 )
             chosen = {tile.key for tile in tiles if self.validates(int(tile.key))}
             name = self.rule
@@ -182,7 +182,7 @@ class LandCoverBenchmark(Benchmark):
         unknown = sorted(ids - known, key=_by_number)
         if unknown:
             raise UserError(
-                f"val_ids {path} names {unknown[0]!r}, which is no tile of {self.title} that is here "
+                f"val_ids {path} names {unknown[0]!r}, which is not among the tiles of {self.title} found here "
                 f"({len(unknown)} of its {len(ids)} ids are not); name tiles that are there"
             )
         return ids

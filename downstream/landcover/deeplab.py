@@ -25,7 +25,7 @@ class DilatedEncoder(nn.Module):
         encoder: whose module is a sequence of stages, such as a ResNet of any width and norm; it is copied.
 
     Raises:
-        UserError: its module is no such sequence.
+        UserError: its module is not such a sequence.
     """
 
     def __init__(self, encoder: LoadedEncoder) -> None:
@@ -70,7 +70,7 @@ class DeepLab(nn.Module):
         num_classes: of the benchmark.
 
     Raises:
-        UserError: the encoder is no sequence of stages.
+        UserError: the encoder is not a sequence of stages.
     """
 
     def __init__(self, encoder: LoadedEncoder, num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of land-cover maps: tile, truth and prediction side by side, and which class was taken for which."""
+"""Pictures of land-cover maps: tile, truth and prediction side by side, and a confusion matrix."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw_tile(
     )
     pen = ImageDraw.Draw(picture)
     share = accuracy(confusion)
-    title = f"tile {key}" + (f"   ·   accuracy {share:.3f}" if share is not None else "   ·   nothing known")
+    title = f"tile {key}" + (f"   ·   accuracy {share:.3f}" if share is not None else "   ·   no known pixels")
     pen.text((MARGIN, MARGIN), title, INK, _font(26))
     top = MARGIN + TITLE_HEIGHT + CAPTION_HEIGHT
     for number, (caption, panel) in enumerate(panels.items()):
@@ -77,7 +77,7 @@ def draw_tile(
 
 
 def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Colour]) -> Image.Image:
-    """Confusion table in percent of the pixels of each class, with the IoU of each class.
+    """Confusion matrix in percent of the pixels of each class, with the IoU of each class.
 
     Args:
         confusion: (classes, classes), see `downstream.landcover.scores`.
@@ -91,9 +91,9 @@ def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Col
     pen = ImageDraw.Draw(picture)
     share = accuracy(confusion)
     known = f"{int(totals.sum()):,} known pixels"
-    title = known if share is None else f"{share:.1%} of {known} right"
+    title = known if share is None else f"{share:.1%} of {known} correct"
     pen.text((MARGIN, MARGIN), title, INK, _font(26))
-    pen.text((left - 16, top - 12), "taken for", FAINT, _font(16), anchor="rs")
+    pen.text((left - 16, top - 12), "predicted", FAINT, _font(16), anchor="rs")
     for column, heading in enumerate((*names, "IoU")):
         pen.text((left + (column + 0.5) * side, top - 12), heading, FAINT, _font(16), anchor="ms")
     for row, (name, colour) in enumerate(classes.items()):

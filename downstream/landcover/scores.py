@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def tile_confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
-    """(classes, classes): entry (i, j) counts pixels of class i that were taken for class j.
+    """(classes, classes): entry (i, j) counts pixels of class i that were predicted as class j.
 
     Args:
         truth: labels of any shape; a label of `num_classes` or more is unknown and counts nowhere.
@@ -23,7 +23,7 @@ def tile_confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], num_c
 
 
 def accuracy(matrix: NDArray[np.int64]) -> float | None:
-    """Share of known pixels that were taken for their own class; None where none is known."""
+    """Share of known pixels that were predicted correctly; None if no pixel is known."""
     total = int(matrix.sum())
     return int(np.trace(matrix)) / total if total else None
 
@@ -31,7 +31,7 @@ def accuracy(matrix: NDArray[np.int64]) -> float | None:
 def class_ious(matrix: NDArray[np.int64]) -> list[float | None]:
     """Intersection over union of each class; None for one that is neither there nor predicted anywhere.
 
-    A class that is not there but was predicted has IoU 0.
+    A class that was predicted but does not occur has IoU 0.
     """
     hits = np.diag(matrix)
     unions = matrix.sum(0) + matrix.sum(1) - hits

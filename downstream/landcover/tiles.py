@@ -99,7 +99,7 @@ def read_tile(tile: Tile, classes: Mapping[str, Colour]) -> TileImage:
 
     Raises:
         RejectedPair: one of them can't be decoded, or they differ in size.
-        ForeignColour: the mask holds a colour that is no class's.
+        ForeignColour: the mask has a colour of no class.
     """
     rgb, mask = load_image(tile.image).rgb, load_image(tile.mask).rgb
     if rgb.shape != mask.shape:
@@ -143,7 +143,7 @@ def survey_tiles(
         The tiles that can be used, and a sentence for each of the others.
 
     Raises:
-        UserError: a mask has a colour that is no class's, more than a share `max_corrupt` of the tiles can't be
+        UserError: a mask has a colour of no class, more than a share `max_corrupt` of the tiles can't be
             read, or no mask holds a known class.
     """
     own = tiles[distributed.rank() :: distributed.num_processes()]

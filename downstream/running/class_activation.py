@@ -100,19 +100,19 @@ def write_activation_maps(
     n: int,
     device: torch.device,
 ) -> list[Path]:
-    """Writes sheets of test images with the maps of their class and of what they were taken for.
+    """Writes sheets of test images with the maps of their class and of the predicted class.
 
     Args:
-        folder: the run's; sheets go to `explain/sheet_001.png` and on, of `IMAGES_OF_SHEET` images each.
-        module: the classifier; or, from an item, the one for it.
-        items: of the test part; evenly spaced ones are drawn.
-        view: how the classifier sees an image.
-        classes: names.
-        n: how many images to draw; 0 writes nothing.
-        device: where the module is.
+        folder: the run folder; sheets of `IMAGES_OF_SHEET` images are written to `explain/sheet_001.png` and so on.
+        module: the classifier, or a function that returns the classifier for an item.
+        items: the test items, of which evenly spaced ones are drawn.
+        view: preprocessing of an image.
+        classes: class names.
+        n: number of images to draw; 0 writes nothing.
+        device: the module's device.
 
     Returns:
-        The sheets.
+        The paths of the sheets.
     """
     chosen = [items[i] for i in chosen_items(len(items), n)] if n and items else []
     written = []
@@ -130,7 +130,7 @@ def write_activation_maps(
 
 @dataclass(frozen=True)
 class _Card:
-    """One image, as drawn.
+    """One image of a sheet.
 
     Attributes:
         item: the image's item.
@@ -163,11 +163,11 @@ def _draw_sheet(cards: Sequence[_Card], classes: Sequence[str]) -> Figure:
     width, height = CARD_COLUMNS * card_width + 0.15, lines * card_height + 0.85
     figure = Figure(figsize=(width, height))
     figure.text(
-        0.15 / width, 1 - 0.2 / height, "What speaks for a class", fontsize=13, weight="bold", color=INK, va="top"
+        0.15 / width, 1 - 0.2 / height, "Class activation maps", fontsize=13, weight="bold", color=INK, va="top"
     )
     explanation = (
-        "Of each image: as it is, what speaks for its class, what speaks for the class it was taken for. "
-        "The maps of an image share one scale; what does not speak for a class has no colour."
+        "For each image: the input, the map of its class and, if wrong, the map of the predicted class. "
+        "The maps of an image share one scale; regions without evidence for the class are not coloured."
     )
     figure.text(0.15 / width, 1 - 0.47 / height, explanation, fontsize=8, color=SOFT, va="top")
     for number, card in enumerate(cards):
@@ -197,5 +197,5 @@ def _panel(
     card: _Card, label: int, classes: Sequence[str], image: NDArray[np.uint8], strongest: float, right: bool
 ) -> tuple[NDArray[np.uint8], str, str]:
     name = f"{shortened(classes[label])} {card.probabilities[label]:.0%}"
-    caption, colour = (name, RIGHT_COLOUR) if right else (f"taken for {name}", WRONG_COLOUR)
+    caption, colour = (name, RIGHT_COLOUR) if right else (f"predicted {name}", WRONG_COLOUR)
     return overlay(image, card.maps[label], strongest), caption, colour

@@ -1,4 +1,4 @@
-"""A trained classifier on disk."""
+"""Writes and reads trained classifiers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Writes `model/` of any network: `model.safetensors` and `config.json`.
+    """Writes `model.safetensors` and `config.json` of a network to `model/`.
 
     Raises:
-        UserError: it can't be written; the former ones stay.
+        UserError: the files can't be written; the previous ones are kept.
     """
     folder = run_folder / MODEL_FOLDER
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -40,16 +40,16 @@ def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping
             os.replace(partial, folder / name)
     except OSError as error:
         raise UserError(
-            f"the network can't be written to {folder}: {error.strerror or error}; free some space, then go on with "
+            f"the network can't be written to {folder}: {error.strerror or error}; free up space, then resume with "
             "--resume"
         ) from error
 
 
 def read_classifier(run_folder: Path, module: Network) -> Network:
-    """Gives `module` the weights that a run kept.
+    """Loads the weights saved by a run into `module`.
 
     Raises:
-        UserError: there are none, or they are of another classifier.
+        UserError: there are no weights, or they belong to another classifier.
     """
     path = run_folder / MODEL_FOLDER / WEIGHTS_NAME
     try:

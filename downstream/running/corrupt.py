@@ -1,4 +1,4 @@
-"""Items of a benchmark that can't be read: how many may be, before a run is refused."""
+"""The limit on unreadable items of a benchmark."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def refuse_corrupt(faults: Sequence[str], num_items: int, items: str, max_corrup
     if len(faults) > max_corrupt * num_items:
         raise UserError(
             f"{len(faults)} of {num_items} {items} can't be used, more than max_corrupt {max_corrupt:g}; the first: "
-            f"{faults[0]}; fix or remove them, or allow more by --max-corrupt"
+            f"{faults[0]}; fix or remove them, or allow more with --max-corrupt"
         )

@@ -10,13 +10,13 @@ from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class SceneClassifier(nn.Module):
-    """An encoder, its embedding layer where the head sits on that, and one linear layer.
+    """An encoder, optionally its embedding layer, and a linear layer.
 
     Args:
-        encoder: what the weights brought.
-        num_classes: of the benchmark.
-        on_embedding: whether the head sits on the embedding, as in the authors' code (at length 1 for weights that
-            compare it so), or on the pooled features.
+        encoder: the loaded encoder.
+        num_classes: number of classes of the benchmark.
+        on_embedding: whether the head is on the embedding, as in the authors' code (normalised if the weights were
+            trained so), or on the pooled features.
     """
 
     def __init__(self, encoder: LoadedEncoder, num_classes: int, *, on_embedding: bool) -> None:
@@ -45,5 +45,5 @@ class SceneClassifier(nn.Module):
         return F.normalize(features.float(), dim=1) if self.on_sphere else features
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Class scores of a batch's "image", (n, 3, height, width) uint8 → "logits", (n, classes)."""
+        """Computes "logits" (n, classes) from a batch's "image", (n, 3, height, width) uint8."""
         return {"logits": self.head(self.features(batch["image"]))}

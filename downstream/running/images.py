@@ -1,4 +1,4 @@
-"""Labelled images from disk as batches: in a seed's order for training, in theirs for evaluation; bad ones counted."""
+"""Batches of labelled images from disk: shuffled for training, in order for evaluation; unreadable ones are counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shards.errors import RejectedPair
 from shards.progress import ProgressLine
 
 ImageView = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
-"""(height, width, 3) uint8 and a seed → (3, size, size) uint8; loader processes get it pickled."""
+"""(height, width, 3) uint8 and a seed → (3, size, size) uint8; must be picklable for loader processes."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class WholeImage:
 def check_images(
     items: Sequence[SceneItem], *, max_corrupt: float, threads: int = 1
 ) -> tuple[list[SceneItem], list[str]]:
-    """Sorts out items whose image can't be decoded; several processes share the work, and each gets the result.
+    """Separates items whose image can't be decoded; the work is shared by all processes, which return the same result.
 
     Args:
-        items: to look at.
-        max_corrupt: the largest share of them that may be unreadable.
-        threads: of this process.
+        items: the items to check.
+        max_corrupt: maximum share of unreadable images.
+        threads: number of threads of this process.
 
     Returns:
-        The readable items, and a sentence for each of the others, both in the items' order.
+        The readable items, and a message for each of the others, both in the items' order.
 
     Raises:
-        UserError: more than a share `max_corrupt` of the images is unreadable; names the first.
+        UserError: too many images are unreadable; the message names the first.
     """
     own = range(distributed.rank(), len(items), distributed.num_processes())
     found: dict[int, str] = {}
@@ -86,17 +86,17 @@ def _fault(item: SceneItem) -> str | None:
 class SceneBatches(DealtBatches):
     """The training batches of a scene benchmark.
 
-    The order is a permutation of the items by seed and epoch, as in pre-training, and a view draws from (seed, epoch,
-    key): so batches are the same for any number of processes and workers, and resuming is starting later.
+    As in pre-training, the order is a permutation of the items by seed and epoch, and a view depends on (seed, epoch,
+    key). So batches are the same for any number of processes and workers, and resuming means starting later.
 
     Args:
-        items: of the training part.
-        view: how an image is seen.
-        layout: how a global batch is dealt.
-        seed: of the run.
-        rank: this process's number.
-        first_step: the first step to give.
-        last_step: the step before which to end.
+        items: the training items.
+        view: preprocessing of an image.
+        layout: how a global batch is divided.
+        seed: seed of the run.
+        rank: rank of this process.
+        first_step: the first step to yield.
+        last_step: the step before which to stop.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class SceneBatches(DealtBatches):
 
 
 def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, epoch: int = 0) -> dict[str, Any]:
-    """A batch: "keys", "image" (n, 3, size, size) uint8 and "label" (n,) int64; or "error", a sentence."""
+    """Reads a batch: "keys", "image" (n, 3, size, size) uint8 and "label" (n,) int64; or "error", a message."""
     try:
         images = [view(load_image(item.path).rgb, sample_seed(seed, epoch, item.key)) for item in items]
     except RejectedPair as error:
-        return {"error": f"{error}; it could be read when the run began"}
+        return {"error": f"{error}; it could be read when the run started"}
     return {
         "keys": [item.key for item in items],
         "image": torch.from_numpy(np.stack(images)),
@@ -138,7 +138,7 @@ def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, ep
 
 
 class PassesOverImages(Passes[SceneItem]):
-    """Labelled images in their order, under one view."""
+    """Passes over labelled images in order, with a fixed view."""
 
     def __init__(self, items: Sequence[SceneItem], view: ImageView, *, batch_size: int) -> None:
         super().__init__(items, batch_size=batch_size)

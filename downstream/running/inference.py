@@ -1,4 +1,4 @@
-"""Outputs of a network for labelled images, in their order; several processes share the work."""
+"""Inference over items in order, shared by several processes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ImageReader(OwnShare[SceneItem]):
     """This process's share of labelled images.
 
     Args:
-        items: of all processes.
-        view: how an image is seen.
-        batch_size: images at once.
+        items: the items of all processes.
+        view: preprocessing of an image.
+        batch_size: images per batch.
         workers: loader processes of this process.
     """
 

@@ -11,9 +11,9 @@ class SceneItem:
     """One labelled image.
 
     Attributes:
-        key: its path within the data set, such as "beach/beach_085.jpg".
-        path: where it lies.
-        label: index into the classes.
+        key: path within the data set, such as "beach/beach_085.jpg".
+        path: path of the file.
+        label: index of the class.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on frozen embeddings, its regularisation chosen on the validation part."""
+"""Multinomial logistic regression on frozen embeddings, with regularisation selected on the validation split."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from sklearn.preprocessing import StandardScaler
 from downstream.scores import classification_scores
 
 REGULARISATION_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-"""Inverse strengths C of the L2 penalty that are tried; larger ones regularise less."""
+"""Candidate inverse strengths C of the L2 penalty; larger ones regularise less."""
 
 MAX_ITERATIONS = 2000
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier, and how it was chosen.
+    """A fitted classifier.
 
     Attributes:
-        pipeline: standardisation by the training part, then the regression.
-        strength: its C.
-        val_f1: its weighted F1 on the validation part.
-        converged: whether the solver came to its end within `MAX_ITERATIONS`.
+        pipeline: standardisation with training statistics, then the regression.
+        strength: the selected C.
+        val_f1: weighted F1 on the validation split.
+        converged: whether the solver converged within `MAX_ITERATIONS`.
     """
 
     pipeline: Pipeline
@@ -37,7 +37,7 @@ class Fitted:
     converged: bool
 
     def probabilities(self, features: NDArray[np.float32], num_classes: int) -> NDArray[np.float32]:
-        """(n, d) → (n, num_classes); a class that did not train has probability 0."""
+        """(n, d) → (n, num_classes); classes without training items have probability 0."""
         found = np.zeros((len(features), num_classes), dtype=np.float32)
         found[:, self.pipeline.classes_] = self.pipeline.predict_proba(features)
         return found

@@ -1,4 +1,4 @@
-"""Items in their order, pass after pass: each process its share, by loader processes that stay between passes."""
+"""Repeated passes over items in order: each process reads its share, with loader processes that persist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Passes(IterableDataset[dict[str, Any]], abc.ABC, Generic[Item]):
 
     @abc.abstractmethod
     def make(self, items: Sequence[Item]) -> dict[str, Any]:
-        """The batch of some items."""
+        """Creates a batch from some items."""
 
     @property
     def batches_per_pass(self) -> int:
@@ -65,7 +65,7 @@ class OwnShare(Generic[Item]):
         self._stream: Iterator[dict[str, Any]] | None = None
 
     def one_pass(self) -> Iterator[dict[str, Any]]:
-        """The batches of one pass; it has to be gone through to its end."""
+        """Yields the batches of one pass; must be consumed to the end."""
         if self._stream is None:
             self._stream = iter(training_loader(self._batches, workers=self._workers, pin_memory=False))
         for _ in range(self._batches.batches_per_pass):

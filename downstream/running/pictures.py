@@ -25,7 +25,7 @@ RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#9fcad3", RIGHT_
 WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#eebf9d", WRONG_COLOUR])
 
 DARK_SHARE = 0.65
-"""On colours beyond this share of their scale one writes in white."""
+"""Text is white on colours above this share of their scale."""
 
 WORST_SHARE = 0.25
 """Share of a class at which a mistake has the darkest colour, so that rare mistakes are visible."""
@@ -40,16 +40,16 @@ DOTS_PER_INCH = 110
 def write_pictures(
     folder: Path, items: Sequence[SceneItem], classes: Sequence[str], probabilities: NDArray[np.float32]
 ) -> list[Path]:
-    """Writes `confusion_matrix.png`, and `mistakes.png` where there is a mistake.
+    """Writes `confusion_matrix.png`, and `mistakes.png` if there are mistakes.
 
     Args:
-        folder: made where missing.
-        items: of the test part.
-        classes: names.
-        probabilities: (n, classes), a row an item.
+        folder: output folder, created if missing.
+        items: the test items.
+        classes: class names.
+        probabilities: (n, classes), one row per item.
 
     Returns:
-        What was written.
+        The paths of the written files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     truth = np.array([item.label for item in items])
@@ -64,7 +64,7 @@ def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """A confusion matrix with counts, coloured by the share of each row: correct in teal, mistakes in orange.
 
     Args:
-        matrix: (classes, classes): entry (i, j) counts items of class i that were taken for class j.
+        matrix: (classes, classes): entry (i, j) counts items of class i that were predicted as class j.
         classes: names.
     """
     n = len(classes)
@@ -86,7 +86,7 @@ def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     for i in range(n):
         share = f"{shares[i, i]:.0%}" if totals[i] else "–"
         axes.text(n - 0.3, i, share, ha="left", va="center", fontsize=size + 1, color=RIGHT_COLOUR)
-    axes.text(n - 0.3, -0.85, "right", ha="left", va="center", fontsize=size + 1, color=RIGHT_COLOUR)
+    axes.text(n - 0.3, -0.85, "correct", ha="left", va="center", fontsize=size + 1, color=RIGHT_COLOUR)
     axes.set_xticks(range(n), classes, rotation=90, fontsize=size + 1.5)
     axes.set_yticks(range(n), classes, fontsize=size + 1.5)
     axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
@@ -95,16 +95,16 @@ def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     axes.tick_params(which="both", length=0)
     for spine in axes.spines.values():
         spine.set_color("#c9c3b6")
-    axes.set_xlabel("taken for", fontsize=10, color=SOFT)
+    axes.set_xlabel("predicted", fontsize=10, color=SOFT)
     axes.set_ylabel("class", fontsize=10, color=SOFT)
     right, total = int(np.trace(matrix)), int(totals.sum())
-    heading = f"{right} of {total} test images right, {right / max(total, 1):.1%}"
+    heading = f"{right} of {total} test images correct, {right / max(total, 1):.1%}"
     figure.text(0.12 / max(width, 6.0), 1 - 0.25 / height, heading, fontsize=12, weight="bold", color=INK, va="top")
     return figure
 
 
 def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32], most: int) -> list[int]:
-    """Rows of wrong predictions, the most confident first, at most `most`."""
+    """Row indices of at most `most` wrong predictions, most confident first."""
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != truth)
     order = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
@@ -134,7 +134,7 @@ def draw_mistakes(
         best = int(probabilities[row].argmax())
         captions = [
             (shortened(classes[truth[row]]), f"{probabilities[row, truth[row]]:.0%}", RIGHT_COLOUR),
-            (f"taken for {shortened(classes[best])}", f"{probabilities[row, best]:.0%}", WRONG_COLOUR),
+            (f"predicted {shortened(classes[best])}", f"{probabilities[row, best]:.0%}", WRONG_COLOUR),
         ]
         for number, (text, share, colour) in enumerate(captions):
             y = 1 - (top + 2.02 + 0.19 * number) / height
@@ -146,7 +146,7 @@ def draw_mistakes(
 
 
 def thumbnail(item: SceneItem, side: int = THUMBNAIL_PIXELS) -> NDArray[np.uint8]:
-    """An item's image as a (side, side, 3) square; grey where it can't be read any more."""
+    """An item's image as a (side, side, 3) square; grey if it can no longer be read."""
     try:
         image = load_image(item.path).rgb
     except RejectedPair:
@@ -156,7 +156,7 @@ def thumbnail(item: SceneItem, side: int = THUMBNAIL_PIXELS) -> NDArray[np.uint8
 
 
 def shortened(text: str, most: int = LABEL_CHARACTERS) -> str:
-    """A text of at most `most` characters, an ellipsis in place of the rest."""
+    """Shortens a text to at most `most` characters, ending in an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

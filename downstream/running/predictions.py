@@ -1,4 +1,4 @@
-"""`predictions.csv` of a classifier: each test item with its class, the predicted one, and their probabilities."""
+"""`predictions.csv` of a classifier: each test item with its class, the predicted class, and their probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from downstream.running.splits import Split
 
 
 def write_scene_predictions(folder: Path, split: Split, classes: list[str], probabilities: np.ndarray) -> None:
-    """`predictions.csv`: of each test item its class, the predicted one, and the probabilities of both."""
+    """Writes `predictions.csv`: for each test item its class, the predicted class, and the probabilities of both."""
     rows: list[list[object]] = []
     for item, row in zip(split.test, probabilities, strict=True):
         best = int(row.argmax())

@@ -1,4 +1,4 @@
-"""Runs of the training loop, one a seed, within one run of a benchmark: each trained, taken up again, or read back."""
+"""Runs of the training loop for several seeds within one benchmark: each is trained, resumed, or read if finished."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shards.errors import UserError
 
 Seeded = TypeVar("Seeded", bound=SeededSettings)
 SplitOfSeed = TypeVar("SplitOfSeed")
-"""With the lists `train`, `val` and `test`."""
+"""An object with the lists `train`, `val` and `test`."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,17 @@ def train(
     *,
     title: str = "",
 ) -> dict[str, Any] | None:
-    """Trains one seed's run, resumes it, or reads the summary of a finished one; None where it was preempted.
+    """Trains or resumes the run of one seed, or reads the summary of a finished one; returns None if preempted.
 
     Args:
-        make_task: builds what is trained, where something is left to train.
-        settings: of the seed.
+        make_task: builds the task.
+        settings: settings of the seed.
         accelerator: the processes that train together.
-        preemption: whether the run is preempted.
-        title: printed where something is left to train; by default the seed.
+        preemption: reports preemption.
+        title: printed if there is something left to train; by default the seed.
 
     Raises:
-        UserError: it was begun for another number of epochs, which the other seeds may have finished.
+        UserError: the run was started with another number of epochs.
     """
     title = title or f"seed {settings.seed}"
     config = settings.out / CONFIG_NAME
@@ -87,7 +87,7 @@ def train(
         begun = load_run_settings(config).epochs
         if begun != settings.epochs:
             raise UserError(
-                f"epochs is {begun} in {settings.out} and can't become {settings.epochs}; name another --out"
+                f"epochs is {begun} in {settings.out} and can't be changed to {settings.epochs}; give another --out"
             )
     if distributed.is_first():
         settings.out.mkdir(parents=True, exist_ok=True)
@@ -104,12 +104,12 @@ def train(
 
 
 def scores_of(outcomes: Sequence[Outcome[Any]], epochs: int) -> list[dict[str, Any]]:
-    """`Results.epochs` over several seeds: the mean and the standard deviation of each score."""
+    """`Results.epochs` over several seeds: mean and standard deviation of each score."""
     return [{"epoch": epochs, **mean_and_sd([outcome.scores for outcome in outcomes])}]
 
 
 def track(settings: DownstreamSettings, results: Results) -> None:
-    """Hands the scores and `results.json` to the experiment tracker."""
+    """Logs the scores and `results.json` to the experiment tracker."""
     tracking = Tracking(settings, settings.out)
     last = results.epochs[-1]
     tracking.log({f"test/{name}": value for name, value in last.items() if name != "epoch"}, step=last["epoch"])

@@ -1,4 +1,4 @@
-"""Which items train, and which test: pure functions of the sorted list of items, a fraction and a seed."""
+"""Training and test splits: pure functions of the sorted list of items, a fraction and a seed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from downstream.running.items import SceneItem
 from shards.errors import UserError
 
 _STRATIFIED, _FEW_SHOT = 0x5CE7E, 0x5407
-"""Keep the draws of one kind of split apart from those of another."""
+"""Make the draws of different kinds of split independent."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Items by their use.
+    """A split of the items.
 
     Attributes:
-        train: to fit on.
-        test: to score on.
-        val: to choose by, taken from the training part; empty where nothing is chosen.
-        name: as results show it.
+        train: items for fitting.
+        test: items for scoring.
+        val: items for model selection, taken from the training items; may be empty.
+        name: description in results.
     """
 
     train: list[SceneItem]
@@ -32,25 +32,25 @@ class Split:
 
     @property
     def num_labelled(self) -> int:
-        """Items whose labels were used before the test: to fit on and to choose by."""
+        """The number of training and validation items."""
         return len(self.train) + len(self.val)
 
 
 def alternating_split(items: Sequence[SceneItem]) -> Split:
-    """Even items of the sorted list train, odd ones test, as in the authors' code."""
+    """Even items of the sorted list for training, odd ones for testing, as in the authors' code."""
     ordered = _sorted(items)
     return Split(ordered[0::2], ordered[1::2], [], "even items train, odd ones test")
 
 
 def stratified_split(items: Sequence[SceneItem], fraction: float, seed: int, *, val_fraction: float = 0.0) -> Split:
-    """A share of each class trains, the rest tests, drawn at random by the seed.
+    """A random share of each class for training, the rest for testing.
 
     Args:
-        items: labelled.
-        fraction: of each class that trains, in (0, 1); at least one item of each class trains and one tests.
-        seed: of the draw.
-        val_fraction: of each class's training part that is set aside to choose by; at least one item where > 0. The
-            test part does not depend on it.
+        items: labelled items.
+        fraction: share of each class for training, in (0, 1); each class has at least one training and one test item.
+        seed: seed of the split.
+        val_fraction: share of each class's training items to set aside for validation; at least one item if > 0. The
+            test items do not depend on it.
 
     Raises:
         UserError: a class has too few items.
@@ -63,8 +63,8 @@ def stratified_split(items: Sequence[SceneItem], fraction: float, seed: int, *, 
         num_val = max(1, round(val_fraction * num_train)) if val_fraction else 0
         if num_train - num_val < 1:
             raise UserError(
-                f"the class of {shuffled[0].key} has {len(shuffled)} images, too few for a training part of "
-                f"{fraction:.0%} {'with a validation part ' if val_fraction else ''}and a test part; add images, or "
+                f"the class of {shuffled[0].key} has {len(shuffled)} images, too few for a training split of "
+                f"{fraction:.0%} {'with a validation split ' if val_fraction else ''}and a test split; add images, or "
                 "choose another --train-fraction"
             )
         val += shuffled[:num_val]
@@ -74,18 +74,18 @@ def stratified_split(items: Sequence[SceneItem], fraction: float, seed: int, *, 
 
 
 def few_shot_split(items: Sequence[SceneItem], shots: int, seed: int) -> Split:
-    """So many items of each class train, all others test, drawn at random by the seed.
+    """`shots` random items of each class for training, all others for testing.
 
     Raises:
-        UserError: a class has no item left to test.
+        UserError: a class has no items left for testing.
     """
     train: list[SceneItem] = []
     test: list[SceneItem] = []
     for shuffled in _shuffled_classes(items, (seed, _FEW_SHOT)):
         if len(shuffled) <= shots:
             raise UserError(
-                f"the class of {shuffled[0].key} has {len(shuffled)} images, few-shot trains on {shots} and tests on "
-                "the others; add images, or choose another --protocol"
+                f"the class of {shuffled[0].key} has {len(shuffled)} images, but few-shot trains on {shots} and tests "
+                "on the others; add images, or choose another --protocol"
             )
         train += shuffled[:shots]
         test += shuffled[shots:]
@@ -93,7 +93,7 @@ def few_shot_split(items: Sequence[SceneItem], shots: int, seed: int) -> Split:
 
 
 def _shuffled_classes(items: Sequence[SceneItem], seed: tuple[int, int]) -> Iterator[list[SceneItem]]:
-    """The items of each class in an order by the seed, which does not depend on the order they came in."""
+    """Yields the shuffled items of each class; the order depends on the seed, not on the order of the input."""
     generator = np.random.default_rng(seed)
     for label in sorted({item.label for item in items}):
         members = _sorted([item for item in items if item.label == label])

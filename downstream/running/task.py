@@ -24,15 +24,15 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class FineTuning(Task):
-    """A network on the training part of a benchmark.
+    """Fine-tuning of a network on the training split of a benchmark.
 
     Args:
-        settings: checked, with the batch size resolved.
+        settings: checked settings, with the batch size resolved.
         accelerator: the processes that train together.
-        num_items: of the training part.
+        num_items: number of training items.
 
     Raises:
-        UserError: batch size, processes and items don't fit together.
+        UserError: batch size, processes and number of items don't match.
     """
 
     settings: DownstreamSettings
@@ -46,14 +46,14 @@ class FineTuning(Task):
         self._readers: dict[str, OwnShare[Any]] = {}
 
     def placed(self, module: Network) -> Network:
-        """A network on the task's device; on several GPUs its batch norms are over the items of all processes."""
+        """Moves a network to the task's device; on several GPUs, batch norm is synchronised over all processes."""
         if self.device.type == "cuda" and distributed.num_processes() > 1:
-            # Each process alone would normalise over too few items.
+            # The items of one process are too few for batch statistics.
             module = synced(module)
         return module.to(self.device)
 
     def read(self, batches: IterableDataset[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Training batches, made by the loader's processes."""
+        """Training batches, loaded by worker processes."""
         return iter(training_loader(batches, workers=self.settings.workers, pin_memory=self.device.type == "cuda"))
 
     def outputs(
@@ -81,7 +81,7 @@ class FineTuning(Task):
             compute, self._readers[part], width=width, device=self.device, precision=self.settings.precision
         )
         if not np.isfinite(found).all():
-            raise FloatingPointError(f"class scores of the {part} part are not finite")
+            raise FloatingPointError(f"class scores of the {part} split are not finite")
         return found
 
     @override

@@ -1,4 +1,4 @@
-"""One run of the training loop within a benchmark: trained, resumed, or found finished; and its scores by epoch."""
+"""Runs the training loop within a benchmark: trains, resumes, or finds a finished run; reads scores by epoch."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from shards.atomic_files import read_json
 def train_to_end(
     task: Task, accelerator: Accelerator, preemption: PreemptionWatch, *, started: bool, title: str = ""
 ) -> dict[str, Any] | None:
-    """Trains a task, or resumes its run; a finished run is not trained again.
+    """Trains a task or resumes its run; a finished run is not trained again.
 
     Args:
-        task: what is trained.
+        task: the task.
         accelerator: the processes that train together.
-        preemption: whether the run is preempted.
+        preemption: reports preemption.
         started: whether there is a run to resume.
-        title: printed where something is left to train.
+        title: printed if there is something left to train.
 
     Returns:
-        What the run ended with, as its `summary.json` has it; None where it was preempted.
+        The summary of the run, as in `summary.json`; None if it was preempted.
     """
     total_steps = task.settings.epochs * task.steps_per_epoch
     summary = distributed.from_first(finished_summary(task.settings.out, total_steps)) if started else None
@@ -43,7 +43,11 @@ def train_to_end(
 
 
 def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | None:
-    """The state that a run ended with: its summary, or its last checkpoint where a kill came between; None before."""
+    """Summary of a finished run, or the state of its last checkpoint if it was killed before writing the summary.
+
+    Returns:
+        None if the run is not finished.
+    """
     path = run_folder / SUMMARY_NAME
     if path.is_file():
         summary: dict[str, Any] = read_json(path, "remove it to train again")
@@ -57,7 +61,7 @@ def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | Non
 
 
 def scores_by_epoch(run_folder: Path) -> list[dict[str, Any]]:
-    """`Results.epochs` of a run that is scored on its test part after each epoch, which count from 1."""
+    """`Results.epochs` of a run that is scored on the test split after each epoch; epochs count from 1."""
     return [
         {name: value for name, value in line.items() if name not in ("step", "split")} | {"epoch": line["epoch"] + 1}
         for line in MetricsFile(run_folder).read()

@@ -1,4 +1,4 @@
-"""Random views of images by albumentations, fixed by a seed."""
+"""Random augmentations by albumentations, determined by a seed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SeededView:
         self._transform = transform
 
     def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` fixes all that is random."""
-        # One state for all: under `set_random_seed` each transform would draw the same numbers as the others.
+        """(height, width, 3) uint8 → (3, image_size, image_size) uint8; `seed` determines all randomness."""
+        # A shared random state, because with `set_random_seed` all transforms would draw the same numbers.
         self._transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
         view = self._transform(image=image)["image"]
         return np.ascontiguousarray(view.transpose(2, 0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Before albumentations itself, which it tells not to ask the network for a newer version.
+# Imported before albumentations, because it disables the check for a newer version.
 from downstream.running.views import BRIGHTNESS, CONTRAST, HUE, SATURATION, SeededView
 
 import albumentations as A  # isort: skip

@@ -1,4 +1,4 @@
-"""A scene-recognition data set on disk: a folder of class folders, checked against what was published."""
+"""Scene-recognition data sets: a folder of class folders, checked against the published class counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAMES_IN_MESSAGE = 5
 
 @dataclass(frozen=True)
 class SceneData:
-    """A data set that was found.
+    """A loaded data set.
 
     Attributes:
-        classes: names, in alphabetical order.
+        classes: class names, in alphabetical order.
         items: sorted by key.
-        missing: sentences on what of the official release is not there; empty for a whole one.
+        missing: messages about missing parts of the official release; empty if complete.
     """
 
     classes: list[str]
@@ -50,11 +50,11 @@ class SceneBenchmark(Benchmark):
     usual_fractions: tuple[float, ...] = (0.5,)
 
     def load(self, root: Path, *, allow_partial: bool) -> SceneData:
-        """The items below `root`.
+        """Loads the items below `root`.
 
         Raises:
-            UserError: no such folder, no class folders, an unknown class, or, unless `allow_partial`, classes or
-                images missing from the official release.
+            UserError: the folder or its class folders are missing, a class is unknown, or, unless `allow_partial`,
+                classes or images of the official release are missing.
         """
         place = self._place(root)
         known = self.images_of_class
@@ -63,7 +63,7 @@ class SceneBenchmark(Benchmark):
             unknown = [name for name in found if name not in known]
             if unknown:
                 raise UserError(
-                    f"{place} holds the folder {unknown[0]!r}, which is no class of {self.title}; its classes are: "
+                    f"{place} holds the folder {unknown[0]!r}, which is not a class of {self.title}; its classes are: "
                     f"{', '.join(sorted(known))}"
                 )
         classes = sorted(known) if known else found
@@ -75,10 +75,10 @@ class SceneBenchmark(Benchmark):
         ]
         missing = self._missing(items, classes) if known else []
         if missing and not allow_partial:
-            raise UserError(f"{place} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
+            raise UserError(f"{place} is not a complete copy of {self.title}: {missing[0]}; --allow-partial accepts it")
         if len({item.label for item in items}) < 2:
             raise UserError(
-                f"{place} has images of fewer than 2 classes; give a folder with one folder of images a class"
+                f"{place} has images of fewer than 2 classes; give a folder with one folder of images per class"
             )
         return SceneData(classes, items, missing)
 

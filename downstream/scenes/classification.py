@@ -28,19 +28,19 @@ from pretrain.weights.encoder_weights import LoadedEncoder
 
 
 class SceneRecognition(FineTuning):
-    """A classifier on an encoder, trained on the training part; its test part is scored after each epoch.
+    """Fine-tuning of a classifier; the test split is scored after each epoch.
 
     Args:
-        settings: checked, with the batch size resolved.
+        settings: checked settings, with the batch size resolved.
         accelerator: the processes that train together.
-        encoder: what is fine-tuned.
-        classes: names.
-        split: the items.
-        training_view: how an image is seen in training.
-        evaluation_view: how it is seen in evaluation.
+        encoder: the encoder to fine-tune.
+        classes: class names.
+        split: the split.
+        training_view: preprocessing of an image for training.
+        evaluation_view: preprocessing for evaluation.
 
     Raises:
-        UserError: batch size, processes and items don't fit together.
+        UserError: batch size, processes and number of items don't match.
     """
 
     settings: SceneSettings
@@ -69,7 +69,7 @@ class SceneRecognition(FineTuning):
 
     @override
     def announcement(self) -> str:
-        """Items, classes and how a batch is dealt."""
+        """Number of items and classes, and the division of a batch."""
         val = f", {len(self.split.val)} validation" if self.split.val else ""
         return (
             f"{len(self.split.train)} training{val} and {len(self.split.test)} test images of {len(self.classes)} "
@@ -79,7 +79,7 @@ class SceneRecognition(FineTuning):
 
     @override
     def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
-        """Training images, read by the loader's processes."""
+        """Training images, read by worker processes."""
         batches = SceneBatches(
             self.split.train,
             self.training_view,
@@ -100,13 +100,13 @@ class SceneRecognition(FineTuning):
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:
-        """Scores the test part, and keeps its class probabilities."""
+        """Scores the test split and stores its class probabilities."""
         self.probabilities, scores = self.score(module, "test")
-        # The last model is kept: to choose by the test part would be to fit on it.
+        # No error for model selection: the last model is kept, because selecting on the test split would be cheating.
         return Evaluation("test", scores, None, _sentence(scores, len(self.split.test), "test"))
 
     def score(self, module: nn.Module, part: str) -> tuple[NDArray[np.float32], dict[str, float]]:
-        """Class probabilities (n, classes) of a part's items in their order, and the scores of the most probable.
+        """Class probabilities (n, classes) of a split's items in order, and the scores of the predictions.
 
         Args:
             module: the classifier.
@@ -137,11 +137,11 @@ class SceneRecognition(FineTuning):
 
 
 class ValidatedSceneRecognition(SceneRecognition):
-    """The same, but a validation part is scored after each epoch, and the model that did best on it is kept."""
+    """As `SceneRecognition`, but the model is selected on a validation split, which is scored after each epoch."""
 
     @override
     def evaluate(self, module: nn.Module) -> Evaluation:
-        """Scores the validation part."""
+        """Scores the validation split."""
         _, scores = self.score(module, "val")
         error = 1 - scores["accuracy"]
         return Evaluation("val", scores, error, _sentence(scores, len(self.split.val), "validation"))

@@ -1,4 +1,4 @@
-"""The demo world's scenes, so that everything runs offline: `metadata.csv` names the class of `images/<key>.jpg`."""
+"""The demo world as a scene benchmark that runs offline; `metadata.csv` has the class of `images/<key>.jpg`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ CLASS_COLUMN = "scene"
 
 @dataclass(frozen=True)
 class TableOfScenes(SceneBenchmark):
-    """Scenes in one folder, with a table of their classes in place of class folders."""
+    """Scenes in one folder, with a table of classes instead of class folders."""
 
     classes: tuple[str, ...] = ()
 
     @override
     def load(self, root: Path, *, allow_partial: bool) -> SceneData:
-        """The items of the table below `root`, keyed `<class>/<key>.jpg`.
+        """Loads the items of the table below `root`, with keys `<class>/<key>.jpg`.
 
         Raises:
-            UserError: no such folder or table, an unknown class, or, unless `allow_partial`, images that are missing.
+            UserError: the folder or table is missing, a class is unknown, or images are missing without
+                `allow_partial`.
         """
         rows = self._rows(root)
         labels = {name: label for label, name in enumerate(sorted(self.classes))}
@@ -36,7 +37,7 @@ class TableOfScenes(SceneBenchmark):
             name, key = row[CLASS_COLUMN], row["key"]
             if name not in labels:
                 raise UserError(
-                    f"{root / TABLE_NAME}, line {line}: {CLASS_COLUMN} {name!r} is no class of {self.title}; its "
+                    f"{root / TABLE_NAME}, line {line}: {CLASS_COLUMN} {name!r} is not a class of {self.title}; its "
                     f"classes are: {', '.join(labels)}"
                 )
             path = root / "images" / f"{key}.jpg"
@@ -44,15 +45,17 @@ class TableOfScenes(SceneBenchmark):
                 items.append(SceneItem(f"{name}/{path.name}", path, labels[name]))
             else:
                 lost.append(path)
-        missing = [f"{len(items)} of {len(rows)} images; the first that is not there: {lost[0]}"] if lost else []
+        missing = [f"{len(items)} of {len(rows)} images; the first missing one: {lost[0]}"] if lost else []
         if missing and not allow_partial:
-            raise UserError(f"{root} is not the whole of {self.title}: {missing[0]}; --allow-partial goes on with it")
+            raise UserError(f"{root} is not a complete copy of {self.title}: {missing[0]}; --allow-partial accepts it")
         if len({item.label for item in items}) < 2:
-            raise UserError(f"{root} has images of fewer than 2 classes; write the demo world anew, of more places")
+            raise UserError(
+                f"{root} has images of fewer than 2 classes; generate the demo world again with more places"
+            )
         return SceneData(list(labels), sorted(items, key=lambda item: item.key), missing)
 
     def _rows(self, root: Path) -> list[tuple[int, dict[str, str]]]:
-        remedy = f"write the demo world by: python shards/run.py build --source demo --root {root} --out SHARDS"
+        remedy = f"generate the demo world with: python shards/run.py build --source demo --root {root} --out SHARDS"
         try:
             table = read_table(root)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""Your own scenes: any folder of class folders, at its own image size."""
+"""Your own scenes: any folder of class folders, at the size of its images."""
 
 from __future__ import annotations
 

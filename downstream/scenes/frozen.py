@@ -1,9 +1,9 @@
 """Scene recognition on frozen features: logistic regression, nearest neighbours, nearest centroid of a few images.
 
-The encoder stays as it is, and each image goes through it once. What a method has to choose (the C of the regression,
-the k of the neighbours) is chosen on a validation part of the training part from grids that are the same for every
-kind of weights (here, and `REGULARISATION_GRID`); then it is fitted on the whole training part and scored once on the
-test part.
+The encoder is frozen, and each image passes through it once. Hyperparameters (the C of the regression, the k of the
+neighbours) are selected on a validation split taken from the training items, from grids that are the same for all
+weights (here, and `REGULARISATION_GRID`). Then the method is fitted on all training items and scored once on the test
+items.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float32]
 Fit = Callable[[Features, Labels, Features, int, float], Probabilities]
-"""(features, their labels, queries, number of classes, choice) → class probabilities of the queries."""
+"""(features, labels, queries, number of classes, hyperparameter) → class probabilities of the queries."""
 
 VAL_FRACTION = 0.2
-"""Of the training part of each class, to choose by."""
+"""Share of each class's training items for validation."""
 
 NUMBERS_OF_NEIGHBOURS = (1, 3, 5, 10, 20, 50)
-"""The grid of `knn`."""
+"""Candidate values of k for `knn`."""
 
 SHOTS = 5
-"""Training images a class of `few-shot`."""
+"""Training images per class for `few-shot`."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Probe:
 
     Attributes:
         fit: fits and predicts.
-        choice: what it has to choose, as results name it; empty for nothing.
-        grid: what it is chosen from; of equally good ones the first.
+        choice: name of the hyperparameter in results; empty if there is none.
+        grid: its candidate values; ties are resolved by the first.
     """
 
     fit: Fit
@@ -73,7 +73,7 @@ def logistic_regression(
 def nearest_neighbours(
     features: Features, labels: Labels, queries: Features, num_classes: int, num_neighbours: float
 ) -> Probabilities:
-    """Votes of the k nearest by cosine distance, nearer ones counting more, so that there are no ties."""
+    """Votes of the k nearest neighbours by cosine distance, weighted by distance to avoid ties."""
     k = min(int(num_neighbours), len(features))
     model = KNeighborsClassifier(n_neighbors=k, metric="cosine", weights="distance").fit(features, labels)
     return _of_all_classes(model.predict_proba(queries), model.classes_, num_classes)
@@ -82,7 +82,7 @@ def nearest_neighbours(
 def nearest_centroid(
     features: Features, labels: Labels, queries: Features, num_classes: int, _choice: float
 ) -> Probabilities:
-    """The class whose mean is nearest by Euclidean distance; as probabilities, the softmax of minus the distances."""
+    """The nearest class mean by Euclidean distance; probabilities are the softmax of the negative distances."""
     classes = np.unique(labels)
     centroids = np.stack([features[labels == label].mean(0, dtype=np.float64) for label in classes])
     distances = np.stack([np.linalg.norm(queries - centroid, axis=1) for centroid in centroids], axis=1)
@@ -95,7 +95,7 @@ PROBES: dict[str, Probe] = {
     "knn": Probe(nearest_neighbours, "k", NUMBERS_OF_NEIGHBOURS),
     "few-shot": Probe(nearest_centroid),
 }
-"""By the name of their protocol."""
+"""Probes by the name of their protocol."""
 
 
 def run_frozen(job: SceneJob) -> SceneOutcome:
@@ -104,7 +104,7 @@ def run_frozen(job: SceneJob) -> SceneOutcome:
     probe = PROBES[job.settings.protocol]
     features = extract_features(job)
     splits = [draw_split(job, seed) for seed in job.seeds]
-    # The probes are small: the first process fits them, and the others need no result.
+    # The probes are small, so the first process fits them; the others don't need the results.
     runs = []
     for seed, split in zip(job.seeds, splits, strict=True) if distributed.is_first() else ():
         row = {item.key: i for i, item in enumerate(job.data.items)}
@@ -125,14 +125,14 @@ def run_frozen(job: SceneJob) -> SceneOutcome:
 
 
 def draw_split(job: SceneJob, seed: int) -> Split:
-    """The split of a seed: five images a class for `few-shot`, a usual share with a validation part for the others."""
+    """The split of a seed: five training images per class for `few-shot`, otherwise the usual share with validation."""
     if job.settings.protocol == "few-shot":
         return few_shot_split(job.data.items, SHOTS, seed)
     return stratified_split(job.data.items, job.train_fraction, seed, val_fraction=VAL_FRACTION)
 
 
 def extract_features(job: SceneJob) -> Features:
-    """The encoder's pooled features (items, features), in the items' order; every process gets all of them."""
+    """The encoder's pooled features (items, features), in the items' order, on every process."""
     settings, device = job.settings, job.accelerator.device
     module = SceneClassifier(job.encoder, 1, on_embedding=False).to(device).eval()
     batch_size = max(1, settings.batch_size // distributed.num_processes())
@@ -174,7 +174,7 @@ def _part(features: Features, row: dict[str, int], items: list[SceneItem]) -> tu
 
 
 def _of_all_classes(found: NDArray[np.float64], classes: Labels, num_classes: int) -> Probabilities:
-    """With a column of zeros for each class that had no training item."""
+    """Adds a column of zeros for each class without training items."""
     whole = np.zeros((len(found), num_classes), dtype=np.float32)
     whole[:, classes] = found
     return whole

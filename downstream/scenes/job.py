@@ -49,16 +49,16 @@ class SceneJob:
 
     @property
     def seeds(self) -> list[int]:
-        """Of the splits of protocols that draw several."""
+        """Seeds of the splits, for protocols with several."""
         return [self.settings.seed + i for i in range(self.settings.num_seeds)]
 
     @property
     def train_fraction(self) -> float:
-        """Of protocols on the usual splits."""
+        """Training share, for protocols on the usual splits."""
         return self.settings.train_fraction or self.benchmark.usual_fractions[0]
 
     def fresh_encoder(self, seed: int) -> LoadedEncoder:
-        """A new encoder of the settings' weights; random ones are drawn by the seed."""
+        """Loads a new encoder with the settings' weights; random weights depend on the seed."""
         settings = self.settings
         return load_encoder(
             settings.weights,
@@ -95,10 +95,10 @@ class SceneOutcome:
 
 
 def check_scenes(benchmark: SceneBenchmark, settings: SceneSettings) -> SceneData:
-    """Finds the data.
+    """Loads the data.
 
     Raises:
-        UserError: they are missing, or not whole.
+        UserError: the data are missing or incomplete.
     """
     return benchmark.load(settings.root, allow_partial=settings.allow_partial)
 
@@ -140,7 +140,7 @@ def open_job(
 def _head_on(settings: SceneSettings, encoder: LoadedEncoder) -> HeadOn:
     if settings.head_on == "embedding" and encoder.projection is None:
         raise UserError(
-            f"head_on embedding needs weights with an embedding layer, {settings.weights} has none; choose trunk"
+            f"head_on embedding needs weights with an embedding layer, but {settings.weights} has none; choose trunk"
         )
     if settings.head_on != "auto":
         return settings.head_on
@@ -148,12 +148,12 @@ def _head_on(settings: SceneSettings, encoder: LoadedEncoder) -> HeadOn:
 
 
 def _common_size(data: SceneData) -> int:
-    """The shorter side that most of the images have, of up to 50 looked at."""
+    """The most common shorter side among up to 50 images."""
     sides = []
     for item in data.items[:: max(1, len(data.items) // IMAGES_FOR_SIZE)]:
         try:
             sides.append(min(load_image(item.path).rgb.shape[:2]))
         except RejectedPair as error:
-            raise UserError(f"{item.key}: {error}; it could be read when the run began") from error
+            raise UserError(f"{item.key}: {error}; it could be read when the run started") from error
     values, counts = np.unique(sides, return_counts=True)
     return int(values[counts.argmax()])

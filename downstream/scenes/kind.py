@@ -21,7 +21,7 @@ HeadOn = Literal["auto", "embedding", "trunk"]
 
 @dataclass(frozen=True)
 class SceneSettings(SeededSettings):
-    """Scene recognition on some weights."""
+    """Settings of scene recognition."""
 
     head_on: HeadOn = "auto"
     """Where the head sits: the embedding, or the encoder's features (trunk); auto: under paper the embedding where
@@ -36,11 +36,10 @@ class SceneSettings(SeededSettings):
         super().check()
         if self.protocol != "paper" and self.head_on == "embedding":
             raise UserError(
-                f"head_on embedding goes with protocol paper, got {self.protocol}, which compares weights by their "
-                "encoders"
+                f"head_on embedding needs protocol paper, got {self.protocol}, which compares weights by their encoders"
             )
         if self.protocol == "few-shot" and self.train_fraction:
-            raise UserError(f"train_fraction has no effect under few-shot, got {self.train_fraction}; leave it out")
+            raise UserError(f"train_fraction has no effect under few-shot, got {self.train_fraction}; omit it")
 
 
 SCENES = Kind(
@@ -80,9 +79,9 @@ SCENES = Kind(
             runner="downstream.scenes.frozen:run_frozen",
         ),
         BenchmarkProtocol(
-            # Five images a class are few: more draws than elsewhere, for a mean that can be compared.
+            # With only five images per class, more splits than elsewhere are needed for a comparable mean.
             SceneSettings(protocol="few-shot", num_seeds=10),
-            "nearest centroid of 5 images a class, on frozen features",
+            "nearest centroid of 5 images per class, on frozen features",
             is_resumable=False,
             trains=False,
             runner="downstream.scenes.frozen:run_frozen",

@@ -1,4 +1,4 @@
-"""The published protocol: fine-tuning without augmentation, the test part scored after each epoch (section V-A)."""
+"""The published protocol: fine-tuning without augmentation, scored on the test split after each epoch (section V-A)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from downstream.scenes.job import SceneJob, SceneOutcome
 
 
 def run_published(job: SceneJob) -> SceneOutcome | None:
-    """Fine-tunes on the training part; None where the run was preempted."""
+    """Fine-tunes on the training split; returns None if the run was preempted."""
     settings = job.settings
     split = _published_split(job)
     view = WholeImage(settings.image_size)

@@ -1,4 +1,4 @@
-"""A scene benchmark from its folder to its results, under any protocol."""
+"""Runs a scene benchmark under any protocol, and writes its results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_scenes(
 
 
 def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
-    """Writes `results.json`, `predictions.csv` and the pictures into the run's folder."""
+    """Writes `results.json`, `predictions.csv` and the pictures to the run folder."""
     settings, split, classes = job.settings, outcome.split, job.data.classes
     results = Results(
         benchmark=settings.benchmark,
@@ -95,7 +95,7 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
 
 
 def track_results(job: SceneJob, outcome: SceneOutcome) -> None:
-    """Hands the last scores and `results.json` to the experiment tracker, under the run's id."""
+    """Logs the last scores and `results.json` to the experiment tracker, under the run's id."""
     out, last = job.settings.out, outcome.epochs[-1]
     scores: dict[str, Any] = {name: value for name, value in last.items() if name != "epoch"}
     tracking = Tracking(job.settings, out)

@@ -1,4 +1,4 @@
-"""How scene recognition reports: accuracy by epoch as in SoundingEarth's tables, and the other protocols apart."""
+"""Tables of scene recognition: accuracy by epoch as in SoundingEarth's tables, and a table of the other protocols."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from downstream.tables import Entry, Reporting, TableLayout
 PAPER = TableLayout(
     "paper",
     (ACCURACY,),
-    "Accuracy on the test split after so many epochs of fine-tuning, in percent (protocol paper).",
+    "Accuracy on the test split by epochs of fine-tuning, in percent (protocol paper).",
     by_epoch=True,
 )
 OTHERS = TableLayout(

@@ -1,13 +1,13 @@
-"""Fine-tuning as one would defend it to a reviewer: the same recipe and the same search for every kind of weights.
+"""A full fine-tuning recipe, with the same search for all weights.
 
-On the usual splits, a tenth of the training part is set aside to choose by. AdamW with a learning rate that warms up,
-falls as a cosine and is lower the nearer a layer is to the pixels; random views; label smoothing; training stops early
-where the validation part has not improved for some epochs, and the epoch that did best on it counts. The learning rate
-is searched on the first seed: the settings' own, and a third and three times as much. The other seeds, with other
-splits, take the one that did best on the validation part. The test part of each seed is scored once, at the very end.
+On the usual splits, a tenth of the training items is set aside for validation. The recipe: AdamW with warm-up, a cosine
+schedule and layer-wise learning-rate decay; random augmentation; label smoothing; early stopping on the validation
+split, whose best epoch counts. The learning rate is searched on the first seed: that of the settings, a third of it and
+three times it. The other seeds, with other splits, use the best one on the validation split. The test split of each
+seed is scored once, at the end.
 
-`OUT/seed-<seed>/lr-<learning rate>/` holds a run of the training loop each; those that are finished are not trained
-again when the whole is resumed.
+Each `OUT/seed-<seed>/lr-<learning rate>/` holds a run of the training loop; finished runs are not trained again on
+resume.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pretrain.optimization import build_optimizer
 from pretrain.training.tracking import Tracking
 
 VAL_FRACTION = 0.1
-"""Of the training part of each class, to choose by."""
+"""Share of each class's training split that learning rate and epochs are chosen on."""
 
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 """Multiples of `optimizer.learning_rate` that are searched, on the first seed."""
@@ -70,12 +70,12 @@ class TunedRecognition(ValidatedSceneRecognition):
 
 @dataclass(frozen=True)
 class TunedRun:
-    """A finished run of one seed under one learning rate.
+    """A finished run with one seed and one learning rate.
 
     Attributes:
-        settings: its own; `out` is its folder.
-        split: the seed's.
-        summary: what it ended with.
+        settings: its settings; `out` is its folder.
+        split: its split.
+        summary: summary of its training.
     """
 
     settings: SceneSettings
@@ -94,8 +94,8 @@ class TunedRun:
 
 
 def run_tuned(job: SceneJob) -> SceneOutcome | None:
-    """Searches, trains each seed, and scores each on its test part."""
-    # Runs within this one find its tracker by it.
+    """Searches the learning rate, trains each seed, and scores each on its test split."""
+    # Nested runs find the tracker through this record.
     Tracking(job.settings, job.settings.out).finish()
     first, *others = job.seeds
     search: list[TunedRun] = []
@@ -106,7 +106,7 @@ def run_tuned(job: SceneJob) -> SceneOutcome | None:
         search.append(run)
     best = min(search, key=lambda run: run.summary["best_error"])
     learning_rate = best.settings.optimizer.learning_rate
-    distributed.print_once(f"learning rate {learning_rate:g} did best on the validation part of seed {first}")
+    distributed.print_once(f"learning rate {learning_rate:g} is best on the validation split of seed {first}")
     chosen = [best]
     for seed in others:
         run = _train(job, seed, learning_rate)
@@ -131,7 +131,7 @@ def run_tuned(job: SceneJob) -> SceneOutcome | None:
 
 
 def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
-    """A run of one seed under one learning rate; None where it was preempted."""
+    """Trains with one seed and one learning rate; returns None if preempted."""
     settings = _settings(job, seed, learning_rate)
     title = f"seed {seed}, learning rate {learning_rate:g}"
     summary = train(lambda: _task(job, settings), settings, job.accelerator, job.preemption, title=title)
@@ -139,7 +139,7 @@ def _train(job: SceneJob, seed: int, learning_rate: float) -> TunedRun | None:
 
 
 def _settings(job: SceneJob, seed: int, learning_rate: float) -> SceneSettings:
-    """Of one run, in its own folder."""
+    """Settings of one run, with its own folder."""
     out = job.settings.out / f"seed-{seed}" / f"lr-{learning_rate:g}"
     optimizer = replace(job.settings.optimizer, learning_rate=learning_rate)
     return replace(job.settings, seed=seed, out=out, optimizer=optimizer)
@@ -162,8 +162,8 @@ def _task(job: SceneJob, settings: SceneSettings) -> TunedRecognition:
 
 
 def _score(job: SceneJob, run: TunedRun, *, keep: bool) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """Probabilities and scores of a run's best model on its test part; `keep` writes that model to `OUT/model/`."""
-    # A new one: an engine may have taken the trained module apart.
+    """Test probabilities and scores of a run's best model; `keep` writes that model to `OUT/model/`."""
+    # A new module, because an engine may have modified the trained one.
     task = _task(job, run.settings)
     module = read_classifier(run.settings.out, task.module)
     if keep and distributed.is_first():

@@ -97,7 +97,7 @@ class TauBenchmark(Benchmark):
             return data
         missing = f"the folds name {data.num_rows} of {self.num_clips} clips"
         if not allow_partial:
-            raise UserError(f"{root} is not the whole of {self.title}: {missing}; --allow-partial goes on with it")
+            raise UserError(f"{root} is not a complete copy of {self.title}: {missing}; --allow-partial accepts it")
         return dataclasses.replace(data, missing=[missing])
 
 

@@ -108,7 +108,7 @@ def prepare_clips(files: ClipFiles, data: TauData, *, max_corrupt: float, thread
         files: where to.
         data: as the folds name it.
         max_corrupt: the largest share of rows that may be of no use, by their row or their files.
-        threads: of this process; so many clips are in memory at once.
+        threads: of this process, each with one clip in memory.
 
     Returns:
         The data without the clips that can't be decoded, whose sentences join its faults.

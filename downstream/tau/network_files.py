@@ -61,7 +61,7 @@ def read_acoustic_encoder(run_folder: Path, features: str) -> AcousticEncoder:
     """The acoustic encoder of a finished run, with the normalisation that it was trained under.
 
     Raises:
-        UserError: there is no such run, it is of another strategy than audio, or it heard other features.
+        UserError: the run is missing, its strategy is not audio, or its features differ.
     """
     tensors = {
         name.removeprefix(ACOUSTIC): value for name, value in _tensors(run_folder).items() if name.startswith(ACOUSTIC)

@@ -175,8 +175,8 @@ def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path |
         trained = distributed.from_first(Results.read(settings.out).epochs[-1]["epoch"])
         if trained != settings.epochs:
             raise UserError(
-                f"epochs is {trained} in {settings.out}, which is finished, and can't become {settings.epochs}; name "
-                "another --out"
+                f"epochs is {trained} in {settings.out}, which is finished, and can't be changed to {settings.epochs}; "
+                "name another --out"
             )
         return True
     if distributed.is_first():

@@ -70,5 +70,5 @@ class TauSettings:
         if self.acoustic_run is not None and not self.acoustic_is_pretrained:
             raise UserError(
                 f"tau.acoustic_run has no effect under tau.strategy {self.strategy}, which trains its acoustic encoder "
-                "or has none; leave it out"
+                "or has none; omit it"
             )

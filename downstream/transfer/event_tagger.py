@@ -174,7 +174,7 @@ def read_teacher(path: Path, *, seed: int = 0, num_events: int = 0) -> EventTeac
         state[STEM] = stem.sum(1, keepdim=True)
     outputs = _check_shapes(file, backbone, state)
     if num_events and outputs != num_events:
-        raise UserError(f"transfer.num_events is {num_events}, the teacher in {file} has {outputs}; leave it out, or 0")
+        raise UserError(f"transfer.num_events is {num_events}, the teacher in {file} has {outputs}; omit it, or give 0")
     kept = {name: value for name, value in state.items() if name in _expected(backbone, outputs)}
     report = f"{backbone} for {outputs} sound events from {file}"
     return EventTeacher(backbone, kept, report, _learned_from(file), *_way_of_hearing(file))

@@ -59,7 +59,7 @@ class TransferJob:
         """The usable pairs by part; unusable pairs do not change the assignment of others.
 
         Raises:
-            UserError: a part has no pair of a scene.
+            UserError: a split has no pair of a scene.
         """
         drawn = SPLITS[self.settings.split](self.pairs, seed)
         parts = {"training": drawn.train, "validation": drawn.val, "test": drawn.test}
@@ -68,8 +68,8 @@ class TransferJob:
             lost = set(range(len(self.classes))) - {pair.label for pair in part}
             if lost:
                 raise UserError(
-                    f"the {name} part of seed {seed} has no usable pair of {self.classes[min(lost)]}, each part needs "
-                    "one of every scene; add or mend its images and sounds, or take other seeds by --seed"
+                    f"the {name} split of seed {seed} has no usable pair of {self.classes[min(lost)]}, but "
+                    "each split needs one of every scene; add or repair images and sounds, or choose another --seed"
                 )
         return PairSplit(*usable.values())
 

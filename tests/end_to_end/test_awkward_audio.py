@@ -60,7 +60,7 @@ def test_every_row_is_used_or_rejected(awkward_corpus: Path, tmp_path: Path) -> 
     assert not (out / "manifest.json").exists()
     listed = read_rejected(out)
 
-    # … and with a larger share it goes on to the end without reading anything twice.
+    # … and with a larger share it continues to the end without reading anything twice.
     finished = run_build(awkward_corpus, out, "--max-rejected", "0.6")
     assert finished.returncode == 0, finished.stderr
     assert "24 pairs listed" in finished.stdout

@@ -1,4 +1,4 @@
-"""The Slurm script of a build in parts, run without Slurm: a signal requeues the task, its next start goes on."""
+"""The Slurm script of a build in parts, run without Slurm: a signal requeues the task, its next start continues it."""
 
 from __future__ import annotations
 

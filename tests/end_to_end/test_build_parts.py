@@ -136,7 +136,7 @@ def test_other_options_and_other_numbers_of_parts_are_refused(
     assert {name: data for name, data in files_of(out).items() if name not in locks} == {
         name: data for name, data in before.items() if name not in locks
     }
-    # One process goes on with all that is missing.
+    # One process continues with all that is missing.
     build(options_for(small_corpus, out, part="all"))
     assert files_of(out) == files_of(small_shards)
 

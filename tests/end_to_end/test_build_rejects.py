@@ -48,7 +48,7 @@ def test_a_large_corpus_stops_early_and_goes_on_with_a_larger_share(
     with pytest.raises(UserError, match="rejected so far"):
         build(options_for(small_corpus, out, max_rejected=0.05))
     assert {path.name for path in out.glob("*.tar")} == set(finished)
-    # … and with a larger share it goes on to the same bytes.
+    # … and with a larger share it continues to the same bytes.
     build(options_for(small_corpus, out, max_rejected=0.1))
     assert files_of(out) == files_of(small_shards)
     assert all((out / name).stat().st_mtime_ns == time_ns for name, time_ns in finished.items())

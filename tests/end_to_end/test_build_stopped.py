@@ -1,4 +1,4 @@
-"""A build that is killed, stopped or finds the disk full: it ends cleanly, goes on, and ends in the same bytes."""
+"""A build that is killed, stopped or finds the disk full: it ends cleanly, resumes, and ends in the same bytes."""
 
 from __future__ import annotations
 

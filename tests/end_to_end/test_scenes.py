@@ -101,7 +101,7 @@ def test_what_is_missing_and_unreadable_stands_in_the_results(few_scenes: Path, 
     refused = run(python("downstream/run.py", *words, "--out", tmp_path / "refused"), cwd=tmp_path)
     assert refused.returncode == 2
     assert "error: " in refused.stderr
-    assert "is not the whole of UC Merced: 26 of 2100 images" in refused.stderr
+    assert "is not a complete copy of UC Merced: 26 of 2100 images" in refused.stderr
     words += ["--allow-partial", "--max-corrupt", "0.05"]
     record = finish(words, tmp_path / "out")
     assert record["num_train"] + record["num_test"] == 25

@@ -96,7 +96,7 @@ def test_pipeline_and_the_ablation_train_their_encoder_first_and_resume(root: Pa
     ]
     for results in (pipeline, *others):
         assert results["epochs"][-1]["accuracy"] > 0.8
-    # One that was stopped between its last step and its results goes on from the network that it kept.
+    # One that was stopped between its last step and its results continues from the network it kept.
     out = runs / "stopped"
     shutil.copytree(runs / "pipeline", out)
     (out / "results.json").unlink()

@@ -115,7 +115,7 @@ def test_it_stops_early_when_validation_does_not_improve(tiny_shards: Path, tmp_
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["stopped_early"]
     assert summary["epochs"] < 50
-    # Killed, or preempted, before it could say so: what goes on ends there too.
+    # Killed, or preempted, before it could say so: a resumed run ends there too.
     (tmp_path / "run" / "summary.json").unlink()
     result = run(python("pretrain/run.py", "--resume", tmp_path / "run"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr

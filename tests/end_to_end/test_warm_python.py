@@ -64,7 +64,7 @@ def test_several_run_at_once_and_draw_numbers_of_their_own(script: Script, tmp_p
 
 
 def test_packages_are_imported_before_and_no_thread_is_lost_in_a_fork(script: Script, tmp_path: Path) -> None:
-    # The allocator of Arrow has a thread, which it starts anew in forks.
+    # The allocator of Arrow has a thread, which it restarts in forks.
     ask = f"import os, sys; print(set({PACKAGES!r}) - set(sys.modules), os.getppid())"
     missing, server = run(script(ask), cwd=tmp_path).stdout.rsplit(maxsplit=1)
     assert missing == "set()"

@@ -50,10 +50,10 @@ def test_listing_and_looking_up_benchmarks_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["aid", "--patch-stride", "3"], "patch_stride has no effect on aid, it is a setting of land-cover mapping"),
+        (["aid", "--patch-stride", "3"], "patch_stride has no effect on aid: it is a setting of land-cover mapping"),
         (["aid", "--tau.strategy=audio"], "tau.strategy has no effect on aid"),
         (["sound-events", "--transfer.no-with-scene-loss"], "transfer.with_scene_loss has no effect on sound-events"),
-        (["deepglobe", "--explain", "2"], "scene recognition and transfer of sound events; leave it out"),
+        (["deepglobe", "--explain", "2"], "scene recognition and transfer of sound events; omit it"),
         (["aid", "--protocol", "linea"], "protocol must be paper, .* got linea; did you mean 'linear'"),
         (["aidd"], "unknown benchmark 'aidd'; did you mean 'aid'"),
         (["aid", "--num-seeds", "0"], "num_seeds must be >= 1, got 0"),
@@ -66,7 +66,7 @@ def test_what_has_no_effect_is_refused_in_a_sentence(words: list[str], sentence:
 
 def test_a_root_that_is_not_there_is_refused_but_for_what_writes_it(tmp_path: Path) -> None:
     words = ["--root", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
-    with pytest.raises(UserError, match="none is no folder; give the folder that holds AID"):
+    with pytest.raises(UserError, match="none is not a folder; give the folder with AID"):
         parse(["aid", *words])
     assert parse(["demo-tau", *words]).settings.root == tmp_path / "none"
 

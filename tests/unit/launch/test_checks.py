@@ -80,7 +80,7 @@ def test_what_is_done_is_not_checked_again_but_compared(tiny_shards: Path, tmp_p
     write_row_settings(row)
     row.run_folder.mkdir()
     (row.run_folder / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match=r"benchmarks\.folder: root .* is no folder"):
+    with pytest.raises(UserError, match=r"benchmarks\.folder: root .* is not a folder"):
         check_rows(plan, [row])
     row.benchmarks[0].folder.mkdir()
     (row.benchmarks[0].folder / "results.json").write_text("{}")
@@ -110,7 +110,7 @@ def test_spectrograms_that_a_benchmark_does_not_make_are_refused_before_row_1(
 @pytest.mark.parametrize(
     ("benchmarks", "message"),
     [
-        ({"folder": {"root": "/nowhere"}}, r"benchmarks\.folder: root /nowhere is no folder"),
+        ({"folder": {"root": "/nowhere"}}, r"benchmarks\.folder: root /nowhere is not a folder"),
         ({"folder": {"root": "/tmp", "epochs": 0}}, r"benchmarks\.folder: epochs must be >= 1, got 0"),
         ({"advance": {"root": "/tmp", "protocol": "knn"}}, r"benchmarks\.advance: protocol must be paper .*got knn"),
         ({"retrieval": {"crops": 0}}, r"benchmarks\.retrieval: crops must be >= 1, got 0"),
@@ -129,7 +129,7 @@ def test_spectrograms_that_a_benchmark_does_not_make_are_refused_before_row_1(
         ),
         (
             {"demo-tau": {"root": "/tmp", "head_on": "embedding"}},
-            r"benchmarks\.demo-tau: head_on has no effect on demo-tau, it is a setting of scene recognition",
+            r"benchmarks\.demo-tau: head_on has no effect on demo-tau: it is a setting of scene recognition",
         ),
         (
             {"demo-tau": {"root": "/tmp", "tau.strategy": "pipeline", "tau.acoustic_run": "/nowhere"}},

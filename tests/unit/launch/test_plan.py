@@ -148,7 +148,7 @@ def test_a_method_s_settings_come_on_top_of_the_plan_s() -> None:
 def test_the_plans_that_come_along_keep_every_rule(path: Path) -> None:
     rows = rows_of(load_plan(path), Path("out"))
     for row in rows:
-        # One that goes on from a run of another plan needs that run.
+        # One that starts from a run of another plan needs that run.
         if row.config.model.image_init in ("random", "imagenet"):
             check_rules(row.config)
         assert row.benchmarks

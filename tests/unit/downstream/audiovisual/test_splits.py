@@ -102,9 +102,9 @@ def test_shared_locations_are_counted_by_clip() -> None:
 
 def test_classes_too_small_to_split_are_named() -> None:
     few = [ScenePair(f"{label}/{i}", Path(), Path(), label, f"{label}-{i // 3}") for label in (0, 1) for i in range(6)]
-    with pytest.raises(UserError, match=r"0/0 has 6 pairs, a split into 70/10/20 % needs 10 or more"):
+    with pytest.raises(UserError, match=r"0/0 has 6 pairs, but a 70/10/20 % split needs at least 10"):
         stratified_split(few, 0)
-    with pytest.raises(UserError, match="needs 3 locations of each class, the class of 0/0 has 2"):
+    with pytest.raises(UserError, match="needs 3 locations of each class, but the class of 0/0 has 2"):
         grouped_split(few, 0)
     assert leaks(few) == {"stratified": None, "grouped": None}
 
@@ -132,7 +132,7 @@ def test_official_layout_is_read_with_spaces_and_locations(tmp_path: Path) -> No
 
 def test_what_is_wrong_with_a_root_is_said(tmp_path: Path) -> None:
     root = make_advance(tmp_path / "root")
-    with pytest.raises(UserError, match=r"not the whole of ADVANCE: 6 of 5075 pairs;.*--allow-partial"):
+    with pytest.raises(UserError, match=r"not a complete copy of ADVANCE: 6 of 5075 pairs;.*--allow-partial"):
         ADVANCE.load(root, allow_partial=False)
     (root / "sound" / "beach" / "00000_2.wav").unlink()
     (root / "vision" / "sports land" / "00001.jpg").unlink()
@@ -140,17 +140,17 @@ def test_what_is_wrong_with_a_root_is_said(tmp_path: Path) -> None:
         ADVANCE.load(root, allow_partial=False)
     missing = ADVANCE.load(root, allow_partial=True).missing
     assert missing[:2] == ["1 image without sound: beach/00000_2", "1 sound without image: sports land/00001"]
-    with pytest.raises(UserError, match="is no folder; give the folder that holds ADVANCE"):
+    with pytest.raises(UserError, match="is not a folder; give the folder with ADVANCE"):
         ADVANCE.load(tmp_path / "nowhere", allow_partial=True)
-    with pytest.raises(UserError, match="vision is no folder"):
+    with pytest.raises(UserError, match="vision is not a folder"):
         ADVANCE.load(root / "vision", allow_partial=True)
 
 
 def test_unknown_classes_and_names_are_always_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'sports_land', which is no class of ADVANCE"):
+    with pytest.raises(UserError, match="'sports_land', which is not a class of ADVANCE"):
         ADVANCE.load(make_advance(tmp_path / "a", classes=("beach", "sports_land")), allow_partial=True)
     root = make_advance(tmp_path / "b")
     for folder, suffix in (("vision", "jpg"), ("sound", "wav")):
         (root / folder / "beach" / f"copy.{suffix}").touch()
-    with pytest.raises(UserError, match="'copy' is no name of ADVANCE"):
+    with pytest.raises(UserError, match="'copy' is not a file name of ADVANCE"):
         ADVANCE.load(root, allow_partial=True)

@@ -46,7 +46,7 @@ def test_pairs_are_found_in_the_root_and_in_its_folder_train(tmp_path: Path, pla
 
 
 def test_a_wrong_root_is_refused_with_what_is_expected_there(tmp_path: Path) -> None:
-    assert "is no folder" in refusal(DEEPGLOBE, tmp_path / "nowhere")
+    assert "is not a folder" in refusal(DEEPGLOBE, tmp_path / "nowhere")
     assert "train/{key}_sat.jpg" in refusal(DEEPGLOBE, tmp_path)
 
 
@@ -96,7 +96,7 @@ def test_a_file_of_ids_replaces_the_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "ids", "sentence"),
     [
-        (("1", "5"), "1\n77\n", "names '77', which is no tile"),
+        (("1", "5"), "1\n77\n", "names '77', which is not among the tiles"),
         (("1", "5"), "1\n5\n", "0 would train and 2 validate"),
         (("1", "5"), None, "can't be read as a text file of ids"),
     ],
@@ -111,7 +111,9 @@ def test_files_of_ids_that_do_not_fit_are_refused(
         ANY_NUMBER.split(ANY_NUMBER.load(tmp_path / "root", allow_partial=False).tiles, tmp_path / "ids.txt")
 
 
-@pytest.mark.parametrize(("keys", "sentence"), [(("1", "2"), "0 validate"), (("5", "a7"), "'a7' is no whole number")])
+@pytest.mark.parametrize(
+    ("keys", "sentence"), [(("1", "2"), "0 validate"), (("5", "a7"), "'a7' is not a whole number")]
+)
 def test_tiles_that_the_rule_can_not_divide_ask_for_a_file(
     tmp_path: Path, keys: tuple[str, ...], sentence: str
 ) -> None:
@@ -134,7 +136,7 @@ def test_no_validation_place_of_the_demo_is_in_the_training_split_of_its_shards(
     ("change", "sentence"),
     [
         (["--protocol", "tuned"], "protocol must be paper for deepglobe, got tuned"),
-        (["--head-on", "embedding"], "head_on has no effect on deepglobe, it is a setting of scene recognition"),
+        (["--head-on", "embedding"], "head_on has no effect on deepglobe: it is a setting of scene recognition"),
         (["--train-fraction=0.5"], "train_fraction has no effect on deepglobe"),
         (["--image-size", "100"], "image_size must be a multiple of 16"),
         (["--patch-stride", "-1"], "patch_stride must be >= 0, got -1"),

@@ -49,6 +49,6 @@ def test_the_confusion_has_a_cell_for_each_pair_of_classes_and_takes_absent_ones
     )
     changed = np.argwhere((right != wrong).any(-1))
     assert right.shape == wrong.shape
-    # Agriculture, the second row, was taken for forest, so nothing changes above it but the sentence on top.
+    # Agriculture, the second row, was predicted as forest, so nothing changes above it but the title.
     assert changed[changed[:, 0] > 120][:, 0].min() > 200
     draw_class_confusion(np.zeros((6, 6), dtype=np.int64), DEEPGLOBE_CLASSES)

@@ -81,9 +81,9 @@ def test_few_of_each_class() -> None:
 
 
 def test_small_classes_are_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"the class of class1/.* has 1 images, too few for a training part of 50%"):
+    with pytest.raises(UserError, match=r"the class of class1/.* has 1 images, too few for a training split of 50%"):
         stratified_split(items_of(9, 1), 0.5, 0)
-    with pytest.raises(UserError, match="too few for a training part of 10% with a validation part"):
+    with pytest.raises(UserError, match="too few for a training split of 10% with a validation"):
         stratified_split(items_of(20, 9), 0.1, 0, val_fraction=0.1)
-    with pytest.raises(UserError, match=r"has 5 images, few-shot trains on 5"):
+    with pytest.raises(UserError, match=r"has 5 images, but few-shot trains on 5"):
         few_shot_split(items_of(5, 20), 5, 0)

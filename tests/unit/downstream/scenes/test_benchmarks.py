@@ -68,7 +68,7 @@ def test_a_whole_release_from_its_root_or_its_inner_folder(release: Path) -> Non
 
 
 def test_a_wrong_root_is_told_with_the_layout(release: Path, tmp_path: Path) -> None:
-    assert "is no folder; give the folder that holds Small" in refusal(SMALL, tmp_path / "nowhere")
+    assert "is not a folder; give the folder with Small" in refusal(SMALL, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert f"expected {tmp_path / 'empty'}/Small/Images/<class>/<image>" in refusal(SMALL, tmp_path / "empty")
     assert "expected" in refusal(FOLDER, tmp_path / "empty")
@@ -79,7 +79,7 @@ def test_a_wrong_root_is_told_with_the_layout(release: Path, tmp_path: Path) -> 
 
 def test_missing_classes_and_images_are_counted_and_may_be_allowed(release: Path) -> None:
     (release / "field" / "field_001.png").unlink()
-    assert "8 of 9 images; field has 2 of 3; --allow-partial goes on" in refusal(SMALL, release)
+    assert "8 of 9 images; field has 2 of 3; --allow-partial accepts it" in refusal(SMALL, release)
     shutil.rmtree(release / "water")
     assert "5 of 9 images; field has 2 of 3, water has 0 of 3" in refusal(SMALL, release)
     data = SMALL.load(release, allow_partial=True)
@@ -93,7 +93,7 @@ def test_missing_classes_and_images_are_counted_and_may_be_allowed(release: Path
 def test_an_unknown_class_is_always_refused(release: Path, allow_partial: bool) -> None:
     (release / "road").mkdir()
     sentence = refusal(SMALL, release, allow_partial=allow_partial)
-    assert "holds the folder 'road', which is no class of Small; its classes are: field, roof, water" in sentence
+    assert "holds the folder 'road', which is not a class of Small; its classes are: field, roof, water" in sentence
 
 
 def test_unreadable_images_are_named_counted_and_refused_above_a_share(release: Path) -> None:
@@ -141,8 +141,8 @@ def test_the_demo_world_is_a_scene_data_set(demo_world: Path, tmp_path: Path) ->
     partial = tmp_path / "partial"
     shutil.copytree(demo_world, partial)
     (partial / "images" / data.items[0].path.name).unlink()
-    assert "23 of 24 images; the first that is not there" in refusal(DEMO_SCENES, partial)
+    assert "23 of 24 images; the first missing one" in refusal(DEMO_SCENES, partial)
     assert len(DEMO_SCENES.load(partial, allow_partial=True).items) == 23
     (partial / "metadata.csv").write_text(table.replace(",forest,", ",jungle,").replace(",shore,", ",jungle,"))
-    assert "scene 'jungle' is no class of the demo world" in refusal(DEMO_SCENES, partial, allow_partial=True)
+    assert "scene 'jungle' is not a class of the demo world" in refusal(DEMO_SCENES, partial, allow_partial=True)
     assert "python shards/run.py build --source demo --root" in refusal(DEMO_SCENES, tmp_path)

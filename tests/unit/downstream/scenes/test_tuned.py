@@ -212,5 +212,5 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
     assert again.details == whole.details
     np.testing.assert_array_equal(again.probabilities, whole.probabilities)
 
-    with pytest.raises(UserError, match=r"epochs is 3 in .*lr-0.000333333 and can't become 5"):
+    with pytest.raises(UserError, match=r"epochs is 3 in .*lr-0.000333333 and can't be changed to 5"):
         run_tuned(small_job(dataclasses.replace(interrupted, epochs=5), accelerator, resume=True))

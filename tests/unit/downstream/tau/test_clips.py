@@ -73,7 +73,7 @@ def test_the_layout_is_read(demo: Path) -> None:
     assert first.sound.is_file()
     assert first.video.is_file()
     assert {clip.location for clip in data.train}.isdisjoint({clip.location for clip in data.test})
-    with pytest.raises(UserError, match=r"is not the whole of TAU .* the folds name 30 of 12291 clips"):
+    with pytest.raises(UserError, match=r"is not a complete copy of TAU .* the folds name 30 of 12291 clips"):
         TAU_SCENES.load(demo, allow_partial=False)
     assert DEMO_TAU.load(demo, allow_partial=False) == dataclasses.replace(data, missing=[])
 
@@ -133,7 +133,7 @@ def test_tables_that_cannot_be_right(name: str, old: str, new: str, sentence: st
 
 
 def test_what_is_no_set(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder; give the folder that holds TAU"):
+    with pytest.raises(UserError, match="is not a folder; give the folder with TAU"):
         TAU_SCENES.load(tmp_path / "nowhere", allow_partial=False)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else than a set in TAU's layout"):
@@ -188,7 +188,7 @@ def test_clips_that_cannot_be_decoded_are_counted(copy: Path, tmp_path: Path) ->
         prepare_clips(files, data, max_corrupt=0.4)
     assert str(caught.value) == (
         f"2 of 4 clips can't be used, more than max_corrupt 0.4; the first: {short.key}: ends early: {short.key}.mp4: "
-        "3.0 s of 10 s of video; fix or remove them, or allow more by --max-corrupt"
+        "3.0 s of 10 s of video; fix or remove them, or allow more with --max-corrupt"
     )
     usable = prepare_clips(files, data, max_corrupt=0.5, threads=2)
     assert [clip.key for clip in usable.train] == [data.train[2].key]

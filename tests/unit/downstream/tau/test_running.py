@@ -1,4 +1,4 @@
-"""How a run on TAU's scenes is wired: what moves, what stays, whose statistics; and mistakes told before decoding."""
+"""How a run on TAU's scenes is wired: what is trained, what is frozen, whose statistics; mistakes before decoding."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ def test_more_epochs_are_not_given_to_the_second_network_alone(root: Path, encod
     out = tmp_path / "pipeline"
     shutil.copytree(root.parent / "pipeline", out)
     (out / "results.json").unlink()
-    with pytest.raises(UserError, match=r"epochs is 1 in .*acoustic, which is finished, and can't become 3; name an"):
+    with pytest.raises(
+        UserError, match=r"epochs is 1 in .*acoustic, which is finished, and can't be changed to 3; name an"
+    ):
         run(settings_of(root, "pipeline", epochs=3, out=out))
 
 
@@ -146,5 +148,5 @@ def test_a_number_of_seeds_is_refused(tmp_path: Path) -> None:
     words = ["demo-tau", "--root", str(tmp_path / "none-yet"), "--out", str(tmp_path / "out")]
     assert parse(words).settings.epochs == 150
     whose = "scene recognition, transfer of sound events and sound events"
-    with pytest.raises(UserError, match=f"num_seeds has no effect on demo-tau, it is a setting of {whose}; leave it"):
+    with pytest.raises(UserError, match=f"num_seeds has no effect on demo-tau: it is a setting of {whose}; omit it"):
         parse([*words, "--num-seeds", "3"])

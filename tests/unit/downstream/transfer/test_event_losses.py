@@ -188,7 +188,7 @@ def test_making_the_second_loss_small_aligns() -> None:
         (gradient,) = torch.autograd.grad(value, scores)
         scores = (scores - 5 * gradient).detach().requires_grad_()
     assert all(later <= earlier for earlier, later in pairwise(values))
-    # What the labels were never told: the scene whose direction it is becomes the most probable.
+    # Without any label: the scene whose direction it is becomes the most probable.
     assert scores.argmax(1).tolist() == labels.tolist()
 
 

@@ -85,7 +85,7 @@ def test_teachers_that_are_none_are_refused(tmp_path: Path) -> None:
         return str(caught.value)
 
     whole = torchvision.models.resnet18(num_classes=NUM_EVENTS).state_dict()
-    assert "has 4; leave it out, or 0" in refusal(whole, num_events=527)
+    assert "has 4; omit it, or give 0" in refusal(whole, num_events=527)
     assert "lacks layer1.0.bn1.bias" in refusal({k: v for k, v in whole.items() if k != "layer1.0.bn1.bias"})
     assert "has no classifier fc.weight" in refusal({k: v for k, v in whole.items() if not k.startswith("fc")})
     four = {**whole, "conv1.weight": torch.zeros(64, 4, 7, 7)}
@@ -164,5 +164,5 @@ def test_a_folder_of_classes_gives_sounds(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a").mkdir(parents=True)
     with pytest.raises(UserError, match="has sounds of 0 classes, a tagger needs 2 or more"):
         SOUND_EVENTS.load(tmp_path / "empty", TransferSettings(), allow_partial=False)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         SOUND_EVENTS.load(tmp_path / "nowhere", TransferSettings(), allow_partial=False)

@@ -137,5 +137,5 @@ def job_of(settings: TransferRunSettings, data: AudiovisualData, *unusable: str)
 def test_a_part_without_a_scene_is_refused(name: str, part: str, data: AudiovisualData) -> None:
     whole = job_of(TWO_SEEDS, data).split(0)
     lost = [pair.key for pair in getattr(whole, name) if data.classes[pair.label] == "forest"]
-    with pytest.raises(UserError, match=f"the {part} part of seed 0 has no usable pair of forest"):
+    with pytest.raises(UserError, match=f"the {part} split of seed 0 has no usable pair of forest"):
         job_of(TWO_SEEDS, data, *lost).split(0)

@@ -177,7 +177,7 @@ def test_what_sounds_in_scenes_and_how_loud_bands_are_is_known_from_the_training
     torch.testing.assert_close(task.module.input.std, own.std((0, 1), correction=0).clamp_min(1).float())
     everything = sounds.tensor([pair.key for pair in pairs]).double()
     assert not torch.allclose(task.module.input.mean, everything.mean((0, 1)).float())
-    # A teacher that knows how it was trained to hear goes on hearing so.
+    # A teacher that records its front end keeps that front end.
     bands = (torch.full((MEL_BANDS,), 90.0), torch.full((MEL_BANDS,), 20.0))
     taught = task_of(pairs, sounds, replace(teacher, bands=bands), loss="events")
     torch.testing.assert_close((taught.module.input.mean, taught.module.input.std), bands)
