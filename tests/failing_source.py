@@ -1,4 +1,4 @@
-"""A corpus whose reading fails as told, in a module that worker processes can import."""
+"""A corpus whose reading fails on request, in a module that worker processes can import."""
 
 from __future__ import annotations
 

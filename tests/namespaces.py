@@ -47,7 +47,7 @@ class Host:
             log: takes standard output and standard error.
             more: environment variables beside those of `commands.environment`.
         """
-        # A look-up of this machine's name may lead to 127.0.0.1, so gloo is told which card to use.
+        # A look-up of this machine's name may lead to 127.0.0.1, so gloo is given the interface to use.
         settings = environment(**{"GLOO_SOCKET_IFNAME": INTERFACE, **more})
         within = ["ip", "netns", "exec", self.namespace, *command]
         with log.open("ab") as file:

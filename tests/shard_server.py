@@ -1,4 +1,4 @@
-"""A web server for a folder of shards that misbehaves as told: error statuses, cut connections, wrong bytes."""
+"""A web server for a folder of shards that misbehaves on request: error statuses, cut connections, wrong bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which unreadable shards a run went on without, and how many pairs others stood in for."""
+"""Which unreadable shards a run skipped, and how many of their pairs were replaced by others."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pretrain.settings.training import RunSettings
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All tensors that training goes on from, whole, whatever processes held them.
+    """All tensors that training continues from, whole, whichever processes held them.
 
     Attributes:
         weights: parameters and buffers by name.
@@ -96,7 +96,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> TrainingState:
-        """What training goes on from; every process calls it together."""
+        """What training continues from; every process calls it together."""
 
     @abc.abstractmethod
     def load_state(self, state: TrainingState) -> None:

@@ -61,6 +61,4 @@ def _check_out(out: Path, named: Path) -> None:
         raise UserError(f"out {named} is a mount point or the current folder, which can't be replaced; name one in it")
     above = next(folder for folder in out.parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(
-            f"out {named} can't be written: {above} is no folder, or not yours to write; name another --out"
-        )
+        raise UserError(f"out {named} can't be written: {above} is not a folder, or not writable; name another --out")

@@ -160,5 +160,5 @@ def _is_of(record: dict[str, Any], model_folder: Path, results: Path) -> bool:
             return True
     raise UserError(
         f"{results} holds results of the weights {weights} as they were then, which are not those of {model_folder}; "
-        "make them again, or leave it out"
+        "compute them again, or omit it"
     )

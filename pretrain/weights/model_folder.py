@@ -18,7 +18,7 @@ FORMER_FOLDER = f".{MODEL_FOLDER}.former"
 def write_model_folder(
     run_folder: Path, towers: TwoTower, card: str, *, check: Callable[[Path], None] | None = None
 ) -> Path:
-    """Writes `RUN/model/` anew: `config.json`, `model.safetensors`, `README.md`.
+    """Rewrites `RUN/model/`: `config.json`, `model.safetensors`, `README.md`.
 
     Args:
         run_folder: where.

@@ -1,4 +1,4 @@
-"""Each package's README.md lists its files: `python tests/architecture/file_tables.py` writes the lists anew."""
+"""Each package's README.md lists its files: `python tests/architecture/file_tables.py` rewrites the lists."""
 
 from __future__ import annotations
 

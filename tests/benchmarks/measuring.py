@@ -62,7 +62,7 @@ def free_memory_mib() -> float:
 def peak_mib_of(action: Callable[[], Result]) -> tuple[Result, float]:
     """What a call returns, and by how much memory rose meanwhile over what the process held before."""
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     before = memory_mib("VmRSS")
     result = action()
     return result, memory_mib("VmHWM") - before

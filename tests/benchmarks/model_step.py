@@ -44,7 +44,7 @@ FORMS = {
     PLAIN: StepForm(bf16=False, channels_last=False),
 }
 IN_LOOP = {1: OURS, 2: "bf16, channels last, a process's half, group norm, 1 thread"}
-"""The form that a loop of so many processes runs."""
+"""The form that a loop of this many processes runs."""
 
 TARGETS = (
     (

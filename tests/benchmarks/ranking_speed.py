@@ -21,7 +21,7 @@ SUITE = "ranks"
 DIMENSIONS = 128
 SIZES, QUICK_SIZES = (1000, 5000, 10_000, 20_000), (200,)
 MOST_PANDAS_QUERIES = 10_000
-"""Of larger galleries so many queries are timed, and the time of all is extrapolated."""
+"""In larger galleries, only this many queries are timed; the time of all is extrapolated."""
 
 TARGETS = (
     Target(

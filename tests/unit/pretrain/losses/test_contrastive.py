@@ -96,7 +96,7 @@ def test_value_and_gradients_are_those_of_the_literal_form(
 
 
 def test_two_pairs_by_hand() -> None:
-    # Similarities 1 and 0 at temperature 0.5: each image is told its sound with e² : 1.
+    # Similarities 1 and 0 at temperature 0.5: an image's own sound has e²/(e² + 1) of the softmax.
     images = torch.eye(2)
     assert contrastive_loss(images, images, 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
     # The same with logits 2·s − 1: the pairs have 1, the mismatches −1, and all four terms are log(1 + 1/e).

@@ -127,7 +127,7 @@ def test_a_place_that_can_not_be_written_is_refused_before_the_work(
     # Whoever is root may write everywhere: a mount that is read-only answers so.
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "sealed")
     monkeypatch.setattr(release_module, "gather_facts", None)
-    with pytest.raises(UserError, match=r"out .* can't be written: .*(afile|sealed) is no folder, or not yours"):
+    with pytest.raises(UserError, match=r"out .* can't be written: .*(afile|sealed) is not a folder, or not"):
         release(ReleaseOptions(finished, tmp_path / out))
 
 

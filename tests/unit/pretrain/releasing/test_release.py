@@ -39,7 +39,7 @@ def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def released(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Its release with the results of retrieval and of a benchmark, and what was told."""
+    """Its release with the results of retrieval and of a benchmark, and what was printed."""
     folder = tmp_path_factory.mktemp("released")
     results = [write_retrieval(folder / "retrieval", finished), write_benchmark(folder / "scenes", finished)]
     (folder / "out").mkdir()  # an empty folder is as good as none

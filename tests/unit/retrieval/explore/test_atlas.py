@@ -41,7 +41,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(weights: Path, shards: Path, folder: Path, **options: Any) -> Atlas:
-    """The atlas of all splits in batches of 8, two crops a sound, unless told otherwise."""
+    """The atlas of all splits in batches of 8, two crops per sound by default."""
     choices = {"splits": ("train", "val", "test"), "crops": 2, "batch_size": 8, **options}
     return open_atlas(TwoTower.from_pretrained(weights), weights, ShardSet.open(shards), folder=folder, **choices)
 

@@ -75,7 +75,7 @@ def test_a_study_with_raters_stays(options: PrepareOptions, tmp_path: Path) -> N
     options = dataclasses.replace(options, out=tmp_path / "taken")
     study = prepare(options)
     answers = Answers(options.out / "answers.sqlite", study.identity)
-    # Nobody has agreed yet: it may be drawn anew, and answers to the first draw are not expected any more.
+    # Nobody has agreed yet: it may be drawn again, and answers to the first draw are not expected any more.
     study = prepare(dataclasses.replace(options, seed=5, pairs=4))
     assert len(list((options.out / "media").iterdir())) == 8
     answers = Answers(options.out / "answers.sqlite", study.identity)

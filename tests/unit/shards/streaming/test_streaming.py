@@ -231,7 +231,7 @@ def test_no_block_exceeds_its_bound(counts: list[int], block: int, data: st.Data
     owner = np.repeat(np.arange(len(counts)), counts)
     for epoch in range(5):
         left = [int(owner[number]) for number in epoch_order(counts, seed=0, epoch=epoch, block_samples=block)]
-        # Where a block ends can't always be told from the samples: the shards are dealt as `epoch_order` says it does.
+        # Where a block ends can't always be seen from the samples: the shards are dealt as `epoch_order` says it does.
         dealt = np.random.default_rng([0, epoch]).permutation(len(counts)).tolist()
         while left:
             used: dict[int, int] = {}
