@@ -1,4 +1,4 @@
-"""The two towers: an image and a sound go into one embedding space."""
+"""The two towers, which embed images and sounds in one space."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from shards.schema import SpectrogramSettings
 MODEL_FORMAT_VERSION = 1
 
 PREPROCESSING = "preprocessing"
-"""Where `config.json` says to readers without Earshot how to prepare inputs."""
+"""Key of `config.json` that describes, for users without Earshot, how to prepare inputs."""
 
 CARD_OF_BARE_TOWERS = card(
     "Audiovisual towers for overhead images and sound",
-    "Saved by `TwoTower.save_pretrained`, without a word on their training; `config.json` says how to prepare inputs.",
+    "Saved by `TwoTower.save_pretrained`, without training information; `config.json` says how to prepare inputs.",
     front_matter="{{ card_data }}",
 )
 
 
 class Tower(nn.Module):
-    """An encoder, and one linear layer to the embedding.
+    """An encoder followed by a linear projection to the embedding.
 
     Args:
-        encoder: its name in `ENCODERS`.
-        channels: of its input.
-        input_size: (height, width) of its input.
-        embedding_dim: of the output.
+        encoder: name of the encoder in `ENCODERS`.
+        channels: number of input channels.
+        input_size: (height, width) of the input.
+        embedding_dim: dimensions of the embedding.
         norm: "batch", "sync" or "group".
     """
 
     def __init__(self, encoder: str, channels: int, input_size: tuple[int, int], embedding_dim: int, norm: str) -> None:
         super().__init__()
-        # "trunk" stands in the names of the weights of every model folder.
+        # "trunk" is part of the weights' names in every model folder, so the attribute keeps its name.
         self.trunk = build_encoder(encoder, channels=channels, input_size=input_size, norm=norm)
         self.num_features = self.trunk.num_features
         self.projection = nn.Linear(self.num_features, embedding_dim)
@@ -65,7 +65,7 @@ class TwoTower(
     tags=list(TAGS),
     model_card_template=CARD_OF_BARE_TOWERS,
 ):
-    """An image tower and a sound tower with a common embedding space (SoundingEarth, section IV-B)."""
+    """An image tower and a sound tower with a shared embedding space (SoundingEarth, section IV-B)."""
 
     def __init__(self, config: TwoTowerConfig) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class TwoTower(
 
         Args:
             images: (n, 3, height, width); uint8 pixels in [0, 255] are normalised here, floating-point
-                values are taken as normalised already.
+                values are assumed to be normalised already.
 
         Returns:
             (n, embedding_dim).
@@ -98,8 +98,8 @@ class TwoTower(
         """Embeds crops of spectrograms.
 
         Args:
-            spectrograms: (n, 1, mel bands, frames); uint8 as stored in shards are standardised here,
-                floating-point values are taken as standardised already.
+            spectrograms: (n, 1, mel bands, frames); uint8 as stored in shards is standardised here,
+                floating-point values are assumed to be standardised already.
 
         Returns:
             (n, embedding_dim).
@@ -107,13 +107,13 @@ class TwoTower(
         return self._finish(self.sound_tower(self.prepare_sounds(spectrograms)))
 
     def prepare_images(self, images: Tensor) -> Tensor:
-        """What the image encoder sees of the images that `encode_image` takes, (n, 3, height, width)."""
+        """Converts images as taken by `encode_image` to inputs of the image encoder, (n, 3, height, width)."""
         if not images.is_floating_point():
             images = (images.float() / 255 - self.image_mean) / self.image_std
         return images.contiguous(memory_format=torch.channels_last)
 
     def prepare_sounds(self, spectrograms: Tensor) -> Tensor:
-        """What the sound encoder sees of the spectrograms that `encode_sound` takes, (n, 1, height, width)."""
+        """Converts spectrograms as taken by `encode_sound` to inputs of the sound encoder, (n, 1, height, width)."""
         if not spectrograms.is_floating_point():
             spectrograms = (spectrograms.float() - self.config.spectrogram_mean) / self.config.spectrogram_std
         if self.config.sound_pooling > 1:
@@ -133,12 +133,12 @@ class TwoTower(
         }
         (save_directory / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        # safetensors' own writer hides which error of the file system it met.
+        # safetensors' own writer hides which file system error occurred.
         (save_directory / WEIGHTS_NAME).write_bytes(serialize(weights))
 
     @classmethod
     @override
-    def from_pretrained(  # type: ignore[override]  # a keyword that nothing takes is an error here, not ignored
+    def from_pretrained(  # type: ignore[override]  # an unknown keyword is an error here, not ignored
         cls,
         pretrained_model_name_or_path: Path | str,
         *,
@@ -148,14 +148,14 @@ class TwoTower(
         local_files_only: bool = False,
         revision: str | None = None,
     ) -> TwoTower:
-        """The towers of a model folder, a run folder or a model on the hub, in evaluation mode, on the CPU.
+        """Loads the towers of a model folder, a run folder or a model on the hub, in evaluation mode, on the CPU.
 
         Args:
             pretrained_model_name_or_path: the folder, or `owner/name`.
             force_download, token, cache_dir, local_files_only, revision: see `pretrain.hub.fetch_files`.
 
         Raises:
-            UserError: no model there, or one that does not fit its config.
+            UserError: there is no model, or its weights do not fit its config.
         """
         folder = find_model_folder(
             Path(pretrained_model_name_or_path),
@@ -172,10 +172,10 @@ class TwoTower(
                 raise UserError(
                     f"{folder / CONFIG_NAME}: format_version is {version!r}, this Earshot reads {MODEL_FORMAT_VERSION}"
                 )
-            # Says to others in one place what the other fields say.
+            # Repeats the other fields in one place, for users without Earshot.
             record.pop(PREPROCESSING, None)
             config = TwoTowerConfig.from_dict(record)
-            # A folder comes from others: what it names is imported only if its user allowed that.
+            # A folder may come from a third party: outside code that it names is imported only if the user allowed it.
             for encoder in (config.image_encoder, config.sound_encoder):
                 ENCODERS.check_allowed(encoder, str(folder))
             model = cls(config)
@@ -189,7 +189,7 @@ class TwoTower(
 
 
 def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSettings, where: str) -> None:
-    """Refuses to feed a model spectrograms that were computed otherwise than those it learned from.
+    """Rejects spectrograms that were computed differently from those that a model was trained on.
 
     Raises:
         UserError: names the first setting that differs.
@@ -198,6 +198,6 @@ def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSetti
     for name in ours:
         if ours[name] != theirs[name]:
             raise UserError(
-                f"the spectrograms of {where} have {name} {theirs[name]}, the model was trained on {name} "
-                f"{ours[name]}: they are different inputs; use shards of the same kind, or --force to try all the same"
+                f"the spectrograms of {where} have {name} {theirs[name]}, but the model was trained with {name} "
+                f"{ours[name]}; use shards with the same settings, or --force to use these anyway"
             )

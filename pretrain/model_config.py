@@ -1,4 +1,4 @@
-"""`config.json` of a model: all that is needed to build the towers and to prepare their inputs."""
+"""`config.json` of a model: everything needed to build the towers and to prepare their inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 CENTRAL_FRACTION = 0.75
-"""Side of the view that evaluation sees, as a fraction of the stored image's shorter side."""
+"""Side of the central crop used in evaluation, as a fraction of the stored image's shorter side."""
 
 
 @dataclass(frozen=True)
 class TwoTowerConfig:
-    """All that is needed to build the towers and to feed them.
+    """Everything needed to build the towers and to prepare their inputs.
 
     Attributes:
         image_encoder: encoder of the image tower, a name in `ENCODERS`.
@@ -26,13 +26,13 @@ class TwoTowerConfig:
         norm: "batch", "sync" or "group".
         on_sphere: whether embeddings are scaled to length 1.
         image_size: side of the input image, in pixels.
-        image_mean, image_std: of the red, green and blue channel, on values in [0, 1].
+        image_mean, image_std: mean and standard deviation of the red, green and blue channels, on values in [0, 1].
         num_frames: frames of a sound crop.
         sound_pooling: factor of average pooling in time and mel before the sound encoder.
-        spectrogram_mean, spectrogram_std: of the stored bytes, in [0, 255].
-        spectrogram: how the spectrograms were computed and what their bytes mean.
-        sound_trained: whether the method that gave the weights trains the sound tower; if not, images and sounds can't
-            be compared.
+        spectrogram_mean, spectrogram_std: mean and standard deviation of the stored bytes, in [0, 255].
+        spectrogram: how the spectrograms were computed and what their bytes encode.
+        sound_trained: whether the method that produced the weights trains the sound tower; if not, images and sounds
+            can't be compared.
     """
 
     image_encoder: str = "resnet18"
@@ -52,7 +52,7 @@ class TwoTowerConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:
-        """The config as `dataclasses.asdict` wrote it to a model folder."""
+        """Returns the config from a dictionary as `dataclasses.asdict` writes it to a model folder."""
         return cls(
             **{
                 **values,
@@ -64,10 +64,10 @@ class TwoTowerConfig:
 
 
 def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
-    """All that a stranger must do to an image and a sound before the towers, and what their embeddings mean.
+    """Describes, for users without Earshot, how to prepare images and sounds and how to compare embeddings.
 
-    It follows from the other fields of `config.json` and from `pretrain.data.image_transforms.evaluation_image` and
-    `shards.decoding.spectrogram`; null stands for what the source of the training data has not published.
+    It is derived from the other fields of `config.json` and from `pretrain.data.image_transforms.evaluation_image` and
+    `shards.decoding.spectrogram`; null marks what the source of the training data has not published.
     """
     spectrogram = config.spectrogram
     is_known = spectrogram.window_samples is not None

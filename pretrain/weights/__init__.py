@@ -1,1 +1,1 @@
-"""Weights to start from and weights to hand on: files, folders, the hub, and their identity."""
+"""Loading and saving weights: files, model folders, the hub, and the identity of weights."""

@@ -1,4 +1,4 @@
-"""Which encoder the tensors in a file are of, under which prefix, and whether they are all of it and no more."""
+"""Which encoder a weights file holds, under which prefix, and whether it holds exactly that encoder's tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pretrain.encoders.building import build_encoder
 from shards.errors import UserError
 
 PREFERRED_PREFIXES = ("image_tower.trunk.", "encoder_q.", "module.encoder_q.", "student.backbone.", "teacher.backbone.")
-"""Of several networks in a file the first of these counts: our image tower, MoCo's query, DINO's student."""
+"""If a file holds several networks, the first prefix here wins: Earshot's image tower, MoCo's query, DINO's student."""
 
 NAMES_IN_MESSAGE = 3
 
@@ -26,10 +26,10 @@ class FoundEncoder:
     """An encoder in a file.
 
     Attributes:
-        name: as `ENCODERS` has it.
+        name: its name in `ENCODERS`.
         prefix: what a wrapper put before its published names.
-        state: all that stands under the prefix, by published names.
-        channels: of its input; 0 where that can't be seen.
+        state: all tensors under the prefix, by published name.
+        channels: number of input channels; 0 if it can't be determined.
     """
 
     name: str
@@ -40,7 +40,7 @@ class FoundEncoder:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A network that a file may hold: its published weights without their values, and its input weight's name."""
+    """A network that a file may hold: its published weights as meta tensors, and the name of its input weight."""
 
     name: str
     own: dict[str, Tensor]
@@ -48,20 +48,20 @@ class _Candidate:
 
     @property
     def landmark(self) -> str:
-        """A name by which the network is looked for: the first that is not at the top."""
+        """The name that identifies the network: the first one that is nested more than one level deep."""
         return next((name for name in self.own if name.count(".") > 1), next(iter(self.own)))
 
 
 def find_encoder(path: Path, whole: Mapping[str, Tensor], asked: str) -> FoundEncoder:
-    """The encoder in a file.
+    """Finds the encoder in a file.
 
     Args:
-        path: of the file: one that we released says which encoder it holds.
+        path: the file; one that Earshot released states which encoder it holds.
         whole: its tensors by name.
-        asked: the encoder that it should be, or "auto"; a registered one is told by its tensors in any case.
+        asked: the expected encoder, or "auto"; a registered encoder is always recognised from its tensors.
 
     Raises:
-        UserError: no encoder is found, or several.
+        UserError: the file holds no known encoder, or several.
     """
     name = _named_by(path) or asked
     if name in ENCODERS or name == "auto":
@@ -76,20 +76,20 @@ def find_encoder(path: Path, whole: Mapping[str, Tensor], asked: str) -> FoundEn
 
 
 def check_fits(path: Path, name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Refuses weights that fit an encoder in part, and those of a larger network that holds it.
+    """Rejects weights that fit an encoder only in part, and those of a larger network that contains it.
 
     Args:
-        path: of the file.
-        name: of the encoder.
-        state: the file's weights, adapted to it, by published names.
-        own: the encoder's.
+        path: the file, for messages.
+        name: the encoder's name.
+        state: the file's weights, adapted to the encoder, by published name.
+        own: the encoder's own weights, by published name.
 
     Raises:
-        UserError: names the first tensor that is wrong.
+        UserError: names the first tensor that does not fit.
     """
     wrong = next((key for key in own if key in state and state[key].shape != own[key].shape), None)
     if wrong is not None:
-        shapes = f"{wrong} has the shape {tuple(state[wrong].shape)}, in {name} {tuple(own[wrong].shape)}"
+        shapes = f"{wrong} has shape {tuple(state[wrong].shape)}, {name} needs {tuple(own[wrong].shape)}"
         raise _other_architecture(path, name, shapes)
     missing = _missing(state, own)
     if missing:
@@ -98,14 +98,14 @@ def check_fits(path: Path, name: str, state: Mapping[str, Tensor], own: Mapping[
     beginnings = {key.split(".")[0] for key in own}
     more = [key for key in state if key not in own and key.split(".")[0] in beginnings]
     if more:
-        raise _other_architecture(path, name, f"it holds {len(more)} tensors that {name} has not: {more[0]}, …")
+        raise _other_architecture(path, name, f"it holds {len(more)} tensors that {name} does not have: {more[0]}, …")
 
 
 def _named_by(path: Path) -> str | None:
-    """The encoder that a released file names in its metadata, where that is no registered one.
+    """Returns the encoder that a released file names in its metadata, or None if it names none or a registered one.
 
     Raises:
-        UserError: it is outside code, which nobody allowed.
+        UserError: the encoder is outside code that was not allowed.
     """
     if path.suffix != ".safetensors":
         return None
@@ -135,14 +135,14 @@ def _found(path: Path, whole: Mapping[str, Tensor], candidate: _Candidate) -> Fo
 
 
 def _chosen(path: Path, prefixes: list[str], channels: Mapping[str, int]) -> str:
-    # Of an image and a sound tower the one with three channels sees images.
+    # Of an image tower and a sound tower, the one with three input channels is the image tower.
     for_images = [prefix for prefix in prefixes if channels[prefix] == 3] or prefixes
     if len(for_images) == 1:
         return for_images[0]
     chosen = next((prefix for prefix in PREFERRED_PREFIXES if prefix in for_images), None)
     if chosen is None:
         shown = ", ".join(repr(prefix) for prefix in for_images)
-        raise UserError(f"{path} holds several networks, named {shown}; save the one that is meant by itself")
+        raise UserError(f"{path} holds several networks, with prefixes {shown}; save the one you want by itself")
     return chosen
 
 
@@ -152,12 +152,12 @@ def _channels(state: Mapping[str, Tensor], name: str) -> int:
 
 
 def _missing(state: Iterable[str], own: Iterable[str]) -> list[str]:
-    # Old files leave out how many batches were counted.
+    # Old files lack batch norm's batch counters.
     return [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
 
 
 def _distance(candidate: _Candidate, found: FoundEncoder) -> tuple[int, bool, int, int]:
-    """The smaller, the likelier: what is missing, whether a shape is wrong, how little of the file is explained."""
+    """Returns a sort key, smallest for the likeliest encoder: few missing tensors, no wrong shape, a large network."""
     own, state = candidate.own, found.state
     wrong = sum(key in state and state[key].shape != value.shape for key, value in own.items())
     return len(_missing(state, own)), wrong > 0, -len(own), wrong
@@ -165,13 +165,13 @@ def _distance(candidate: _Candidate, found: FoundEncoder) -> tuple[int, bool, in
 
 def _nothing_found(path: Path, whole: Mapping[str, Tensor], landmark: str) -> UserError:
     return UserError(
-        f"{path} holds no network under the names of a registered encoder, such as {landmark}; nothing in it matched, "
-        f"its {len(whole)} tensors are named like {', '.join(sorted(whole)[:NAMES_IN_MESSAGE])}; name its encoder, "
-        f"one of: {ENCODERS.choices()}"
+        f"{path} does not match any registered encoder, which has tensors such as {landmark}: its "
+        f"{len(whole)} tensors are named like {', '.join(sorted(whole)[:NAMES_IN_MESSAGE])}; name its encoder, one of: "
+        f"{ENCODERS.choices()}"
     )
 
 
 def _other_architecture(path: Path, name: str, why: str) -> UserError:
     return UserError(
-        f"{path} is of another architecture than {name}: {why}; give weights of one of: {ENCODERS.choices()}"
+        f"{path} does not have the architecture of {name}: {why}; give weights of one of: {ENCODERS.choices()}"
     )

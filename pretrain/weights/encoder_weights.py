@@ -1,4 +1,4 @@
-"""Weights to start from: random, published, a run's, or a file's; and what of them was used."""
+"""Image encoders with random or published weights, or those of a run or a file, and a report of what was loaded."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ class LoadedEncoder:
 
     Attributes:
         module: (n, 3, height, width) normalised images → (n, num_features).
-        num_features: of its output.
-        backbone: its name, such as "resnet18".
-        weights: what was asked for, as results show it.
-        projection: from features to the embedding, for weights that were trained with one.
+        num_features: number of output features.
+        backbone: name of the encoder, such as "resnet18".
+        weights: the weights that were requested, as results show them.
+        projection: linear layer from features to the embedding, for weights that were trained with one.
         on_sphere: whether the embedding is scaled to length 1.
-        mean, std: by which the red, green and blue channel in [0, 1] are normalised.
-        report: a sentence on what was taken from where.
-        unused: names of the file's tensors that were not.
-        weights_sha256: of the `model.safetensors` that it is of, None for weights that are no towers of ours.
+        mean, std: normalisation of the red, green and blue channels in [0, 1].
+        report: a sentence on what was loaded from where.
+        unused: names of the file's tensors that were not loaded.
+        weights_sha256: SHA-256 of the `model.safetensors` that the weights belong to; None for weights that are not
+            Earshot towers.
     """
 
     module: Encoder
@@ -66,21 +67,21 @@ def load_encoder(
     channels: tuple[int, ...] = (3,),
     image_size: int = 0,
 ) -> LoadedEncoder:
-    """The image encoder that a setting names.
+    """Loads the image encoder that a setting names.
 
     Args:
         weights: "random", "imagenet", "pretrained", a run folder, a model folder, a model on the hub (`owner/name`),
-            or a .safetensors or .pth file: of an encoder in `ENCODERS` or the one that `backbone` names, whatever
-            stands before its names, or of SoundingEarth's authors.
-        backbone: the encoder's name; "auto" is resnet18 for random and published weights, else that of the weights.
-        imagenet_file: published weights of that encoder, where they can't be fetched.
-        seed: of random weights.
-        setting: that `weights` comes from, for messages.
-        channels: that the encoder of a file may have; that of a sound tower alone has 1.
-        image_size: side of the images, for encoders that are built for one size; 0: their own.
+            or a .safetensors or .pth file with an encoder in `ENCODERS` or the one that `backbone` names, under any
+            prefix, or a checkpoint of SoundingEarth's authors.
+        backbone: the encoder's name; "auto" is resnet18 for random and published weights, else the weights' encoder.
+        imagenet_file: a file with that encoder's published weights, for when they can't be downloaded.
+        seed: seed of random weights.
+        setting: name of the setting that `weights` comes from, for messages.
+        channels: numbers of input channels that an encoder in a file may have; a sound tower's encoder has 1.
+        image_size: side of the images, for encoders that are built for one size; 0: the encoder's own.
 
     Raises:
-        UserError: nothing there, nothing in it fits, or it is of another architecture.
+        UserError: the weights don't exist, nothing in them fits, or they have another architecture.
     """
     input_size = (image_size, image_size) if image_size else DEFAULT_INPUT_SIZE
     name = DEFAULT_BACKBONE if backbone == "auto" else backbone
@@ -117,23 +118,23 @@ def _published(weights: str, name: str, file: Path | None, input_size: tuple[int
         loaded = _file(file, "auto" if weights == "imagenet" else name, input_size)
         if loaded.backbone != name:
             raise UserError(
-                f"imagenet_file {file} holds a {loaded.backbone}, backbone is {name}; give the other's file"
+                f"imagenet_file {file} holds a {loaded.backbone}, but backbone is {name}; give a file of {name}"
             )
         return replace(loaded, weights=weights)
     module = _built(name, 3, input_size)
     if weights == "imagenet" and module.library == "timm":
-        raise UserError(f"imagenet stands for torchvision's weights, the encoder is {name}; give pretrained")
+        raise UserError(f"imagenet means torchvision's weights, but the encoder {name} is from timm; use pretrained")
     state, where = module.fetch_published()
     return _loaded(module, name, module.adapted(state), weights=weights, where=where)
 
 
 def _is_of_model_folder(path: Path) -> bool:
-    """Whether a file is the weights of a model folder of ours, which says how to normalise images."""
+    """Returns whether a file is the weights of an Earshot model folder, whose config states how to normalise images."""
     return path.name == WEIGHTS_NAME and "image_encoder" in _config_beside(path)
 
 
 def _config_beside(path: Path) -> dict[str, Any]:
-    """`config.json` of the folder that a file lies in, empty where there is none to be read."""
+    """Reads `config.json` in a file's folder; empty if there is none or it can't be read."""
     try:
         record = json.loads((path.parent / CONFIG_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -177,7 +178,7 @@ def _file(path: Path, backbone: str, input_size: tuple[int, int], channels: tupl
     unused = sorted(k for k in whole if not k.startswith(found.prefix) or k.removeprefix(found.prefix) not in taken)
     report = f"{len(whole) - len(unused)} tensors of {found.name} from {path}"
     report += f" (named {found.prefix}…)" if found.prefix else ""
-    report += f", {len(unused)} in it not used{': ' if unused else ''}{', '.join(unused[:NAMES_IN_MESSAGE])}"
+    report += f", {len(unused)} unused{': ' if unused else ''}{', '.join(unused[:NAMES_IN_MESSAGE])}"
     report += ", …" if len(unused) > NAMES_IN_MESSAGE else ""
     record = _config_beside(path)
     if {"image_encoder", "image_mean", "image_std"} <= record.keys():

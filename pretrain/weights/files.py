@@ -1,4 +1,4 @@
-"""Files of weights that others wrote: tensors by name, of which nothing but tensors is unpickled."""
+"""Weights files from third parties, read as tensors by name; only tensors are unpickled."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from shards.errors import UserError
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher", "net")
-"""Names under which training scripts nest the weights in a file; the first that is there counts."""
+"""Names under which training scripts nest the weights in a file; the first one present is used."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors or a PyTorch file (.pth, .pt, .ckpt), by name, on the CPU.
+    """Reads the tensors in a .safetensors or a PyTorch file (.pth, .pt, .ckpt), by name, on the CPU.
 
     Raises:
-        UserError: it can't be read, holds something else, or holds values that are not finite.
+        UserError: the file can't be read, holds something else, or holds non-finite values.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give the file of weights in it")
+        raise UserError(f"{path} is a folder; give the weights file in it")
     if not path.is_file():
         raise UserError(f"no weights at {path}: no such file")
     try:
@@ -33,10 +33,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # torch raises whatever the file makes its unpickler raise
-        # Its message is left out: torch's tells people to unpickle whatever is in the file.
+        # Its message is omitted: torch's advises users to unpickle whatever is in the file.
         raise UserError(
             f"{path} can't be read as weights ({type(error).__name__}: damaged, or it holds more than tensors); give a "
-            ".safetensors file, or one that torch.save wrote of a state_dict() and of nothing else"
+            ".safetensors file, or one in which torch.save saved a state_dict() and nothing else"
         ) from error
     while isinstance(state, dict):
         inner = next((state[name] for name in WRAPPERS if isinstance(state.get(name), dict)), None)
@@ -44,11 +44,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             break
         state = inner
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds a {type(state).__name__}, not weights by name; give a file of a state_dict()")
+        raise UserError(f"{path} holds a {type(state).__name__}, not named tensors; give a saved state_dict()")
     tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise UserError(f"{path} holds no tensors by name; give a file of a state_dict()")
+        raise UserError(f"{path} has no named tensors; give a saved state_dict()")
     for name, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise UserError(f"{path}: {name} holds values that are not finite; its training must have diverged")
+            raise UserError(f"{path}: {name} holds non-finite values; its training must have diverged")
     return tensors

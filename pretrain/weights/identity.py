@@ -1,4 +1,4 @@
-"""Which weights results are of: the checksum of their file, for what lies at a path changes."""
+"""The identity of weights: a checksum of their file, since the file at a path can change."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pretrain.model_files import WEIGHTS_NAME, find_model_folder, is_hub_name
 from shards.checksums import file_sha256
 
 PARTS = (WEIGHTS_NAME, "image_trunk.safetensors", "sound_trunk.safetensors")
-"""Files of a release that stand for the whole: take the checksum of the weights beside them."""
+"""Files of a release that are identified by the checksum of the `model.safetensors` beside them."""
 
 
 def weights_sha256(weights: str | Path) -> str | None:
-    """The SHA-256 of the `model.safetensors` that a setting names, in hexadecimal; take it before they are loaded.
+    """Returns the SHA-256 of the `model.safetensors` that a setting names, in hexadecimal; call it before loading.
 
     Args:
         weights: a run folder, a model folder, a model on the hub, or a file of a release.
 
     Returns:
-        None where it names no towers of ours: random, imagenet, or a file of others.
+        None for weights that are not Earshot towers: random, imagenet, or a third-party file.
 
     Raises:
-        UserError: a folder without a model.
+        UserError: the folder has no model.
     """
     path = Path(weights)
     if path.is_dir() or is_hub_name(weights):

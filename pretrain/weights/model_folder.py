@@ -1,4 +1,4 @@
-"""`model/`: what a run gives to others: weights, config and a model card, swapped into place as a whole."""
+"""`model/`, the part of a run to share: weights, config and a model card, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def write_model_folder(
     """Rewrites `RUN/model/`: `config.json`, `model.safetensors`, `README.md`.
 
     Args:
-        run_folder: where.
-        towers: the weights.
+        run_folder: the run folder.
+        towers: the towers to save.
         card: the text of `README.md`.
-        check: looks at the folder before it is put in place, and raises `UserError` where it is not as it should be.
+        check: called on the new folder before it is put in place; raises `UserError` if something is wrong with it.
 
     Raises:
-        UserError: it can't be written, or fails the check; the former one stays.
+        UserError: the folder can't be written, or fails the check; the previous one is kept.
     """
     final = run_folder / MODEL_FOLDER
     partial = run_folder / f".{MODEL_FOLDER}.partial"
@@ -45,7 +45,7 @@ def write_model_folder(
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"the model can't be written to {final}: {error.strerror or error}; free some space, then go on with "
+            f"the model can't be written to {final}: {error.strerror or error}; free some space, then resume with "
             f"--resume {run_folder}"
         ) from error
     finally:
@@ -54,7 +54,7 @@ def write_model_folder(
 
 
 def restore_model_folder(run_folder: Path) -> None:
-    """Puts the former `RUN/model/` back where a run was killed in the moment between taking it away and the new one."""
+    """Restores the previous `RUN/model/` if a run was killed between removing it and putting the new one in place."""
     final, former = run_folder / MODEL_FOLDER, run_folder / FORMER_FOLDER
     if former.exists() and not final.exists():
         os.replace(former, final)

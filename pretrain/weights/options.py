@@ -12,21 +12,21 @@ from shards.errors import UserError
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Converts a checkpoint that SoundingEarth's authors released to a model folder of Earshot's."""
+    """Converts a checkpoint released by SoundingEarth's authors to an Earshot model folder."""
 
     file: Positional[Path]
-    """The checkpoint, as torch.save wrote it; only tensors are unpickled."""
+    """The checkpoint, as saved by torch.save; only tensors are unpickled."""
     out: Path
     """The folder to write `model/` into."""
     on_sphere: bool | None = None
-    """Whether it was trained with a contrastive loss, whose embeddings are compared at length 1; None: if it holds a
-    learned temperature."""
+    """Whether it was trained with a contrastive loss, whose embeddings are compared at length 1; None: true if it
+    holds a learned temperature."""
 
     def check(self) -> None:
-        """Checks that the checkpoint is there.
+        """Checks that the checkpoint exists.
 
         Raises:
-            UserError: it is not.
+            UserError: it does not.
         """
         if not self.file.is_file():
             raise UserError(f"no weights at {self.file}: no such file")

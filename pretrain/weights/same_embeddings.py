@@ -1,4 +1,4 @@
-"""Whether towers that were written to a folder come back as they were: the same inputs, compared bit by bit."""
+"""Checks that saved towers load unchanged: embeddings of the same inputs are compared bit by bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Probe:
     """Inputs that towers are compared on.
 
     Attributes:
-        name: what they are.
+        name: what the inputs are, for messages.
         images: (n, 3, s, s) uint8.
         sounds: (n, 1, mel bands, frames) uint8.
     """
@@ -37,7 +37,7 @@ class Probe:
 
 
 def fixed_probe(config: TwoTowerConfig) -> Probe:
-    """Random bytes of the towers' input shapes, the same ones each time."""
+    """Returns random bytes in the towers' input shapes, the same on every call."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -48,10 +48,10 @@ def fixed_probe(config: TwoTowerConfig) -> Probe:
 
 
 def real_probe(config: TwoTowerConfig, shard_set: ShardSet) -> Probe:
-    """The first pairs of the validation split, as evaluation sees them, one sound crop each.
+    """Returns the first pairs of the validation split, prepared as for evaluation, with one sound crop each.
 
     Raises:
-        UserError: they can't be read.
+        UserError: there are no validation pairs, or they can't be read.
     """
     shard_set.check_files(VALIDATION_SPLIT)
     count = min(NUM_REAL, shard_set.num_samples(VALIDATION_SPLIT))
@@ -66,15 +66,15 @@ def real_probe(config: TwoTowerConfig, shard_set: ShardSet) -> Probe:
 
 @torch.inference_mode()
 def check_towers(folder: Path, towers: TwoTower, probes: list[Probe]) -> None:
-    """Checks that the towers in a folder embed as those in memory.
+    """Checks that the towers in a folder give the same embeddings as those in memory.
 
     Args:
         folder: a model folder.
-        towers: those that were written there, in evaluation mode, on the CPU.
-        probes: what is embedded.
+        towers: the towers that were saved there, in evaluation mode, on the CPU.
+        probes: the inputs to embed.
 
     Raises:
-        UserError: they can't be loaded, or an embedding differs in any bit.
+        UserError: the folder can't be loaded, or an embedding differs in any bit.
     """
     again = TwoTower.from_pretrained(folder)
     for probe in probes:
@@ -86,16 +86,16 @@ def check_towers(folder: Path, towers: TwoTower, probes: list[Probe]) -> None:
 
 
 def require_same(ours: Tensor, theirs: Tensor, what: str) -> None:
-    """Refuses values that are not finite or differ in any bit.
+    """Checks that values are finite and equal in every bit.
 
     Raises:
-        UserError: they are or do.
+        UserError: they are not.
     """
     if not torch.isfinite(ours).all():
-        raise UserError(f"the {what} are not finite: the training has diverged, and nothing is kept")
+        raise UserError(f"the {what} are not finite: the training has diverged, so nothing was written")
     if not torch.equal(ours, theirs):
         most = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
         raise UserError(
-            f"the {what} differ from those of the weights in memory, by up to {most:.2g}, so nothing is kept; this "
-            "is a fault of the disk, of the memory or of Earshot"
+            f"the {what} differ from those of the weights in memory, by up to {most:.2g}, so nothing was "
+            "written; this is a disk or memory fault, or a bug in Earshot"
         )

@@ -1,4 +1,4 @@
-"""The towers of a run, as its settings have them, with the weights that they start from."""
+"""The towers of a run, built from its settings and loaded with the weights they start from."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from shards.manifest import Manifest
 
 
 def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoTower:
-    """Towers for the spectrograms of a shard set; their encoders start from `model.image_init` and `.sound_init`.
+    """Builds towers for a shard set's spectrograms; encoders start from `model.image_init` and `model.sound_init`.
 
     Args:
-        config: of the run.
-        manifest: of the shard set.
+        config: settings of the run.
+        manifest: manifest of the shard set.
         on_sphere: whether embeddings are scaled to length 1.
 
     Raises:
         UserError: the weights to start from are missing or don't fit.
     """
     for encoder in (config.model.image_encoder, config.model.sound_encoder):
-        # The user's own settings name it, so weights that are loaded may name it, too.
+        # The user's own settings name it, so weights that are loaded may name it as well.
         ENCODERS.allow(encoder)
     image = _weights("model.image_init", config.model.image_init, config.model.image_encoder, config, (3,))
     towers = TwoTower(
@@ -60,13 +60,15 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
 def _weights(setting: str, init: str, encoder: str, config: Config, channels: tuple[int, ...]) -> LoadedEncoder | None:
     if init == "random":
         return None
-    # A file of a registered encoder says itself which it is of; of another it is taken for what was asked.
+    # A registered encoder is recognised from its file; for outside code it is assumed to hold the requested one.
     asked = encoder if init in PUBLISHED or encoder not in ENCODERS else "auto"
     loaded = load_encoder(
         init, backbone=asked, imagenet_file=config.model.imagenet_file, setting=setting, channels=channels
     )
     if loaded.backbone != encoder:
-        raise UserError(f"{setting} {init} holds a {loaded.backbone}, the encoder that starts from it is a {encoder}")
+        raise UserError(
+            f"{setting} {init} holds a {loaded.backbone}, but the encoder that starts from it is a {encoder}"
+        )
     return loaded
 
 
@@ -78,32 +80,32 @@ def _sound_weights(config: Config) -> Encoder | None:
         towers = TwoTower.from_pretrained(find_model_folder(path.parent if is_weights else path))
         if towers.config.sound_encoder != encoder:
             raise UserError(
-                f"model.sound_init {init} holds a {towers.config.sound_encoder}, model.sound_encoder is {encoder}"
+                f"model.sound_init {init} holds a {towers.config.sound_encoder}, but model.sound_encoder is {encoder}"
             )
         return towers.sound_tower.trunk
     if path.is_file() and is_authors_checkpoint(read_weights(path)):
         raise UserError(
-            f"model.sound_init {init} holds two towers; turn it into a model folder by `pretrain/run.py convert`, and "
-            "give that"
+            f"model.sound_init {init} holds two towers; convert it to a model folder with `pretrain/run.py convert` "
+            "and give that instead"
         )
     loaded = _weights("model.sound_init", init, encoder, config, (1, 3))
     return loaded.module if loaded else None
 
 
 def _load(encoder: Encoder, weights: Encoder, setting: str, init: str) -> None:
-    """Copies weights into an encoder, adapted to its channels and its input size."""
+    """Copies weights into an encoder, adapted to its channels and input size."""
     state = encoder.adapted(weights.published_state())
     own = encoder.published_state()
     differing = sorted(set(own) ^ set(state))
     if differing:
         raise UserError(
-            f"{setting} {init} does not fit the encoder, {len(differing)} tensors differ, such as {differing[0]}; give "
-            "weights with the normalisation layers of model.norm"
+            f"{setting} {init} does not fit the encoder, {len(differing)} tensor names differ, such as {differing[0]}; "
+            "give weights with the normalisation layers of model.norm"
         )
     other = next((name for name in own if own[name].shape != state[name].shape), None)
     if other is not None:
         raise UserError(
-            f"{setting} {init} does not fit the encoder: {other} has the shape {tuple(state[other].shape)}, it needs "
+            f"{setting} {init} does not fit the encoder: {other} has shape {tuple(state[other].shape)}, but it needs "
             f"{tuple(own[other].shape)}; give weights for inputs of the same size"
         )
     encoder.load_published(state)

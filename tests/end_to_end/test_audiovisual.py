@@ -121,7 +121,7 @@ def test_mistakes_are_said_before_anything_is_embedded(advance: Path, towers: Pa
         (
             (towers, (), f"64 of {sum(PAIRS_OF_CLASS.values())} pairs; airport has 0 of 185"),
             ("imagenet", ("--allow-partial",), "needs an image and a sound tower, got imagenet"),
-            (tmp_path / "other", ("--allow-partial",), "the model was trained on sample_rate_hz 8000"),
+            (tmp_path / "other", ("--allow-partial",), "the model was trained with sample_rate_hz 8000"),
             (towers, ("--allow-partial", "--protocol", "knn"), "protocol must be paper for advance"),
             (towers, ("--allow-partial", "--train-fraction", "0.5"), "train_fraction has no effect on advance"),
         )

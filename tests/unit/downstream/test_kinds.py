@@ -74,7 +74,7 @@ def test_a_root_that_is_not_there_is_refused_but_for_what_writes_it(tmp_path: Pa
 def test_weights_that_are_not_there_are_refused_before_torch_is_imported(tmp_path: Path) -> None:
     words = ["aid", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--weights"]
     for weights in (tmp_path / "none.pth", tmp_path / "none" / "run"):
-        with pytest.raises(UserError, match=f"imagenet, pretrained, or a run folder, .* got {weights}"):
+        with pytest.raises(UserError, match=f"imagenet, pretrained, or an existing run folder, .* got {weights}"):
             parse([*words, str(weights)])
     assert parse([*words, "lab/ears"]).settings.weights == "lab/ears"
 

@@ -190,10 +190,10 @@ def test_what_can_not_be_fetched_gets_a_sentence(hub: HubServer, tmp_path: Path)
     names = ["lab/nothing", "lab/not-ours", *(f"lab/s{status}" for status in statuses)]
     answers = by_client(LOAD, *names, hub=hub.environment(tmp_path / "hf"), cwd=tmp_path)
     expected = {
-        "lab/nothing": f"{hub.url} shows no model of that name; check the name",
-        "lab/not-ours": "is no model of Earshot's: it lacks config.json or model.safetensors",
+        "lab/nothing": f"{hub.url} has no visible model of that name; check the name",
+        "lab/not-ours": "is not an Earshot model: it lacks config.json or model.safetensors",
         "lab/s401": "status 401: the token is not valid",
-        "lab/s403": "status 403: the token has no right to it",
+        "lab/s403": "status 403: the token lacks permission for it",
         "lab/s404": "status 404",
         "lab/s500": "status 500: try again later",
     }
@@ -208,7 +208,7 @@ def test_a_hub_that_is_off_or_away_gets_a_sentence(hub: HubServer, folder: Path,
     away = hub.environment(tmp_path / "hf") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
     assert by_client(LOAD, "lab/ears", hub=offline, cwd=tmp_path)["lab/ears"] == (
         "no weights at lab/ears: no such folder, and HF_HUB_OFFLINE switches the hub off, and nothing of that name is "
-        "kept from it"
+        "cached"
     )
     assert "127.0.0.1:9 did not answer" in by_client(LOAD, "lab/ears", hub=away, cwd=tmp_path)["lab/ears"]
     pushed = by_client(PUSH, folder, "lab/ears", hub=away, cwd=tmp_path)["lab/ears"]
@@ -229,7 +229,7 @@ def test_a_push_that_is_refused_gets_a_sentence(hub: HubServer, folder: Path, tm
     answers = by_client(PUSH, folder, *names, hub=hub.environment(tmp_path / "hf"), cwd=tmp_path)
     for name, status in zip(names, (403, 403, 500, 404), strict=True):
         assert f"answered with status {status}" in answers[name]
-        assert answers[name].startswith(f"the release stands in {folder}, but it is not on the hub as {name}: ")
+        assert answers[name].startswith(f"the release is in {folder}, but it was not pushed to the hub as {name}: ")
         assert answers[name].endswith(f"push it again with: hf upload {name} {folder} .")
         assert hub.models.get(name) == {}
     hub.large.clear()
@@ -239,4 +239,4 @@ def test_a_push_that_is_refused_gets_a_sentence(hub: HubServer, folder: Path, tm
     refused = hub.environment(tmp_path / "hf", token=f"{TOKEN}-of-another")
     assert "status 401: the token is not valid" in by_client(PUSH, folder, "lab/x", hub=refused, cwd=tmp_path)["lab/x"]
     nobody = hub.environment(tmp_path / "hf", token=None)
-    assert "needs a token of the hub" in by_client(PUSH, folder, "lab/x", hub=nobody, cwd=tmp_path)["lab/x"]
+    assert "needs a token for the hub" in by_client(PUSH, folder, "lab/x", hub=nobody, cwd=tmp_path)["lab/x"]

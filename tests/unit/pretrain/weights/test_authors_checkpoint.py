@@ -125,7 +125,7 @@ def test_the_converted_towers_embed_as_the_authors(bottleneck: bool, tmp_path: P
     report = convert_authors_checkpoint(saved(network.state_dict(), tmp_path), tmp_path / "out")
     towers = TwoTower.from_pretrained(tmp_path / "out" / "model")
     assert towers.config.image_encoder == ("soundingearth-resnet50" if bottleneck else "soundingearth-resnet18")
-    assert f"{len(network.state_dict())} tensors, 0 not used" in report
+    assert f"{len(network.state_dict())} tensors, 0 unused" in report
     torch.testing.assert_close(towers.encode_image(IMAGES), image_embeddings, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(towers.encode_sound(SOUNDS), sound_embeddings, rtol=1e-4, atol=1e-4)
     assert (image_embeddings[0] - image_embeddings[1]).abs().max() > 1e-2
@@ -144,7 +144,7 @@ def test_the_command_writes_a_model_folder(small: Reference, tmp_path: Path) -> 
 
     again = run(python("pretrain/run.py", "convert", file, "--out", tmp_path / "out"), cwd=tmp_path)
     assert again.returncode == 2
-    assert "holds a model already" in again.stderr
+    assert "already has a model" in again.stderr
 
 
 @torch.no_grad()
@@ -161,7 +161,7 @@ def test_the_file_serves_as_weights_directly(small: Reference, tmp_path: Path) -
 def test_a_learned_temperature_means_embeddings_of_length_one(small: Reference, tmp_path: Path) -> None:
     file = saved({**small.state_dict(), "loss_function.tau": torch.ones([])}, tmp_path)
     report = convert_authors_checkpoint(file, tmp_path / "out")
-    assert "1 not used: `loss_function.tau`" in report
+    assert "1 unused: `loss_function.tau`" in report
     assert TwoTower.from_pretrained(tmp_path / "out").config.on_sphere
     convert_authors_checkpoint(file, tmp_path / "flat", on_sphere=False)
     assert not TwoTower.from_pretrained(tmp_path / "flat").config.on_sphere
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused_by_name(small: Reference, tmp_path: Path) 
 
     without_sound = {name: value for name, value in state.items() if not name.startswith("snd")}
     assert "lacks snd_encoder.module_list.0.conv1.weight" in sentence(without_sound)
-    assert "none of its tensors begins with img_encoder" in sentence({"conv1.weight": torch.zeros(64, 3, 7, 7)})
+    assert "none of its tensor names starts with img_encoder" in sentence({"conv1.weight": torch.zeros(64, 3, 7, 7)})
     # Widths that the authors' public code had at another time.
     name = "img_encoder.module_list.0.layer2.0.conv1.weight"
     assert "its stem and stages have 32, 64, 64, 256, 512 channels" in sentence({**state, name: state[name][:64]})

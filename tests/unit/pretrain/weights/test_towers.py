@@ -86,18 +86,18 @@ def test_each_trunk_begins_from_a_released_trunk_alone(manifest: Manifest, tmp_p
     for tower in ("image_tower", "sound_tower"):
         ours, theirs = getattr(built, tower).trunk.state_dict(), getattr(other, tower).trunk.state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    with pytest.raises(UserError, match=r"conv1\.weight has the shape \(64, 1, 7, 7\), in resnet18 \(64, 3, 7, 7\)"):
+    with pytest.raises(UserError, match=r"conv1\.weight has shape \(64, 1, 7, 7\), resnet18 needs \(64, 3, 7, 7\)"):
         towers(manifest, image_init=str(tmp_path / sound.name))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_init": "nowhere"}, "model.image_init must be random, imagenet, pretrained, or a run folder"),
-        ({"sound_init": "nowhere"}, "model.sound_init must be random, imagenet, pretrained, or a run folder"),
-        ({"image_init": "RUN", "image_encoder": "resnet50"}, "holds a resnet18, the encoder .* is a resnet50"),
-        ({"sound_init": "RUN", "sound_encoder": "resnet50"}, "holds a resnet18, model.sound_encoder is resnet50"),
-        ({"image_init": "RUN", "norm": "group"}, "tensors differ.*normalisation layers of model.norm"),
+        ({"image_init": "nowhere"}, "model.image_init must be random, imagenet, pretrained, or an existing run folder"),
+        ({"sound_init": "nowhere"}, "model.sound_init must be random, imagenet, pretrained, or an existing run folder"),
+        ({"image_init": "RUN", "image_encoder": "resnet50"}, "holds a resnet18, but the encoder .* is a resnet50"),
+        ({"sound_init": "RUN", "sound_encoder": "resnet50"}, "holds a resnet18, but model.sound_encoder is resnet50"),
+        ({"image_init": "RUN", "norm": "group"}, "tensor names differ.*normalisation layers of model.norm"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
