@@ -1,1 +1,1 @@
-"""The release of weights: a folder that others load in two lines, with a card, a notice on rights and checksums."""
+"""The release of weights: a folder that loads in two lines, with a model card, a notice on rights and checksums."""

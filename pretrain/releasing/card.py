@@ -1,4 +1,4 @@
-"""The model card of a release: what its weights are, how to load them, what they learned from and how they scored."""
+"""The model card of a release: what its weights are, how to load them, their training data and their scores."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ from pretrain.releasing.results import scores_of
 from shards.untrusted_text import as_code, as_line, as_quote
 
 OWN_LICENCE = "see-notice"
-"""What the hub shows where nobody named a licence for the weights."""
+"""What the hub shows if no licence was named for the weights."""
 
-UNTRAINED_USE = """To compare with: what the same networks give before any training on images and sounds of places. They
-are of no use by themselves."""
+UNTRAINED_USE = """For comparison only: the same networks before any training on images and sounds of places. They are
+not useful by themselves."""
 
-IMAGE_USE = """For research: as a start for scene recognition and land cover from overhead images. Not for anything that
-asks for sounds, nor for decisions about people or single plots of land."""
+IMAGE_USE = """For research: as a starting point for scene recognition and land-cover mapping from overhead images. Not
+for any task that needs sounds, nor for decisions about people or single plots of land."""
 
-AUDIOVISUAL_USE = """For research: as a start for scene recognition and land cover from overhead images, for retrieval
-between images and sounds of places, and for studying what sounds tell of places. Not for decisions about people or
-single plots of land, not for finding out where a private recording was made, nor for watching places by their sound."""
+AUDIOVISUAL_USE = """For research: as a starting point for scene recognition and land-cover mapping from overhead
+images, for retrieval between images and sounds of places, and for studying what sounds reveal about places. Not for
+decisions about people or single plots of land, for finding out where a private recording was made, or for monitoring
+places by their sound."""
 
-PREPARATION = """Images and sounds must be prepared as `config.json` says under `preprocessing`; spectrograms computed
-otherwise are other inputs. Nothing was done to find or remove biases."""
+PREPARATION = """Images and sounds must be prepared as described in `config.json` under `preprocessing`; spectrograms
+computed differently are not valid inputs. Nothing was done to find or remove biases."""
 
-UNTRAINED_ENCODER = "It was never trained: these are the weights that it was initialised with. "
+UNTRAINED_ENCODER = "It was never trained: these are its initial weights. "
 
 IMAGE_LIMITS = "The weights reflect where the images of their source were taken."
 
-AUDIOVISUAL_LIMITS = """The weights reflect where and when the sounds of their source were recorded. What a sound tower
-hears beyond places, such as speech, was not examined."""
+AUDIOVISUAL_LIMITS = """The weights reflect where and when the sounds of their source were recorded. What else a
+sound tower responds to, such as speech, was not examined."""
 
 
 def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
-    """The card, in Markdown with the hub's metadata.
+    """Writes the card, in Markdown with the hub's metadata.
 
     Args:
-        facts: what is known of the weights.
-        name: by which they load, a folder or `owner/name`.
-        licence: of the weights, as the hub names it; None: what the former card said, else left to `NOTICE.md`.
+        facts: what is known about the weights.
+        name: what they are loaded by, a folder or `owner/name`.
+        licence: licence of the weights, as the hub names it; None: the previous card's, else see `NOTICE.md`.
     """
     data = ModelCardData(
         **_licence(facts, licence),
@@ -70,7 +71,7 @@ def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
         "Results": _results(facts),
         "Intended use": _intended_use(facts),
         "Limits": _limits(facts),
-        "What this card can't tell": "\n".join(f"- {as_line(gap.words)}" for gap in facts.gaps),
+        "Missing information": "\n".join(f"- {as_line(gap.words)}" for gap in facts.gaps),
         "Citation": CITATION,
     }
     paragraphs = [section(heading, text) for heading, text in sections.items()]
@@ -84,7 +85,7 @@ def _licence(facts: Facts, licence: str | None) -> dict[str, Any]:
     if former.get("license", "other") != "other":
         return former
     link = former.get("license_link", "")
-    # A file that the former link named is not here; the notice, which holds the former one, is.
+    # A file that the previous link named is not in the release; the notice, which quotes the previous one, is.
     return {
         "license": "other",
         "license_name": former.get("license_name", OWN_LICENCE),
@@ -129,13 +130,13 @@ def _encoder_loading(file: EncoderFile, remark: str) -> str:
     what = f"**`{file.name}`**: the {file.modality} encoder alone, {file.encoder}. {remark}"
     if file.is_of_timm:
         code = f"```python\n{file.timm_code}\n```"
-        return f"{what}Without Earshot, by timm; it gives features before the projection:\n\n{code}"
+        return f"{what}Without Earshot, with timm; it returns features before the projection:\n\n{code}"
     if not file.is_of_torchvision:
         return (
             f"{what}Neither torchvision nor timm has this network, so it loads only into "
             f"`pretrain.encoders.building.build_encoder({file.encoder!r}, …)`."
         )
-    return f"""{what}Without Earshot, by torchvision, timm, and timm with a classifier of your own:
+    return f"""{what}Without Earshot, with torchvision, timm, and timm with your own classifier:
 
 ```python
 {file.torchvision_code}
@@ -149,15 +150,15 @@ def _encoder_loading(file: EncoderFile, remark: str) -> str:
 {file.timm_code_for_other_classes}
 ```
 
-The first two give features before the projection. The file holds a classifier of 1,000 classes, `fc`, because both
-libraries ask for one: it is all zeros and was not trained; take it off, as here, or train your own in its place."""
+The first two return features before the projection. The file holds a classifier of 1,000 classes, `fc`, because both
+libraries expect one: it is all zeros and untrained; remove it, as here, or replace it with your own."""
 
 
 def _training(facts: Facts) -> str:
     config, summary = facts.config, facts.summary
     if config is None:
         own = f" The weights' own card says:\n\n{as_quote(facts.former_card)}" if facts.former_card else ""
-        return f"Not known to this release.{own}"
+        return f"Not known for this release.{own}"
     best_step = summary["best_step"]
     trained = facts.validation["epoch"] + 1 if facts.validation and best_step else 0 if not best_step else "unknown"
     rows = {
@@ -165,7 +166,7 @@ def _training(facts: Facts) -> str:
         "optimiser": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, weight decay "
         f"{config.optimizer.weight_decay:g}, {config.optimizer.warmup_epochs:g} epochs of warm-up",
         "batch": f"{config.batch_size} over all processes",
-        "length": f"these weights are those after step {best_step}, epochs: {trained}; steps trained in all: "
+        "length": f"weights after step {best_step}, epochs: {trained}; total steps trained: "
         f"{summary.get('step', 'unknown')}",
         "precision": config.precision,
         "seed": str(config.seed),
@@ -176,7 +177,7 @@ def _training(facts: Facts) -> str:
         "hardware": _hardware(facts)
         or f"not recorded by name; device {as_line(str(summary.get('device', 'unknown')))}",
         "processes": ", then ".join(str(processes) for _, processes, _ in facts.uses) or "not recorded",
-        "hours": f"{hours_text(facts.hours)} by the clock, validation included",
+        "hours": f"{hours_text(facts.hours)} of wall-clock time, validation included",
         "energy": _energy(facts.energy),
     }
     return table(rows)
@@ -197,7 +198,7 @@ def _energy(energy: Energy | None) -> str:
 
 def _data(facts: Facts) -> str:
     if not facts.data:
-        return f"What the weights learned from is not known to this release.\n\n{recordings(facts)}"
+        return f"The training data of these weights is not known for this release.\n\n{recordings(facts)}"
     data = facts.data
     spectrogram = facts.model.spectrogram
     pairs = ", ".join(f"{count:,} {as_line(split)}" for split, count in data["pairs"].items())
@@ -227,7 +228,7 @@ def _results(facts: Facts) -> str:
     if facts.results.downstream:
         parts.append("Downstream:")
         parts.append(_downstream(facts.results.downstream))
-    return "\n\n".join(parts) or "None were given to this release."
+    return "\n\n".join(parts) or "No results were provided for this release."
 
 
 def _downstream(records: list[dict[str, Any]]) -> str:
@@ -240,12 +241,12 @@ def _downstream(records: list[dict[str, Any]]) -> str:
 
 
 def hours_text(hours: float) -> str:
-    """Hours with as many digits as say something."""
+    """Formats hours with a sensible number of digits."""
     return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def as_text(words: str) -> str:
-    """A name from a file as a few words that hold no markup."""
+    """Returns a name from a file without any characters that could be markup."""
     return "".join(letter for letter in words if letter.isalnum() or letter in " -_@%.")
 
 

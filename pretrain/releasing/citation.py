@@ -1,4 +1,4 @@
-"""What to cite for released weights; the same as `CITATION.cff` says."""
+"""What to cite for released weights; the same as in `CITATION.cff`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encoder alone as a file under torchvision's or timm's names, and by which of their calls it loads."""
+"""A single encoder as a file with torchvision's or timm's parameter names, and the code that loads it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from pretrain.weights.same_embeddings import Probe, require_same
 from shards.errors import UserError
 
 NUM_CLASSES = 1000
-"""Of the classifier that torchvision's and timm's ResNets have by default."""
+"""Number of classes of the classifier that torchvision's and timm's ResNets have by default."""
 
 CLASSIFIER = "fc."
 
 
 @dataclass(frozen=True)
 class EncoderFile:
-    """One encoder of two towers, and the file that holds it alone.
+    """One of the two encoders, and the file that holds it alone.
 
     Attributes:
         modality: "image" or "sound".
         encoder: its name in `ENCODERS`.
         norm: "batch", "sync" or "group".
-        in_channels: of its input.
+        in_channels: number of input channels.
         network: the encoder itself.
     """
 
@@ -47,22 +47,22 @@ class EncoderFile:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the file."""
         return f"{self.modality}_trunk.safetensors"
 
     @property
     def is_of_torchvision(self) -> bool:
-        """Whether torchvision and timm have this network, so that their strict loading finds all it asks for."""
+        """Whether torchvision and timm have this network, so that their strict loading succeeds."""
         return self.network.library == "torchvision"
 
     @property
     def is_of_timm(self) -> bool:
-        """Whether timm alone has this network."""
+        """Whether timm has this network and torchvision does not."""
         return self.network.library == "timm"
 
     @property
     def has_group_norm(self) -> bool:
-        """Whether the network has group norm where torchvision's and timm's have batch norm by default."""
+        """Whether the network has group norm, where torchvision's and timm's default is batch norm."""
         return self.norm == "group"
 
     @property
@@ -90,7 +90,7 @@ class EncoderFile:
 
     @property
     def timm_code_for_other_classes(self) -> str:
-        """A script that loads the file into timm's network with a new classifier, here of ten classes."""
+        """A script that loads the file into timm's network with a new classifier, here with ten classes."""
         return (
             f"import timm\n\n"
             f'trunk = timm.create_model("{self.encoder}", {self._timm_options}num_classes=10, pretrained=True,\n'
@@ -104,13 +104,13 @@ class EncoderFile:
 
 
 def untried() -> list[str]:
-    """The routes by which a release may be loaded that `check_encoder` and `check_towers` do not go."""
+    """Returns the ways to load a release that `check_encoder` and `check_towers` do not test."""
     timm = [] if importlib.util.find_spec("timm") is not None else ["timm, which is not installed"]
     return ["torch.hub", "TorchGeo", *timm]
 
 
 def encoder_files(towers: TwoTower) -> tuple[EncoderFile, EncoderFile]:
-    """The files of the image encoder and of the sound encoder."""
+    """Returns the files of the image encoder and of the sound encoder."""
     config = towers.config
     return (
         EncoderFile("image", config.image_encoder, config.norm, 3, towers.image_tower.trunk),
@@ -121,8 +121,8 @@ def encoder_files(towers: TwoTower) -> tuple[EncoderFile, EncoderFile]:
 def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
     """Writes one encoder into a folder.
 
-    Torchvision's and timm's strict loading asks for a classifier of 1,000 classes, which an encoder has not: one of
-    zeros stands in the file for it, so that no key has to be changed, and its metadata says so.
+    Strict loading in torchvision and timm expects a classifier of 1,000 classes, which an encoder does not have: the
+    file holds one of zeros, so that no key has to be changed, and its metadata says so.
     """
     tower = tower_of(towers, file)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.trunk.published_state().items()}
@@ -136,16 +136,16 @@ def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
 
 @torch.inference_mode()
 def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: list[Probe]) -> list[str]:
-    """Loads an encoder's file by every route that there is for it, and compares features with those of its tower.
+    """Loads an encoder's file with every library that has the network, and compares features with those of its tower.
 
     Args:
-        folder: where the file is.
-        file: which one.
-        towers: those that it was written from, in evaluation mode, on the CPU.
-        probes: what the trunks see.
+        folder: the folder with the file.
+        file: the file to load.
+        towers: the towers that it was written from, in evaluation mode, on the CPU.
+        probes: the inputs to compare on.
 
     Returns:
-        The libraries by which it was loaded.
+        The libraries that loaded it.
 
     Raises:
         UserError: a library can't load it, or a feature differs in any bit.
@@ -168,7 +168,7 @@ def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: lis
                 loaded["pretrain.weights.encoder_weights"] = _by_earshot(path, towers.config)
     except (RuntimeError, OSError, KeyError, TypeError, SafetensorError) as error:
         message = " ".join(str(error).split())[:300]
-        raise UserError(f"{file.name} can't be loaded again, so nothing is kept: {message}") from error
+        raise UserError(f"{file.name} can't be loaded back, so nothing was written: {message}") from error
     for probe in probes:
         inputs = (
             towers.prepare_images(probe.images) if file.modality == "image" else towers.prepare_sounds(probe.sounds)
@@ -180,16 +180,16 @@ def check_encoder(folder: Path, file: EncoderFile, towers: TwoTower, probes: lis
 
 
 def tower_of(towers: TwoTower, file: EncoderFile) -> Tower:
-    """The tower that a file holds the encoder of."""
+    """Returns the tower whose encoder a file holds."""
     return towers.image_tower if file.modality == "image" else towers.sound_tower
 
 
 def _check_tensors(path: Path, own: Encoder) -> None:
-    """Of a network that only Earshot has: the tensors in the file are the encoder's, by name and bit."""
+    """Checks, for a network that only Earshot has, that the file's tensors equal the encoder's, by name and bit."""
     state: dict[str, Tensor] = load_file(path)
     published = own.published_state()
     if state.keys() != published.keys():
-        raise KeyError("its tensors have other names")
+        raise KeyError("its tensor names differ from the encoder's")
     for name, value in published.items():
         require_same(value, state[name], f"tensors {name} of {path.name}")
 
@@ -222,5 +222,5 @@ def _by_timm(path: Path, file: EncoderFile) -> nn.Module:
 def _by_earshot(path: Path, config: TwoTowerConfig) -> nn.Module:
     trunk = load_encoder(str(path), image_size=config.image_size)
     if (trunk.mean, trunk.std) != (config.image_mean, config.image_std):
-        raise RuntimeError("its images would be normalised otherwise")
+        raise RuntimeError("its images would be normalised differently")
     return trunk.module

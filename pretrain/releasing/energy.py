@@ -1,4 +1,4 @@
-"""About how much electricity a run took, from the rated power of its devices."""
+"""An estimate of a run's electricity use, from the rated power of its devices."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from shards.untrusted_text import as_line
 
 RATED_WATTS: dict[str, int | None] = {
-    "MIG": None,  # a part of a device: its share of the power is not published
-    "Laptop": None,  # whoever builds the laptop sets it
+    "MIG": None,  # part of a device; its share of the power is not published
+    "Laptop": None,  # set by the laptop's manufacturer
     "B200": 1000,
     "H200 NVL": 600,
     "H200": 700,
@@ -35,18 +35,18 @@ RATED_WATTS: dict[str, int | None] = {
     "RTX 3090 Ti": 450,
     "RTX 3090": 350,
 }
-"""Watts by words of the name that CUDA gives a device; the first that are in it count. Source: the maker's data sheets
-(total board power, or maximum thermal design power)."""
+"""Watts by words in CUDA's name of a device; the first match is used. Source: the manufacturer's data sheets (total
+board power, or maximum thermal design power)."""
 
 
 @dataclass(frozen=True)
 class Energy:
-    """An estimate.
+    """An estimate of electricity use.
 
     Attributes:
-        kilowatt_hours: None where a device's power is not known.
+        kilowatt_hours: the estimate, None if a device's power is not known.
         assumption: how it was estimated, or why it was not.
-        advice: what would give an estimate, for whoever releases.
+        advice: what would make an estimate possible, for the person who publishes the release.
     """
 
     kilowatt_hours: float | None
@@ -55,34 +55,36 @@ class Energy:
 
 
 def estimate_energy(uses: Sequence[tuple[dict[str, int], float]], watts: float | None = None) -> Energy:
-    """The sum of power × devices × hours.
+    """Estimates energy as the sum of power × devices × hours.
 
     Args:
-        uses: of each kind of hardware that the run was computed on: how many devices of which name, and the hours by
-            the clock, validation included.
-        watts: of one device; None: as its maker rates it.
+        uses: for each kind of hardware that the run was computed on: the number of devices by name, and the
+            wall-clock hours, validation included.
+        watts: power of one device; None: the manufacturer's rating.
     """
     names = {name for devices, _ in uses for name in devices}
     powers = {name: watts if watts is not None else rated_watts(name) for name in names}
     unknown = sorted(as_line(name) for name, power in powers.items() if power is None)
     if unknown or not names:
         what = ", ".join(unknown) or "the devices"
-        return Energy(None, f"not estimated: the power of {what} is not known", "--watts gives it" if unknown else "")
+        return Energy(
+            None, f"not estimated: the power of {what} is not known", "set it with --watts" if unknown else ""
+        )
     known = {name: power for name, power in powers.items() if power is not None}
     total = sum(sum(known[name] * count for name, count in devices.items()) * hours for devices, hours in uses) / 1000
-    origin = "as told by who released it" if watts is not None else "as its maker rates it"
+    origin = "as stated by the publisher" if watts is not None else "as rated by the manufacturer"
     terms = (
         f"({' + '.join(f'{count} × {known[name]:g} W' for name, count in devices.items())}) × {hours:.3g} h"
         for devices, hours in uses
     )
     return Energy(
         total,
-        f"{' + '.join(terms)}, the power of a device {origin} and drawn all the time; nothing is added for the "
-        "rest of the machine or its cooling, nor for runs that were not released",
+        f"{' + '.join(terms)}, with each device's power {origin} and drawn all the time; the rest of the "
+        "machine, its cooling and runs that were not released are not included",
     )
 
 
 def rated_watts(name: str) -> float | None:
-    """The power of a device by the name that CUDA gives it, None where it is not known."""
+    """Returns the rated power of a device by CUDA's name for it, None if it is not known."""
     known = (power for words, power in RATED_WATTS.items() if re.search(rf"(?<!\w){re.escape(words)}(?!\w)", name))
     return next(known, None)

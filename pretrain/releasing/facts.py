@@ -1,4 +1,4 @@
-"""What is known of weights that are released: settings, scores, data, licences, hardware, and what is not known."""
+"""What is known about released weights: settings, scores, data, licences and hardware, and what is missing."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ FRONT_MATTER = re.compile(r"---\n(.*?\n)---(?:\n|$)", flags=re.DOTALL)
 
 @dataclass(frozen=True)
 class Gap:
-    """What a card can't tell.
+    """Information that is missing from a card.
 
     Attributes:
-        words: as the card says it, to strangers.
-        detail: paths and advice, for the screen of whoever releases alone.
+        words: what is missing, as the public card says it.
+        detail: paths and advice, shown only on the screen of the person who publishes the release.
     """
 
     words: str
@@ -49,25 +49,25 @@ class Gap:
 
 @dataclass
 class Facts:
-    """What a card can tell.
+    """What a card reports.
 
     Attributes:
         model_folder: where the weights are.
-        towers: the weights, in evaluation mode, on the CPU.
-        config: the run's settings; None for a model folder, of which nothing more is known than its card says.
+        towers: the towers with the weights, in evaluation mode, on the CPU.
+        config: the run's settings; None for a model folder, about which only its card is known.
         summary: the run's `summary.json`.
-        uses: what the run was computed on, and for how many hours; `RunState.uses`.
-        validation: scores of these weights on the validation split, as `metrics.jsonl` has them.
-        is_chosen: whether they were chosen from several by those scores.
-        data: source, pairs and seconds of sound, as `pretrain.releasing.training_data.outline` gives them.
-        licences: of the training recordings.
-        shard_set: where it is available.
-        energy: about how much was taken.
-        former_card: of a model folder, without the hub's metadata.
-        former_licence: what that metadata says of the licence, as the hub names it.
-        former_notice: of a model folder that is a release.
-        results: of retrieval and downstream tasks.
-        gaps: what the card can't tell.
+        uses: devices, processes and hours for each kind of hardware the run was computed on; `RunState.uses`.
+        validation: scores of these weights on the validation split, as in `metrics.jsonl`.
+        is_chosen: whether the weights were chosen among several by those scores.
+        data: source, pairs and seconds of sound, as returned by `pretrain.releasing.training_data.outline`.
+        licences: licences of the training recordings.
+        shard_set: the shard set trained on, if it is available.
+        energy: estimate of the energy used.
+        former_card: a model folder's own card, without the hub's metadata.
+        former_licence: the licence in that metadata, as the hub names it.
+        former_notice: the notice of a model folder that is a release.
+        results: results of retrieval and downstream tasks.
+        gaps: information missing from the card.
     """
 
     model_folder: Path
@@ -94,36 +94,37 @@ class Facts:
 
     @property
     def hours(self) -> float:
-        """Of the run by the clock."""
+        """Wall-clock hours of the run."""
         return float(self.summary.get("seconds", 0.0)) / 3600
 
     @property
     def is_trained(self) -> bool:
-        """Whether the weights are those after any step, and not those that training would begin from."""
+        """Whether the weights were trained for at least one step, rather than being the initial ones."""
         return self.summary.get("best_step") != 0
 
     def lacks(self, words: str, detail: str = "") -> None:
-        """Notes what the card can't tell."""
+        """Records information that is missing from the card."""
         self.gaps.append(Gap(words, detail))
 
 
 def gather_facts(run: Path, *, shards: Path | None = None, watts: float | None = None) -> Facts:
-    """Reads a finished run folder, or a model folder, and counts the licences of what it learned from.
+    """Reads a finished run folder, or a model folder, and counts the licences of its training data.
 
     Args:
-        run: the folder.
-        shards: where its shard set is now; None: where it was.
+        run: the run folder or model folder.
+        shards: current location of its shard set; None: where it was during training.
         watts: power of one device, for the estimate of energy.
 
     Raises:
-        UserError: no model there, a run that has not finished, unreadable settings, or another shard set in `shards`.
+        UserError: the folder has no model, the run has not finished, its settings are unreadable, or `shards` holds
+            another shard set.
     """
     model_folder = find_model_folder(run)
     is_run = model_folder == run / MODEL_FOLDER and (run / CONFIG_NAME).is_file()
     if is_run and not (run / SUMMARY_NAME).is_file():
         raise UserError(
             f"the run in {run} has not finished, it has no {SUMMARY_NAME}; finish it with --resume {run}, or release "
-            f"{model_folder}, of which the card can tell less"
+            f"{model_folder}, whose card will have less information"
         )
     facts = Facts(model_folder, TwoTower.from_pretrained(model_folder))
     if is_run:
@@ -131,7 +132,7 @@ def gather_facts(run: Path, *, shards: Path | None = None, watts: float | None =
     else:
         _read_former(facts)
         facts.lacks(
-            "data, recipe, hardware, hours and energy beyond what the weights' own card says",
+            "data, recipe, hardware, hours and energy, beyond what the weights' own card says",
             f"{run} is a model folder, not a run",
         )
     _look_at_shards(facts, shards)
@@ -139,7 +140,7 @@ def gather_facts(run: Path, *, shards: Path | None = None, watts: float | None =
 
 
 def _settings_of(path: Path) -> Config:
-    """Reads a run's settings; the folder may come from others, so outside code that it names must be allowed."""
+    """Reads a run's settings; the folder may come from a third party, so outside code that it names must be allowed."""
     record = read_record(path)
     loss = record.get("loss")
     for registry, name in (
@@ -165,10 +166,10 @@ def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
     facts.validation = next((line for line in reversed(validations) if line.get("step") == best_step), {})
     facts.is_chosen = facts.summary.get("best_error") is not None and len(validations) > 1
     if not facts.validation:
-        facts.lacks(f"the scores of step {best_step}, which the model is of", "they are not in metrics.jsonl")
+        facts.lacks(f"the scores of the weights, which are from step {best_step}", "they are not in metrics.jsonl")
     for modality, init in (("image", facts.config.model.image_init), ("sound", facts.config.model.sound_init)):
         if init not in KNOWN_INITS:
-            facts.lacks(f"by whom the weights were made that the {modality} encoder began from", init)
+            facts.lacks(f"who made the weights that the {modality} encoder started from", init)
     facts.data = facts.summary.get("data", {})
     facts.energy = _energy(facts, watts)
     if facts.energy.kilowatt_hours is None:
@@ -178,15 +179,15 @@ def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
 def _energy(facts: Facts, watts: float | None) -> Energy:
     unknown = facts.hours - sum(hours for _, _, hours in facts.uses)
     if unknown > MOST_UNKNOWN_HOURS:
-        facts.lacks(f"on what hardware {unknown:.2g} of its {facts.hours:.2g} hours were computed")
-        return Energy(None, "not estimated: the hardware of some of its hours is not known")
+        facts.lacks(f"the hardware used for {unknown:.2g} of the run's {facts.hours:.2g} hours")
+        return Energy(None, "not estimated: the hardware used for some of the hours is not known")
     return estimate_energy([(devices, hours) for devices, _, hours in facts.uses], watts)
 
 
 def _look_at_shards(facts: Facts, shards: Path | None) -> None:
     location = shards if shards is not None else facts.config.shards if facts.config else None
     if location is None:
-        facts.lacks(UNCOUNTED, "they can't be counted without the shard set; give it by --shards")
+        facts.lacks(UNCOUNTED, "they can't be counted without the shard set; give it with --shards")
         return
     try:
         facts.shard_set = open_if_at_hand(str(location), facts.model)
@@ -199,7 +200,7 @@ def _look_at_shards(facts: Facts, shards: Path | None) -> None:
 
 
 def _read_former(facts: Facts) -> None:
-    """What a model folder says of itself: its card, the licence in the card's metadata, its notice."""
+    """Reads what a model folder says about itself: its card, the licence in the card's metadata, and its notice."""
     card = _text(facts.model_folder / CARD_NAME)
     front = FRONT_MATTER.match(card)
     facts.former_card = card[front.end() if front else 0 :].strip()
@@ -218,7 +219,7 @@ def _read_former(facts: Facts) -> None:
 
 
 def _text(path: Path) -> str:
-    """A text file, "" where there is none."""
+    """Reads a text file; "" if there is none or it can't be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

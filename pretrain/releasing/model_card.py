@@ -1,4 +1,4 @@
-"""The card of `model/`: what the weights are, what they were trained on and how they scored, filled from the run."""
+"""The card of `model/`, filled from the run: what the weights are, what they were trained on and their scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shards.schema import SpectrogramSettings
 from shards.untrusted_text import as_code
 
 KNOWN_INITS = ("random", "imagenet")
-"""What strangers know of the settings of where an encoder begins; others are paths."""
+"""Initialisation settings that mean something to any reader of the card; the others are paths."""
 
 COLUMNS = {
     "image_to_sound": "image → sound",
@@ -21,9 +21,9 @@ COLUMNS = {
     "chance": "chance",
 }
 
-UNTRAINED_SOUND = "The sound tower was not trained and is as it was initialised: images and sounds can't be compared."
+UNTRAINED_SOUND = "The sound tower is untrained, with its initial weights: images and sounds can't be compared."
 
-LIMITS = """Embeddings mean something only for images and spectrograms prepared as `config.json` says.
+LIMITS = """Embeddings are meaningful only for images and spectrograms prepared as described in `config.json`.
 The weights reflect where and when the sounds of their source were recorded, which is uneven over the world. Check
 the licences of the source's recordings and images before passing the weights on."""
 
@@ -33,15 +33,15 @@ FIGURES = {
     "recall_at_100": "recall@100",
     "median_rank": "median rank",
 }
-"""What a card shows of each part."""
+"""The figures shown for each part, by key."""
 
 
 def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *, step: int, epoch: int) -> str:
-    """The model card, in Markdown with the hub's metadata, filled from the run.
+    """Writes the model card, in Markdown with the hub's metadata, filled from the run.
 
     Args:
         config: the run's settings.
-        manifest: of the shard set trained on.
+        manifest: manifest of the shard set trained on.
         validation: scores of the released weights: `image_to_sound` and `sound_to_image` or, where the method
             learns from images alone, `view_to_view`; `chance`; `gallery_size`.
         step: steps trained.
@@ -84,7 +84,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
 
 
 def what_they_are(model: ModelSettings | TwoTowerConfig, *, sound_trained: bool) -> str:
-    """The towers and what they embed, as a sentence without its end, to which `how_trained` belongs."""
+    """Describes the towers and what they embed, in an unfinished sentence that `how_trained` completes."""
     image, sound = f"image tower ({model.image_encoder})", f"sound tower ({model.sound_encoder})"
     space = f"space of {model.embedding_dim} dimensions"
     if sound_trained:
@@ -94,17 +94,17 @@ def what_they_are(model: ModelSettings | TwoTowerConfig, *, sound_trained: bool)
 
 
 def how_trained(config: Config, step: int) -> str:
-    """How the weights after a step came about, in a few words that follow a semicolon."""
+    """Describes in a few words, to follow a semicolon, how the weights after a step were trained."""
     if step == 0:
-        return "not trained here: the weights are those that training would begin from"
+        return "not trained here: these are the initial weights that training would start from"
     inits = (config.model.image_init, config.model.sound_init)
     if "imagenet" in (inits if config.trains_sound else inits[:1]):
-        return "trained without labels, from encoders that learned ImageNet's"
+        return "trained without labels, from encoders pre-trained on ImageNet's"
     return "trained without labels"
 
 
 def stft_words(spectrogram: SpectrogramSettings) -> str:
-    """Rate, window and hop of the spectrograms, as far as they are known."""
+    """Describes the sampling rate, window and hop of the spectrograms, as far as they are known."""
     if not spectrogram.window_samples:
         return "STFT settings not published with the source"
     return (
@@ -113,12 +113,12 @@ def stft_words(spectrogram: SpectrogramSettings) -> str:
 
 
 def beginning(init: str) -> str:
-    """What an encoder began from; the path of a file or folder says nothing to strangers."""
+    """Describes what an encoder started from; the path of a file or folder means nothing to other readers."""
     return init if init in KNOWN_INITS else "other weights"
 
 
 def results_table(validation: dict[str, Any]) -> str:
-    """Recalls and median ranks as a Markdown table.
+    """Formats recalls and median ranks as a Markdown table.
 
     Args:
         validation: one or more of `COLUMNS`, each with figures by name.

@@ -1,4 +1,4 @@
-"""The verb `release`: a folder that others load in two lines, checked before it is put in place."""
+"""The verb `release`: writes a folder that loads in two lines, and checks it before putting it in place."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ CHECKSUMS_NAME = "SHA256SUMS"
 
 
 def run_release(options: ReleaseOptions) -> None:
-    """Carries out the verb and prints what there is to report.
+    """Runs the verb and prints its report.
 
     Raises:
-        UserError: as `release`.
+        UserError: as for `release`.
     """
     end_on_sigterm()
     print("\n".join(release(options)))
 
 
 def release(options: ReleaseOptions) -> list[str]:
-    """Writes the release of a run or a model folder, checks that it loads as it was, and puts it in place.
+    """Writes the release of a run or a model folder, checks that it loads unchanged, and puts it in place.
 
     The folder holds both towers (`config.json`, `model.safetensors`), each encoder alone, the model card, a notice on
     rights, and checksums.
 
     Returns:
-        What to tell: how it was checked, what the card lacks, where it is.
+        The lines to report: how it was checked, what the card lacks, and where it is.
 
     Raises:
-        UserError: a mistake in the options or the run, or a file that does not give the same embeddings back; nothing
-            is left then. Also when the hub refuses; the folder stays then.
+        UserError: the options or the run are invalid, or a file does not give the same embeddings; nothing is left
+            then. Also if the push to the hub fails; the folder is kept then.
     """
     out = options.out.resolve()
     options.check()
@@ -51,7 +51,7 @@ def release(options: ReleaseOptions) -> list[str]:
     facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
     facts.results = read_results(options.results, facts.model_folder)
     for folder in facts.results.untraced:
-        facts.lacks("whether all of the results shown are of these weights", f"{folder} records no checksum")
+        facts.lacks("whether all of the results shown belong to these weights", f"{folder} records no checksum")
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
         partial.mkdir(parents=True)
@@ -60,10 +60,12 @@ def release(options: ReleaseOptions) -> list[str]:
         checked = _check_loading(partial, facts, probes)
         os.replace(partial, out)
     except OSError as error:
-        raise UserError(f"out {options.out} can't be written: {error.strerror or error}; name another --out") from error
+        raise UserError(
+            f"out {options.out} can't be written: {error.strerror or error}; choose another --out"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    told = [checked, f"not tried: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
+    told = [checked, f"not tested: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
     if options.push_to_hub:
         files = [CHECKSUMS_NAME, *_names(facts)]
         told.append(f"on the hub: {push_folder(options.out, options.push_to_hub, files)}")
@@ -71,11 +73,11 @@ def release(options: ReleaseOptions) -> list[str]:
 
 
 def _gap(gap: Gap) -> str:
-    return f"the card can't tell: {gap.words}{f' ({gap.detail})' if gap.detail else ''}"
+    return f"missing from the card: {gap.words}{f' ({gap.detail})' if gap.detail else ''}"
 
 
 def _names(facts: Facts) -> list[str]:
-    """Files of a release, but for the checksums."""
+    """Names of the files of a release, except the checksums."""
     return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in encoder_files(facts.towers)), CARD_NAME, NOTICE_NAME]
 
 
@@ -91,18 +93,18 @@ def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> No
 
 
 def _probes(facts: Facts) -> list[Probe]:
-    """What the release is compared on with the weights in memory: fixed inputs, and real pairs where there are any."""
+    """Returns the inputs for comparing the release with the weights in memory: fixed ones, and real pairs if any."""
     probes = [fixed_probe(facts.model)]
     if facts.shard_set is not None:
         try:
             probes.append(real_probe(facts.model, facts.shard_set))
         except UserError as error:
-            facts.lacks("whether validation pairs embed the same", str(error))
+            facts.lacks("whether validation pairs give the same embeddings", str(error))
     return probes
 
 
 def _check_loading(folder: Path, facts: Facts, probes: list[Probe]) -> str:
-    """Loads the folder by every route but those of `untried`, and says which."""
+    """Loads the folder in every way except those of `untried`, and reports which."""
     check_towers(folder, facts.towers, probes)
     routes = [f"{WEIGHTS_NAME} by TwoTower"]
     for file in encoder_files(facts.towers):

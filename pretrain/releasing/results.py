@@ -1,4 +1,4 @@
-"""Results of retrieval and of downstream tasks, as a model card shows them: read from their files and checked."""
+"""Results of retrieval and downstream tasks for a model card: read from their files and checked."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DOWNSTREAM_NAME = "results.json"
 DIRECTIONS = ("image_to_sound", "sound_to_image")
 NOT_A_SCORE = ("epoch", "loss", "seconds")
 NO_WEIGHTS_OF_OURS = ("random", "imagenet", "pretrained", "–")
-"""What results name where none of a run's weights were used; the last by what only hears."""
+"""What results record as weights if none of a run's were used; "–" is that of sound-only results."""
 
 
 @dataclass
 class ShownResults:
-    """What `--results` gave.
+    """The results given by `--results`.
 
     Attributes:
         retrieval: contents of `metrics.json` files.
         downstream: contents of `results.json` files.
-        untraced: folders that record no checksum of their weights, so that nobody can tell whether they are these.
+        untraced: folders that record no checksum of their weights, so they may be results of other weights.
     """
 
     retrieval: list[dict[str, Any]] = field(default_factory=list)
@@ -37,14 +37,14 @@ class ShownResults:
 
 
 def read_results(folders: tuple[Path, ...], model_folder: Path) -> ShownResults:
-    """Reads what retrieval and downstream wrote into folders.
+    """Reads the results that retrieval and downstream wrote to folders.
 
     Args:
         folders: the `--out` of `retrieval/run.py evaluate` or `downstream/run.py`.
-        model_folder: of the weights that they must be results of.
+        model_folder: model folder of the weights that the results must belong to.
 
     Raises:
-        UserError: a folder without results, a file of another shape, or results of other weights.
+        UserError: a folder has no results, a file has another structure, or results belong to other weights.
     """
     shown = ShownResults()
     for folder in folders:
@@ -68,7 +68,7 @@ def read_results(folders: tuple[Path, ...], model_folder: Path) -> ShownResults:
 
 
 def scores_of(record: dict[str, Any]) -> dict[str, str]:
-    """The last scores of a `results.json`, by name, as text; means stand with their deviation.
+    """Returns the last scores of a `results.json`, by name, as text; means are shown with their standard deviation.
 
     Scores of parts, such as "image" or "concatenation", are named `<part> <score>`.
     """
@@ -81,7 +81,7 @@ def scores_of(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _numbers(epoch: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an epoch, those of parts too."""
+    """Returns the numbers of an epoch, including those of parts."""
     flat: dict[str, float] = {}
     for name, value in epoch.items():
         parts = {f"{name} {inner}": number for inner, number in value.items()} if isinstance(value, dict) else {}
@@ -95,9 +95,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as results: {error}; make them again") from error
+        raise UserError(f"{path} can't be read as results: {error}; compute them again") from error
     if not isinstance(record, dict):
-        raise UserError(f"{path} holds a {type(record).__name__}, not results; make them again")
+        raise UserError(f"{path} holds a {type(record).__name__}, not results; compute them again")
     return record
 
 
@@ -107,7 +107,7 @@ def _check_retrieval(record: dict[str, Any], path: Path) -> None:
     for part in (*DIRECTIONS, "chance"):
         figures = record.get(part)
         for name in FIGURES:
-            # Where k exceeds the gallery there is no recall.
+            # There is no recall at k if k exceeds the gallery.
             value = figures.get(name, "missing") if isinstance(figures, dict) else "missing"
             low, high = (1.0, float(record["gallery_size"])) if name == "median_rank" else (0.0, 1.0)
             is_missing = value is None and name != "median_rank"
@@ -141,16 +141,16 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _other_shape(path: Path, missing: str) -> UserError:
     return UserError(
-        f"{path} holds no results of Earshot's: it lacks {missing}; give the --out of retrieval/run.py evaluate or of "
-        "downstream/run.py"
+        f"{path} is not a results file of Earshot's: it lacks {missing}; give the --out of retrieval/run.py evaluate "
+        "or of downstream/run.py"
     )
 
 
 def _is_of(record: dict[str, Any], model_folder: Path, results: Path) -> bool:
-    """Whether results are of these weights; False where they don't record the checksum of theirs.
+    """Returns whether results belong to these weights; False if they record no checksum of theirs.
 
     Raises:
-        UserError: they are of others.
+        UserError: they belong to other weights.
     """
     weights, checksum = record.get("weights"), record.get("weights_sha256")
     if weights not in NO_WEIGHTS_OF_OURS:
@@ -159,6 +159,6 @@ def _is_of(record: dict[str, Any], model_folder: Path, results: Path) -> bool:
         if checksum == file_sha256(model_folder / WEIGHTS_NAME):
             return True
     raise UserError(
-        f"{results} holds results of the weights {weights} as they were then, which are not those of {model_folder}; "
-        "compute them again, or omit it"
+        f"{results} holds results of the weights {weights} as they were then, which differ from those of "
+        f"{model_folder}; compute them again, or omit it"
     )

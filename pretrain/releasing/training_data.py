@@ -1,4 +1,4 @@
-"""What a run learned from, in figures: its pairs, how they were split, and the licences of its recordings."""
+"""A run's training data in figures: its pairs, how they were split, and the licences of its recordings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shards.streaming.reading import ShardSet
 
 @dataclass(frozen=True)
 class Licences:
-    """Licences as the training samples' JSON states them.
+    """Licences as stated in the training samples' JSON.
 
     Attributes:
-        counts: samples of each, the most frequent first.
-        num_without: samples that state none.
+        counts: number of samples by licence, the most frequent first.
+        num_without: number of samples that state none.
     """
 
     counts: dict[str, int]
@@ -29,12 +29,12 @@ class Licences:
 
     @property
     def num_samples(self) -> int:
-        """Training samples."""
+        """Number of training samples."""
         return sum(self.counts.values()) + self.num_without
 
 
 def outline(manifest: Manifest) -> dict[str, Any]:
-    """What a run's `summary.json` keeps of its shard set, so that it is known when the set has gone elsewhere."""
+    """Returns what a run's `summary.json` records about its shard set, in case the set is moved later."""
     return {
         "source": manifest.source,
         "pairs": manifest.splits,
@@ -45,18 +45,18 @@ def outline(manifest: Manifest) -> dict[str, Any]:
 
 
 def open_if_at_hand(location: str, model: TwoTowerConfig) -> ShardSet:
-    """The shard set that a model was trained on, if it lies in a folder of this machine.
+    """Opens the shard set that a model was trained on, if it is in a local folder.
 
     Args:
-        location: where it is said to be.
-        model: of the weights; its spectrograms and their statistics are the set's.
+        location: where the set is recorded to be.
+        model: config of the weights; its spectrogram settings and statistics must equal the set's.
 
     Raises:
-        UserError: it is not available, or is another set.
+        UserError: the set is not available, or it is another set.
     """
     folder = local_folder(location)
     if folder is None:
-        raise UserError(f"the shard set is at {location}; give a copy in a folder by --shards")
+        raise UserError(f"the shard set is at {location}; give a local copy with --shards")
     shard_set = ShardSet.open(folder)
     statistics = shard_set.manifest.statistics
     ours: tuple[SpectrogramSettings, float, float] = (
@@ -67,14 +67,14 @@ def open_if_at_hand(location: str, model: TwoTowerConfig) -> ShardSet:
     theirs = (shard_set.manifest.spectrogram, statistics["spectrogram_mean"], statistics["spectrogram_std"])
     if ours != theirs:
         raise UserError(
-            f"the shard set in {folder} is not the one that the weights learned from: its spectrograms have another "
-            "mean, deviation or settings; give the right one by --shards"
+            f"the shard set in {folder} is not the one that the weights were trained on: its spectrograms have another "
+            "mean, deviation or settings; give the right one with --shards"
         )
     return shard_set
 
 
 def count_licences(shard_set: ShardSet) -> Licences:
-    """Reads every training sample's JSON.
+    """Counts the licences stated in the training samples' JSON.
 
     Raises:
         UserError: a shard is missing or can't be read.

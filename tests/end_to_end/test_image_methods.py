@@ -79,7 +79,7 @@ def test_the_sound_tower_is_as_it_was_initialised_and_the_card_says_so(finished:
     for name in ("image_tower.trunk.conv1.weight", "image_tower.projection.weight"):
         assert not torch.equal(ended[name], begun[name])
     card = (finished / "model" / "README.md").read_text()
-    assert "The sound tower was not trained and is as it was initialised" in card
+    assert "The sound tower is untrained, with its initial weights" in card
     assert f"| method | {config.method}, on the images alone |" in card
 
 

@@ -36,7 +36,7 @@ def test_an_image_only_run_promises_nothing_of_sounds(tiny_shards: Path, tmp_pat
     assert "where and when the sounds" not in card
     image, sound = card.split("**`image_trunk.safetensors`**")[1].split("**`sound_trunk.safetensors`**")
     assert "never trained" not in image
-    assert "It was never trained: these are the weights that it was initialised with." in sound
+    assert "It was never trained: these are its initial weights." in sound
     assert "by which the weights were chosen" not in card
 
 
@@ -45,8 +45,8 @@ def test_weights_before_any_step_are_said_to_be_untrained(tiny_shards: Path, tmp
     line = (run / "metrics.jsonl").read_text().splitlines()[0]
     (run / "metrics.jsonl").write_text(line.replace('"step": 3', '"step": 0') + "\n")
     card = card_of(run, tmp_path / "out")
-    assert "not trained here: the weights are those that training would begin from" in card
-    assert "They\nare of no use by themselves." in card
+    assert "not trained here: these are the initial weights that training would start from" in card
+    assert "They are\nnot useful by themselves." in card
     assert "where and when the sounds" not in card
     assert card.count("It was never trained") == 2
     assert "by which the weights were chosen" not in card  # there was one validation
@@ -79,8 +79,8 @@ def test_hours_that_an_older_checkpoint_did_not_explain_are_a_gap(tiny_shards: P
     state = RunState(step=3, seconds=3600.0)  # as an older checkpoint has it
     state.use({"Tesla T4": 1}, 1)["seconds"] += 3600.0
     card = card_of(write_run(tmp_path / "run", tiny_shards, uses=state.uses), tmp_path / "out")
-    assert "- on what hardware 1 of its 2 hours were computed\n" in card
-    assert "| energy | not estimated: the hardware of some of its hours is not known |" in card
+    assert "- the hardware used for 1 of the run's 2 hours\n" in card
+    assert "| energy | not estimated: the hardware used for some of the hours is not known |" in card
 
 
 def test_strangers_words_are_words(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_keys_and_names_of_a_checkpoint_are_code(tmp_path: Path) -> None:
     convert_authors_checkpoint(tmp_path / "a`b\n# c.pt", tmp_path / "out")
     card = (tmp_path / "out" / "model" / "README.md").read_text()
     assert "Converted from `a'b # c.pt`" in card
-    assert "1 not used: `'] # key`" in card
+    assert "1 unused: `'] # key`" in card
 
 
 @pytest.mark.parametrize("name", ['a"b\\', "it's {x}", "ü 🎧", "a```b"])
@@ -119,7 +119,7 @@ def test_any_name_makes_python(name: str, tiny_shards: Path, tmp_path: Path) -> 
 def test_where_trunks_began_is_told_to_the_user_alone(tiny_shards: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", tiny_shards, image_init="/home/me/secret.pth")
     told = release(ReleaseOptions(run, tmp_path / "out"))
-    assert any("the image encoder began from (/home/me/secret.pth)" in line for line in told)
+    assert any("the image encoder started from (/home/me/secret.pth)" in line for line in told)
     for path in (tmp_path / "out").iterdir():
         assert b"secret" not in path.read_bytes()
         assert b"--" + b"watts" not in path.read_bytes()

@@ -88,10 +88,10 @@ def test_what_can_not_be_loaded_gets_a_sentence(towers: TwoTower, tmp_path: Path
     state = load_file(path)
     del state["fc.bias"]
     save_file(state, path)
-    with pytest.raises(UserError, match=r"image_trunk\.safetensors can't be loaded again.*fc\.bias"):
+    with pytest.raises(UserError, match=r"image_trunk\.safetensors can't be loaded back.*fc\.bias"):
         check_encoder(tmp_path, file, towers, [])
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(UserError, match=r"image_trunk\.safetensors can't be loaded again"):
+    with pytest.raises(UserError, match=r"image_trunk\.safetensors can't be loaded back"):
         check_encoder(tmp_path, file, towers, [])
     with pytest.raises(UserError, match="can't be read as weights"):
         load_encoder(str(path))
@@ -116,5 +116,5 @@ def test_downstream_takes_the_file_and_normalises_as_the_release_says(tmp_path: 
     trunk = load_encoder(str(tmp_path / "image_trunk.safetensors"))
     assert (trunk.backbone, trunk.mean, trunk.std) == ("resnet18", (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     assert trunk.unused == ["fc.bias", "fc.weight"]
-    with pytest.raises(UserError, match=r"conv1\.weight has the shape \(64, 1, 7, 7\)"):
+    with pytest.raises(UserError, match=r"conv1\.weight has shape \(64, 1, 7, 7\)"):
         load_encoder(str(tmp_path / "sound_trunk.safetensors"))

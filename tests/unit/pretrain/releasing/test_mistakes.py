@@ -94,7 +94,7 @@ def test_a_run_that_is_not_whole_gets_a_sentence(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"licence": "CC BY 4.0"}, "licence must be a name as the hub has it"),
+        ({"licence": "CC BY 4.0"}, "licence must be a licence name of the hub"),
         ({"watts": 0.0}, "watts must be > 0, got 0"),
         ({"push_to_hub": "a/b/c"}, "push_to_hub must be OWNER/NAME"),
         ({"push_to_hub": "name"}, "push_to_hub must be OWNER/NAME"),
@@ -113,7 +113,7 @@ def test_options_against_their_rule_get_a_sentence(
 def test_a_folder_that_is_taken_is_left_alone(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(UserError, match="is there already and not an empty folder; name another --out"):
+        with pytest.raises(UserError, match="already exists and is not an empty folder; choose another --out"):
             release(ReleaseOptions(finished, out))
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
@@ -136,7 +136,7 @@ def test_a_parent_that_vanishes_meanwhile_gets_a_sentence(
 ) -> None:
     (tmp_path / "afile").write_text("mine")
     monkeypatch.setattr(ReleaseOptions, "check", lambda _: None)
-    with pytest.raises(UserError, match="can't be written: Not a directory; name another --out"):
+    with pytest.raises(UserError, match="can't be written: Not a directory; choose another --out"):
         release(ReleaseOptions(finished, tmp_path / "afile" / "out"))
 
 
@@ -152,7 +152,7 @@ def test_a_folder_that_can_not_be_replaced_is_refused_before_the_work(
     monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "mounted")
     with pytest.raises(UserError, match="is a mount point or the current folder"):
         release(ReleaseOptions(finished, tmp_path / "mounted"))
-    with pytest.raises(UserError, match="letters that can't be printed"):
+    with pytest.raises(UserError, match="its name has unprintable characters"):
         release(ReleaseOptions(finished, tmp_path / "a\nb"))
 
 
@@ -192,8 +192,8 @@ def test_a_conversion_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> Non
 def test_a_set_without_validation_pairs_is_a_gap(tmp_path: Path) -> None:
     shards = write_tiny_shards(tmp_path / "shards", {"train": 4})
     told = release(ReleaseOptions(write_run(tmp_path / "run", shards), tmp_path / "out"))
-    gap = "whether validation pairs embed the same"
-    assert f"the card can't tell: {gap} (the shard set has no validation pairs)" in told
+    gap = "whether validation pairs give the same embeddings"
+    assert f"missing from the card: {gap} (the shard set has no validation pairs)" in told
     assert f"- {gap}\n" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -201,7 +201,7 @@ def test_routes_that_were_not_tried_are_named(finished: Path, tmp_path: Path, mo
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else find_spec(name))
     told = release(ReleaseOptions(finished, tmp_path / "out"))
-    assert told[1] == "not tried: torch.hub, TorchGeo, timm, which is not installed"
+    assert told[1] == "not tested: torch.hub, TorchGeo, timm, which is not installed"
     assert "timm" not in told[0]
 
 

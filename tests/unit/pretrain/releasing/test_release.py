@@ -24,7 +24,7 @@ from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
 
 GPUS = {"uses": [{"hardware": {"NVIDIA H100 80GB HBM3": 2}, "processes": 2, "seconds": 7200.0}]}
-UNTRIED = "not tried: torch.hub, TorchGeo"
+UNTRIED = "not tested: torch.hub, TorchGeo"
 RELEASED = {
     *("config.json", "model.safetensors", "image_trunk.safetensors", "sound_trunk.safetensors"),
     *("README.md", "NOTICE.md", "SHA256SUMS"),
@@ -89,10 +89,10 @@ def test_the_card_is_filled_from_the_run(released: tuple[Path, list[str]]) -> No
         "| pairs | 48 train, 16 val, 24 test; 0 rejected |",
         "| split | by `key` |",
         "| batch | 16 over all processes |",
-        "these weights are those after step 3, epochs: 1; steps trained in all: 6",
+        "weights after step 3, epochs: 1; total steps trained: 6",
         "| hardware | 2 × NVIDIA H100 80GB HBM3 |",
         "| processes | 2 |",
-        "| hours | 2 by the clock",
+        "| hours | 2 of wall-clock time, validation included",
         "| energy | estimated: about 2.8 kWh: (2 × 700 W) × 2 h",
         "Validation split, by which the weights were chosen, gallery of 16 pairs",
         "| median rank | 7.0 | 7.0 | 7.0 |",
@@ -105,7 +105,7 @@ def test_the_card_is_filled_from_the_run(released: tuple[Path, list[str]]) -> No
         "arXiv:2108.00688",
     ):
         assert words in card
-    assert "can't tell" not in card
+    assert "Missing information" not in card
 
 
 def test_the_hub_understands_its_metadata(released: tuple[Path, list[str]]) -> None:
@@ -176,13 +176,13 @@ def test_what_is_not_at_hand_is_named_in_the_card_and_on_screen(tmp_path: Path) 
     card, notice = ((tmp_path / "out" / name).read_text() for name in ("README.md", "NOTICE.md"))
     assert told[0].startswith("checked, bit for bit on random inputs: ")
     gaps = {
-        "the scores of step 3, which the model is of": "they are not in metrics.jsonl",
-        "on what hardware 2 of its 2 hours were computed": "",
-        "energy, not estimated: the hardware of some of its hours is not known": "",
+        "the scores of the weights, which are from step 3": "they are not in metrics.jsonl",
+        "the hardware used for 2 of the run's 2 hours": "",
+        "energy, not estimated: the hardware used for some of the hours is not known": "",
         "the licences of the recordings": f"no shards at {tmp_path / 'gone'}",
     }
     for gap, detail in gaps.items():
-        assert any(line.startswith(f"the card can't tell: {gap}") and detail in line for line in told)
+        assert any(line.startswith(f"missing from the card: {gap}") and detail in line for line in told)
         assert f"- {gap}\n" in card
     assert str(tmp_path) not in card + notice
     assert "| pairs | 35,000 train; 3 rejected |" in card  # from the run's own summary
@@ -194,7 +194,7 @@ def test_a_model_folder_is_released_with_what_its_card_says(finished: Path, tmp_
     told = release(ReleaseOptions(finished / "model", tmp_path / "out", imagery="Tiles of X, used by permission."))
     card = (tmp_path / "out" / "README.md").read_text()
     assert any("is a model folder, not a run" in line for line in told)
-    assert "Not known to this release. The weights' own card says:\n\n```text\n# A run's card\n```" in card
+    assert "Not known for this release. The weights' own card says:\n\n```text\n# A run's card\n```" in card
     assert str(finished) not in card
     assert "Tiles of X, used by permission." in (tmp_path / "out" / "NOTICE.md").read_text()
 
@@ -202,7 +202,7 @@ def test_a_model_folder_is_released_with_what_its_card_says(finished: Path, tmp_
 def test_a_converted_checkpoint_is_checked_and_can_be_released(tmp_path: Path) -> None:
     towers = small_towers(**WIDE)
     told = convert_authors_checkpoint(authors_checkpoint(tmp_path, towers), tmp_path / "converted")
-    assert told.endswith("and embeds as the checkpoint does")
+    assert told.endswith("and gives the same embeddings as the checkpoint")
     told_of_release = release(ReleaseOptions(tmp_path / "converted", tmp_path / "out"))
     assert "image_trunk.safetensors by its tensors" in told_of_release[0]
     card, notice = ((tmp_path / "out" / name).read_text() for name in ("README.md", "NOTICE.md"))
@@ -220,7 +220,7 @@ def test_shards_that_moved_are_given_and_others_refused(tiny_shards: Path, tmp_p
     told = release(ReleaseOptions(folder, tmp_path / "out", shards=tiny_shards))
     assert told[1:] == [UNTRIED, f"release: {tmp_path / 'out'}"]
     other = write_run(tmp_path / "other", tiny_shards, small_towers(spectrogram_mean=91.0))
-    with pytest.raises(UserError, match="is not the one that the weights learned from"):
+    with pytest.raises(UserError, match="is not the one that the weights were trained on"):
         release(ReleaseOptions(other, tmp_path / "out2", shards=tiny_shards))
 
 

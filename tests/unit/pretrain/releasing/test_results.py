@@ -63,7 +63,7 @@ def test_what_lay_there_before_counts_and_not_what_lies_there_now(weights: Path,
     results = written(tmp_path / "retrieval", "metrics.json", RETRIEVAL | stated(tmp_path / "run"))
     assert read_results((results,), tmp_path / "run" / "model").untraced == []
     small_towers(seed=3).save_pretrained(tmp_path / "run" / "model")  # training continued
-    with pytest.raises(UserError, match="as they were then, which are not those of"):
+    with pytest.raises(UserError, match="as they were then, which differ from those of"):
         read_results((results,), tmp_path / "run" / "model")
 
 
@@ -81,7 +81,7 @@ def test_only_towers_of_ours_have_a_checksum(weights: Path, tmp_path: Path) -> N
 def test_results_of_other_weights_are_refused(weights: Path, other: str, tmp_path: Path) -> None:
     named = weights / "other" if other == "OTHER" else other
     folder = written(tmp_path, "metrics.json", RETRIEVAL | stated(named))
-    with pytest.raises(UserError, match=f"results of the weights .*{named} .* not those of .*, or omit it"):
+    with pytest.raises(UserError, match=f"results of the weights .*{named} .* differ from those of .*, or omit it"):
         read_results((folder,), weights / "run" / "model")
 
 

@@ -25,7 +25,7 @@ tags: [x]
 <script>alert(1)</script>
 
 ````
-## What this card can't tell
+## Missing information
 """
 
 
@@ -57,7 +57,7 @@ def test_a_release_that_is_released_again_keeps_rights_and_licence(tiny_shards: 
     card, notice = again(first, tmp_path / "second")
     assert (first / "NOTICE.md").read_text().strip() in notice
     assert "Tiles of X, used by permission." in parts_in_code(notice)[1]
-    assert "What is known of them stands in the former notice, below." in parts_in_code(notice)[0]
+    assert "What is known about them is in the former notice, below." in parts_in_code(notice)[0]
     assert ModelCard(card).data.to_dict()["license"] == "cc-by-nc-4.0"
     assert ModelCard(again(first, tmp_path / "third", licence="mit")[0]).data.to_dict()["license"] == "mit"
     assert hashlib.sha256((first / "model.safetensors").read_bytes()).hexdigest() in (
@@ -73,8 +73,8 @@ def test_a_strangers_card_breaks_nothing(tmp_path: Path) -> None:
     card, notice = again(tmp_path / "theirs", tmp_path / "out")
     text, quoted = parts_in_code(card)
     assert "<script>" not in text
-    assert "# A heading\n\n<script>alert(1)</script>\n\n````\n## What this card can't tell" in quoted
-    assert text.count("## What this card can't tell") == 1
+    assert "# A heading\n\n<script>alert(1)</script>\n\n````\n## Missing information" in quoted
+    assert text.count("## Missing information") == 1
     assert text.index("## Data and licences") < text.index("## Citation")
     assert ModelCard(card).data.to_dict()["license"] == "cc-by-nc-4.0"
     text, quoted = parts_in_code(notice)
