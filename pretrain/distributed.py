@@ -1,4 +1,4 @@
-"""The one file that names torch.distributed: every function does nothing special on a single process."""
+"""The only file that uses torch.distributed; on a single process its functions do nothing or return their input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-# Its default arguments keep the process group that there is when it is first imported, which torch does by itself, for
-# one at the first use of activation checkpointing: the group would then outlive its destruction. So it comes first.
+# Its default arguments keep a reference to the process group that exists when it is first imported. Torch imports it by
+# itself, for example at the first use of activation checkpointing, and the group would then outlive its destruction. So
+# it is imported here, before any group exists.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
@@ -28,7 +29,7 @@ def num_processes() -> int:
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """This process's rank, from 0."""
     return dist.get_rank() if is_active() else 0
 
 
@@ -44,17 +45,18 @@ def print_once(text: str) -> None:
 
 
 def barrier() -> None:
-    """Waits until every process is here."""
+    """Waits until every process has arrived."""
     if is_active():
         dist.barrier()
 
 
 def leave() -> None:
-    """Parts the processes, once all of them are here: the end of a command.
+    """Destroys the process group once all processes have arrived, at the end of a command.
 
-    A process that exits while it is still joined may abort, for gloo's threads are then ended under way. They end here,
-    as long as the caller no longer holds a model, or anything else, that was prepared for several processes. DeepSpeed
-    holds its own to the last; there it is the barrier that leaves the threads nothing to do.
+    A process that exits while still in the group may abort, because gloo's threads are then terminated while running.
+    They end here, provided the caller no longer holds a model, or anything else, that was prepared for several
+    processes. DeepSpeed keeps its own until the process exits; in that case the barrier ensures that the threads are
+    idle.
     """
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
@@ -70,7 +72,7 @@ def share_buffers(module: nn.Module) -> None:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes; backwards, each process gets the sum of what all of them found for its rows."""
+    """Gathers the rows of all processes; in the backward pass each gets the sum of all gradients of its own rows."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_with_gradient(rows: Tensor) -> Tensor:
-    """The rows of all processes, in the order of their numbers, with gradients to each.
+    """Gathers the rows of all processes, in rank order, with gradients to each.
 
     Args:
         rows: (n, …), of the same shape on every process.
@@ -99,12 +101,12 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
 
 
 def own_rows(gathered: Tensor) -> Tensor:
-    """This process's part of (n · processes, …) rows of all processes, in the order in which they were gathered."""
+    """Returns this process's part of (n · processes, …) rows that were gathered in rank order."""
     return gathered.chunk(num_processes())[rank()]
 
 
 def gather_objects(value: Value) -> list[Value]:
-    """The value of every process, in the order of their numbers, on every process."""
+    """Returns the values of all processes, in rank order, on every process."""
     if not is_active():
         return [value]
     values: list[Any] = [None] * num_processes()
@@ -113,10 +115,10 @@ def gather_objects(value: Value) -> list[Value]:
 
 
 def from_first(value: Value) -> Value:
-    """The first process's value, on every process."""
+    """Returns the first process's value, on every process."""
     return gather_objects(value)[0]
 
 
 def on_any_process(value: bool) -> bool:
-    """Whether `value` is true on any process; every process gets the same answer."""
+    """Returns whether `value` is true on any process; every process gets the same answer."""
     return any(gather_objects(value))

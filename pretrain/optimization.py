@@ -15,15 +15,15 @@ from pretrain.settings.training import OptimizerSettings
 def build_optimizer(
     model: nn.Module, settings: OptimizerSettings, lr_scale: Callable[[str], float] = lambda name: 1.0
 ) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD; vectors and scalars (biases, norms, temperatures) have no weight decay.
+    """Builds Adam, AdamW or SGD; vectors and scalars (biases, norms, temperatures) have no weight decay.
 
     Args:
-        model: its parameters that require gradients are moved.
+        model: the model; only its parameters that require gradients are optimised.
         settings: kind, learning rate and weight decay.
-        lr_scale: from a parameter's name to the factor of its learning rate.
+        lr_scale: maps a parameter's name to the factor of its learning rate.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    # The largest factor first: a run logs the learning rate of the first group.
+    # The largest factor comes first: a run logs the learning rate of the first group.
     scales = sorted({lr_scale(name) for name, _ in named}, reverse=True)
     groups = [
         {
@@ -45,18 +45,18 @@ def build_optimizer(
 def learning_rate_at(
     step: int, *, total_steps: int, steps_per_epoch: int, settings: OptimizerSettings, share_of_time: float = 0.0
 ) -> float:
-    """The learning rate of step `step`, from 0: a linear warm-up, then a cosine to `final_fraction`.
+    """Returns the learning rate of step `step`, from 0: a linear warm-up, then a cosine to `final_fraction`.
 
-    With `settings.restart_epochs` the cosine starts anew after so many epochs, and each lasts `restart_growth` times
-    as long as the one before (SGDR, Loshchilov and Hutter, ICLR 2017: their T_0 and T_mult). It is a function
-    of its arguments alone, so a resumed run needs no schedule state.
+    With `settings.restart_epochs` the cosine restarts after that many epochs, and each one lasts `restart_growth` times
+    as long as the one before (SGDR, Loshchilov and Hutter, ICLR 2017: their T_0 and T_mult). The result depends only
+    on the arguments, so a resumed run needs no schedule state.
 
     Args:
         step: the step to be taken.
-        total_steps: of the run.
-        steps_per_epoch: in which the warm-up is counted.
-        settings: the learning rate, warm-up and end.
-        share_of_time: of a run that ends after a given time, how much of it is over, in [0, 1].
+        total_steps: number of steps of the run.
+        steps_per_epoch: number of steps per epoch, the unit of the warm-up.
+        settings: learning rate, warm-up and final fraction.
+        share_of_time: for a run limited by time, the fraction of the time that has passed, in [0, 1].
     """
     warmup_steps = min(round(settings.warmup_epochs * steps_per_epoch), total_steps - 1)
     if step < warmup_steps:
@@ -70,7 +70,7 @@ def learning_rate_at(
 
 
 def _current_cosine(step: int, first: float, settings: OptimizerSettings) -> tuple[float, float]:
-    """Where the cosine that a step lies in begins, and how many steps it lasts."""
+    """Returns the first step of the cosine that a step belongs to, and the number of steps it lasts."""
     begin, length = 0.0, first
     while step >= begin + length:
         begin, length = begin + length, length * settings.restart_growth

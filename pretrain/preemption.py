@@ -1,4 +1,4 @@
-"""Preemption: at a scheduler's signal the run saves a checkpoint at its next step and ends, to be resumed."""
+"""Preemption: on a scheduler's signal the run saves a checkpoint at its next step and exits, to be resumed later."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """What Slurm and other schedulers send before they stop a job."""
 
 EXIT_STATUS = 75
-"""EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command continues later."""
+"""EX_TEMPFAIL of sysexits.h: nothing is wrong, and the run can be resumed later."""
 
 CHECK_EVERY_STEPS = 10
-"""Several processes ask each other only so often, for asking waits for all of them."""
+"""Several processes exchange their flags only this often, because each exchange waits for all of them."""
 
 
 class PreemptionWatch:
-    """Notes the scheduler's signals while it is entered."""
+    """Context manager that records the scheduler's signals."""
 
     def __init__(self) -> None:
         self._received: int | None = None
@@ -36,7 +36,7 @@ class PreemptionWatch:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def is_requested(self, step: int) -> bool:
-        """Whether any process was preempted; the same answer on all of them, at most ten steps late."""
+        """Returns whether any process was preempted; the same answer on every process, at most ten steps late."""
         if distributed.num_processes() > 1 and step % CHECK_EVERY_STEPS:
             return False
         return distributed.on_any_process(self._received is not None)
@@ -46,6 +46,6 @@ class PreemptionWatch:
 
 
 def ignore_signals() -> None:
-    """Keeps a helper process at its work: the signal is for the process that saves."""
+    """Makes a helper process ignore the signals, which are meant for the process that saves."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

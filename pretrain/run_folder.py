@@ -1,4 +1,4 @@
-"""A run folder as others see it: the names of its files, and which checkpoints it holds. Imports nothing heavy."""
+"""The file names and checkpoints of a run folder; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKPOINT_NAME = re.compile(r"step-\d{8}")
 
 
 def list_checkpoints(run_folder: Path) -> list[Path]:
-    """The checkpoint folders of a run that were renamed into place, oldest first."""
+    """Lists the complete checkpoint folders of a run (those renamed into place), oldest first."""
     folder = run_folder / CHECKPOINTS_FOLDER
     if not folder.is_dir():
         return []

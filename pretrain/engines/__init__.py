@@ -1,4 +1,4 @@
-"""How the processes of a run share the work, by the kind of distribution that it was launched with."""
+"""Engines: how the processes of a run share the work, by the distributed type that it was launched with."""
 
 from __future__ import annotations
 

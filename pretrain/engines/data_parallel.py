@@ -1,4 +1,4 @@
-"""Every process holds all weights: one process, or data parallel on several."""
+"""The engine for one process or data parallelism, where every process holds all weights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class DataParallelEngine(Engine):
         optimizer: torch.optim.Optimizer,
         settings: RunSettings,
         *,
-        per_process: int,  # noqa: ARG002  # only DeepSpeed asks for it
+        per_process: int,  # noqa: ARG002  # only DeepSpeed needs it
     ) -> None:
         self.accelerator = accelerator
         self.module = module
         self.settings = settings
         self.optimizer = optimizer
-        # Convolutions are faster so, on the CPU and on tensor cores.
+        # Convolutions are faster in this layout, on the CPU and on tensor cores.
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         self.prepared, self._prepared_optimizer = accelerator.prepare(module, optimizer)
 
@@ -82,8 +82,8 @@ class DataParallelEngine(Engine):
             by_name.setdefault(name, {})[entry] = value
         unknown = set(by_name) - set(names.values())
         if unknown:
-            raise KeyError(f"the optimiser's state is of other parameters, such as {min(unknown)}")
-        # Through load_state_dict, which puts each entry where the optimiser wants it.
+            raise KeyError(f"the optimiser's state belongs to other parameters, such as {min(unknown)}")
+        # Goes through load_state_dict, which puts each entry where the optimiser expects it.
         self.optimizer.load_state_dict(
             {
                 "state": {i: by_name[names[p]] for i, p in enumerate(parameters) if names[p] in by_name},

@@ -1,4 +1,4 @@
-"""What the training loop asks of the processes that train together, however they share the weights."""
+"""The interface between the training loop and the processes that train together, however they share weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pretrain.settings.training import RunSettings
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All tensors that training continues from, whole, whichever processes held them.
+    """All tensors that training resumes from, unsharded, whichever processes held them.
 
     Attributes:
         weights: parameters and buffers by name.
@@ -33,12 +33,12 @@ class Engine(abc.ABC):
     """A module and its optimiser, spread over the processes that were launched.
 
     Args:
-        accelerator: the processes.
-        module: what is trained, on the device; its `forward` takes one process's part of a batch and returns
+        accelerator: the launched processes.
+        module: the module to train, on the device; its `forward` takes one process's part of a batch and returns
             tensors by name.
-        optimizer: over the module's parameters.
-        settings: of the run.
-        per_process: items that one process takes at once.
+        optimizer: optimiser over the module's parameters.
+        settings: settings of the run.
+        per_process: items per process in one forward pass.
     """
 
     accelerator: Accelerator
@@ -58,14 +58,14 @@ class Engine(abc.ABC):
     ) -> None: ...
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The module's outputs for this process's part of a batch, in the run's precision; float32."""
+        """Returns the module's outputs for this process's part of a batch, computed in the run's precision; float32."""
         with autocast(self.accelerator.device, self.settings.precision):
             outputs = self.prepared(batch)
         return {name: value.float() for name, value in outputs.items()}
 
     @abc.abstractmethod
     def part(self, *, is_last: bool) -> AbstractContextManager[Any]:
-        """Entered around the forward and backward pass of each part of a step; the last one shares the gradients."""
+        """Context of the forward and backward pass of each part of a step; the last part reduces the gradients."""
 
     @abc.abstractmethod
     def backward(self, loss: Tensor) -> None:
@@ -73,12 +73,12 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def update(self, learning_rate: float) -> None:
-        """Takes the step: clips the gradients where it is set, moves the weights, clears the gradients."""
+        """Takes the step: clips the gradients if enabled, updates the weights, clears the gradients."""
 
     def whole_weights(self) -> AbstractContextManager[Any]:
-        """Within it every weight of the module is whole on every process.
+        """Context in which every weight of the module is unsharded on every process.
 
-        It may be read there, and changed alike on every process where the optimiser does not move it.
+        A weight may be read there, and changed, identically on every process, if the optimiser does not update it.
         """
         return nullcontext()
 
@@ -89,24 +89,24 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def whole_module(self) -> nn.Module:
-        """The module with all of its weights, on every process, with the first process's buffers.
+        """Returns the module with all its weights, on every process, with the first process's buffers.
 
-        Every process calls it together. It may be the module that is trained: put it back into training mode.
+        Collective: all processes must call it. It may be the trained module itself: put it back into training mode.
         """
 
     @abc.abstractmethod
     def state(self) -> TrainingState:
-        """What training continues from; every process calls it together."""
+        """Returns what training resumes from. Collective: all processes must call it."""
 
     @abc.abstractmethod
     def load_state(self, state: TrainingState) -> None:
-        """Takes up a state, of whatever number of processes and kind of engine; every process calls it together.
+        """Loads a state saved with any number of processes and any engine. Collective: all processes must call it.
 
         Raises:
-            KeyError, ValueError, RuntimeError: it is of another module.
+            KeyError, ValueError, RuntimeError: the state belongs to another module.
         """
 
     @property
     @abc.abstractmethod
     def description(self) -> dict[str, Any]:
-        """`distributed_type`, and what else tells this engine's world from others."""
+        """`distributed_type`, and whatever else distinguishes this engine's setup from others."""

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO: the processes share out the optimiser's state, the gradients and the weights."""
+"""The engine for DeepSpeed's ZeRO, which shards optimiser state, gradients and weights over the processes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pretrain.settings.training import RunSettings
 from shards.errors import UserError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam and AdamW keep of each weight; beside them they count steps."""
+"""What Adam and AdamW keep for each weight, besides the number of steps."""
 
 
 class ZeroEngine(Engine):
     """DeepSpeed's ZeRO of stage 1, 2 or 3 (Rajbhandari et al., SC 2020), with or without offloading to the CPU.
 
-    States go in and out whole, by the functions that DeepSpeed has for single parameters, so that a run goes on under
-    another stage, another number of processes or none of DeepSpeed at all, and no file of DeepSpeed's, which would
-    have to be unpickled, is ever read.
+    States are loaded and saved unsharded, with DeepSpeed's functions for single parameters. A run can thus be resumed
+    with another stage, another number of processes or without DeepSpeed, and DeepSpeed's own files, which would have to
+    be unpickled, are never read.
     """
 
     def __init__(
@@ -40,18 +40,18 @@ class ZeroEngine(Engine):
     ) -> None:
         if settings.optimizer.name == "sgd":
             raise UserError(
-                "optimizer.name must be adam or adamw under DeepSpeed, whose checkpoints hold their moments, got sgd; "
+                "optimizer.name must be adam or adamw with DeepSpeed, since checkpoints store their moments, got sgd; "
                 "launch without DeepSpeed"
             )
         self.accelerator = accelerator
         self.settings = settings
-        # Stage 3 takes the module's weights apart; validation and release need it whole.
+        # Stage 3 shards the module's weights; validation and release need an unsharded copy.
         self._whole = copy.deepcopy(module)
         plugin = accelerator.state.deepspeed_plugin
         self.zero_stage = int(plugin.zero_stage)
         plugin.deepspeed_config.update(
             {
-                # The parts of a step are counted by the loop, which says when the last one is there.
+                # The training loop counts the parts of a step and marks the last one.
                 "gradient_accumulation_steps": 1,
                 "train_micro_batch_size_per_gpu": per_process,
                 "gradient_clipping": settings.optimizer.max_gradient_norm,
@@ -148,13 +148,13 @@ class ZeroEngine(Engine):
                     safe_set_full_optimizer_state(parameter, value, moment)
 
     def _gathered(self, parameter: nn.Parameter) -> AbstractContextManager[Any]:
-        """In it a weight that stage 3 has taken apart is whole, and afterwards every process has the first one's."""
+        """Context in which stage 3's shards of a weight are gathered; on exit the first process's value is used."""
         from deepspeed.runtime.zero import GatheredParameters
 
         return GatheredParameters([parameter], modifier_rank=0, enabled=self.zero_stage == 3)
 
     def _make_optimizer_state(self, entries: dict[str, Tensor]) -> None:
-        """Gives Adam the state that it would have made at its first step, with the number of steps it had taken."""
+        """Gives Adam the state that it would create at its first step, with the saved number of steps."""
         steps = next(value for path, value in entries.items() if path.endswith(".step"))
         zero = self.engine.optimizer
         for group in zero.optimizer.param_groups:
@@ -164,9 +164,9 @@ class ZeroEngine(Engine):
         self._link_optimizer_state()
 
     def _link_optimizer_state(self) -> None:
-        """Tells each weight where its part of the optimiser's state lies.
+        """Links each weight to its part of the optimiser's state.
 
-        DeepSpeed does so itself, but once, when only the first of several parameter groups has a state.
+        DeepSpeed does so itself, but only once, when only the first of several parameter groups has a state.
         """
         from deepspeed.utils import lazy_init_hp_params_optimizer_state
 

@@ -1,4 +1,4 @@
-"""Where a run is recorded beside metrics.jsonl; a new tracker is a file here and a line in `TRACKERS`."""
+"""Trackers, which record a run in addition to metrics.jsonl; a new one is a file here and a line in `TRACKERS`."""
 
 from __future__ import annotations
 

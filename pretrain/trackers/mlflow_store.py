@@ -1,4 +1,4 @@
-"""MLflow's store: where it lies, who may create it, and what stands in the way of using it, in a sentence."""
+"""MLflow's store: its location, its creation under a lock, and clear errors if it can't be used."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_NAME = ".mlflow.lock"
 SQLITE = "sqlite:///"
 SQLITE_WAIT_SECONDS = 120
-"""How long a run waits for others that write to the same SQLite store."""
+"""How long a run waits for other runs that write to the same SQLite store."""
 SERVER_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-"""Unless the user sets them: by MLflow's own, each call to a server that is gone takes minutes."""
+"""Used unless the user sets them: with MLflow's own defaults, each call to an unreachable server takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Store:
     """Where runs are recorded.
 
     Attributes:
-        uri: as MLflow takes it.
-        artifacts: the folder of kept files, as a URI; None where a server decides.
+        uri: MLflow's tracking URI.
+        artifacts: the folder for artifacts, as a URI; None if a server decides.
     """
 
     uri: str
@@ -42,7 +42,7 @@ class Store:
 
     @classmethod
     def of(cls, folder: Path) -> Store:
-        """What MLFLOW_TRACKING_URI names; where it is not set, `mlflow.db` and `mlartifacts/` in `folder`."""
+        """Returns the store in MLFLOW_TRACKING_URI or, if that is unset, `mlflow.db` and `mlartifacts/` in `folder`."""
         given = os.environ.get(URI_VARIABLE)
         if given:
             return cls(given, None)
@@ -51,10 +51,10 @@ class Store:
         return cls(uri, (folder / "mlartifacts").as_uri())
 
     def check(self) -> None:
-        """Tries to write to an SQLite store: MLflow itself would try again for two minutes before it gave up.
+        """Checks that an SQLite store is writable: MLflow itself would retry for two minutes before giving up.
 
         Raises:
-            OSError, sqlite3.Error: it can't be written to.
+            OSError, sqlite3.Error: it can't be written.
         """
         if path := sqlite_path(self.uri):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,13 +66,13 @@ class Store:
 
     @contextmanager
     def opening(self, folder: Path) -> Iterator[Any]:
-        """Gives MLflow's module, in turn with others that open the store at the same moment; a failure is a sentence.
+        """Yields MLflow's module under a lock that serialises runs opening the store; failures become a `UserError`.
 
         Args:
-            folder: that the runs of one store share.
+            folder: the folder that all runs of one store share.
 
         Raises:
-            UserError: whatever fails within; it names the store and the remedy.
+            UserError: anything failed inside the context; names the store and the remedy.
         """
         try:
             with (folder / LOCK_NAME).open("w") as lock:
@@ -81,16 +81,16 @@ class Store:
                 yield quiet_mlflow()
         except Exception as error:
             raise UserError(
-                f"tracker mlflow can't use the store {self}: {first_line(error)}; set {URI_VARIABLE} to another, or "
-                "choose another --tracker"
+                f"tracker mlflow can't use the store {self}: {first_line(error)}; set {URI_VARIABLE} to another "
+                "store, or choose another --tracker"
             ) from error
 
     def known(self, client: Any, run_id: str | None) -> str | None:
-        """The id of an earlier run, or None if the store does not have it.
+        """Returns the id of an earlier run, or None if the store does not have it.
 
         Args:
-            client: of this store, MLflow's module or its client.
-            run_id: None: none.
+            client: MLflow's module or a client of this store.
+            run_id: the id to look up; None: there is no earlier run.
         """
         if not run_id:
             return None
@@ -102,7 +102,7 @@ class Store:
             return None
 
     def experiment(self, client: Any, name: str) -> str:
-        """The id of the experiment with this name, which is created if it is missing."""
+        """Returns the id of the experiment with this name, creating it if it does not exist."""
         experiment = client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
@@ -113,12 +113,12 @@ class Store:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite store."""
+    """Returns the file of an SQLite store, None for other stores."""
     return Path(uri.removeprefix(SQLITE).split("?")[0]) if uri.startswith(SQLITE) else None
 
 
 def quiet_mlflow() -> Any:
-    """MLflow's module with our defaults for servers, its log silenced: failures are raised."""
+    """Returns MLflow's module with Earshot's server defaults and its logs silenced; failures are raised anyway."""
     for name, value in SERVER_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow

@@ -1,4 +1,4 @@
-"""The tracker `mlflow`: by default `mlflow.db` (SQLite, no server) with `mlartifacts/`, beside the run folder."""
+"""The tracker `mlflow`: by default `mlflow.db` (SQLite, no server) and `mlartifacts/` next to the run folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pretrain.trackers.mlflow_store import URI_VARIABLE, Store, quiet_mlflow, sq
 from pretrain.trackers.tracker import PROJECT_NAME, TrackedRun, Tracker
 
 LONGEST_SETTING = 500
-"""Characters; MLflow's limit has grown with its versions."""
+"""In characters; newer versions of MLflow allow more."""
 SETTINGS_PER_CALL = 100
 
 
 class MlflowTracker(Tracker):
-    """A run of the experiment `earshot` in the store that MLFLOW_TRACKING_URI names.
+    """Records a run of the experiment `earshot` in the store that MLFLOW_TRACKING_URI names.
 
-    As Accelerate's tracker does, it heeds MLFLOW_EXPERIMENT_NAME, MLFLOW_RUN_ID, MLFLOW_NESTED_RUN and MLFLOW_TAGS.
+    Like Accelerate's tracker, it respects MLFLOW_EXPERIMENT_NAME, MLFLOW_RUN_ID, MLFLOW_NESTED_RUN and MLFLOW_TAGS.
     """
 
     package = "mlflow"
@@ -55,7 +55,7 @@ class MlflowTracker(Tracker):
         self._mlflow.log_metrics(values, step=step)
 
     def log_file(self, path: Path) -> None:
-        """Keeps a file among the run's artifacts."""
+        """Saves a file as an artifact of the run."""
         self._mlflow.log_artifact(str(path))
 
     def finish(self, *, failed: bool) -> None:
@@ -64,7 +64,7 @@ class MlflowTracker(Tracker):
 
     @classmethod
     def attach(cls, record: dict[str, Any], report: Path, metrics: dict[str, float]) -> bool:
-        """Adds a report and figures to a run; not where its SQLite store has been moved away."""
+        """Adds a report and metrics to a run and returns whether it did; its SQLite store may have been moved."""
         path = sqlite_path(record["tracking_uri"])
         if not record.get("run_id") or (path and not path.is_file()):
             return False
@@ -78,7 +78,7 @@ class MlflowTracker(Tracker):
         given = os.environ.get(URI_VARIABLE)
         mlflow.set_tracking_uri(self._store.uri)
         if given is None:
-            # MLflow has set it too, and the next run of this process may have another store.
+            # MLflow has set the variable as well, and the next run of this process may use another store.
             os.environ.pop(URI_VARIABLE, None)
 
     def _log_settings(self, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The tracker `none`: metrics.jsonl is all there is."""
+"""The tracker `none`: the run is recorded only in metrics.jsonl."""
 
 from __future__ import annotations
 

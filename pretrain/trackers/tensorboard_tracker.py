@@ -12,7 +12,7 @@ from pretrain.trackers.tracker import PROJECT_NAME, TrackedRun, Tracker
 
 
 class TensorBoardTracker(Tracker):
-    """Writes to `RUN/earshot/`, for `tensorboard --logdir RUNS`; files are not kept, they lie in the run folder."""
+    """Writes events to `RUN/earshot/`, for `tensorboard --logdir RUNS`; files stay in the run folder, uncopied."""
 
     package = "tensorboard"
 
@@ -33,13 +33,13 @@ class TensorBoardTracker(Tracker):
         self._writer.flush()
 
     def log(self, values: dict[str, float], *, step: int) -> None:
-        """Records metrics by path, and brings them to the disk."""
+        """Records metrics by path, and flushes them to disk."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, global_step=step)
         self._writer.flush()
 
     def log_file(self, path: Path) -> None:
-        """Does nothing: the file lies in the run folder, as the events do."""
+        """Does nothing: the file is in the run folder already, next to the events."""
 
     def finish(self, *, failed: bool) -> None:  # noqa: ARG002
         """Closes the event file."""

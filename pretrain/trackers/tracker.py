@@ -1,4 +1,4 @@
-"""What a tracker does for a run. It may raise anything: `pretrain.training.tracking` guards every call."""
+"""The interface of trackers, which may raise anything: `pretrain.training.tracking` guards every call."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PROJECT_NAME = "earshot"
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run that a tracker is made for.
+    """The run that a tracker records.
 
     Attributes:
         folder: the run folder.
-        store_folder: where a tracker without a server keeps its store, which the runs beside this one share.
-        name: of the run, relative to the store's folder.
-        settings: by dotted name, plain values.
-        run_id: under which an earlier start of this run was recorded; None for a new run.
+        store_folder: where a tracker without a server keeps its store, shared with the runs next to this one.
+        name: name of the run, relative to the store's folder.
+        settings: plain values by dotted name.
+        run_id: id under which this run was recorded before it was resumed; None for a new run.
     """
 
     folder: Path
@@ -30,26 +30,26 @@ class TrackedRun:
 
 
 class Tracker(ABC):
-    """Records one run from its construction to `finish`, on the first process alone.
+    """Records one run from construction to `finish`, on the first process only.
 
-    Any method may raise whatever its library does: before the first step that refuses the run, later it is a warning.
+    Any method may raise whatever its library raises: before the first step that stops the run, later it is a warning.
 
     Args:
-        run: what is recorded.
+        run: the run to record.
     """
 
     package: ClassVar[str | None] = None
-    """The package that it needs and that may not be installed."""
+    """The optional package that it needs, None if there is none."""
 
     run_id: str | None = None
-    """By which a resumed run continues."""
+    """The id that a resumed run continues under."""
 
     @abstractmethod
     def __init__(self, run: TrackedRun) -> None: ...
 
     @property
     def record(self) -> dict[str, Any]:
-        """What tracking.json keeps beside the tracker's name and the run's id."""
+        """What tracking.json stores in addition to the tracker's name and the run's id."""
         return {}
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def log_file(self, path: Path) -> None:
-        """Keeps a file with the run, where the tracker keeps files."""
+        """Saves a file with the run, if the tracker stores files."""
 
     @abstractmethod
     def finish(self, *, failed: bool) -> None:
@@ -66,11 +66,11 @@ class Tracker(ABC):
 
     @classmethod
     def attach(cls, record: dict[str, Any], report: Path, metrics: dict[str, float]) -> bool:  # noqa: ARG003
-        """Adds a report and figures to a run that is over; whether that could be done.
+        """Adds a report and metrics to a finished run, and returns whether it could.
 
         Args:
-            record: what tracking.json holds.
-            report: a file.
-            metrics: by path.
+            record: the contents of tracking.json.
+            report: the report's file.
+            metrics: metrics by path.
         """
         return False

@@ -8,7 +8,7 @@ from pretrain.trackers.tracker import PROJECT_NAME, TrackedRun, Tracker
 
 
 class WandbTracker(Tracker):
-    """A run of the project `earshot`, its local files in the run folder."""
+    """Records a run of the project `earshot`; its local files are in the run folder."""
 
     package = "wandb"
 
@@ -30,5 +30,5 @@ class WandbTracker(Tracker):
         self._run.save(str(path), base_path=str(path.parent))
 
     def finish(self, *, failed: bool) -> None:
-        """Closes the run; one that failed has exit code 1."""
+        """Closes the run, with exit code 1 if it failed."""
         self._run.finish(exit_code=int(failed))

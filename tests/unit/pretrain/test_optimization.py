@@ -130,5 +130,5 @@ def test_rules_of_restarts(changes: dict[str, float], sentence: str) -> None:
 def test_deepspeed_takes_no_sgd() -> None:
     settings = RunSettings(optimizer=OptimizerSettings(name="sgd"))
     module = nn.Linear(2, 2)
-    with pytest.raises(UserError, match=r"optimizer.name must be adam or adamw under DeepSpeed, .* got sgd"):
+    with pytest.raises(UserError, match=r"optimizer.name must be adam or adamw with DeepSpeed, .* got sgd"):
         ZeroEngine(Accelerator(), module, build_optimizer(module, settings.optimizer), settings, per_process=1)

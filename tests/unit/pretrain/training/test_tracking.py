@@ -289,7 +289,7 @@ def test_stores_that_mlflow_refuses_are_one_sentence(
             track(run_folder)
         sentence = str(refusal.value)
         assert sentence.startswith(f"tracker mlflow can't use the store {shown or uri}")
-        assert sentence.endswith("; set MLFLOW_TRACKING_URI to another, or choose another --tracker")
+        assert sentence.endswith("; set MLFLOW_TRACKING_URI to another store, or choose another --tracker")
         assert "secret" not in sentence
         assert "\n" not in sentence
     assert capfd.readouterr().err == ""
