@@ -1,4 +1,4 @@
-"""Which places of an image an answer comes from: an encoder's feature map, and a map drawn over its image."""
+"""Activation maps: which parts of an image a result comes from, computed from feature maps and drawn over the image."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from pretrain.model import TwoTower
 from shards.errors import UserError
 
 STRONGEST_OVERLAY = 0.72
-"""Opacity of the map's colour where it is at its maximum; where it is 0 or below, the image shows as it is."""
+"""Opacity of the map's colour at its maximum; where the map is 0 or below, the image shows through unchanged."""
 
 TOLERANCE = 0.01
-"""Relative, between the mean of a feature map and the features: far above rounding, far below another layer."""
+"""Relative difference between a feature map's mean and the features: far above rounding, far below an extra layer."""
 
 _AVERAGING: WeakSet[Encoder] = WeakSet()
-"""Encoders whose features were found to be the mean of their feature map. Weights don't change that, so it is checked
-once per encoder, with a second forward pass."""
+"""Encoders whose features were found to be the mean of their feature map. This does not depend on the weights, so it is
+checked once per encoder, with a second forward pass."""
 
 
 @torch.inference_mode()
 def averaged_map(encoder: Encoder, inputs: Tensor) -> Tensor:
-    """The feature map whose mean over the places is an encoder's features: (n, c, h, w), float32.
+    """Returns the feature map whose mean over positions is an encoder's features: (n, c, h, w), float32.
 
     Args:
-        encoder: in evaluation mode.
+        encoder: the encoder, in evaluation mode.
         inputs: (n, channels, height, width), normalised.
 
     Raises:
-        UserError: it has no feature map, or more than a mean stands between that and its features.
+        UserError: the encoder has no feature map, or its features are not simply the mean of it.
     """
     maps = encoder.feature_map(inputs).float()
     if encoder not in _AVERAGING:
@@ -44,8 +44,8 @@ def averaged_map(encoder: Encoder, inputs: Tensor) -> Tensor:
             means, features, rtol=TOLERANCE, atol=TOLERANCE * float(features.abs().max())
         ):
             raise UserError(
-                "activation maps need an encoder whose features are the mean of its feature map; those of "
-                f"{encoder.name or type(encoder).__name__} are more, such as a class token or a layer behind the mean; "
+                "activation maps need an encoder whose features are the mean of its feature map; "
+                f"{encoder.name or type(encoder).__name__} adds more, such as a class token or a layer after the mean; "
                 "choose another encoder, such as a ResNet"
             )
         _AVERAGING.add(encoder)
@@ -54,24 +54,24 @@ def averaged_map(encoder: Encoder, inputs: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tensor) -> NDArray[np.float32]:
-    """What in each image brings it near to a sound in the embedding space.
+    """Maps which parts of each image bring it closer to a sound in the embedding space.
 
     An image at e is nearer to a sound s than one at o by |o - s|^2 - |e - s|^2 = 2 (e - o) . v, where v is
-    s - (e + o) / 2. Behind the encoder's last feature map F (channels x places) come the mean over the places and the
-    projection P, p, so that e is the mean over the places of P F + p (divided by its length on the sphere) and half of
-    that difference the mean of (P F + p - o) . v: this is the map.
+    s - (e + o) / 2. The encoder's last feature map F (channels x positions) is followed by the mean over positions and
+    the projection P, p, so e is the mean over positions of P F + p (divided by its length on the sphere), and half of
+    that difference is the mean of (P F + p - o) . v, which is the map.
 
-    Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, section 2, for a distance in
-    the place of a class's score.
+    Source: Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, section 2, with a distance
+    instead of a class score.
 
     Args:
-        towers: in evaluation mode.
-        images: (n, 3, side, side) uint8, where the towers are; a single one is taken for all sounds.
+        towers: the towers, in evaluation mode.
+        images: (n, 3, side, side) uint8, on the towers' device; a single image is used for all sounds.
         sounds: (n, d) embeddings.
-        origin: (d,), such as the mean of all images' embeddings: what an image is compared with.
+        origin: (d,) embedding that images are compared with, such as the mean of all images' embeddings.
 
     Returns:
-        (n, height, width) of the feature map, in units of squared distance.
+        (n, height, width) at the feature map's resolution, in units of squared distance.
 
     Raises:
         UserError: the features of the image encoder are not the mean of a feature map.
@@ -89,12 +89,12 @@ def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tens
 
 
 def overlay(image: NDArray[np.uint8], activation: NDArray[np.float32], strongest: float) -> NDArray[np.uint8]:
-    """An image with a map over it: the more a place speaks for the answer, the more it glows.
+    """Draws a map over an image: the more a part contributes to the result, the brighter it is.
 
     Args:
         image: (height, width, 3).
-        activation: (h, w), of any size; it is enlarged smoothly.
-        strongest: the value that glows fully; what is at or below 0 does not.
+        activation: (h, w), of any size; it is upsampled smoothly.
+        strongest: the value drawn at full brightness; values at or below 0 are not drawn.
 
     Returns:
         (height, width, 3) uint8.
@@ -105,6 +105,6 @@ def overlay(image: NDArray[np.uint8], activation: NDArray[np.float32], strongest
     colour = colormaps["inferno"](0.25 + 0.75 * share)[..., :3]
     opacity = (STRONGEST_OVERLAY * share**0.7)[..., None]
     grey = image.mean(2, keepdims=True) / 255
-    # Colours of the ground would mix with those of the map: under it the image loses its own.
+    # The image's own colours would mix with the map's, so the image is mostly desaturated.
     ground = 0.35 * image / 255 + 0.65 * grey
     return np.rint(255 * ((1 - opacity) * ground + opacity * colour)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A split of a shard set through trained towers: one image and one sound embedding a pair."""
+"""Embeds a split of a shard set with trained towers: one image and one sound embedding per pair."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shards.streaming.reading import ShardSet, StoredSample
 Embeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 CropStarts = Callable[[StoredSample], list[int]]
-"""First frames of the sound crops whose embeddings are averaged."""
+"""Returns the first frames of a sample's sound crops, whose embeddings are averaged."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PairEmbeddings:
     """Embeddings of a split, row i of each from pair i.
 
     Attributes:
-        keys: the pairs' keys, in the order of the tars.
+        keys: the pairs' keys, in the order of the tar files.
         image: (n, d) float32.
         sound: (n, d) float32.
     """
@@ -38,13 +38,13 @@ class PairEmbeddings:
 
 
 def spread_crops(num_frames: int, crops: int) -> CropStarts:
-    """Up to `crops` evenly spaced crops of `num_frames` frames of each sound."""
+    """Selects up to `crops` evenly spaced crops of `num_frames` frames from each sound."""
     return lambda sample: spread_crop_starts(sample.num_frames, num_frames, crops)
 
 
 @torch.inference_mode()
 def embed_pairs_of(model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts) -> Embeddings:
-    """Embeds pairs, all at once.
+    """Embeds pairs in a single batch.
 
     Args:
         model: the towers, in evaluation mode.
@@ -55,7 +55,7 @@ def embed_pairs_of(model: TwoTower, samples: list[StoredSample], crop_starts: Cr
         Image and sound embeddings, (n, d) float32 each, row i of both from pair i.
 
     Raises:
-        UserError: the image of a pair can't be decoded, or its shard is damaged.
+        UserError: a pair's image can't be decoded, or its shard is damaged.
     """
     pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
     return embed_images(model, pixels), embed_sounds(model, *_crops_of(model, samples, crop_starts))
@@ -70,15 +70,15 @@ def embed_split(
     batch_size: int = 64,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> PairEmbeddings:
-    """Embeds every pair of a split; several processes share the work, and each gets all of the result.
+    """Embeds every pair of a split; several processes share the work, and each gets the full result.
 
     Args:
         model: the towers, in evaluation mode.
-        shard_set: where the pairs are.
+        shard_set: the shard set with the pairs.
         split: "train", "val" or "test".
         crop_starts: which crops of a sound are embedded and averaged.
-        batch_size: pairs embedded at once.
-        on_batch: called with the number of pairs that were just embedded, for progress.
+        batch_size: pairs per batch.
+        on_batch: called with the number of pairs just embedded, for progress.
     """
 
     def embed(samples: list[StoredSample]) -> Embeddings:
@@ -93,14 +93,14 @@ def embed_split(
 def embed_two_views(
     model: TwoTower, shard_set: ShardSet, split: str, view: ImageView, *, batch_size: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Embeds two views of every image of a split, the same ones each time; each process gets all of the result.
+    """Embeds two views of every image of a split, the same ones on every call; each process gets the full result.
 
     Args:
         model: the towers, in evaluation mode.
-        shard_set: where the images are.
+        shard_set: the shard set with the images.
         split: "train", "val" or "test".
-        view: makes a view.
-        batch_size: images embedded at once.
+        view: makes a view of an image.
+        batch_size: images per batch.
 
     Returns:
         (n, d) and (n, d) float32, row i of both from image i.
@@ -118,7 +118,7 @@ def embed_two_views(
 
 
 def embed_images(model: TwoTower, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(n, 3, s, s) uint8 → (n, d) float32, where the model is."""
+    """Embeds images on the model's device: (n, 3, s, s) uint8 → (n, d) float32."""
     return model.encode_image(torch.from_numpy(pixels).to(model.image_mean.device)).float().cpu().numpy()
 
 
@@ -129,7 +129,11 @@ def _embed_in_turn(
     embed: Callable[[list[StoredSample]], Embeddings],
     batch_size: int,
 ) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32]]:
-    """Keys and both embeddings of every pair in the order of the tars; process r of W embeds pairs r, r + W, …"""
+    """Embeds every pair, in the order of the tar files; of W processes, process r embeds pairs r, r + W, …
+
+    Returns:
+        The keys and both embeddings of all pairs.
+    """
     numbers = range(distributed.rank(), shard_set.num_samples(split), distributed.num_processes())
     keys: list[str] = []
     empty = np.empty((0, model.config.embedding_dim), dtype=np.float32)
@@ -150,12 +154,12 @@ def _embed_in_turn(
 
 
 def embed_sounds(model: TwoTower, crops: NDArray[np.uint8], crops_of_sound: Sequence[int]) -> NDArray[np.float32]:
-    """Embeds sounds as the means over their crops, where the model is.
+    """Embeds sounds, on the model's device, as the mean over their crops.
 
     Args:
         model: the towers, in evaluation mode.
-        crops: (m, 1, mel bands, frames) uint8, those of the first sound first.
-        crops_of_sound: how many of them are each sound's, n > 0 counts that sum to m.
+        crops: (m, 1, mel bands, frames) uint8, grouped by sound, in the order of the sounds.
+        crops_of_sound: number of crops of each sound, n > 0 counts that sum to m.
 
     Returns:
         (n, d) float32.
@@ -167,7 +171,7 @@ def embed_sounds(model: TwoTower, crops: NDArray[np.uint8], crops_of_sound: Sequ
 def _crops_of(
     model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """The crops of some sounds, as `embed_sounds` takes them."""
+    """Returns the crops of samples' sounds and their counts, as taken by `embed_sounds`."""
     frames = model.config.num_frames
     crops = [[sample.frames(start, frames) for start in crop_starts(sample)] for sample in samples]
     return np.stack([crop for of_sound in crops for crop in of_sound])[:, None], [len(of_sound) for of_sound in crops]

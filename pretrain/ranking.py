@@ -1,4 +1,4 @@
-"""Ranks of true matches across modalities, and recall, median rank and MRR from them: pure maths, exact under ties."""
+"""Ranks of true matches across modalities, with recall, median rank and MRR: pure maths, exact under ties."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pretrain.ranking_scores import MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PE
 
 Embeddings = TypeVar("Embeddings", NDArray[Any], torch.Tensor)
 Metrics = dict[str, float | None]
-"""The figures of one direction; None where k exceeds the gallery."""
+"""The metrics of one direction; None where k exceeds the gallery's size."""
 
 ROWS_PER_TILE = 256
 COLUMNS_PER_TILE = 4096
 PAIRS_PER_CHUNK = 16_384
-"""Pairs whose distances are taken by direct subtraction at once."""
+"""Pairs per chunk when distances are computed by direct subtraction."""
 
 
 @dataclass(frozen=True)
 class RankBounds:
-    """Where each query's true match stands in its gallery.
+    """The position of each query's true match in its gallery.
 
     Attributes:
-        nearer: (n,) int64, gallery items strictly nearer than the true one.
-        tied: (n,) int64, gallery items as near as the true one, itself included (at least 1).
+        nearer: (n,) int64, number of gallery items strictly nearer than the true match.
+        tied: (n,) int64, number of gallery items exactly as near as the true match, itself included (at least 1).
     """
 
     nearer: NDArray[np.int64]
@@ -42,14 +42,15 @@ class RankBounds:
 
 
 def cross_modal_ranks(query_embeddings: Embeddings, gallery_embeddings: Embeddings) -> Embeddings:
-    """Gives the rank of each query's true match, by Euclidean distance; the true match of query i is gallery item i.
+    """Computes the rank of each query's true match by Euclidean distance; query i's true match is gallery item i.
 
     Args:
         query_embeddings: (n, d), NumPy array or tensor.
         gallery_embeddings: (n, d), of the same kind.
 
     Returns:
-        (n,) float64 ranks from 1 to n, of the kind given; items as near as the true one share their average rank.
+        (n,) float64 ranks from 1 to n, of the same kind; items exactly as near as the true match share their average
+        rank.
 
     Raises:
         ValueError: for an empty gallery, shapes that differ, or values that are not finite.
@@ -70,7 +71,7 @@ def cross_modal_rank_bounds(
         gallery_embeddings: (n, d), of the same kind.
 
     Returns:
-        Two (n,) int64 of the kind given: strictly nearer, and tied (the true match included, so at least 1).
+        Two (n,) int64 of the same kind: strictly nearer, and tied (the true match included, so at least 1).
 
     Raises:
         ValueError: for an empty gallery, shapes that differ, or values that are not finite.
@@ -85,7 +86,7 @@ def cross_modal_rank_bounds(
 def rank_bounds_both_ways(
     image_embeddings: NDArray[Any] | torch.Tensor, sound_embeddings: NDArray[Any] | torch.Tensor
 ) -> tuple[RankBounds, RankBounds]:
-    """Counts image → sound and sound → image from one pass over the distances.
+    """Counts the bounds of image → sound and sound → image in one pass over the distances.
 
     Args:
         image_embeddings: (n, d).
@@ -125,20 +126,20 @@ def both_directions(
 def ranking_metrics(nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | torch.Tensor) -> Metrics:
     """Turns rank bounds into recalls, ranks and MRR.
 
-    Median and mean rank take the average rank of the tied. Recalls and MRR are the expectation over a random order of
-    the tied: with l strictly nearer and t tied, recall@k is clip((k − l) / t, 0, 1) and the reciprocal rank is
+    Median and mean rank use the average rank of tied items. Recalls and MRR are the expectation over a random order of
+    tied items: with l strictly nearer and t tied, recall@k is clip((k − l) / t, 0, 1) and the reciprocal rank is
     (H(l + t) − H(l)) / t, H being the harmonic numbers. Embeddings collapsed to one point score exactly chance.
 
     Args:
         nearer: (n,) l of each of the n queries, in a gallery of n.
-        tied: (n,) t of each, at least 1.
+        tied: (n,) t of each query, at least 1.
 
     Returns:
         `recall_at_1`, `_5`, `_10`, `_100` and `recall_at_10_percent` (k = ceil(n / 10)) as fractions in [0, 1],
-        `median_rank`, `mean_rank` (from 1), `mrr` in (0, 1]. None where k exceeds the gallery.
+        `median_rank`, `mean_rank` (from 1), `mrr` in (0, 1]. None where k exceeds the gallery's size.
 
     Raises:
-        ValueError: for no queries, shapes that differ, or bounds that no gallery of n can give.
+        ValueError: for no queries, shapes that differ, or bounds that are impossible in a gallery of n.
     """
     lower, ties = np.asarray(nearer, dtype=np.int64), np.asarray(tied, dtype=np.int64)
     if lower.ndim != 1 or lower.shape != ties.shape or lower.size == 0:
@@ -155,32 +156,32 @@ def ranking_metrics(nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | to
 
 
 def recalls(gallery_size: int, recall: Callable[[int], float]) -> Metrics:
-    """Recall at each k that is reported, by key, from a function that gives it at any k; None where k exceeds n."""
+    """Returns recall at each reported k, by key, given a function of k; None where k exceeds the gallery's size."""
     at_k = {score.key: recall(k) if k <= gallery_size else None for k, score in RECALLS.items()}
     return at_k | {RECALL_AT_10_PERCENT.key: recall(-(-gallery_size // 10))}
 
 
 def recall_at(nearer: NDArray[np.int64], tied: NDArray[np.int64], k: int) -> float:
-    """Gives the expected share of queries whose true match is among the first k, over a random order of the tied.
+    """Returns the expected share of queries with the true match in the top k, over a random order of tied items.
 
     Args:
         nearer: (n,) l of each query.
-        tied: (n,) t of each.
-        k: places that count, at least 1.
+        tied: (n,) t of each query.
+        k: number of top ranks that count, at least 1.
 
     Returns:
         The mean of clip((k - l) / t, 0, 1).
     """
-    # Integer sums for each size of tie keep the figure exact: k / n when all n are tied, not k / n give or take a bit.
+    # Integer sums per tie size keep the result exact: exactly k / n when all n are tied, without rounding errors.
     hits = np.bincount(tied, weights=np.clip(k - nearer, 0, tied))
     return math.fsum(int(hits[t]) / (int(t) * tied.size) for t in np.flatnonzero(hits))
 
 
 def chance_metrics(gallery_size: int) -> Metrics:
-    """Gives the figures that a random order of the gallery is expected to reach.
+    """Returns the expected metrics of a random order of the gallery.
 
     Args:
-        gallery_size: items in the gallery, at least 1.
+        gallery_size: number of items in the gallery, at least 1.
 
     Returns:
         The same keys as `ranking_metrics`.
@@ -197,7 +198,7 @@ def _mean_reciprocal_rank(nearer: NDArray[np.int64], tied: NDArray[np.int64]) ->
     harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, nearer.size + 1))])
     bounds, counts = np.unique(np.stack([nearer, tied]), axis=1, return_counts=True)
     lower, ties = bounds
-    # A difference of harmonic numbers of a single rank would lose bits that 1 / rank keeps.
+    # For a single rank, 1 / rank is more accurate than the difference of harmonic numbers.
     reciprocal = np.where(ties == 1, 1.0 / (lower + 1), (harmonic[lower + ties] - harmonic[lower]) / ties)
     return math.fsum(reciprocal * (counts / nearer.size))
 
@@ -211,7 +212,7 @@ def _as_float64(embeddings: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
 def _count(
     queries: NDArray[np.float64], gallery: NDArray[np.float64], *, both_ways: bool
 ) -> tuple[RankBounds, RankBounds]:
-    """Counts bounds by tiles of the distance matrix; the second is left at zero unless `both_ways`."""
+    """Counts bounds over tiles of the distance matrix; the second bounds stay zero unless `both_ways`."""
     if queries.ndim != 2 or queries.shape != gallery.shape:
         raise ValueError(
             f"embeddings must both be (n, d) with the same n and d, got {queries.shape} and {gallery.shape}"
@@ -235,16 +236,16 @@ def _count(
 
 
 class _Pairs:
-    """The distances between queries and gallery: quick ones from matrix products, and exact ones pair by pair.
+    """The distances between queries and gallery: fast ones from matrix products, and exact ones pair by pair.
 
-    A matrix product rounds differently from pair to pair, so it can break a tie or swap two items a hair apart. It
-    decides only those comparisons that its rounding can't touch; the rest are decided by direct subtraction, in which
-    equal rows give equal distances to the last bit.
+    A matrix product rounds differently from pair to pair, so it can break a tie or swap two nearly tied items. It
+    decides only the comparisons that its rounding can't affect; the rest are decided by direct subtraction, in which
+    equal rows give bit-identical distances.
     """
 
     def __init__(self, queries: NDArray[np.float64], gallery: NDArray[np.float64]) -> None:
         self._rows = (queries, gallery)
-        # Rounding grows with the norms, and distances don't change with the origin: put it amid the points.
+        # Rounding errors grow with the norms, and distances don't depend on the origin: move it to the points' centre.
         centre = (queries.mean(axis=0) + gallery.mean(axis=0)) / 2
         self._centred = (queries - centre, gallery - centre)
         self._norms = tuple(np.einsum("nd,nd->n", rows, rows) for rows in self._centred)
@@ -256,7 +257,7 @@ class _Pairs:
         self._true = self._direct(everyone, everyone)
 
     def tile(self, rows: slice, columns: slice) -> tuple[NDArray[np.float64], float]:
-        """Squared distances of a block of queries and gallery items, and how far from the exact ones they can be."""
+        """Returns squared distances of a block of queries and gallery items, and a bound on their rounding error."""
         squared_queries, squared_gallery = self._norms[0][rows], self._norms[1][columns]
         distances = (-2.0 * self._centred[0][rows]) @ self._centred[1][columns].T
         distances += squared_queries[:, None]
@@ -282,7 +283,7 @@ class _Pairs:
         of_row, of_column = np.nonzero(undecided)
         pair = (of_row + rows.start, of_column + columns.start)
         query, item = pair[query_axis], pair[1 - query_axis]
-        # A copy of the true item is tied by construction; else collapsed embeddings would cost n² subtractions.
+        # A copy of the true match is tied by construction; otherwise collapsed embeddings would take n² subtractions.
         gallery_ids = self._ids[1 - query_axis]
         copies = gallery_ids[item] == gallery_ids[query]
         np.add.at(bounds.tied, query[copies], 1)

@@ -77,7 +77,7 @@ def test_an_encoder_that_does_not_average_its_map_is_refused() -> None:
     model = towers(on_sphere=False, encoder="timm:vit_tiny_patch16_224")
     image = torch.randint(0, 255, (1, 3, 96, 96), dtype=torch.uint8)
     assert model.image_tower.trunk.feature_map(model.prepare_images(image)).shape == (1, 192, 6, 6)
-    with pytest.raises(UserError, match=r"those of timm:vit_tiny_patch16_224 are more, such as a class token"):
+    with pytest.raises(UserError, match=r"timm:vit_tiny_patch16_224 adds more, such as a class token"):
         nearness_maps(model, image, torch.zeros(1, 8), torch.zeros(8))
     with pytest.raises(UserError, match="a class token"):  # a refusal is not forgotten
         nearness_maps(model, image, torch.zeros(1, 8), torch.zeros(8))

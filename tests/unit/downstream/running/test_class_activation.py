@@ -68,7 +68,7 @@ class MostActive(Encoder):
 def test_an_encoder_that_does_not_average_its_map_is_refused() -> None:
     module = classifier(on_embedding=False)
     module.trunk = MostActive()
-    with pytest.raises(UserError, match="features are the mean of its feature map; those of MostActive are more"):
+    with pytest.raises(UserError, match="features are the mean of its feature map; MostActive adds more"):
         class_activations(module, torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8))
 
 
