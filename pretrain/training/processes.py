@@ -16,8 +16,7 @@ from pretrain.trackers import TRACKERS
 from shards.errors import UserError
 
 ON_THE_CPU = (
-    "on the CPU launch with ACCELERATE_USE_CPU=true torchrun --nproc_per_node N pretrain/run.py, "
-    "or by a DeepSpeed file of launch/accelerate/"
+    "on the CPU launch with torchrun --nproc_per_node N pretrain/run.py, or by a DeepSpeed file of launch/accelerate/"
 )
 
 
@@ -43,12 +42,17 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
         waits = timedelta(minutes=settings.timeout_minutes)
         handlers = [InitProcessGroupKwargs(backend="gloo" if on_cpu else "nccl", timeout=waits)]
     accelerator = Accelerator(
+        # Otherwise torchrun's processes join without CUDA, but as DistributedType.NO: each would keep its gradients.
+        # DeepSpeed would be switched off by it.
+        cpu=on_cpu and launched > 1 and not with_deepspeed,
         mixed_precision="no",  # the engines see to it, alike under every kind of distribution
         kwargs_handlers=handlers,
     )
-    if accelerator.num_processes != launched:
+    is_alone = accelerator.distributed_type == DistributedType.NO
+    if accelerator.num_processes != launched or (launched > 1 and is_alone):
         raise UserError(
-            f"{launched} processes were launched but {accelerator.num_processes} joined, so each would train alone; "
+            f"{launched} processes were launched but {1 if is_alone else accelerator.num_processes} joined, so each "
+            "would train alone; "
             f"{ON_THE_CPU}"
         )
     if with_deepspeed != (accelerator.distributed_type == DistributedType.DEEPSPEED):

@@ -118,6 +118,26 @@ def test_every_loss_sees_the_global_batch(loss: list[str], tiny_shards: Path, tm
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)
 
 
+@pytest.mark.parametrize("variables", [{}, {"ACCELERATE_USE_CPU": "true"}], ids=["plain", "accelerate"])
+def test_processes_share_their_gradients(variables: dict[str, str], tiny_shards: Path, tmp_path: Path) -> None:
+    # One step of SGD, which, unlike Adam, shows the size of a gradient.
+    words = ["demo", "--shards", tiny_shards, *SMALL, "--model.norm", "group", "--batch-size", "48", "--epochs", "1"]
+    words += ["--optimizer.name", "sgd", "--optimizer.warmup-epochs", "0", "--optimizer.max-gradient-norm", "0"]
+    one, two, start = (tmp_path / name for name in ("one", "two", "start"))
+    for result in (
+        run(python("pretrain/run.py", *words, "--out", one), cwd=tmp_path),
+        run(python("pretrain/run.py", *words, "--out", start, "--epochs", "0"), cwd=tmp_path),
+        run_together(python("pretrain/run.py", *words, "--out", two), cwd=tmp_path, **variables),
+    ):
+        assert result.returncode == 0, result.stderr
+    assert world(two) == (2, "MULTI_CPU")
+    first, alone, together = (load_file(run / "model" / "model.safetensors") for run in (start, one, two))
+    for name in ("image_tower.projection.weight", "sound_tower.trunk.layer1.0.conv1.weight"):
+        way = alone[name] - first[name]
+        assert way.norm() > 0
+        assert (together[name] - alone[name]).norm() < 0.01 * way.norm()
+
+
 def test_processes_that_would_train_alone_are_refused(tiny_shards: Path, tmp_path: Path) -> None:
     # Without CUDA, accelerate launch starts one process whatever is asked for.
     command = accelerate_launch("demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL)
