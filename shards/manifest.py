@@ -82,7 +82,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             "source": self.source,
             "build": self.build,
-            "spectrogram": dataclasses.asdict(self.spectrogram),
+            "spectrogram": self.spectrogram.to_dict(),
             "statistics": self.statistics,
             **self.totals,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],

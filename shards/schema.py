@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tarfile
 from dataclasses import dataclass, field
@@ -61,7 +62,19 @@ LOG_MEL_SCALE = SpectrogramScale("log-mel", low=-28.0, high=0.0)
 class SpectrogramSettings:
     """How spectrograms were computed; a model works only with the settings it was trained on.
 
-    `None` means "not published", as for the spectrograms of SoundingEarth's release.
+    The defaults are the front end `earshot-16k`; `shards.front_ends` has the others by name.
+
+    Attributes:
+        sample_rate_hz, window_samples, hop_samples, mel_scale: None if not published, as for the spectrograms of
+            SoundingEarth's release.
+        mel_bands: number of bands.
+        scale: what the stored bytes mean.
+        fft_samples: length of the Fourier transform; None: that of the window.
+        window: "hann-normalised" (periodic, divided by its sum) or "hann-symmetric".
+        pre_emphasis: p of y[t] = x[t + 1] - p x[t].
+        low_hz, high_hz: lower edge of the first band and upper edge of the last; None: half the sampling rate.
+        is_centred: whether frame t is centred on sample t * hop of the waveform, reflected at its ends.
+        added_power: added to the power of each band before the logarithm.
     """
 
     sample_rate_hz: int | None = 16_000
@@ -70,11 +83,39 @@ class SpectrogramSettings:
     mel_bands: int = MEL_BANDS
     mel_scale: str | None = "slaney"
     scale: SpectrogramScale = LOG_MEL_SCALE
+    fft_samples: int | None = None
+    window: str = "hann-normalised"
+    pre_emphasis: float = 0.0
+    low_hz: float = 0.0
+    high_hz: float | None = None
+    is_centred: bool = False
+    added_power: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings for a manifest or a model's config.
+
+        Settings that came after format version 1 are omitted at their defaults, so that older versions can read sets
+        that don't use them.
+        """
+        later = ("fft_samples", "window", "pre_emphasis", "low_hz", "high_hz", "is_centred", "added_power")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in later or value != defaults[name]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SpectrogramSettings:
-        """Restores settings that `dataclasses.asdict` wrote to a manifest or a model's config."""
+        """Restores settings that `to_dict` wrote to a manifest or a model's config."""
         return cls(**{**values, "scale": SpectrogramScale(**values["scale"])})
+
+    @property
+    def top_hz(self) -> float | None:
+        """Upper edge of the last band; None if not published."""
+        return self.high_hz or (self.sample_rate_hz and self.sample_rate_hz / 2)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether such spectrograms can be computed from sounds."""
+        return None not in (self.sample_rate_hz, self.window_samples, self.hop_samples, self.mel_scale)
 
     def frames_to_seconds(self, frames: int) -> float | None:
         """Duration of `frames` consecutive frames in seconds, or None if the hop is unknown."""

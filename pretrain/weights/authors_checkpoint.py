@@ -18,7 +18,7 @@ from pretrain.weights.model_folder import MODEL_FOLDER, write_model_folder
 from pretrain.weights.options import ConvertOptions
 from pretrain.weights.same_embeddings import check_towers, fixed_probe
 from shards.errors import UserError, end_on_sigterm
-from shards.sources.soundingearth import SoundingEarthSource
+from shards.sources.soundingearth import RELEASED_SPECTROGRAMS
 from shards.untrusted_text import as_code
 
 IMAGE_PREFIX = "img_encoder.module_list.0."
@@ -66,7 +66,7 @@ def towers_of_authors(state: dict[str, Tensor], where: str, *, on_sphere: bool |
     dims = [part[f"{PROJECTION}weight"].shape[0] for part in parts.values()]
     if dims[0] != dims[1]:
         raise UserError(f"{where}: the image tower embeds in {dims[0]} dimensions, the sound tower in {dims[1]}")
-    spectrogram = SoundingEarthSource.settings
+    spectrogram = RELEASED_SPECTROGRAMS
     scale = spectrogram.scale
     # The authors' network takes the value that a byte encodes; Earshot's takes (byte - mean) / std, made equal to it.
     std = 255 / (scale.high - scale.low)

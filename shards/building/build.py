@@ -35,6 +35,7 @@ from shards.building.planning import (
 )
 from shards.building.rejected_list import REJECTED_NAME, check_listed, check_rejected_so_far
 from shards.errors import UserError
+from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
 from shards.manifest import MANIFEST_NAME, Manifest
 from shards.progress import ProgressLine
 from shards.schema import PREVIEWS_FOLDER
@@ -85,6 +86,11 @@ def build(options: BuildOptions) -> Manifest | None:
     for words in idle_options(options, source_class):
         print(f"warning: {words}", file=sys.stderr, flush=True)
     source = source_class(_source_options(options, source_class))
+    if options.spectrogram != DEFAULT_FRONT_END and source.settings != FRONT_ENDS.load(options.spectrogram):
+        raise UserError(
+            f"--spectrogram {options.spectrogram} is not possible with --source {options.source}, whose spectrograms "
+            "are made otherwise; omit it"
+        )
     num_workers = options.workers or usable_cpus()
     source.prepare(num_workers)
     listing = source.list_pairs()
@@ -167,6 +173,7 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
         previews=options.previews,
         places=options.places,
         seed=options.seed,
+        spectrogram=options.spectrogram,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -57,7 +56,7 @@ def describe_shards(folder: Path) -> dict[str, Any]:
         "num_rejected": len(manifest.rejected),
         "rejected": dict(Counter(rejection.reason for rejection in manifest.rejected).most_common()),
         "build": manifest.build,
-        "spectrogram": dataclasses.asdict(manifest.spectrogram),
+        "spectrogram": manifest.spectrogram.to_dict(),
         "test_pairs_near_training": {
             f"within_{metres}_m": count for metres, count in count_near(places["test"], places["train"]).items()
         },

@@ -16,6 +16,7 @@ from shards.building.splitting import hash_share, split_at_random, split_by_cell
 from shards.building.writing import tar_name
 from shards.command_line import one_of
 from shards.errors import UserError
+from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
 from shards.schema import SPLITS, Pair
 from shards.sources import SOURCES
 from shards.sources.source import Listing, Source
@@ -69,6 +70,10 @@ class BuildOptions:
 
     samples_per_shard: int = 256
     """Pairs planned per shard; rejected pairs make it smaller."""
+
+    spectrogram: Annotated[str, one_of(FRONT_ENDS)] = DEFAULT_FRONT_END
+    """Front end of the spectrograms: earshot-16k, or that of a pre-trained sound encoder (mn04 and its kin:
+    audioset-32k)."""
 
     limit: int | None = None
     """Use only the first rows of metadata.csv, for a trial."""
@@ -141,6 +146,7 @@ def check_options(options: BuildOptions) -> None:
     for name, (value, holds, rule) in rules.items():
         if not holds:
             raise UserError(f"{name} must be {rule}, got {value}")
+    FRONT_ENDS.check(options.spectrogram)
     if options.split_by == "column" and not options.column:
         raise UserError("--split-by column needs --column with the name of a column of metadata.csv")
     if options.split_by != "column" and options.column:

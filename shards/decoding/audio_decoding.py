@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from shards.decoding.sound_files import CHUNK_SAMPLES, mono_blocks, opened
 from shards.decoding.spectrogram import SpectrogramStream, repeat_to_length
 from shards.errors import RejectedPair
 from shards.schema import MIN_FRAMES, SpectrogramSettings
+
+if TYPE_CHECKING:
+    from shards.decoding.mel_stream import MelStream
 
 MAX_PARTS = 20
 MIN_PART_SECONDS = 10.0
@@ -40,7 +44,8 @@ class DecodedRecording:
         is_silent: whether no sample reaches `SILENCE_PEAK`.
         was_shortened: whether it was longer than `max_seconds`, so that only evenly spread parts were used.
         was_repeated: whether it was shorter than `MIN_FRAMES` and was repeated to that length.
-        preview: float32 of shape (samples,), mono, at the spectrogram's rate, at most `PREVIEW_SECONDS` from the
+        sample_rate_hz: of the preview, which is the spectrogram's.
+        preview: float32 of shape (samples,), mono, at most `PREVIEW_SECONDS` from the
             middle of the used sound; None if not requested.
     """
 
@@ -50,6 +55,7 @@ class DecodedRecording:
     is_silent: bool
     was_shortened: bool
     was_repeated: bool
+    sample_rate_hz: int
     preview: npt.NDArray[np.float32] | None
 
 
@@ -103,6 +109,19 @@ def decode_recording(
             collected.end_part()
         whole_frames = sound.frames if was_shortened else used_frames
     return collected.recording(path, whole_frames / rate, used_frames / rate, was_shortened)
+
+
+def spectrogram_stream(settings: SpectrogramSettings) -> SpectrogramStream | MelStream:
+    """The stream that computes spectrograms of these settings.
+
+    Raises:
+        ValueError: a setting is None or not supported.
+    """
+    if not settings.is_centred:
+        return SpectrogramStream(settings)
+    from shards.decoding.mel_stream import MelStream  # imports torch, which takes a second
+
+    return MelStream(settings)
 
 
 def evenly_spread_parts(num_frames: int, sample_rate_hz: int, max_seconds: float) -> list[tuple[int, int]]:
@@ -160,11 +179,9 @@ class _Collected:
     """Collects spectrogram, peak and preview of a resampled recording, part by part."""
 
     def __init__(self, settings: SpectrogramSettings, preview_seconds: float) -> None:
-        self._stream = SpectrogramStream(settings)
+        self._stream = spectrogram_stream(settings)
         assert settings.sample_rate_hz is not None
-        assert settings.window_samples is not None
         self.sample_rate_hz = settings.sample_rate_hz
-        self._window_samples = settings.window_samples
         self._preview_samples = round(preview_seconds * self.sample_rate_hz)
         self._frames: list[npt.NDArray[np.uint8]] = []
         self._preview: list[npt.NDArray[np.float32]] = []
@@ -200,7 +217,7 @@ class _Collected:
         spectrogram = np.concatenate([frames.T for frames in self._frames]).T
         if spectrogram.shape[1] == 0:
             length = f"{self._num_samples} samples at {self.sample_rate_hz} Hz"
-            raise RejectedPair("sound too short", f"{path.name}: {length}, fewer than {self._window_samples}")
+            raise RejectedPair("sound too short", f"{path.name}: {length}, fewer than {self._stream.min_samples}")
         return DecodedRecording(
             spectrogram=repeat_to_length(spectrogram),
             seconds=seconds,
@@ -208,5 +225,6 @@ class _Collected:
             is_silent=self._peak < SILENCE_PEAK,
             was_shortened=was_shortened,
             was_repeated=spectrogram.shape[1] < MIN_FRAMES,
+            sample_rate_hz=self.sample_rate_hz,
             preview=np.concatenate(self._preview) if self._preview else None,
         )

@@ -51,6 +51,8 @@ class SpectrogramStream:
             raise ValueError(f"mel_scale must be 'slaney', got {settings.mel_scale!r}")
         if settings.scale.name != "log-mel":
             raise ValueError(f"scale must be 'log-mel', got {settings.scale.name!r}")
+        if settings.is_centred:
+            raise ValueError("is_centred must be False; `shards.decoding.mel_stream` computes centred frames")
         self._window_samples = settings.window_samples
         self._hop_samples = settings.hop_samples
         self._scale = settings.scale
@@ -60,6 +62,11 @@ class SpectrogramStream:
         self._mel_groups = _mel_groups(settings.sample_rate_hz, settings.window_samples, settings.mel_bands)
         self._pieces: list[npt.NDArray[np.float32]] = []
         self._num_pending = 0
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest waveform that has a frame."""
+        return self._window_samples
 
     def push(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Adds samples and returns the frames of all batches that are now complete.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path, PurePosixPath
 
+from typing_extensions import override
+
 from shards.errors import RejectedPair, failures_as_rejections
+from shards.front_ends import FRONT_ENDS
 from shards.progress import ProgressLine
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 from shards.sources.metadata_table import (
@@ -28,8 +31,13 @@ PROGRESS_ABOVE_IMAGES = 200
 class RecordingsSource(Source):
     """Pairs of an image file and a sound file, in SoundingEarth's layout with recordings instead of spectrograms."""
 
-    settings = SpectrogramSettings()
     has_recordings = True
+
+    @property
+    @override
+    def settings(self) -> SpectrogramSettings:
+        """The settings of the chosen front end."""
+        return FRONT_ENDS.load(self.options.spectrogram)
 
     def list_pairs(self) -> Listing:
         """Lists metadata.csv; coordinates may be missing for TIFF images, which can be georeferenced."""
@@ -95,7 +103,7 @@ class RecordingsSource(Source):
             image=encode_jpeg(stored_image(image.rgb), quality=self.options.jpeg_quality),
             spectrogram=sound.spectrogram,
             metadata=metadata,
-            preview=None if sound.preview is None else encode_preview(sound.preview),
+            preview=None if sound.preview is None else encode_preview(sound.preview, sound.sample_rate_hz),
             used_seconds=sound.used_seconds,
             is_silent=sound.is_silent,
             was_repeated=sound.was_repeated,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from shards.errors import RejectedPair
 from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, Sample, SpectrogramScale, SpectrogramSettings
@@ -21,18 +22,27 @@ from shards.sources.source import Listing, Source
 SUFFIXES = (".jpg", ".jpeg")
 
 
+RELEASED_SPECTROGRAMS = SpectrogramSettings(
+    sample_rate_hz=None,
+    window_samples=None,
+    hop_samples=None,
+    mel_bands=MEL_BANDS,
+    mel_scale=None,
+    scale=SpectrogramScale("exp-log-mel/10", low=math.exp(-1.5), high=math.exp(0.5)),
+)
+"""What is known of the released spectrograms."""
+
+
 class SoundingEarthSource(Source):
     """The released corpus; the bytes of its spectrograms are stored unchanged."""
 
-    settings = SpectrogramSettings(
-        sample_rate_hz=None,
-        window_samples=None,
-        hop_samples=None,
-        mel_bands=MEL_BANDS,
-        mel_scale=None,
-        scale=SpectrogramScale("exp-log-mel/10", low=math.exp(-1.5), high=math.exp(0.5)),
-    )
     has_recordings = False
+
+    @property
+    @override
+    def settings(self) -> SpectrogramSettings:
+        """Those of the release."""
+        return RELEASED_SPECTROGRAMS
 
     def list_pairs(self) -> Listing:
         """Lists metadata.csv; a row without an image or a spectrogram is rejected."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from shards.front_ends import DEFAULT_FRONT_END
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 
 
@@ -23,6 +24,7 @@ class SourceOptions:
         previews: whether listening clips are written.
         places: number of places in the demo corpus.
         seed: seed of the demo corpus.
+        spectrogram: front end of the spectrograms, a name in `FRONT_ENDS`.
     """
 
     root: Path
@@ -33,6 +35,7 @@ class SourceOptions:
     previews: bool = True
     places: int = 1200
     seed: int = 0
+    spectrogram: str = DEFAULT_FRONT_END
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,20 @@ class Source(ABC):
     """A corpus of image/sound pairs. It is pickled for other processes, so it holds only its options.
 
     Attributes:
-        settings: how its spectrograms are computed and what their byte values mean.
         has_recordings: whether it has recordings rather than only spectrograms.
         default_root: default folder, None if the user must give one.
     """
 
-    settings: ClassVar[SpectrogramSettings]
     has_recordings: ClassVar[bool]
     default_root: ClassVar[Path | None] = None
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
+
+    @property
+    @abstractmethod
+    def settings(self) -> SpectrogramSettings:
+        """How its spectrograms are computed and what their byte values mean."""
 
     def prepare(self, num_workers: int) -> None:  # noqa: B027 - most corpora have nothing to prepare
         """Prepares the files for `list_pairs`, for a corpus that generates them.
@@ -104,4 +110,7 @@ class Source(ABC):
         options["bands"] = list(self.options.bands)
         if self.has_recordings:
             options |= {"max_seconds": self.options.max_seconds, "previews": self.options.previews}
+            # Left out at the default, so that manifests are the same as before there were others.
+            if self.options.spectrogram != DEFAULT_FRONT_END:
+                options["spectrogram"] = self.options.spectrogram
         return options

@@ -79,8 +79,10 @@ class StoredSample:
             ) from error
 
     def frames(self, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
-        """Consecutive frames of the spectrogram, (128, num_frames) uint8 as stored."""
-        return read_frames(self.files.get(self.tar_path), self.entry, first_frame, num_frames)
+        """Consecutive frames of the spectrogram, (128, num_frames) uint8 as stored; a shorter one is repeated."""
+        stored = min(num_frames, self.num_frames - first_frame)
+        frames = read_frames(self.files.get(self.tar_path), self.entry, first_frame, stored)
+        return frames if stored == num_frames else np.take(frames, np.arange(num_frames) % stored, axis=1)
 
     def metadata(self) -> dict[str, Any]:
         """The pair's coordinates, title, creator, licence …"""

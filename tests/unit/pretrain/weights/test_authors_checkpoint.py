@@ -15,7 +15,7 @@ from pretrain.model_files import find_model_folder
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
 from pretrain.weights.encoder_weights import load_encoder
 from shards.errors import UserError
-from shards.sources.soundingearth import SoundingEarthSource
+from shards.sources.soundingearth import RELEASED_SPECTROGRAMS
 
 IMAGES = torch.randint(0, 256, (3, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 SOUNDS = torch.randint(0, 256, (3, 1, 128, 128), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
@@ -139,7 +139,7 @@ def test_the_command_writes_a_model_folder(small: Reference, tmp_path: Path) -> 
     assert find_model_folder(tmp_path / "out") == tmp_path / "out" / "model"
     assert "arXiv 2108.00688" in (tmp_path / "out" / "model" / "README.md").read_text()
     towers = TwoTower.from_pretrained(tmp_path / "out")
-    assert towers.config.spectrogram == SoundingEarthSource.settings
+    assert towers.config.spectrogram == RELEASED_SPECTROGRAMS
     torch.testing.assert_close(towers.encode_image(IMAGES), small.embed()[0], rtol=1e-4, atol=1e-4)
 
     again = run(python("pretrain/run.py", "convert", file, "--out", tmp_path / "out"), cwd=tmp_path)
