@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from shards.front_ends import front_end_name
 from shards.schema import SpectrogramSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,9 +51,13 @@ class TwoTowerConfig:
     spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
     sound_trained: bool = True
 
+    def to_dict(self) -> dict[str, Any]:
+        """The config for a model folder."""
+        return {**dataclasses.asdict(self), "spectrogram": self.spectrogram.to_dict()}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:
-        """Returns the config from a dictionary as `dataclasses.asdict` writes it to a model folder."""
+        """Returns the config from a dictionary as `to_dict` writes it to a model folder."""
         return cls(
             **{
                 **values,
@@ -63,6 +68,13 @@ class TwoTowerConfig:
         )
 
 
+WINDOWS = {
+    "hann-normalised": "periodic Hann, divided by its sum",
+    "hann-symmetric": "symmetric Hann, in the middle of the Fourier transform",
+}
+"""Windows by their names in the settings."""
+
+
 def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
     """Describes, for users without Earshot, how to prepare images and sounds and how to compare embeddings.
 
@@ -70,7 +82,7 @@ def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
     `shards.decoding.spectrogram`; null marks what the source of the training data has not published.
     """
     spectrogram = config.spectrogram
-    is_known = spectrogram.window_samples is not None
+    is_known = spectrogram.is_published
     return {
         "image": {
             "channels": "RGB",
@@ -84,13 +96,20 @@ def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
         "sound": {
             "channels": "mono",
             "sample_rate_hz": spectrogram.sample_rate_hz,
-            "window": "periodic Hann, divided by its sum; no padding" if is_known else None,
+            "front_end": front_end_name(spectrogram),
+            "pre_emphasis": f"y[t] = x[t + 1] - {spectrogram.pre_emphasis} x[t]" if spectrogram.pre_emphasis else None,
+            "window": WINDOWS[spectrogram.window] if is_known else None,
             "window_samples": spectrogram.window_samples,
+            "fft_samples": spectrogram.fft_samples or spectrogram.window_samples,
             "hop_samples": spectrogram.hop_samples,
+            "padding": ("reflection" if spectrogram.is_centred else "none") if is_known else None,
             "power": 2 if is_known else None,
             "mel_bands": spectrogram.mel_bands,
             "mel_scale": spectrogram.mel_scale,
-            "mel_filters": "triangles of peak 1 from 0 Hz to half the sampling rate" if is_known else None,
+            "mel_filters": "triangles of peak 1" if is_known else None,
+            "mel_low_hz": spectrogram.low_hz if is_known else None,
+            "mel_high_hz": spectrogram.top_hz if is_known else None,
+            "added_power": spectrogram.added_power if is_known else None,
             "scale": spectrogram.scale.name,
             "byte_0_stands_for": spectrogram.scale.low,
             "byte_255_stands_for": spectrogram.scale.high,

@@ -13,6 +13,7 @@ ENCODERS: Registry = Registry(
         "soundingearth-resnet18": "pretrain.encoders.soundingearth:soundingearth_resnet18",
         "soundingearth-resnet50": "pretrain.encoders.soundingearth:soundingearth_resnet50",
         "efficientnet-v2-s": "pretrain.encoders.efficientnet:efficientnet_v2_s",
+        **{name: f"pretrain.encoders.efficientat:{name}" for name in ("mn04", "mn05", "mn10", "mn20", "mn30", "mn40")},
     },
     families={"timm": "pretrain.encoders.timm_network:build"},
     takes_outside_code=True,

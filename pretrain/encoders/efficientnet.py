@@ -3,17 +3,15 @@ names."""
 
 from __future__ import annotations
 
-import math
-
 import torchvision
 from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.group_norm import group_norm
 from pretrain.encoders.torchvision_weights import fetch_torchvision
 
 ARCHITECTURE = "efficientnet_v2_s"
-MOST_GROUPS = 32
 
 
 class EfficientNetEncoder(Encoder):
@@ -28,7 +26,7 @@ class EfficientNetEncoder(Encoder):
 
     def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
-        options = {"norm_layer": _group_norm} if norm == "group" else {}
+        options = {"norm_layer": group_norm} if norm == "group" else {}
         network = torchvision.models.get_model(ARCHITECTURE, weights=None, **options)
         self.num_features = int(network.classifier[1].in_features)
         self.features = network.features
@@ -65,8 +63,3 @@ class EfficientNetEncoder(Encoder):
 def efficientnet_v2_s(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """EfficientNetV2-S: 1280 features."""
     return EfficientNetEncoder(channels, norm)
-
-
-def _group_norm(channels: int) -> nn.Module:
-    # Not all widths are divisible by 32.
-    return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)

@@ -21,6 +21,8 @@ class Encoder(nn.Module):
         num_features: size of the output.
         name: in `ENCODERS`; set by `build_encoder`.
         image_mean, image_std: normalisation of images in [0, 1] that the published weights expect.
+        front_end: name in `FRONT_ENDS` of the spectrograms that the network takes; "" for any.
+        sound_mean, sound_std: normalisation of that front end's values, in its units.
         library: that has the same network with the same parameter names: "torchvision", "timm", or "" for none.
         prefix: of this module's parameter names before the published names.
         input_weights: published names of weights whose shape depends on the number of channels.
@@ -30,6 +32,9 @@ class Encoder(nn.Module):
     name: str = ""
     image_mean: tuple[float, float, float] = IMAGENET_MEAN
     image_std: tuple[float, float, float] = IMAGENET_STD
+    front_end: str = ""
+    sound_mean: float = 0.0
+    sound_std: float = 1.0
     library: ClassVar[str] = ""
     prefix: ClassVar[str] = ""
     input_weights: tuple[str, ...] = ()

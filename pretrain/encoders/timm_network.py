@@ -126,9 +126,14 @@ class TimmEncoder(Encoder):
         try:
             network: Any = timm.create_model(self.architecture, pretrained=True)
         except Exception as error:  # the hub client, timm and the network raise many kinds of errors
+            config = timm.get_pretrained_cfg(self.architecture)
+            name = config.hf_hub_id if config is not None else None
+            where = (
+                f"get model.safetensors from https://huggingface.co/{name} and give the file" if name else "give a file"
+            )
             raise UserError(
                 f"timm's weights of {self.architecture} can't be downloaded ({' '.join(str(error).split())[:100]}); "
-                "give a file of them"
+                f"{where}, as by --model.image-init FILE"
             ) from error
         return network.state_dict(), f"timm ({network.pretrained_cfg.get('hf_hub_id') or 'its release page'})"
 

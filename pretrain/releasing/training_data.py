@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.towers import sound_normalisation
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.progress import ProgressLine
@@ -58,13 +59,13 @@ def open_if_at_hand(location: str, model: TwoTowerConfig) -> ShardSet:
     if folder is None:
         raise UserError(f"the shard set is at {location}; give a local copy with --shards")
     shard_set = ShardSet.open(folder)
-    statistics = shard_set.manifest.statistics
     ours: tuple[SpectrogramSettings, float, float] = (
         model.spectrogram,
         model.spectrogram_mean,
         model.spectrogram_std,
     )
-    theirs = (shard_set.manifest.spectrogram, statistics["spectrogram_mean"], statistics["spectrogram_std"])
+    manifest = shard_set.manifest
+    theirs = (manifest.spectrogram, *sound_normalisation(model.sound_encoder, manifest, str(folder)))
     if ours != theirs:
         raise UserError(
             f"the shard set in {folder} is not the one that the weights were trained on: its spectrograms have another "

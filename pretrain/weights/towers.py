@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from pretrain.encoders import ENCODERS
+from pretrain.encoders.building import build_encoder
 from pretrain.encoders.encoder import Encoder
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, TwoTowerConfig
@@ -14,6 +17,7 @@ from pretrain.weights.authors_checkpoint import is_authors_checkpoint
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
 from pretrain.weights.files import read_weights
 from shards.errors import UserError
+from shards.front_ends import FRONT_ENDS, front_end_name
 from shards.manifest import Manifest
 
 
@@ -31,6 +35,8 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     for encoder in (config.model.image_encoder, config.model.sound_encoder):
         # The user's own settings name it, so weights that are loaded may name it as well.
         ENCODERS.allow(encoder)
+    num_frames = config.data.frames_of_crop(manifest.spectrogram)
+    mean, std = sound_normalisation(config.model.sound_encoder, manifest, str(config.shards))
     image = _weights("model.image_init", config.model.image_init, config.model.image_encoder, config, (3,))
     towers = TwoTower(
         TwoTowerConfig(
@@ -42,10 +48,10 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
             image_size=config.data.image_size,
             image_mean=image.mean if image else IMAGENET_MEAN,
             image_std=image.std if image else IMAGENET_STD,
-            num_frames=config.data.num_frames,
+            num_frames=num_frames,
             sound_pooling=config.model.sound_pooling,
-            spectrogram_mean=manifest.statistics["spectrogram_mean"],
-            spectrogram_std=manifest.statistics["spectrogram_std"],
+            spectrogram_mean=mean,
+            spectrogram_std=std,
             spectrogram=manifest.spectrogram,
         )
     )
@@ -54,7 +60,36 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     sound = _sound_weights(config)
     if sound:
         _load(towers.sound_tower.trunk, sound, "model.sound_init", config.model.sound_init)
+    for name, tower in (("image", towers.image_tower), ("sound", towers.sound_tower)):
+        if name in config.model.freeze.split(","):
+            tower.freeze()
     return towers
+
+
+def sound_normalisation(sound_encoder: str, manifest: Manifest, shards: str) -> tuple[float, float]:
+    """Mean and standard deviation by which stored bytes are normalised: the encoder's, or else the shard set's.
+
+    Args:
+        sound_encoder: name in `ENCODERS`.
+        manifest: manifest of the shard set.
+        shards: location of the shard set, for messages.
+
+    Raises:
+        UserError: the sound encoder takes spectrograms of another front end.
+    """
+    with torch.device("meta"):
+        encoder = build_encoder(sound_encoder, channels=1)
+    if not encoder.front_end:
+        return manifest.statistics["spectrogram_mean"], manifest.statistics["spectrogram_std"]
+    if manifest.spectrogram != FRONT_ENDS.load(encoder.front_end):
+        found = front_end_name(manifest.spectrogram) or "another front end"
+        raise UserError(
+            f"model.sound_encoder {encoder.name} takes spectrograms of {encoder.front_end}, those of {shards} "
+            f"are of {found}; build the shards with: python shards/run.py build --spectrogram {encoder.front_end} …"
+        )
+    scale = manifest.spectrogram.scale
+    step = (scale.high - scale.low) / 255
+    return (encoder.sound_mean - scale.low) / step, encoder.sound_std / step
 
 
 def _weights(setting: str, init: str, encoder: str, config: Config, channels: tuple[int, ...]) -> LoadedEncoder | None:

@@ -81,7 +81,7 @@ def test_a_run_of_a_former_version_resumes_with_the_settings_that_had_an_effect(
         (["--loss.name", "batch-triplets"], "unknown loss.name 'batch-triplets'; did you mean 'batch-triplet'"),
         (
             ["--model.image-encoder", "vit"],
-            "unknown model.image_encoder 'vit'; choose one of: efficientnet-v2-s, resnet101, resnet18",
+            "unknown model.image_encoder 'vit'; choose one of: efficientnet-v2-s, mn04, mn05, mn10, mn20",
         ),
         (["--loss.margin", "-1"], r"loss.margin must be > 0, got -1\.0"),
         (
@@ -89,7 +89,7 @@ def test_a_run_of_a_former_version_resumes_with_the_settings_that_had_an_effect(
             "loss.name contrastive has no setting loss.margin, which batch-triplet and naive-triplet have; it takes "
             "loss.temperature, loss.direction",
         ),
-        (["--moco.momentum", "0.9"], "method audiovisual has no setting moco.momentum, which moco has; it takes loss"),
+        (["--moco.momentum", "0.9"], "method audiovisual has no setting moco.momentum, which moco has; it takes "),
         (["simclr", "--loss.margin=2"], "method simclr has no setting loss.margin, which audiovisual has; it takes"),
         (["--method", "mocco"], "unknown method 'mocco'; did you mean 'moco'"),
         (["--tracker", "mlflw"], "unknown tracker 'mlflw'; did you mean 'mlflow'"),

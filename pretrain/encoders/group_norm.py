@@ -1,0 +1,14 @@
+"""Group norm for networks whose widths are not all divisible by 32."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+MOST_GROUPS = 32
+
+
+def group_norm(channels: int) -> nn.Module:
+    """Group norm with the largest number of groups up to 32 that divides `channels` and 32."""
+    return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)
