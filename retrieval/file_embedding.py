@@ -46,7 +46,7 @@ def check_hears_files(model: TwoTower, weights: Path) -> None:
     Raises:
         UserError: the settings of the model's spectrograms are not published.
     """
-    if model.config.spectrogram.sample_rate_hz is None:
+    if not model.config.spectrogram.is_published:
         raise UserError(
             f"the model in {weights} was trained on spectrograms whose settings are not published, so none can be "
             "computed from sounds; use a model that was trained on --source recordings"

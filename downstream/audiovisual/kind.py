@@ -27,7 +27,7 @@ class AudiovisualSettings(PairSettings):
     """Settings of logistic regression on the embeddings of both towers."""
 
     force: bool = False
-    """Use the sound tower even if it was trained on another kind of spectrograms."""
+    """Use the sound tower even if the settings of the spectrograms it was trained on are not published."""
 
     @property
     @override

@@ -38,12 +38,15 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
 
 
 def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> SpectrogramSettings:
-    """Spectrogram settings of the clips, which the model must have been trained with.
+    """Spectrogram settings of the clips: those that the model was trained with.
 
     Raises:
-        UserError: the model was trained on other spectrograms, unless `force`.
+        UserError: they are not published, unless `force`, which takes Earshot's own.
     """
+    theirs = model.config.spectrogram
+    if theirs.is_published:
+        return theirs
     ours = SpectrogramSettings()
     if not force:
-        refuse_other_spectrograms(model.config.spectrogram, ours, f"the clips for {weights}")
+        refuse_other_spectrograms(theirs, ours, f"the clips for {weights}")
     return ours

@@ -86,8 +86,10 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
                 built.add(part)
             for job in row.benchmarks:
                 if isinstance(job.settings, DownstreamSettings) and job.settings.needs_known_spectrograms:
+                    spectrogram = shard_set.manifest.spectrogram
                     where = f"the clips of benchmarks.{job.label}"
-                    refuse_other_spectrograms(shard_set.manifest.spectrogram, SpectrogramSettings(), where)
+                    if not spectrogram.is_published:
+                        refuse_other_spectrograms(spectrogram, SpectrogramSettings(), where)
 
 
 def _open_shards(config: Config) -> ShardSet:
