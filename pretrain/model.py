@@ -21,6 +21,7 @@ from pretrain.encoders.building import build_encoder
 from pretrain.model_config import TwoTowerConfig, preprocessing
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
 from shards.errors import UserError
+from shards.front_ends import front_end_name
 from shards.schema import SpectrogramSettings
 
 MODEL_FORMAT_VERSION = 1
@@ -52,10 +53,31 @@ class Tower(nn.Module):
         self.trunk = build_encoder(encoder, channels=channels, input_size=input_size, norm=norm)
         self.num_features = self.trunk.num_features
         self.projection = nn.Linear(self.num_features, embedding_dim)
+        self.is_frozen = False
+
+    def freeze(self) -> None:
+        """Stops training the encoder: its weights stay, and its normalisation layers use their stored statistics."""
+        self.is_frozen = True
+        self.trunk.requires_grad_(False)
+        self.trunk.eval()
+
+    @override
+    def train(self, mode: bool = True) -> Tower:
+        """Sets the mode of all but a frozen encoder."""
+        super().train(mode)
+        if self.is_frozen:
+            self.trunk.eval()
+        return self
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) → (n, num_features)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            features: Tensor = self.trunk(inputs)
+        return features
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) → (n, embedding_dim)."""
-        return self.projection(self.trunk(inputs))
+        return self.projection(self.features(inputs))
 
 
 class TwoTower(
@@ -92,7 +114,7 @@ class TwoTower(
         Returns:
             (n, embedding_dim).
         """
-        return self._finish(self.image_tower(self.prepare_images(images)))
+        return self.project_image(self.image_features(images))
 
     def encode_sound(self, spectrograms: Tensor) -> Tensor:
         """Embeds crops of spectrograms.
@@ -104,7 +126,28 @@ class TwoTower(
         Returns:
             (n, embedding_dim).
         """
-        return self._finish(self.sound_tower(self.prepare_sounds(spectrograms)))
+        return self.project_sound(self.sound_features(spectrograms))
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """Features of the images that `encode_image` takes: (n, features of the image encoder)."""
+        return self.image_tower.features(self.prepare_images(images))
+
+    def sound_features(self, spectrograms: Tensor) -> Tensor:
+        """Features of the spectrograms that `encode_sound` takes: (n, features of the sound encoder)."""
+        return self.sound_tower.features(self.prepare_sounds(spectrograms))
+
+    def project_image(self, features: Tensor) -> Tensor:
+        """Embeds image features: (n, features) → (n, embedding_dim)."""
+        return self._finish(self.image_tower.projection(features))
+
+    def project_sound(self, features: Tensor) -> Tensor:
+        """Embeds sound features: (n, features) → (n, embedding_dim)."""
+        return self._finish(self.sound_tower.projection(features))
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether neither encoder is trained."""
+        return self.image_tower.is_frozen and self.sound_tower.is_frozen
 
     def prepare_images(self, images: Tensor) -> Tensor:
         """Converts images as taken by `encode_image` to inputs of the image encoder, (n, 3, height, width)."""
@@ -128,7 +171,7 @@ class TwoTower(
         """Writes `config.json` and `model.safetensors` (on the CPU), for `save_pretrained` and `push_to_hub`."""
         record = {
             "format_version": MODEL_FORMAT_VERSION,
-            **dataclasses.asdict(self.config),
+            **self.config.to_dict(),
             PREPROCESSING: preprocessing(self.config),
         }
         (save_directory / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -194,10 +237,12 @@ def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSetti
     Raises:
         UserError: names the first setting that differs.
     """
+    known = front_end_name(model)
+    remedy = f"shards built with --spectrogram {known}" if known else "shards with the same settings"
     ours, theirs = dataclasses.asdict(model), dataclasses.asdict(data)
     for name in ours:
         if ours[name] != theirs[name]:
             raise UserError(
                 f"the spectrograms of {where} have {name} {theirs[name]}, but the model was trained with {name} "
-                f"{ours[name]}; use shards with the same settings, or --force to use these anyway"
+                f"{ours[name]}; use {remedy}, or --force to use these anyway"
             )

@@ -142,6 +142,39 @@ past pairs, no negatives within 1 km, five sound crops at evaluation.
 It has not been run on SoundingEarth yet, so there is no expected score.
 """
 
+FEW_PAIRS = AudiovisualConfig(
+    out=Path("runs/few-pairs"),
+    precision="fp32",
+    epochs=40,
+    batch_size=64,
+    mixing=1.0,
+    data=DataSettings(image_size=224, crop_min=0.7, crop_max=1.0, sound_seconds=10.0, feature_views=4),
+    model=ModelSettings(
+        image_encoder="timm:tf_efficientnet_lite0",
+        sound_encoder="mn04",
+        embedding_dim=256,
+        freeze="image,sound",
+        image_init="pretrained",
+        sound_init="pretrained",
+    ),
+    loss=SymmetricContrastiveSettings(),
+    optimizer=OptimizerSettings(name="adamw", learning_rate=3e-4, weight_decay=0.1, warmup_epochs=2.0),
+    # Rarely, because the best of many ranks among a few dozen pairs is mostly luck.
+    validation=ValidationSettings(every_epochs=10),
+    checkpoint=CheckpointSettings(every_epochs=10),
+)
+"""For hundreds to thousands of pairs on a laptop: frozen encoders from ImageNet and AudioSet, a linear layer on each.
+
+Symmetric contrastive with a learned temperature, and FuseMix (Vouitsis et al., arXiv 2312.10144). Each encoder runs
+over the pairs once; then training takes seconds. The shards need the sound encoder's front end:
+
+    python shards/run.py build … --spectrogram audioset-32k --out SHARDS
+    python pretrain/run.py few-pairs --shards SHARDS --out RUN
+
+The weights are downloaded; without a network, give their files by `--model.image-init FILE` and
+`--model.sound-init FILE`.
+"""
+
 PRESETS: dict[str, Config] = {
     "demo": DEMO,
     "soundingearth-resnet18": SOUNDINGEARTH_RESNET18,
@@ -156,4 +189,5 @@ PRESETS: dict[str, Config] = {
     "moco": MOCO,
     "tile2vec": TILE2VEC,
     "best-retrieval": BEST_RETRIEVAL,
+    "few-pairs": FEW_PAIRS,
 }

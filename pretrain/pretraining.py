@@ -12,12 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain import distributed
-from pretrain.data.batches import (
-    BatchLayout,
-    TrainingBatches,
-    open_training_shards,
-    training_loader,
-)
+from pretrain.data.batches import BatchLayout, open_training_shards
 from pretrain.data.skipped_shards import SkippedShards
 from pretrain.encoders.building import synced
 from pretrain.methods.interface import Method
@@ -96,18 +91,10 @@ class PreTraining(Task):
 
     @override
     def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
-        """Views of the pairs, made by the loader's processes."""
-        batches = TrainingBatches(
-            self.shard_set,
-            self.settings,
-            self.layout,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
-            views=self.module.views,
+        """The method's batches."""
+        return self.module.training_batches(
+            self.shard_set, self.settings, self.layout, first_step=first_step, last_step=last_step
         )
-        workers = self.settings.data.workers
-        return iter(training_loader(batches, workers=workers, pin_memory=self.device.type == "cuda"))
 
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:

@@ -40,22 +40,28 @@ class Views(abc.ABC):
 
 
 class ImageAndSound(Views):
-    """A view of the image and a crop of the sound: "image" (3, s, s) and "sound" (1, 128, t), uint8."""
+    """A view of the image and a crop of the sound: "image" (3, s, s) and "sound" (1, 128, t), uint8.
 
-    def __init__(self, settings: DataSettings) -> None:
+    Args:
+        settings: size of the image and its augmentation.
+        num_frames: t; by default `settings.num_frames`.
+    """
+
+    def __init__(self, settings: DataSettings, num_frames: int | None = None) -> None:
         self._settings = settings
+        self._num_frames = num_frames or settings.num_frames
         self._image_view = RandomImageView(settings)
 
     @property
     @override
     def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        size, frames = self._settings.image_size, self._settings.num_frames
+        size, frames = self._settings.image_size, self._num_frames
         return {"image": ((3, size, size), torch.uint8), "sound": ((1, MEL_BANDS, frames), torch.uint8)}
 
     @override
     def write(self, sample: StoredSample, seed: int, row: Row) -> None:
         self._image_view.of_sample(sample, seed, row["image"])
-        num_frames = self._settings.num_frames
+        num_frames = self._num_frames
         row["sound"][0] = sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames)
 
 

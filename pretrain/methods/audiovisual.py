@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
 from typing_extensions import override
 
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout
+from pretrain.data.mixing import mixed_pairs
 from pretrain.data.views import ADDITIONS, ImageAndSound, Views
+from pretrain.features.feature_batches import FeatureBatches
+from pretrain.features.frozen_features import FrozenFeatures, embed_features
 from pretrain.losses.pair_loss import PairLoss
 from pretrain.methods.interface import Method
 from pretrain.methods.settings import AudiovisualConfig
 from pretrain.model import TwoTower
 from pretrain.settings.pretraining import Config
 from pretrain.training.task import Evaluation
-from pretrain.training.validation import validate_retrieval
+from pretrain.training.validation import score_retrieval, validate_retrieval
 from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
 from shards.schema import VALIDATION_SPLIT
@@ -28,32 +34,38 @@ class Audiovisual(Method):
         towers: the two towers.
         pair_loss: the loss of the global batch.
         views: the entries of a batch.
+        mixing: alpha of FuseMix; 0: none.
     """
 
-    def __init__(self, towers: TwoTower, pair_loss: PairLoss, views: Views) -> None:
+    def __init__(self, towers: TwoTower, pair_loss: PairLoss, views: Views, *, mixing: float = 0.0) -> None:
         super().__init__()
         self.towers = towers
         self.pair_loss = pair_loss
         self.views = views
         self.loss_inputs = pair_loss.inputs
+        self._mixing = mixing
+        self._features: FrozenFeatures | None = None
 
     @classmethod
     def from_config(cls, config: AudiovisualConfig, manifest: Manifest) -> Audiovisual:
         """Builds the method from its settings, with towers for the spectrograms of the shard set."""
         pair_loss = config.loss.build(config.model.embedding_dim)
         towers = build_towers(config, manifest, on_sphere=pair_loss.on_sphere)
-        views: Views = ImageAndSound(config.data)
+        views: Views = ImageAndSound(config.data, config.data.frames_of_crop(manifest.spectrogram))
         for name in pair_loss.inputs:
             views = ADDITIONS[name](views)
-        return cls(towers, pair_loss, views)
+        return cls(towers, pair_loss, views, mixing=config.mixing)
 
     @override
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Embeds a batch's "image" (n, 3, s, s) uint8 and "sound" (n, 1, 128, t) uint8."""
-        return {
-            "image": self.towers.encode_image(batch["image"]),
-            "sound": self.towers.encode_sound(batch["sound"]),
-        }
+        """Embeds a batch's "image" (n, 3, s, s) and "sound" (n, 1, 128, t) uint8, or their stored features."""
+        if "image_features" in batch:
+            image, sound = batch["image_features"], batch["sound_features"]
+        else:
+            image, sound = self.towers.image_features(batch["image"]), self.towers.sound_features(batch["sound"])
+        if self._mixing and self.training:
+            image, sound = mixed_pairs(image, sound, self._mixing)
+        return {"image": self.towers.project_image(image), "sound": self.towers.project_sound(sound)}
 
     @override
     def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
@@ -62,10 +74,39 @@ class Audiovisual(Method):
         return loss
 
     @override
+    def training_batches(
+        self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, first_step: int, last_step: int
+    ) -> Iterator[dict[str, Any]]:
+        """Pairs, or stored features of pairs if both encoders are frozen."""
+        if not self.towers.is_frozen:
+            return super().training_batches(shard_set, config, layout, first_step=first_step, last_step=last_step)
+        features = self._frozen_features(shard_set, config)
+        batches = FeatureBatches(
+            features.training(),
+            list(self.views.entries),
+            shard_set,
+            config,
+            layout,
+            rank=distributed.rank(),
+            first_step=first_step,
+            last_step=last_step,
+        )
+        return iter(batches)
+
+    def _frozen_features(self, shard_set: ShardSet, config: Config) -> FrozenFeatures:
+        if self._features is None:
+            self._features = FrozenFeatures(self.towers, shard_set, config, self.views)
+        return self._features
+
+    @override
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
         """Ranks the validation split; the model with the lowest mean rank is kept."""
         crops = config.validation.crops
-        scores = validate_retrieval(self.towers, shard_set, precision=config.precision, crops=crops)
+        if self.towers.is_frozen:
+            stored = self._frozen_features(shard_set, config).evaluation(VALIDATION_SPLIT, crops)
+            scores = score_retrieval(embed_features(self.towers, stored, config.precision))
+        else:
+            scores = validate_retrieval(self.towers, shard_set, precision=config.precision, crops=crops)
         there, back, chance = scores["image_to_sound"], scores["sound_to_image"], scores["chance"]
         sentence = (
             f"median rank {there['median_rank']:.1f} image→sound, {back['median_rank']:.1f} sound→image "

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
+from pretrain import distributed
+from pretrain.data.batches import BatchLayout, TrainingBatches, training_loader
 from pretrain.data.views import Views
 from pretrain.model import TwoTower
 from pretrain.settings.pretraining import Config
@@ -44,6 +47,22 @@ class Method(nn.Module, abc.ABC):
         Raises:
             FloatingPointError: an embedding is not finite.
         """
+
+    def training_batches(
+        self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, first_step: int, last_step: int
+    ) -> Iterator[dict[str, Any]]:
+        """This process's batches of steps [first_step, last_step); every process calls it together."""
+        batches = TrainingBatches(
+            shard_set,
+            config,
+            layout,
+            rank=distributed.rank(),
+            first_step=first_step,
+            last_step=last_step,
+            views=self.views,
+        )
+        on_gpu = next(self.parameters()).device.type == "cuda"
+        return iter(training_loader(batches, workers=config.data.workers, pin_memory=on_gpu))
 
     def after_step(self, whole_weights: WholeWeights) -> None:  # most methods have nothing to do
         """Called after each optimiser step."""

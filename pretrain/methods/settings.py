@@ -24,6 +24,8 @@ class AudiovisualConfig(Config):
     implementation: ClassVar[str] = "pretrain.methods.audiovisual:Audiovisual"
 
     method: MethodName = "audiovisual"
+    mixing: NonNegative = 0.0
+    """Alpha of FuseMix, which mixes the features of two pairs by a share from Beta(alpha, alpha); 0: off."""
     loss: LossSettings = field(default_factory=BatchTripletSettings)
 
     @property

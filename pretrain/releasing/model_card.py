@@ -11,7 +11,7 @@ from shards.manifest import Manifest
 from shards.schema import SpectrogramSettings
 from shards.untrusted_text import as_code
 
-KNOWN_INITS = ("random", "imagenet")
+KNOWN_INITS = ("random", "imagenet", "pretrained")
 """Initialisation settings that mean something to any reader of the card; the others are paths."""
 
 COLUMNS = {
@@ -53,7 +53,8 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     sound_trained = config.trains_sound
     untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
     encode_sound = (
-        f",\n`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.num_frames}) uint8 spectrogram bytes"
+        f",\n`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.frames_of_crop(spectrogram)}) uint8 "
+        "spectrogram bytes"
         if sound_trained
         else ""
     )
@@ -68,6 +69,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         f"{config.batch_size}, {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, "
         f"seed {config.seed}",
         "encoders start from": f"image {beginning(model.image_init)}, sound {beginning(model.sound_init)}",
+        **({} if model.freeze == "none" else {"frozen encoders": model.freeze.replace(",", ", ")}),
         "normalisation layers": model.norm,
     }
     gallery = f"Gallery of {validation['gallery_size']} pairs; ranks start at 1."
@@ -98,8 +100,13 @@ def how_trained(config: Config, step: int) -> str:
     if step == 0:
         return "not trained here: these are the initial weights that training would start from"
     inits = (config.model.image_init, config.model.sound_init)
-    if "imagenet" in (inits if config.trains_sound else inits[:1]):
+    used = inits if config.trains_sound else inits[:1]
+    if config.model.freeze == "image,sound":
+        return "projections trained without labels on frozen encoders"
+    if "imagenet" in used:
         return "trained without labels, from encoders pre-trained on ImageNet's"
+    if "pretrained" in used:
+        return "trained without labels, from encoders with published weights"
     return "trained without labels"
 
 

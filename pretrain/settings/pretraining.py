@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from shards.manifest import Manifest
+    from shards.schema import SpectrogramSettings
 
 DEMO_SHARDS = Path("data/demo-shards")
 """Built by pre-training where they are missing."""
@@ -63,8 +64,31 @@ class DataSettings:
     """Maximum saturation shift in either direction, as a fraction of its range."""
     value: Fraction = 0.1
     """Maximum value (lightness) shift in either direction, as a fraction of its range."""
-    num_frames: Annotated[int, Field(ge=32, le=128, description="the shortest stored recording")] = 128
-    """Spectrogram frames of a random sound crop (128 frames are 3.2 s at a hop of 25 ms)."""
+    num_frames: Annotated[int, Field(ge=32, le=6000)] = 128
+    """Spectrogram frames of a random sound crop (128 frames are 3.2 s at a hop of 25 ms). Shorter recordings are
+    repeated."""
+    feature_views: Count = 8
+    """Random views of each pair whose features are stored, if model.freeze is image,sound."""
+    features_dir: Path | None = None
+    """Folder for these features, which runs on the same data can share; by default `features` in the run folder."""
+    sound_seconds: Annotated[float, Field(ge=1, le=60)] | None = None
+    """Seconds of a random sound crop, instead of data.num_frames."""
+
+    def frames_of_crop(self, spectrogram: SpectrogramSettings) -> int:
+        """Number of frames in a sound crop.
+
+        Raises:
+            UserError: `sound_seconds` is set, but the hop of the spectrograms is not published.
+        """
+        if self.sound_seconds is None:
+            return self.num_frames
+        second = spectrogram.frames_to_seconds(1)
+        if second is None:
+            raise UserError(
+                f"data.sound_seconds is {self.sound_seconds:g}, but the hop of these spectrograms is not published; "
+                "give data.num_frames instead"
+            )
+        return round(self.sound_seconds / second)
 
     def check(self) -> None:
         """Checks the rules between settings.
@@ -112,6 +136,9 @@ class ModelSettings:
     """Normalisation layers: batch norm, batch norm over all processes (CUDA only), or group norm."""
     sound_pooling: Annotated[int, Field(ge=1, le=4, description="the encoder shrinks its input 32 times")] = 1
     """Spectrograms are average-pooled by this factor in time and mel before the sound encoder."""
+    freeze: Literal["none", "image", "sound", "image,sound"] = "none"
+    """Encoders that are not trained. If neither is, their features are computed once and stored, and only the
+    projections are trained."""
     image_init: str = "random"
     """Weights that the image encoder starts from: random, imagenet (torchvision's), pretrained (those published for the
     encoder, such as timm's), a run or model folder, or a file of its weights."""
@@ -182,6 +209,13 @@ class Config(RunSettings, Chosen):
 
 
 CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {
-    *("data.workers", "data.cache_dir", "data.cache_gb", "data.skip_bad_shards", "data.allow_pipe"),
+    *(
+        "data.workers",
+        "data.cache_dir",
+        "data.cache_gb",
+        "data.skip_bad_shards",
+        "data.allow_pipe",
+        "data.features_dir",
+    ),
 }
 """Settings that a resumed run may change; the number of processes is the launcher's."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.data.image_transforms import ImageView
-from pretrain.embedding import embed_split, embed_two_views, spread_crops
+from pretrain.embedding import PairEmbeddings, embed_split, embed_two_views, spread_crops
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.ranking import both_directions, chance_metrics, cross_modal_rank_bounds, ranking_metrics
@@ -36,13 +36,22 @@ def validate_retrieval(towers: TwoTower, shard_set: ShardSet, *, precision: str,
         pairs = embed_split(
             towers, shard_set, VALIDATION_SPLIT, crop_starts=spread_crops(towers.config.num_frames, crops)
         )
+    return score_retrieval(pairs)
+
+
+def score_retrieval(pairs: PairEmbeddings) -> dict[str, Any]:
+    """Ranking metrics of embedded pairs, as `validate_retrieval` returns them.
+
+    Raises:
+        FloatingPointError: an embedding is not finite.
+    """
     _check_finite(pairs.image, pairs.sound)
     scores: dict[str, Any] = dict(both_directions(pairs.image, pairs.sound))
     mean_ranks = [scores[direction]["mean_rank"] for direction in ("image_to_sound", "sound_to_image")]
     return {
         **scores,
-        "chance": chance_metrics(len(pairs.keys)),
-        "gallery_size": len(pairs.keys),
+        "chance": chance_metrics(len(pairs.image)),
+        "gallery_size": len(pairs.image),
         "mean_rank": sum(mean_ranks) / 2,
     }
 

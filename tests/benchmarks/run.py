@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own f
 
 from benchmarks import (
     cuda_speed,
+    frozen_heads,
     loader,
     loss_memory,
     model_step,
@@ -33,7 +34,17 @@ from rich.console import Console
 
 SUITES = {
     suite.SUITE: suite
-    for suite in (loader, model_step, training_loop, loss_memory, ranking_speed, search_speed, startup, cuda_speed)
+    for suite in (
+        loader,
+        model_step,
+        training_loop,
+        loss_memory,
+        ranking_speed,
+        search_speed,
+        startup,
+        frozen_heads,
+        cuda_speed,
+    )
 }
 """In this order: the loop names its bottleneck from what the loader and the model took."""
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from benchmarks import (
     cuda_speed,
+    frozen_heads,
     loader,
     loss_memory,
     model_step,
@@ -36,7 +37,17 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
     printed, record = quick_run
     assert {"machine", "quick", "rows", "targets"} <= record.keys()
     assert {"cpu", "cores", "torch", "cpu_has_bf16", "cuda", "load_at_start"} <= record["machine"].keys()
-    modules = (loader, model_step, training_loop, loss_memory, ranking_speed, search_speed, startup, cuda_speed)
+    modules = (
+        loader,
+        model_step,
+        training_loop,
+        loss_memory,
+        ranking_speed,
+        search_speed,
+        startup,
+        frozen_heads,
+        cuda_speed,
+    )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}
     for row in record["rows"]:
         assert row["figures"] or row["why_not"], row

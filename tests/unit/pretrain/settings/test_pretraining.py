@@ -14,6 +14,8 @@ from pretrain.settings.files import flatten, load_settings, refuse_changes_on_re
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config, DataSettings, ValidationSettings
 from pretrain.settings.rules import check_rules
 from shards.errors import UserError
+from shards.front_ends import AUDIOSET_32K, EARSHOT_16K
+from shards.sources.soundingearth import RELEASED_SPECTROGRAMS
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -62,8 +64,8 @@ def test_a_file_with_a_fault_is_refused_by_name(text: str, message: str, tmp_pat
             r"data\.crop_min must be in \(0, data.crop_max",
         ),
         (
-            AudiovisualConfig(data=DataSettings(num_frames=200)),
-            r"data\.num_frames must be in \[32, 128\]",
+            AudiovisualConfig(data=DataSettings(num_frames=7000)),
+            r"data\.num_frames must be in \[32, 6000\]",
         ),
     ],
 )
@@ -88,3 +90,11 @@ def test_flatten_names_every_setting_once() -> None:
     assert flat["optimizer.learning_rate"] == 1e-3
     assert flat["shards"] == "data/demo-shards"
     assert not any(isinstance(value, dict) for value in flat.values())
+
+
+def test_seconds_of_a_crop_become_frames_of_the_front_end() -> None:
+    assert DataSettings(sound_seconds=10).frames_of_crop(AUDIOSET_32K) == 1000
+    assert DataSettings(sound_seconds=10).frames_of_crop(EARSHOT_16K) == 400
+    assert DataSettings(num_frames=64).frames_of_crop(EARSHOT_16K) == 64
+    with pytest.raises(UserError, match=r"^data.sound_seconds is 10, but the hop .* give data.num_frames instead$"):
+        DataSettings(sound_seconds=10).frames_of_crop(RELEASED_SPECTROGRAMS)

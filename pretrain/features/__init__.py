@@ -1,0 +1,1 @@
+"""Features of frozen encoders, computed once and stored beside a run."""

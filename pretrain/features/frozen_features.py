@@ -1,0 +1,194 @@
+"""Runs frozen encoders over a shard set once: several views of each image and crops of each sound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pretrain import distributed
+from pretrain.data.batches import next_batch, training_loader
+from pretrain.data.views import Views
+from pretrain.embedding import PairEmbeddings
+from pretrain.features.inputs import CentralInputs, EncoderInputs, RandomInputs
+from pretrain.features.store import FeatureStore
+from pretrain.model import TwoTower
+from pretrain.precision import autocast
+from pretrain.settings.pretraining import Config
+from shards.atomic_files import holds_json, read_json, write_json
+from shards.progress import ProgressLine
+from shards.schema import TRAIN_SPLIT
+from shards.streaming.reading import ShardSet
+
+FEATURES_FOLDER = "features"
+RECORD_NAME = "features.json"
+FORMAT_VERSION = 1
+
+TOWERS = ("image", "sound")
+
+
+class FrozenFeatures:
+    """Features of both frozen encoders for the pairs of a shard set, computed on first use.
+
+    For training there are `config.data.feature_views` random views of each pair, drawn as in training without a cache
+    but from a seed of their own, so that runs with other seeds can share them. For evaluation there are the central
+    view and up to `crops` evenly spaced crops.
+
+    Args:
+        towers: the towers, whose encoders are frozen.
+        shard_set: where the pairs are.
+        config: the run's settings.
+        views: makes the random views.
+    """
+
+    def __init__(self, towers: TwoTower, shard_set: ShardSet, config: Config, views: Views) -> None:
+        self._towers = towers
+        self._shard_set = shard_set
+        self._config = config
+        self._views = views
+        self.folder: Path = config.data.features_dir or config.out / FEATURES_FOLDER
+        if distributed.is_first():
+            self._begin()
+        distributed.barrier()
+
+    def training(self) -> FeatureStore:
+        """The features of the training split: "image" (n, views, f), "sound" (n, views, g), and other entries."""
+        store = FeatureStore(self.folder, TRAIN_SPLIT, self._shard_set.num_samples(TRAIN_SPLIT))
+        num_views = self._config.data.feature_views
+        others = {name: shape for name, shape in self._views.entries.items() if name not in TOWERS}
+        inputs = RandomInputs(self._shard_set, self._views, num_views)
+        self._fill(store, inputs, {**self._shapes(num_views), **others})
+        return store
+
+    def evaluation(self, split: str, crops: int) -> FeatureStore:
+        """The features of another split: "image" (n, 1, f), "sound" (n, crops, g) and "crops" (n,), how many count."""
+        store = FeatureStore(self.folder, split, self._shard_set.num_samples(split))
+        size, frames = self._towers.config.image_size, self._towers.config.num_frames
+        inputs = CentralInputs(self._shard_set, split, size, frames, crops)
+        image, sound = self._towers.image_tower.num_features, self._towers.sound_tower.num_features
+        shapes = {"image": ((1, image), np.float32), "sound": ((crops, sound), np.float32), "crops": ((), np.int64)}
+        self._fill(store, inputs, shapes)
+        return store
+
+    def _shapes(self, num_views: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+        towers = {"image": self._towers.image_tower, "sound": self._towers.sound_tower}
+        return {name: ((num_views, tower.num_features), np.float32) for name, tower in towers.items()}
+
+    def _begin(self) -> None:
+        """Removes features of other weights, views or shards."""
+        path, record = self.folder / RECORD_NAME, self._identity()
+        if path.exists() and holds_json(path) and read_json(path) == record:
+            return
+        if self.folder.is_dir():
+            for split in self._shard_set.manifest.splits:
+                FeatureStore(self.folder, split, 0).clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
+
+    def _identity(self) -> dict[str, Any]:
+        """What the features depend on."""
+        config, data = self._towers.config, self._config.data
+        manifest = self._shard_set.manifest
+        shards = [[shard.name, shard.sha256] for shard in manifest.shards]
+        augmentation = ("crop_min", "crop_max", "rotation_degrees", "blur_probability", "hue_degrees", "saturation")
+        views = {name: getattr(data, name) for name in ("image_size", *augmentation, "value", "feature_views")}
+        return {
+            "format_version": FORMAT_VERSION,
+            "image_encoder": config.image_encoder,
+            "sound_encoder": config.sound_encoder,
+            "weights_sha256": _checksum(self._towers),
+            "shards_sha256": hashlib.sha256(json.dumps(shards).encode()).hexdigest(),
+            "num_frames": config.num_frames,
+            "crops": self._config.validation.crops,
+            "precision": self._config.precision,
+            "views": views,
+        }
+
+    @torch.inference_mode()
+    def _fill(self, store: FeatureStore, inputs: EncoderInputs, shapes: dict[str, tuple[tuple[int, ...], Any]]) -> None:
+        if distributed.is_first():
+            store.create({name: (shape, _numpy_type(kind)) for name, (shape, kind) in shapes.items()})
+        distributed.barrier()
+        mine = store.missing()[distributed.rank() :: distributed.num_processes()]
+        # No process may list its blocks when another has begun to write.
+        distributed.barrier()
+        device = self._towers.image_mean.device
+        inputs.blocks = [store.rows(block) for block in mine]
+        stream = iter(training_loader(inputs, workers=self._config.data.workers, pin_memory=device.type == "cuda"))
+        progress = ProgressLine(
+            f"features of {store.split}", len(mine) * inputs.num_views, enabled=bool(mine) and distributed.is_first()
+        )
+        was_training = self._towers.training
+        self._towers.eval()
+        with progress, autocast(device, self._config.precision):
+            for block in mine:
+                found: dict[str, list[NDArray[Any]]] = {}
+                for _ in range(inputs.num_views):
+                    batch = next_batch(stream)
+                    for name, rows in self._features(batch["entries"], device).items():
+                        found.setdefault(name, []).append(rows)
+                    progress.advance(1)
+                rows_of_block = {
+                    name: np.concatenate(views, axis=1) if name in TOWERS else views[0] for name, views in found.items()
+                }
+                store.write(block, rows_of_block, distributed.rank())
+        self._towers.train(was_training)
+        distributed.barrier()
+
+    def _features(self, entries: dict[str, Tensor], device: torch.device) -> dict[str, NDArray[Any]]:
+        """The features of some pairs: (n, k, …) inputs → (n, k, features), of which only the first "crops" count."""
+        features = {name: value.numpy() for name, value in entries.items() if name not in TOWERS}
+        for name, compute in (("image", self._towers.image_features), ("sound", self._towers.sound_features)):
+            inputs = entries[name]
+            shape = inputs.shape[:2]
+            counts = entries["crops"] if name == "sound" and "crops" in entries else torch.full(shape[:1], shape[1])
+            wanted = torch.arange(shape[1]) < counts[:, None]
+            found = compute(inputs[wanted].to(device)).float().cpu()
+            features[name] = np.zeros((*shape, found.shape[1]), np.float32)
+            features[name][wanted.numpy()] = found.numpy()
+        return features
+
+
+@torch.inference_mode()
+def embed_features(towers: TwoTower, store: FeatureStore, precision: str) -> PairEmbeddings:
+    """Embeds a split from its stored features, as `pretrain.embedding.embed_split` does from its pairs.
+
+    Args:
+        towers: the towers, in evaluation mode.
+        store: from `FrozenFeatures.evaluation`.
+        precision: "bf16" or "fp32".
+    """
+    device = towers.image_mean.device
+    images, sounds = [], []
+    with autocast(device, precision):
+        for block in range(store.num_blocks):
+            rows = slice(store.rows(block).start, store.rows(block).stop)
+            image, sound, counts = (np.array(store.read(name)[rows]) for name in ("image", "sound", "crops"))
+            images.append(towers.project_image(torch.from_numpy(image[:, 0]).to(device)).float().cpu().numpy())
+            crops = towers.project_sound(torch.from_numpy(sound).to(device).flatten(0, 1)).float().cpu()
+            by_sound = crops.unflatten(0, sound.shape[:2]).numpy()
+            sounds.append(np.stack([own[:count].mean(0) for own, count in zip(by_sound, counts, strict=True)]))
+    return PairEmbeddings([], np.concatenate(images), np.concatenate(sounds))
+
+
+def _checksum(towers: TwoTower) -> str:
+    """SHA-256 of the encoders' weights and of how their inputs are normalised."""
+    digest = hashlib.sha256()
+    config = towers.config
+    digest.update(json.dumps([config.image_mean, config.image_std, config.spectrogram_mean]).encode())
+    digest.update(json.dumps([config.spectrogram_std, config.sound_pooling]).encode())
+    for tower in (towers.image_tower, towers.sound_tower):
+        for name, value in tower.trunk.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _numpy_type(kind: Any) -> Any:
+    return torch.empty(0, dtype=kind).numpy().dtype if isinstance(kind, torch.dtype) else np.dtype(kind)

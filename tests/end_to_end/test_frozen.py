@@ -1,0 +1,169 @@
+"""Frozen encoders: features stored once, heads trained on them, and a run like any other."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import PATIENCE_SECONDS, SMALL, environment, python, run, run_together
+from conftest import write_tiny_shards
+from safetensors.torch import load_file
+
+from pretrain.embedding import embed_split, spread_crops
+from pretrain.features.frozen_features import FrozenFeatures, embed_features
+from pretrain.losses.settings import SymmetricContrastiveSettings
+from pretrain.methods.audiovisual import Audiovisual
+from pretrain.methods.settings import AudiovisualConfig
+from pretrain.model import TwoTower
+from pretrain.settings.pretraining import DataSettings, ModelSettings
+from shards.streaming.reading import ShardSet
+
+FROZEN = [
+    *("--model.freeze", "image,sound", "--data.feature-views", "3", "--mixing", "1", "--epochs", "3"),
+    *SMALL,
+]
+NUM_TRAIN = 200
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frozen") / "shards"
+    return write_tiny_shards(folder, {"train": NUM_TRAIN, "val": 70, "test": 24})
+
+
+@pytest.fixture(scope="module")
+def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with frozen encoders, from random weights."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    result = run(python("pretrain/run.py", *words(shards, folder)), cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def words(shards: Path, out: Path) -> list[str | Path]:
+    return ["symmetric-contrastive", "--shards", shards, "--out", out, *FROZEN]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def test_only_projections_are_trained_and_the_run_is_like_any_other(shards: Path, finished: Path) -> None:
+    start = finished.parent / "start"
+    result = run(python("pretrain/run.py", *words(shards, start), "--epochs", "0"), cwd=start.parent)
+    assert result.returncode == 0, result.stderr
+    before, after = weights(start), weights(finished)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {f"{tower}_tower.projection.{kind}" for tower in ("image", "sound") for kind in ("weight", "bias")}
+    stored = np.load(finished / "features" / "train-image.npy", mmap_mode="r")
+    assert stored.shape == (NUM_TRAIN, 3, 512)
+    assert len(np.unique(stored[:, 0, 0])) == NUM_TRAIN
+    evaluate = ["evaluate", "--weights", finished, "--shards", shards, "--split", "val", "--crops", "1"]
+    evaluate += ["--out", finished / "retrieval"]
+    result = run(python("retrieval/run.py", *evaluate), cwd=finished.parent)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((finished / "retrieval" / "metrics.json").read_text())
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    ranks = [line["image_to_sound"]["mean_rank"] for line in lines if line["split"] == "val"]
+    assert metrics["image_to_sound"]["mean_rank"] in ranks
+
+
+def test_stored_features_embed_as_the_pairs_do(shards: Path, finished: Path, tmp_path: Path) -> None:
+    config = AudiovisualConfig(
+        shards=shards,
+        out=tmp_path,
+        precision="fp32",
+        loss=SymmetricContrastiveSettings(),
+        data=DataSettings(image_size=32, workers=0, feature_views=2),
+        model=ModelSettings(freeze="image,sound", sound_pooling=4, image_init=str(finished), sound_init=str(finished)),
+    )
+    shard_set = ShardSet.open(shards)
+    method = Audiovisual.from_config(config, shard_set.manifest).eval()
+    features = FrozenFeatures(method.towers, shard_set, config, method.views)
+    found = embed_features(method.towers, features.evaluation("val", 3), "fp32")
+    expected = embed_split(method.towers, shard_set, "val", crop_starts=spread_crops(128, 3))
+    np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
+    np.testing.assert_allclose(found.sound, expected.sound, atol=1e-5)
+    # Training sees the stored features of the very views that it would have computed.
+    store = features.training()
+    views = np.stack([store.read("image")[row, 1] for row in range(4)])
+    pixels = torch.empty((4, 3, 32, 32), dtype=torch.uint8)
+    from pretrain.seeds import sample_seed
+
+    for row in range(4):
+        sample = shard_set.sample("train", row)
+        sound = np.empty((1, 128, 128), np.uint8)
+        method.views.write(sample, sample_seed(0, 1, sample.key), {"image": pixels[row].numpy(), "sound": sound})
+    with torch.no_grad():
+        np.testing.assert_allclose(views, method.towers.image_features(pixels).numpy(), atol=1e-4)
+
+
+def test_a_killed_pass_over_the_encoders_resumes(shards: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = python("pretrain/run.py", *words(shards, out))
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+    record = out / "features" / "train-done-0.txt"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (record.is_file() and record.read_text().split()) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = record.read_text().split()
+    assert done, "it ended before it was killed"
+    first_rows = np.load(out / "features" / "train-image.npy")[:64].copy()
+    result = run(python("pretrain/run.py", "--resume", out), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert sorted(record.read_text().split()) == [f"{block:010d}" for block in range(4)]
+    stored = np.load(out / "features" / "train-image.npy")
+    assert np.array_equal(stored[:64], first_rows)
+    assert np.array_equal(stored, np.load(finished / "features" / "train-image.npy"))
+    found, expected = weights(out), weights(finished)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_two_processes_share_the_pass_and_train_as_one(shards: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    # Without FuseMix, whose partners come from a process's own part of the batch, and without Adam, whose first steps
+    # are as long for a gradient of rounding errors as for any other.
+    more = ["--mixing", "0", "--data.features-dir", tmp_path / "features", "--optimizer.name", "sgd"]
+    result = run_together(python("pretrain/run.py", *words(shards, out), *more), cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list((tmp_path / "features").glob("train-done-*.txt"))) == 2
+    stored = np.load(tmp_path / "features" / "train-image.npy")
+    np.testing.assert_allclose(stored, np.load(finished / "features" / "train-image.npy"), atol=1e-5)
+    alone = tmp_path / "alone"
+    result = run(python("pretrain/run.py", *words(shards, alone), *more), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "features of train" not in result.stderr + result.stdout
+    for name, value in weights(alone).items():
+        torch.testing.assert_close(weights(out)[name], value, rtol=1e-4, atol=1e-6)
+    moved = weights(alone)["image_tower.projection.weight"] - weights(finished)["image_tower.projection.weight"]
+    assert float(moved.abs().max()) > 1e-3
+
+
+def test_features_of_other_weights_are_not_used(shards: Path, finished: Path, tmp_path: Path) -> None:
+    more = ["--data.features-dir", finished / "features", "--seed", "5"]
+    result = run(python("pretrain/run.py", *words(shards, tmp_path / "run"), *more), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "features of train" in result.stderr + result.stdout
+
+
+def test_one_frozen_tower_is_trained_live_without_moving(shards: Path, tmp_path: Path) -> None:
+    more = ["--model.freeze", "sound", "--epochs", "1"]
+    result = run(python("pretrain/run.py", *words(shards, tmp_path / "run"), *more), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    more = ["--model.freeze", "sound", "--epochs", "0"]
+    result = run(python("pretrain/run.py", *words(shards, tmp_path / "start"), *more), cwd=tmp_path)
+    before, after = weights(tmp_path / "start"), weights(tmp_path / "run")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("image_tower.trunk.") for name in moved)
+    assert not any(name.startswith("sound_tower.trunk.") for name in moved)
+    assert not (tmp_path / "run" / "features").exists()
+    TwoTower.from_pretrained(tmp_path / "run")
