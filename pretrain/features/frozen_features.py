@@ -17,7 +17,7 @@ from pretrain.data.batches import next_batch, training_loader
 from pretrain.data.views import Views
 from pretrain.embedding import PairEmbeddings
 from pretrain.features.inputs import CentralInputs, EncoderInputs, RandomInputs
-from pretrain.features.store import FeatureStore
+from pretrain.features.store import FeatureStore, cannot_write
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.settings.pretraining import Config
@@ -81,15 +81,21 @@ class FrozenFeatures:
         return {name: ((num_views, tower.num_features), np.float32) for name, tower in towers.items()}
 
     def _begin(self) -> None:
-        """Removes features of other weights, views or shards."""
+        """Removes features of other weights, views or shards.
+
+        Raises:
+            UserError: the folder can't be written.
+        """
         path, record = self.folder / RECORD_NAME, self._identity()
-        if path.exists() and holds_json(path) and read_json(path) == record:
+        if holds_json(path) and read_json(path) == record:
             return
-        if self.folder.is_dir():
+        try:
             for split in self._shard_set.manifest.splits:
                 FeatureStore(self.folder, split, 0).clear()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, record)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
 
     def _identity(self) -> dict[str, Any]:
         """What the features depend on."""
@@ -107,6 +113,7 @@ class FrozenFeatures:
             "num_frames": config.num_frames,
             "crops": self._config.validation.crops,
             "precision": self._config.precision,
+            "entries": sorted(self._views.entries),
             "views": views,
         }
 

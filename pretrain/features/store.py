@@ -75,7 +75,7 @@ class FeatureStore:
                 del array
                 os.replace(partial, path)
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise cannot_write(self.folder, error) from error
 
     def write(self, block: int, arrays: Mapping[str, NDArray[Any]], process: int) -> None:
         """Writes the rows of a block and records that it is complete.
@@ -89,7 +89,7 @@ class FeatureStore:
             with (self.folder / f"{self.split}-done-{process}.txt").open("a", encoding="ascii") as record:
                 record.write(f"\n{block:0{DIGITS}d}\n")
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise cannot_write(self.folder, error) from error
 
     def read(self, name: str) -> NDArray[Any]:
         """An array, memory-mapped: (pairs, …)."""
@@ -146,7 +146,8 @@ class RowReader:
         return found
 
 
-def _cannot_write(folder: Path, error: OSError) -> UserError:
+def cannot_write(folder: Path, error: OSError) -> UserError:
+    """The error of a folder of features that can't be written, or is on a full disk."""
     return UserError(
         f"features can't be written to {folder} ({error.strerror or error}); free up space and resume the run, or give "
         "another folder by --data.features-dir"

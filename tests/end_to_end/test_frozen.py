@@ -148,6 +148,30 @@ def test_two_processes_share_the_pass_and_train_as_one(shards: Path, finished: P
     assert float(moved.abs().max()) > 1e-3
 
 
+def test_a_features_folder_that_cannot_be_written_is_one_sentence(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    more = ["--data.features-dir", tmp_path / "file" / "features"]
+    result = run(python("pretrain/run.py", *words(shards, tmp_path / "run"), *more), cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith(f"error: features can't be written to {tmp_path}")
+
+
+def test_entries_that_a_loss_needs_are_stored_too(shards: Path, finished: Path, tmp_path: Path) -> None:
+    more = ["--data.features-dir", tmp_path / "features", "--loss.queue-size", "16", "--loss.negatives-from-km", "1"]
+    for number in ("1", "2"):
+        out = tmp_path / number
+        result = run(python("pretrain/run.py", *words(shards, out), "--seed", "3", *more), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert "features of train" not in result.stderr + result.stdout
+    places = np.load(tmp_path / "features" / "train-place.npy")
+    assert places.shape == (NUM_TRAIN, 3)
+    np.testing.assert_allclose(np.linalg.norm(places, axis=1), 1, atol=1e-5)
+    # Features without these entries are computed again, not filled up with zeros.
+    more = ["--data.features-dir", tmp_path / "features"]
+    result = run(python("pretrain/run.py", *words(shards, tmp_path / "3"), "--seed", "3", *more), cwd=tmp_path)
+    assert "features of train" in result.stderr + result.stdout
+
+
 def test_features_of_other_weights_are_not_used(shards: Path, finished: Path, tmp_path: Path) -> None:
     more = ["--data.features-dir", finished / "features", "--seed", "5"]
     result = run(python("pretrain/run.py", *words(shards, tmp_path / "run"), *more), cwd=tmp_path)
