@@ -7,6 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from downstream.benchmarks import BENCHMARKS
+from pretrain.encoders import ENCODERS
+from pretrain.losses import LOSSES
+from pretrain.methods import METHODS
+from pretrain.presets import PRESETS
+from pretrain.trackers import TRACKERS
+from retrieval.protocols import PROTOCOLS
+from shards.front_ends import FRONT_ENDS
+from shards.sources import SOURCES
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("shards", "pretrain", "downstream", "retrieval", "launch")
 PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / package / "README.md" for package in PACKAGES)]
@@ -36,6 +46,21 @@ def test_the_contents_of_a_package_page_list_all_its_sections(package: str) -> N
     contents = page.read_text(encoding="utf-8").partition("\n## ")[0]
     sections = re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(re.findall(r"\]\(#", contents)) == len(sections)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("shards/README.md", [*SOURCES, *FRONT_ENDS]),
+        ("pretrain/README.md", [*ENCODERS, *METHODS, *LOSSES, *PRESETS, *TRACKERS]),
+        ("downstream/README.md", list(BENCHMARKS)),
+        ("retrieval/README.md", list(PROTOCOLS)),
+        ("README.md", list(BENCHMARKS)),
+    ],
+)
+def test_a_page_names_every_choice(page: str, names: list[str]) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    assert [name for name in names if not re.search(rf"(?<![\w-]){name}(?![\w-])", text)] == []
 
 
 def test_the_first_page_stays_short() -> None:
