@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from pretrain.encoders.encoder import Encoder, checked_layers
 from pretrain.settings.training import OptimizerSettings
 
 
@@ -40,6 +41,21 @@ def build_optimizer(
         "sgd": partial(torch.optim.SGD, momentum=settings.momentum),
     }
     return builders[settings.name]([group for group in groups if group["params"]], lr=settings.learning_rate)
+
+
+def layer_lr_scales(encoder: Encoder, decay: float) -> dict[str, float]:
+    """The factor of the learning rate of each of an encoder's parameters, for layer-wise decay.
+
+    Args:
+        encoder: the encoder, which says which parameters belong to which layer.
+        decay: factor from each layer to the one below it; the last layer has `decay` itself.
+
+    Raises:
+        UserError: the encoder does not state its layers.
+        ValueError: a parameter belongs to no layer, or to several.
+    """
+    layers = reversed(checked_layers(encoder))
+    return {name: decay**depth for depth, layer in enumerate(layers, start=1) for name in layer}
 
 
 def learning_rate_at(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from pretrain.data.skipped_shards import SkippedShards
 from pretrain.encoders.building import synced
 from pretrain.methods.interface import Method
 from pretrain.model_files import CARD_NAME
+from pretrain.optimization import build_optimizer, layer_lr_scales
 from pretrain.releasing.model_card import model_card
 from pretrain.releasing.training_data import outline
 from pretrain.settings.pretraining import Config
@@ -78,6 +80,19 @@ class PreTraining(Task):
         self.module = method.to(self.device)
         self.skipped = SkippedShards()
         self.collapse = CollapseWatch()
+
+    @override
+    def optimizer(self) -> torch.optim.Optimizer:
+        """With a lower learning rate for the lower layers of the encoders, if the settings say so."""
+        decay, towers = self.settings.model.layer_decay, self.module.towers
+        if decay == 1:
+            return super().optimizer()
+        scales = {
+            f"towers.{name}.trunk.{parameter}": scale
+            for name, tower in (("image_tower", towers.image_tower), ("sound_tower", towers.sound_tower))
+            for parameter, scale in layer_lr_scales(tower.trunk, decay).items()
+        }
+        return build_optimizer(self.module, self.settings.optimizer, lambda name: scales.get(name, 1.0))
 
     @override
     def announcement(self) -> str:

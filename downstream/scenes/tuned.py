@@ -31,8 +31,7 @@ from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings
 from downstream.scores import mean_and_sd
 from pretrain import distributed
-from pretrain.encoders.encoder import Encoder, checked_layers
-from pretrain.optimization import build_optimizer
+from pretrain.optimization import build_optimizer, layer_lr_scales
 from pretrain.training.tracking import Tracking
 
 VAL_FRACTION = 0.1
@@ -47,16 +46,6 @@ LAYER_DECAY = 0.8
 LABEL_SMOOTHING = 0.1
 
 
-def layer_lr_scales(encoder: Encoder) -> dict[str, float]:
-    """The factor of the learning rate of each of an encoder's parameters, less for each layer down to the first.
-
-    Raises:
-        ValueError: a parameter belongs to no layer, or to several.
-    """
-    layers = reversed(checked_layers(encoder))
-    return {name: LAYER_DECAY**depth for depth, layer in enumerate(layers, start=1) for name in layer}
-
-
 class TunedRecognition(ValidatedSceneRecognition):
     """Scene recognition with layer-wise learning rates and label smoothing."""
 
@@ -64,7 +53,7 @@ class TunedRecognition(ValidatedSceneRecognition):
 
     @override
     def optimizer(self) -> torch.optim.Optimizer:
-        of_encoder = {f"trunk.{name}": scale for name, scale in layer_lr_scales(self.module.trunk).items()}
+        of_encoder = {f"trunk.{name}": scale for name, scale in layer_lr_scales(self.module.trunk, LAYER_DECAY).items()}
         return build_optimizer(self.module, self.settings.optimizer, lambda name: of_encoder.get(name, 1.0))
 
 

@@ -139,6 +139,9 @@ class ModelSettings:
     freeze: Literal["none", "image", "sound", "image,sound"] = "none"
     """Encoders that are not trained. If neither is, their features are computed once and stored, and only the
     projections are trained."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor from the learning rate of each layer of an encoder to that of the layer below it, to fine-tune pre-trained
+    encoders; the projections have the full rate. 1: one rate for all."""
     image_init: str = "random"
     """Weights that the image encoder starts from: random, imagenet (torchvision's), pretrained (those published for the
     encoder, such as timm's), a run or model folder, or a file of its weights."""

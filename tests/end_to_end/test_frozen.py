@@ -179,6 +179,27 @@ def test_features_of_other_weights_are_not_used(shards: Path, finished: Path, tm
     assert "features of train" in result.stderr + result.stdout
 
 
+def test_lower_layers_learn_more_slowly(shards: Path, tmp_path: Path) -> None:
+    # One step of SGD moves a weight by its learning rate times its gradient.
+    one_step = ["--model.freeze", "none", "--mixing", "0", "--batch-size", str(NUM_TRAIN), "--epochs", "1"]
+    one_step += ["--optimizer.name", "sgd", "--optimizer.warmup-epochs", "0"]
+    found = {}
+    for name, more in (
+        ("start", ["--epochs", "0"]),
+        ("plain", []),
+        ("decayed", ["--model.layer-decay", "0.5"]),
+    ):
+        out = tmp_path / name
+        result = run(python("pretrain/run.py", *words(shards, out), *one_step, *more), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        found[name] = weights(out)
+    depths = {"projection.weight": 0, "trunk.layer4.0.conv1.weight": 1, "trunk.layer1.0.conv1.weight": 4}
+    for part, depth in depths.items():
+        for name in (f"image_tower.{part}", f"sound_tower.{part}"):
+            plain, decayed = (found[run][name] - found["start"][name] for run in ("plain", "decayed"))
+            assert float(decayed.norm() / plain.norm()) == pytest.approx(0.5**depth, rel=0.02)
+
+
 def test_one_frozen_tower_is_trained_live_without_moving(shards: Path, tmp_path: Path) -> None:
     more = ["--model.freeze", "sound", "--epochs", "1"]
     result = run(python("pretrain/run.py", *words(shards, tmp_path / "run"), *more), cwd=tmp_path)

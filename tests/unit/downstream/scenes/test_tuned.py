@@ -19,8 +19,9 @@ from downstream.scenes.augmentation import RandomSceneView
 from downstream.scenes.classification import SceneRecognition
 from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scenes.kind import SceneSettings
-from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, layer_lr_scales, run_tuned
+from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, run_tuned
 from pretrain.encoders.building import build_encoder
+from pretrain.optimization import layer_lr_scales
 from pretrain.run_folder import list_checkpoints
 from pretrain.settings.training import ValidationSettings
 from pretrain.training.loop import Loop
@@ -50,12 +51,12 @@ def accelerator(settings: SceneSettings) -> Accelerator:
 
 def test_layers_learn_slower_towards_the_pixels() -> None:
     names = ["layer4.1.bn2.bias", "layer3.0.conv1.weight", "layer1.0.conv1.weight", "conv1.weight", "bn1.bias"]
-    scales = layer_lr_scales(build_encoder("resnet18", channels=3))
+    scales = layer_lr_scales(build_encoder("resnet18", channels=3), LAYER_DECAY)
     assert [scales[name] for name in names] == pytest.approx([LAYER_DECAY**i for i in (1, 2, 4, 5, 5)])
 
 
 def test_each_block_of_a_transformer_is_a_layer() -> None:
-    scales = layer_lr_scales(build_encoder("timm:test_vit", channels=3, input_size=(32, 32)))
+    scales = layer_lr_scales(build_encoder("timm:test_vit", channels=3, input_size=(32, 32)), LAYER_DECAY)
     blocks = [scales[f"network.blocks.{i}.mlp.fc1.weight"] for i in range(6)]
     assert blocks == pytest.approx([LAYER_DECAY**i for i in (6, 5, 4, 3, 2, 1)])
     first = [scales[f"network.{name}"] for name in ("patch_embed.proj.weight", "cls_token", "pos_embed")]
