@@ -86,7 +86,7 @@ def test_the_other_protocols_on_real_scenes(protocol: str, few_scenes: Path, tow
     assert set(record["epochs"][-1]) >= {"accuracy", "accuracy_sd"}
     again = run(python("downstream/run.py", "--resume", tmp_path / "out"), cwd=tmp_path)
     assert again.returncode == 2
-    assert "it has its results" in again.stderr
+    assert "it is finished" in again.stderr
 
 
 def test_what_is_missing_and_unreadable_stands_in_the_results(few_scenes: Path, tmp_path: Path) -> None:
