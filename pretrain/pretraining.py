@@ -47,7 +47,7 @@ class PreTraining(Task):
         accelerator: the processes that train together.
 
     Raises:
-        UserError: shards, batch size and processes don't fit together.
+        UserError: shards, batch size, frozen encoders and processes don't fit together.
     """
 
     settings: Config
@@ -74,6 +74,12 @@ class PreTraining(Task):
             raise UserError(
                 f"method {config.method} must build a pretrain.methods.interface.Method, it built a "
                 f"{type(method).__name__}"
+            )
+        plugin = accelerator.state.deepspeed_plugin
+        if method.towers.is_frozen and plugin is not None and plugin.zero_stage == 3:
+            raise UserError(
+                f"model.freeze {config.model.freeze} runs the encoders whole, but ZeRO-3 splits them over processes; "
+                "launch with launch/accelerate/deepspeed_zero2.yaml, or without DeepSpeed"
             )
         if config.model.norm == "sync":
             method = synced(method)

@@ -60,6 +60,22 @@ def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+def test_heads_on_frozen_encoders_train_as_on_one_process(tiny_shards: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--model.freeze", "image,sound"]
+    words += ["--data.feature-views", "2", "--data.features-dir", tmp_path / "features"]
+    train([*words, "--out", one], one)
+    summary = train([*words, "--out", two], two, stage="zero2")
+    assert (summary["num_processes"], summary["zero_stage"]) == (2, 2)
+    assert losses(two) == pytest.approx(losses(one), rel=2e-4)
+    command = python("pretrain/run.py", *words, "--out", tmp_path / "three")
+    result = run_together(command, cwd=REPOSITORY, **with_deepspeed("zero3"))
+    assert result.returncode != 0
+    assert "model.freeze image,sound runs the encoders whole, but ZeRO-3 splits them" in result.stderr
+    assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
