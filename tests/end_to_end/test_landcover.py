@@ -111,7 +111,7 @@ def test_a_resumed_run_takes_the_steps_that_it_would_have_taken(demo_world: Path
     assert results_of(out)["details"]["confusion_matrix"] == results_of(demo_run)["details"]["confusion_matrix"]
     nothing_left = run(downstream("--resume", str(out)), cwd=demo_world.parent)
     assert nothing_left.returncode == 2
-    assert "epochs must be > 2, which the run in" in nothing_left.stderr
+    assert "epochs must be > 2, the epochs that the run in" in nothing_left.stderr
 
 
 @pytest.mark.slow
