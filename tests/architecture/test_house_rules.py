@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_no_module_hides_another_when_a_script_runs(package: str) -> None:
     here = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
     others = (set(sys.stdlib_module_names) | set(packages_distributions())) - set(PACKAGES) - {"tests"}
     assert not (here - {"__init__"}) & others
+
+
+def test_every_package_is_installed() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = [file.parent for package in PACKAGES for file in (REPOSITORY / package).rglob("__init__.py")]
+    names = {".".join(folder.relative_to(REPOSITORY).parts) for folder in folders}
+    assert set(project["tool"]["setuptools"]["packages"]) == names
 
 
 def test_no_junk_drawers() -> None:
