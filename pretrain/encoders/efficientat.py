@@ -11,6 +11,7 @@ from torchvision.models.mobilenetv3 import InvertedResidual, InvertedResidualCon
 from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.feature_sequence import FeatureSequence
 from pretrain.encoders.group_norm import group_norm
 from shards.errors import UserError
 
@@ -65,7 +66,7 @@ class ChannelAttention(nn.Module):
         return inputs * torch.sigmoid(layer["fc2"](squeezed))[:, :, None, None]
 
 
-class EfficientAtEncoder(Encoder):
+class EfficientAtEncoder(FeatureSequence):
     """A MobileNetV3-Large of another width on log-mel spectrograms (EfficientAT, Schmid et al., arXiv 2211.04772).
 
     Args:
@@ -77,10 +78,8 @@ class EfficientAtEncoder(Encoder):
     front_end = "audioset-32k"
     sound_mean = -4.5
     sound_std = 5.0
-    input_weights = ("features.0.0.weight",)
 
     def __init__(self, width: float, channels: int, norm: str) -> None:
-        super().__init__()
         normalise = group_norm if norm == "group" else partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
         network = MobileNetV3(
             [InvertedResidualConfig(*block, 1, width) for block in BLOCKS],
@@ -88,24 +87,8 @@ class EfficientAtEncoder(Encoder):
             block=partial(InvertedResidual, se_layer=ChannelAttention),
             norm_layer=normalise,
         )
-        self.features = network.features
-        self.num_features = int(self.features[-1][0].out_channels)
-        if channels != 3:
-            stem = self.features[0][0]
-            self.features[0][0] = nn.Conv2d(channels, stem.out_channels, 3, stride=2, padding=1, bias=False)
-            nn.init.kaiming_normal_(self.features[0][0].weight, mode="fan_out")
-
-    @override
-    def feature_map(self, inputs: Tensor) -> Tensor:
-        """(n, channels, height, width) → the output of the last convolution, at 1/32 of the resolution."""
-        maps: Tensor = self.features(inputs)
-        return maps
-
-    @override
-    def layers(self) -> list[list[str]]:
-        """The stem, the 15 blocks and the last convolution."""
-        names = [name for name, _ in self.named_parameters()]
-        return [[name for name in names if name.startswith(f"features.{i}.")] for i in range(len(self.features))]
+        super().__init__(network.features, channels)
+        self.num_features = int(network.features[-1][0].out_channels)
 
     @override
     def fetch_published(self) -> tuple[dict[str, Tensor], str]:
