@@ -165,6 +165,11 @@ def embed_sounds(model: TwoTower, crops: NDArray[np.uint8], crops_of_sound: Sequ
         (n, d) float32.
     """
     embeddings = model.encode_sound(torch.from_numpy(crops).to(model.image_mean.device)).float().cpu().numpy()
+    return mean_of_crops(embeddings, crops_of_sound)
+
+
+def mean_of_crops(embeddings: NDArray[np.float32], crops_of_sound: Sequence[int]) -> NDArray[np.float32]:
+    """Averages the embeddings of each sound's crops: (m, d), those of the first sound first → (n, d)."""
     return np.stack([part.mean(0) for part in np.split(embeddings, np.cumsum(crops_of_sound)[:-1])])
 
 

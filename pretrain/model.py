@@ -69,15 +69,9 @@ class Tower(nn.Module):
             self.trunk.eval()
         return self
 
-    def features(self, inputs: Tensor) -> Tensor:
-        """(n, channels, height, width) → (n, num_features)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
-            features: Tensor = self.trunk(inputs)
-        return features
-
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) → (n, embedding_dim)."""
-        return self.projection(self.features(inputs))
+        return self.projection(self.trunk(inputs))
 
 
 class TwoTower(
@@ -130,11 +124,13 @@ class TwoTower(
 
     def image_features(self, images: Tensor) -> Tensor:
         """Features of the images that `encode_image` takes: (n, features of the image encoder)."""
-        return self.image_tower.features(self.prepare_images(images))
+        features: Tensor = self.image_tower.trunk(self.prepare_images(images))
+        return features
 
     def sound_features(self, spectrograms: Tensor) -> Tensor:
         """Features of the spectrograms that `encode_sound` takes: (n, features of the sound encoder)."""
-        return self.sound_tower.features(self.prepare_sounds(spectrograms))
+        features: Tensor = self.sound_tower.trunk(self.prepare_sounds(spectrograms))
+        return features
 
     def project_image(self, features: Tensor) -> Tensor:
         """Embeds image features: (n, features) → (n, embedding_dim)."""

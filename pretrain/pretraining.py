@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, open_training_shards
+from pretrain.data.batches import BatchLayout, Part, open_training_shards
 from pretrain.data.skipped_shards import SkippedShards
 from pretrain.encoders.building import synced
 from pretrain.methods.interface import Method
@@ -113,9 +113,8 @@ class PreTraining(Task):
     @override
     def batches(self, first_step: int, last_step: int) -> Iterator[dict[str, Any]]:
         """The method's batches."""
-        return self.module.training_batches(
-            self.shard_set, self.settings, self.layout, first_step=first_step, last_step=last_step
-        )
+        part = Part(rank=distributed.rank(), first_step=first_step, last_step=last_step)
+        return self.module.training_batches(self.shard_set, self.settings, self.layout, **part)
 
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:

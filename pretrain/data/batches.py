@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import webdataset
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from pretrain.data.views import ImageAndSound, Views
 from pretrain.preemption import ignore_signals
@@ -95,6 +95,14 @@ class BatchLayout:
         return range(start, start + self.per_process)
 
 
+class Part(TypedDict):
+    """Which of a run's batches a process makes: its number, the first step, and the step before which to end."""
+
+    rank: int
+    first_step: int
+    last_step: int
+
+
 class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
     """One process's batches from a given step to the last; worker w of W makes every W-th of them.
 
@@ -154,13 +162,8 @@ class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
                 return
 
 
-class TrainingBatches(DealtBatches):
-    """The batches of a pre-training run.
-
-    With `data.skip_bad_shards`, a sample whose shard can't be read is replaced by the one at the same place of the
-    next global batch of the epoch whose shard can be (after the last comes the first). So every batch stays full and
-    without repetition, the number of steps stays, no process has to know what another could read, and the order is
-    the same again as long as the same shards are unreadable.
+class ShardBatches(DealtBatches):
+    """Batches of the training pairs of a shard set, in the order of each epoch.
 
     Args:
         shard_set: where the samples are.
@@ -169,6 +172,35 @@ class TrainingBatches(DealtBatches):
         rank: this process's number.
         first_step: the first step to give, counted from the beginning of the run.
         last_step: the step before which to end.
+    """
+
+    def __init__(
+        self,
+        shard_set: ShardSet,
+        config: Config,
+        layout: BatchLayout,
+        **part: Unpack[Part],
+    ) -> None:
+        super().__init__(shard_set.num_samples(TRAIN_SPLIT), layout, **part)
+        self.shard_set = shard_set
+        self.config = config
+
+    @override
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        block_samples = self.config.data.block_samples
+        return self.shard_set.epoch_order(TRAIN_SPLIT, seed=self.config.seed, epoch=epoch, block_samples=block_samples)
+
+
+class TrainingBatches(ShardBatches):
+    """The batches of a pre-training run.
+
+    With `data.skip_bad_shards`, a sample whose shard can't be read is replaced by the one at the same place of the
+    next global batch of the epoch whose shard can be (after the last comes the first). So every batch stays full and
+    without repetition, the number of steps stays, no process has to know what another could read, and the order is
+    the same again as long as the same shards are unreadable.
+
+    Args:
+        shard_set, config, layout, rank, first_step, last_step: see `ShardBatches`.
         views: what a batch holds of each pair; None: its image and its sound.
     """
 
@@ -178,21 +210,11 @@ class TrainingBatches(DealtBatches):
         config: Config,
         layout: BatchLayout,
         *,
-        rank: int,
-        first_step: int,
-        last_step: int,
         views: Views | None = None,
+        **part: Unpack[Part],
     ) -> None:
-        num_samples = shard_set.num_samples(TRAIN_SPLIT)
-        super().__init__(num_samples, layout, rank=rank, first_step=first_step, last_step=last_step)
-        self.shard_set = shard_set
-        self.config = config
+        super().__init__(shard_set, config, layout, **part)
         self.views = views or ImageAndSound(config.data)
-
-    @override
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        block_samples = self.config.data.block_samples
-        return self.shard_set.epoch_order(TRAIN_SPLIT, seed=self.config.seed, epoch=epoch, block_samples=block_samples)
 
     @override
     def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from torch import Tensor
 from pretrain import distributed
 from pretrain.data.batches import next_batch, training_loader
 from pretrain.data.views import Views
-from pretrain.embedding import PairEmbeddings
-from pretrain.features.inputs import CentralInputs, EncoderInputs, RandomInputs
+from pretrain.embedding import PairEmbeddings, mean_of_crops
+from pretrain.features.inputs import MODALITIES, CentralInputs, EncoderInputs, RandomInputs
 from pretrain.features.store import FeatureStore, cannot_write
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
-from pretrain.settings.pretraining import Config
+from pretrain.settings.files import flatten
+from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
 from shards.atomic_files import holds_json, read_json, write_json
 from shards.progress import ProgressLine
 from shards.schema import TRAIN_SPLIT
@@ -29,8 +30,6 @@ from shards.streaming.reading import ShardSet
 FEATURES_FOLDER = "features"
 RECORD_NAME = "features.json"
 FORMAT_VERSION = 1
-
-TOWERS = ("image", "sound")
 
 
 class FrozenFeatures:
@@ -61,9 +60,9 @@ class FrozenFeatures:
         """The features of the training split: "image" (n, views, f), "sound" (n, views, g), and other entries."""
         store = FeatureStore(self.folder, TRAIN_SPLIT, self._shard_set.num_samples(TRAIN_SPLIT))
         num_views = self._config.data.feature_views
-        others = {name: shape for name, shape in self._views.entries.items() if name not in TOWERS}
+        others = {name: shape for name, shape in self._views.entries.items() if name not in MODALITIES}
         inputs = RandomInputs(self._shard_set, self._views, num_views)
-        self._fill(store, inputs, {**self._shapes(num_views), **others})
+        self._fill(store, inputs, {**self._shapes(num_views, num_views), **others})
         return store
 
     def evaluation(self, split: str, crops: int) -> FeatureStore:
@@ -71,14 +70,14 @@ class FrozenFeatures:
         store = FeatureStore(self.folder, split, self._shard_set.num_samples(split))
         size, frames = self._towers.config.image_size, self._towers.config.num_frames
         inputs = CentralInputs(self._shard_set, split, size, frames, crops)
-        image, sound = self._towers.image_tower.num_features, self._towers.sound_tower.num_features
-        shapes = {"image": ((1, image), np.float32), "sound": ((crops, sound), np.float32), "crops": ((), np.int64)}
-        self._fill(store, inputs, shapes)
+        self._fill(store, inputs, {**self._shapes(1, crops), "crops": ((), torch.int64)})
         return store
 
-    def _shapes(self, num_views: int) -> dict[str, tuple[tuple[int, ...], Any]]:
-        towers = {"image": self._towers.image_tower, "sound": self._towers.sound_tower}
-        return {name: ((num_views, tower.num_features), np.float32) for name, tower in towers.items()}
+    def _shapes(self, images: int, sounds: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {
+            "image": ((images, self._towers.image_tower.num_features), torch.float32),
+            "sound": ((sounds, self._towers.sound_tower.num_features), torch.float32),
+        }
 
     def _begin(self) -> None:
         """Removes features of other weights, views or shards.
@@ -98,12 +97,10 @@ class FrozenFeatures:
             raise cannot_write(self.folder, error) from error
 
     def _identity(self) -> dict[str, Any]:
-        """What the features depend on."""
-        config, data = self._towers.config, self._config.data
-        manifest = self._shard_set.manifest
+        """What the features depend on; of the settings of the data, all that a resumed run may not change."""
+        config, manifest = self._towers.config, self._shard_set.manifest
         shards = [[shard.name, shard.sha256] for shard in manifest.shards]
-        augmentation = ("crop_min", "crop_max", "rotation_degrees", "blur_probability", "hue_degrees", "saturation")
-        views = {name: getattr(data, name) for name in ("image_size", *augmentation, "value", "feature_views")}
+        data = {f"data.{name}": value for name, value in flatten(self._config.data).items()}
         return {
             "format_version": FORMAT_VERSION,
             "image_encoder": config.image_encoder,
@@ -114,17 +111,21 @@ class FrozenFeatures:
             "crops": self._config.validation.crops,
             "precision": self._config.precision,
             "entries": sorted(self._views.entries),
-            "views": views,
+            "settings": {name: value for name, value in data.items() if name not in CHANGEABLE_ON_RESUME},
         }
 
     @torch.inference_mode()
-    def _fill(self, store: FeatureStore, inputs: EncoderInputs, shapes: dict[str, tuple[tuple[int, ...], Any]]) -> None:
+    def _fill(
+        self, store: FeatureStore, inputs: EncoderInputs, shapes: dict[str, tuple[tuple[int, ...], torch.dtype]]
+    ) -> None:
+        # The first process's list, because another's may see blocks that are written meanwhile.
+        missing = distributed.from_first(store.missing())
+        if not missing:
+            return
         if distributed.is_first():
-            store.create({name: (shape, _numpy_type(kind)) for name, (shape, kind) in shapes.items()})
+            store.create(shapes)
         distributed.barrier()
-        mine = store.missing()[distributed.rank() :: distributed.num_processes()]
-        # No process may list its blocks when another has begun to write.
-        distributed.barrier()
+        mine = missing[distributed.rank() :: distributed.num_processes()]
         device = self._towers.image_mean.device
         inputs.blocks = [store.rows(block) for block in mine]
         stream = iter(training_loader(inputs, workers=self._config.data.workers, pin_memory=device.type == "cuda"))
@@ -142,7 +143,8 @@ class FrozenFeatures:
                         found.setdefault(name, []).append(rows)
                     progress.advance(1)
                 rows_of_block = {
-                    name: np.concatenate(views, axis=1) if name in TOWERS else views[0] for name, views in found.items()
+                    name: np.concatenate(views, axis=1) if name in MODALITIES else views[0]
+                    for name, views in found.items()
                 }
                 store.write(block, rows_of_block, distributed.rank())
         self._towers.train(was_training)
@@ -150,7 +152,7 @@ class FrozenFeatures:
 
     def _features(self, entries: dict[str, Tensor], device: torch.device) -> dict[str, NDArray[Any]]:
         """The features of some pairs: (n, k, …) inputs → (n, k, features), of which only the first "crops" count."""
-        features = {name: value.numpy() for name, value in entries.items() if name not in TOWERS}
+        features = {name: value.numpy() for name, value in entries.items() if name not in MODALITIES}
         for name, compute in (("image", self._towers.image_features), ("sound", self._towers.sound_features)):
             inputs = entries[name]
             shape = inputs.shape[:2]
@@ -178,9 +180,9 @@ def embed_features(towers: TwoTower, store: FeatureStore, precision: str) -> Pai
             rows = slice(store.rows(block).start, store.rows(block).stop)
             image, sound, counts = (np.array(store.read(name)[rows]) for name in ("image", "sound", "crops"))
             images.append(towers.project_image(torch.from_numpy(image[:, 0]).to(device)).float().cpu().numpy())
-            crops = towers.project_sound(torch.from_numpy(sound).to(device).flatten(0, 1)).float().cpu()
-            by_sound = crops.unflatten(0, sound.shape[:2]).numpy()
-            sounds.append(np.stack([own[:count].mean(0) for own, count in zip(by_sound, counts, strict=True)]))
+            crops = sound[np.arange(sound.shape[1]) < counts[:, None]]
+            projected = towers.project_sound(torch.from_numpy(crops).to(device)).float().cpu().numpy()
+            sounds.append(mean_of_crops(projected, counts.tolist()))
     return PairEmbeddings([], np.concatenate(images), np.concatenate(sounds))
 
 
@@ -195,7 +197,3 @@ def _checksum(towers: TwoTower) -> str:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _numpy_type(kind: Any) -> Any:
-    return torch.empty(0, dtype=kind).numpy().dtype if isinstance(kind, torch.dtype) else np.dtype(kind)

@@ -20,6 +20,9 @@ from shards.errors import UserError
 from shards.schema import MEL_BANDS, TRAIN_SPLIT
 from shards.streaming.reading import ShardSet
 
+MODALITIES = ("image", "sound")
+"""The inputs that become features; other entries are stored as they are."""
+
 
 class EncoderInputs(IterableDataset[dict[str, Any]], abc.ABC):
     """Views of the pairs of `blocks`, one view of a block after another; worker w of W makes every W-th.
@@ -76,7 +79,7 @@ class RandomInputs(EncoderInputs):
             sample = self._shard_set.sample(TRAIN_SPLIT, number)
             row = {name: entry[place].numpy() for name, entry in entries.items()}
             self._views.write(sample, sample_seed(0, view, sample.key), row)
-        return {name: entry[:, None] if name in ("image", "sound") else entry for name, entry in entries.items()}
+        return {name: entry[:, None] if name in MODALITIES else entry for name, entry in entries.items()}
 
 
 class CentralInputs(EncoderInputs):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shards.atomic_files import PARTIAL_SUFFIX
@@ -55,7 +56,7 @@ class FeatureStore:
             done |= {int(line) for line in lines if len(line) == DIGITS}
         return [block for block in range(self.num_blocks) if block not in done]
 
-    def create(self, shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
+    def create(self, shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]]) -> None:
         """Creates the files that are not there yet; one process calls it.
 
         Args:
@@ -71,8 +72,8 @@ class FeatureStore:
                 if path.is_file():
                     continue
                 partial = path.with_name(path.name + PARTIAL_SUFFIX)
-                array = np.lib.format.open_memmap(partial, mode="w+", dtype=kind, shape=(self.num_pairs, *shape))
-                del array
+                dtype = torch.empty(0, dtype=kind).numpy().dtype
+                np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=(self.num_pairs, *shape))
                 os.replace(partial, path)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
@@ -112,8 +113,7 @@ class FeatureStore:
     def _write_rows(path: Path, first: int, rows: NDArray[Any]) -> None:
         # Not through the memory map: a full disk would end the process there, without an error.
         with path.open("r+b") as file:
-            np.lib.format.read_magic(file)
-            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            shape, kind = _header(file)
             bytes_of_row = int(np.prod(shape[1:], dtype=np.int64)) * kind.itemsize
             file.seek(first * bytes_of_row, os.SEEK_CUR)
             file.write(np.ascontiguousarray(rows, dtype=kind).tobytes())
@@ -130,8 +130,7 @@ class RowReader:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
-        np.lib.format.read_magic(self._file)
-        self._shape, _, self._type = np.lib.format.read_array_header_1_0(self._file)
+        self._shape, self._type = _header(self._file)
         self._begin = self._file.tell()
 
     def read(self, rows: NDArray[np.int64], views: NDArray[np.int64] | None = None) -> NDArray[Any]:
@@ -144,6 +143,13 @@ class RowReader:
         for place, row in enumerate(rows.tolist()):
             os.preadv(file, [buffer[place * size : (place + 1) * size]], self._begin + row * size)
         return found
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the array in an open .npy file, which then stands at its first row."""
+    np.lib.format.read_magic(file)
+    shape, _, kind = np.lib.format.read_array_header_1_0(file)
+    return shape, kind
 
 
 def cannot_write(folder: Path, error: OSError) -> UserError:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from pretrain import distributed
-from pretrain.data.batches import BatchLayout
+from pretrain.data.batches import BatchLayout, Part
 from pretrain.data.mixing import mixed_pairs
 from pretrain.data.views import ADDITIONS, ImageAndSound, Views
 from pretrain.features.feature_batches import FeatureBatches
@@ -75,23 +74,13 @@ class Audiovisual(Method):
 
     @override
     def training_batches(
-        self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, first_step: int, last_step: int
+        self, shard_set: ShardSet, config: Config, layout: BatchLayout, **part: Unpack[Part]
     ) -> Iterator[dict[str, Any]]:
         """Pairs, or stored features of pairs if both encoders are frozen."""
         if not self.towers.is_frozen:
-            return super().training_batches(shard_set, config, layout, first_step=first_step, last_step=last_step)
-        features = self._frozen_features(shard_set, config)
-        batches = FeatureBatches(
-            features.training(),
-            list(self.views.entries),
-            shard_set,
-            config,
-            layout,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
-        )
-        return iter(batches)
+            return super().training_batches(shard_set, config, layout, **part)
+        store = self._frozen_features(shard_set, config).training()
+        return iter(FeatureBatches(store, list(self.views.entries), shard_set, config, layout, **part))
 
     def _frozen_features(self, shard_set: ShardSet, config: Config) -> FrozenFeatures:
         if self._features is None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from pretrain import distributed
-from pretrain.data.batches import BatchLayout, TrainingBatches, training_loader
+from pretrain.data.batches import BatchLayout, Part, TrainingBatches, training_loader
 from pretrain.data.views import Views
 from pretrain.model import TwoTower
 from pretrain.settings.pretraining import Config
@@ -49,18 +49,10 @@ class Method(nn.Module, abc.ABC):
         """
 
     def training_batches(
-        self, shard_set: ShardSet, config: Config, layout: BatchLayout, *, first_step: int, last_step: int
+        self, shard_set: ShardSet, config: Config, layout: BatchLayout, **part: Unpack[Part]
     ) -> Iterator[dict[str, Any]]:
         """This process's batches of steps [first_step, last_step); every process calls it together."""
-        batches = TrainingBatches(
-            shard_set,
-            config,
-            layout,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
-            views=self.views,
-        )
+        batches = TrainingBatches(shard_set, config, layout, views=self.views, **part)
         on_gpu = next(self.parameters()).device.type == "cuda"
         return iter(training_loader(batches, workers=config.data.workers, pin_memory=on_gpu))
 

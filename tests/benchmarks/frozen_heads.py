@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate.utils import set_seed
 from benchmarks.corpus import Workplace
 from benchmarks.results import Figure, Row, Target
@@ -96,8 +97,8 @@ def _write_features(config: Config) -> None:
     }
     for split, views in (("train", {"image": 2, "sound": 2}), ("val", {"image": 1, "sound": config.validation.crops})):
         store = FeatureStore(features.folder, split, shard_set.num_samples(split))
-        shapes = {name: ((views[name], matrix.shape[1]), np.float32) for name, matrix in mixing.items()}
-        store.create(shapes | ({"crops": ((), np.int64)} if split == "val" else {}))
+        shapes = {name: ((views[name], matrix.shape[1]), torch.float32) for name, matrix in mixing.items()}
+        store.create(shapes | ({"crops": ((), torch.int64)} if split == "val" else {}))
         for block in store.missing():
             count = len(store.rows(block))
             latent = generator.standard_normal((count, 1, LATENT)).astype(np.float32)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pretrain.features.store import BLOCK, FeatureStore
 from shards.errors import UserError
@@ -21,7 +22,7 @@ def rows_of(store: FeatureStore, block: int) -> dict[str, np.ndarray]:
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     store = FeatureStore(tmp_path / "features", "train", PAIRS)
-    store.create({"image": ((2, 3), np.float32), "identity": ((), np.int64)})
+    store.create({"image": ((2, 3), torch.float32), "identity": ((), torch.int64)})
     return store
 
 
@@ -49,14 +50,14 @@ def test_a_killed_process_leaves_its_last_block_to_be_done_again(store: FeatureS
         record.write("\n0000000")  # killed within the line
     store.write(2, rows_of(store, 2), process=0)
     again = FeatureStore(store.folder, "train", PAIRS)
-    again.create({"image": ((2, 3), np.float32), "identity": ((), np.int64)})
+    again.create({"image": ((2, 3), torch.float32), "identity": ((), torch.int64)})
     assert again.missing() == [1]
     np.testing.assert_array_equal(again.read("identity")[:BLOCK], np.arange(BLOCK))
 
 
 def test_clearing_one_split_leaves_the_others(store: FeatureStore) -> None:
     other = FeatureStore(store.folder, "val", 3)
-    other.create({"image": ((1,), np.float32)})
+    other.create({"image": ((1,), torch.float32)})
     store.clear()
     assert sorted(path.name for path in store.folder.iterdir()) == ["val-image.npy"]
 
@@ -67,4 +68,4 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     with pytest.raises(
         UserError, match=r"^features can't be written to .* or give another folder by --data.features-dir$"
     ):
-        store.create({"image": ((2, 3), np.float32)})
+        store.create({"image": ((2, 3), torch.float32)})
