@@ -13,10 +13,10 @@ from downstream.kinds import refuse_settings_elsewhere
 from downstream.results import RESULTS_NAME
 from downstream.settings import CHANGEABLE_ON_RESUME, DownstreamSettings
 from pretrain.model_files import require_weights
-from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import refuse_changes_on_resume
 from pretrain.settings.options import take_option, with_options
 from pretrain.settings.rules import check_rules
+from pretrain.training.run_folder import CONFIG_NAME
 from shards.command_line import HELP
 from shards.errors import UserError
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pretrain.embedding import CropStarts, PairEmbeddings, embed_split
 from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_files import find_model_folder
+from pretrain.training.embedding import CropStarts, PairEmbeddings, embed_split
 from retrieval.pair_metadata import readable_metadata
 from shards.errors import UserError
 from shards.progress import ProgressLine

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.image_transforms import evaluation_image
-from pretrain.embedding import embed_images, embed_sounds
 from pretrain.model import TwoTower
+from pretrain.training.embedding import embed_images, embed_sounds
 from shards.decoding.imagery import MAX_PIXELS, load_image, stored_image
 from shards.errors import UserError
 

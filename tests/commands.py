@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from warm_python import WarmPython, wait_for_all
 
-from pretrain.run_folder import list_checkpoints
+from pretrain.training.run_folder import list_checkpoints
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

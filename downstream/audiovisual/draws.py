@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from downstream.audiovisual.splits import PairSplit
 from downstream.running.logistic import Fitted, fit_logistic
 from downstream.scores import classification_scores, mean_and_sd
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 
 INPUTS = ("image", "sound", "mean", "concatenation")
 """Inputs of the regression: one embedding, the mean of both, or their concatenation."""

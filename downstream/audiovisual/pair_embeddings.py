@@ -22,9 +22,9 @@ from pretrain import distributed
 from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.batches import next_batch, training_loader
 from pretrain.data.image_transforms import evaluation_image
-from pretrain.embedding import PairEmbeddings, embed_images, embed_sounds
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
+from pretrain.training.embedding import PairEmbeddings, embed_images, embed_sounds
 from shards.decoding.audio_decoding import decode_recording
 from shards.decoding.imagery import load_image, stored_image
 from shards.decoding.spectrogram import repeat_to_length

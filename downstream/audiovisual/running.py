@@ -20,12 +20,12 @@ from downstream.running.items import SceneItem
 from downstream.running.logistic import REGULARISATION_GRID
 from downstream.running.pictures import write_pictures
 from pretrain import distributed
-from pretrain.embedding import PairEmbeddings
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import save_settings
+from pretrain.training.embedding import PairEmbeddings
+from pretrain.training.run_folder import CONFIG_NAME
 from pretrain.training.tracking import Tracking
 from pretrain.training.validation import as_paths
 from pretrain.weights.identity import weights_sha256

@@ -14,7 +14,7 @@ from typing_extensions import override
 from downstream.landcover.benchmark import Colour, Tile
 from downstream.landcover.tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage, read_tile
 from pretrain.data.batches import BatchLayout, DealtBatches
-from pretrain.seeds import sample_seed
+from pretrain.data.seeds import sample_seed
 from shards.errors import RejectedPair
 
 

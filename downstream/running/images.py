@@ -18,7 +18,7 @@ from downstream.running.items import SceneItem
 from downstream.running.passes import Passes
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, DealtBatches
-from pretrain.seeds import sample_seed
+from pretrain.data.seeds import sample_seed
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 from shards.progress import ProgressLine

@@ -18,7 +18,7 @@ from downstream.scores import mean_and_sd
 from downstream.settings import DownstreamSettings, SeededSettings
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import CHECKPOINTS_FOLDER, CONFIG_NAME
+from pretrain.training.run_folder import CHECKPOINTS_FOLDER, CONFIG_NAME
 from pretrain.training.task import Task
 from pretrain.training.tracking import Tracking
 from shards.errors import UserError

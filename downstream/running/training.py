@@ -9,10 +9,10 @@ from accelerate import Accelerator
 
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import SUMMARY_NAME, list_checkpoints
 from pretrain.training.checkpoints import STATE_FILE
 from pretrain.training.loop import Loop
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import SUMMARY_NAME, list_checkpoints
 from pretrain.training.task import Task
 from shards.atomic_files import read_json
 

@@ -20,8 +20,8 @@ from downstream.scenes.kind import SCENES, SceneSettings
 from downstream.settings import how_trained
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import save_settings
+from pretrain.training.run_folder import CONFIG_NAME
 from pretrain.training.tracking import Tracking
 
 

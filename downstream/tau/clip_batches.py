@@ -18,7 +18,7 @@ from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP, secon
 from downstream.tau.benchmark import Clip
 from downstream.tau.clip_files import ClipFiles
 from pretrain.data.batches import BatchLayout, DealtBatches
-from pretrain.seeds import derived_seed, sample_seed
+from pretrain.data.seeds import derived_seed, sample_seed
 from shards.errors import UserError
 
 

@@ -32,11 +32,11 @@ from downstream.tau.network_files import read_acoustic_encoder, read_network
 from downstream.tau.task import JointScenes, segment_labels
 from downstream.tau.visual_encoder import EFFICIENTNET, VisualEncoder, load_visual_encoder
 from pretrain import distributed
+from pretrain.data.seeds import derived_seed
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import CONFIG_NAME
-from pretrain.seeds import derived_seed
 from pretrain.settings.files import flatten, save_settings
 from pretrain.training.metrics_file import METRICS_NAME
+from pretrain.training.run_folder import CONFIG_NAME
 from pretrain.training.tracking import Tracking
 from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.errors import UserError

@@ -24,7 +24,7 @@ from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import write_joint_network
 from downstream.tau.segment_scores import class_wise_scores
 from pretrain import distributed
-from pretrain.seeds import derived_seed
+from pretrain.data.seeds import derived_seed
 from pretrain.training.task import Evaluation
 
 CLIPS_AT_ONCE = 8

@@ -30,8 +30,8 @@ from downstream.transfer.settings import approach_of
 from downstream.transfer.task import TransferRecognition
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import save_settings
+from pretrain.training.run_folder import CONFIG_NAME
 from pretrain.weights.encoder_weights import LoadedEncoder
 
 

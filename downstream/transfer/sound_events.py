@@ -29,8 +29,8 @@ from downstream.transfer.kind import SoundEventSettings
 from downstream.transfer.settings import SOUND_STRIDE
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.run_folder import CONFIG_NAME
 from pretrain.settings.files import save_settings
+from pretrain.training.run_folder import CONFIG_NAME
 from shards.errors import UserError
 
 BACKBONE: Literal["resnet50"] = "resnet50"

@@ -19,9 +19,9 @@ from downstream.benchmarks import defaults_of, kind_of, load_run_settings
 from downstream.results import RESULTS_NAME
 from downstream.settings import DownstreamSettings
 from launch.comparison.rows import Job, Row
-from pretrain.run_folder import CHECKPOINTS_FOLDER, CONFIG_NAME, SUMMARY_NAME, list_checkpoints
 from pretrain.settings.files import flatten, load_settings, save_settings
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
+from pretrain.training.run_folder import CHECKPOINTS_FOLDER, CONFIG_NAME, SUMMARY_NAME, list_checkpoints
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
 from retrieval.options import EvaluateOptions
 from shards.atomic_files import holds_json, write_text_atomically

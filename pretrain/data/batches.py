@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import Unpack, override
 
+from pretrain.data.seeds import sample_seed
 from pretrain.data.views import ImageAndSound, Views
 from pretrain.preemption import ignore_signals
-from pretrain.seeds import sample_seed
 from pretrain.settings.pretraining import Config
 from shards.errors import UnreadableShard, UserError
 from shards.schema import TRAIN_SPLIT

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from pretrain.data.audio_transforms import random_crop_start
 from pretrain.data.image_transforms import ImageView, RandomImageView
-from pretrain.seeds import derived_seed
+from pretrain.data.seeds import derived_seed
 from pretrain.settings.pretraining import DataSettings
 from shards.schema import MEL_BANDS
 from shards.streaming.reading import StoredSample

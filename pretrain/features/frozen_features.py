@@ -15,13 +15,13 @@ from torch import Tensor
 from pretrain import distributed
 from pretrain.data.batches import next_batch, training_loader
 from pretrain.data.views import Views
-from pretrain.embedding import PairEmbeddings, mean_of_crops
 from pretrain.features.inputs import MODALITIES, CentralInputs, EncoderInputs, RandomInputs
 from pretrain.features.store import FeatureStore, cannot_write
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.settings.files import flatten
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
+from pretrain.training.embedding import PairEmbeddings, mean_of_crops
 from shards.atomic_files import holds_json, read_json, write_json
 from shards.progress import ProgressLine
 from shards.schema import TRAIN_SPLIT
@@ -166,7 +166,7 @@ class FrozenFeatures:
 
 @torch.inference_mode()
 def embed_features(towers: TwoTower, store: FeatureStore, precision: str) -> PairEmbeddings:
-    """Embeds a split from its stored features, as `pretrain.embedding.embed_split` does from its pairs.
+    """Embeds a split from its stored features, as `pretrain.training.embedding.embed_split` does from its pairs.
 
     Args:
         towers: the towers, in evaluation mode.

@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from pretrain.data.audio_transforms import spread_crop_starts
 from pretrain.data.image_transforms import evaluation_image
+from pretrain.data.seeds import sample_seed
 from pretrain.data.views import Views
-from pretrain.seeds import sample_seed
 from shards.errors import UserError
 from shards.schema import MEL_BANDS, TRAIN_SPLIT
 from shards.streaming.reading import ShardSet

@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pretrain.data.image_transforms import RandomImageView
+from pretrain.data.seeds import derived_seed
 from pretrain.data.views import Row, Views, WithPlace
 from pretrain.losses.naive_triplet import random_others
 from pretrain.losses.no_negatives import chord
@@ -20,7 +21,6 @@ from pretrain.losses.tile2vec import random_far_tiles, tile2vec_loss
 from pretrain.methods.image_only import ImageOnly
 from pretrain.methods.settings import Tile2vecConfig, Tile2vecSettings
 from pretrain.model import TwoTower
-from pretrain.seeds import derived_seed
 from pretrain.settings.pretraining import Config, DataSettings
 from pretrain.training.task import Evaluation
 from pretrain.weights.towers import build_towers

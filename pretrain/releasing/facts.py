@@ -19,10 +19,10 @@ from pretrain.releasing.energy import Energy, estimate_energy
 from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
-from pretrain.run_folder import CONFIG_NAME, SUMMARY_NAME
 from pretrain.settings.files import read_record, settings_of
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 from shards.schema import VALIDATION_SPLIT

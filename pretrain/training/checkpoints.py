@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pretrain.engines import TrainingState
-from pretrain.run_folder import CHECKPOINTS_FOLDER, list_checkpoints
+from pretrain.training.run_folder import CHECKPOINTS_FOLDER, list_checkpoints
 from shards.errors import UserError
 
 WEIGHTS_FILE = "weights.safetensors"

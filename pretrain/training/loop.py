@@ -20,7 +20,6 @@ from pretrain.data.batches import next_batch, to_device
 from pretrain.engines import ENGINES
 from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
-from pretrain.run_folder import CONFIG_NAME, SUMMARY_NAME
 from pretrain.settings.files import save_settings
 from pretrain.training.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
 from pretrain.training.finite import FiniteCheck
@@ -29,6 +28,7 @@ from pretrain.training.hardware import hardware
 from pretrain.training.memory import peak_memory_bytes
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.training.rate import Rate
+from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME
 from pretrain.training.task import Evaluation, Task
 from pretrain.training.tracking import Tracking
 from pretrain.training.validation import as_paths

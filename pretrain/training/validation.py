@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.data.image_transforms import ImageView
-from pretrain.embedding import PairEmbeddings, embed_split, embed_two_views, spread_crops
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.ranking import both_directions, chance_metrics, cross_modal_rank_bounds, ranking_metrics
+from pretrain.training.embedding import PairEmbeddings, embed_split, embed_two_views, spread_crops
 from shards.schema import VALIDATION_SPLIT
 from shards.streaming.reading import ShardSet
 

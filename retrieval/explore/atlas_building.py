@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.embedding import embed_pairs_of, spread_crops
 from pretrain.model import TwoTower
+from pretrain.training.embedding import embed_pairs_of, spread_crops
 from retrieval.pair_metadata import place_of, readable_metadata
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from pretrain.data.audio_transforms import random_crop_start
-from pretrain.embedding import CropStarts, PairEmbeddings
 from pretrain.ranking import RankBounds, rank_bounds_both_ways
+from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.index import NearestNeighbours
 from retrieval.protocols.protocol import Protocol, Ranking
 from shards.errors import UserError

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.embedding import CropStarts, PairEmbeddings
 from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls
+from pretrain.training.embedding import CropStarts, PairEmbeddings
 
 
 @dataclass(frozen=True)

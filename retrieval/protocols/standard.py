@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.embedding import CropStarts, PairEmbeddings, spread_crops
 from pretrain.ranking import RankBounds, rank_bounds_both_ways, recall_at
 from pretrain.ranking_scores import DIRECTIONS
+from pretrain.training.embedding import CropStarts, PairEmbeddings, spread_crops
 from retrieval.index import NearestNeighbours
 from retrieval.protocols.protocol import Protocol, Ranking
 

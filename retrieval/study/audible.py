@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
 from retrieval.exhibits import licence_name, picture
 from retrieval.pair_metadata import link_of, place_of, text_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 
 NEAREST_FEW = 16
 """Number of nearest sounds sorted first; more are rarely skipped for being from the image's place."""

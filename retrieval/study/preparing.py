@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pretrain.embedding import spread_crops
+from pretrain.training.embedding import spread_crops
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
 from retrieval.study.answers import raters_in
 from retrieval.study.audible import SAME_PLACE_KM, AudiblePairs, audible_numbers

@@ -26,8 +26,8 @@ from benchmarks.results import Figure, Row, Target
 from pretrain.data.audio_transforms import random_crop_start
 from pretrain.data.batches import BatchLayout, TrainingBatches, training_loader
 from pretrain.data.image_transforms import RandomImageView
+from pretrain.data.seeds import sample_seed
 from pretrain.presets import PRESETS
-from pretrain.seeds import sample_seed
 from pretrain.settings.pretraining import Config
 from shards.decoding.jpeg_parts import decode_part, image_shape
 from shards.streaming.reading import ShardSet

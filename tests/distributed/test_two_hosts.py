@@ -14,8 +14,8 @@ import pytest
 from commands import BIN, REPOSITORY, SMALL, accelerate_launch, run
 from namespaces import ADDRESSES, PORT, Host, two_hosts
 
-from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ import yaml
 from commands import BIN, PATIENCE_SECONDS, REPOSITORY, environment, python, run
 from scene_folders import write_scenes
 
-from pretrain.run_folder import list_checkpoints
+from pretrain.training.run_folder import list_checkpoints
 from shards.building.build import build
 from shards.building.planning import BuildOptions
 from shards.demo_world.corpus import generate_demo_corpus

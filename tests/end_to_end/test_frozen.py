@@ -15,13 +15,13 @@ from commands import PATIENCE_SECONDS, SMALL, environment, python, run, run_toge
 from conftest import write_tiny_shards
 from safetensors.torch import load_file
 
-from pretrain.embedding import embed_split, spread_crops
 from pretrain.features.frozen_features import FrozenFeatures, embed_features
 from pretrain.losses.settings import SymmetricContrastiveSettings
 from pretrain.methods.audiovisual import Audiovisual
 from pretrain.methods.settings import AudiovisualConfig
 from pretrain.model import TwoTower
 from pretrain.settings.pretraining import DataSettings, ModelSettings
+from pretrain.training.embedding import embed_split, spread_crops
 from shards.streaming.reading import ShardSet
 
 FROZEN = [
@@ -94,7 +94,7 @@ def test_stored_features_embed_as_the_pairs_do(shards: Path, finished: Path, tmp
     store = features.training()
     views = np.stack([store.read("image")[row, 1] for row in range(4)])
     pixels = torch.empty((4, 3, 32, 32), dtype=torch.uint8)
-    from pretrain.seeds import sample_seed
+    from pretrain.data.seeds import sample_seed
 
     for row in range(4):
         sample = shard_set.sample("train", row)

@@ -12,10 +12,10 @@ from commands import SMALL, last_step, python, run, stop_when
 from model_takers import assert_retrieval_and_downstream_take
 
 from pretrain.model import TwoTower
-from pretrain.run_folder import list_checkpoints
 from pretrain.settings.files import load_settings
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 from shards.streaming.reading import ShardSet
 
 METHOD_WORDS = {

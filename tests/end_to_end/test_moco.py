@@ -11,8 +11,8 @@ from model_takers import assert_retrieval_and_downstream_take
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 
 EPOCHS, STEPS_PER_EPOCH, QUEUE_SIZE = 5, 3, 40
 OPTIONS = [

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from browser import console_errors, open_chromium, requested_urls
 
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
 from retrieval.protocols import PROTOCOLS
 from retrieval.report import write_report

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from commands import PATIENCE_SECONDS, REPOSITORY, SMALL, environment, python, run
 
-from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 
 REPEAT_A_SAMPLE = """
 import runpy, sys

@@ -10,8 +10,8 @@ import torch
 from commands import SMALL, python, run
 from safetensors.torch import load_file
 
-from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL, environment
 
-from pretrain.run_folder import list_checkpoints
+from pretrain.training.run_folder import list_checkpoints
 
 SCRIPT = REPOSITORY / "launch" / "slurm" / "one_node.sbatch"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL, environment
 
-from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 
 SCRIPT = REPOSITORY / "launch" / "slurm" / "several_nodes.sbatch"
 NODES = 2

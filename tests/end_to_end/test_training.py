@@ -16,8 +16,8 @@ import yaml
 from commands import PATIENCE_SECONDS, SMALL, accelerate_launch, environment, python, run
 
 from pretrain.model import TwoTower
-from pretrain.run_folder import list_checkpoints
 from pretrain.training.metrics_file import MetricsFile
+from pretrain.training.run_folder import list_checkpoints
 from shards.streaming.index import load_index
 from shards.streaming.reading import ShardSet
 

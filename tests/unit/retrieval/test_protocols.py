@@ -9,9 +9,9 @@ import numpy as np
 import pandas
 import pytest
 
-from pretrain.embedding import PairEmbeddings
 from pretrain.ranking import both_directions, chance_metrics
 from pretrain.ranking_scores import DIRECTIONS
+from pretrain.training.embedding import PairEmbeddings
 from retrieval.index import NearestNeighbours
 from retrieval.protocols import PROTOCOLS
 from retrieval.scoring import label_only

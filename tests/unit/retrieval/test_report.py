@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 from retrieval import exhibits
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.embedding import EmbeddedSplit

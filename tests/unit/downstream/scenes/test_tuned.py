@@ -22,10 +22,10 @@ from downstream.scenes.kind import SceneSettings
 from downstream.scenes.tuned import LAYER_DECAY, TunedRecognition, TunedRun, run_tuned
 from pretrain.encoders.building import build_encoder
 from pretrain.optimization import layer_lr_scales
-from pretrain.run_folder import list_checkpoints
 from pretrain.settings.training import ValidationSettings
 from pretrain.training.loop import Loop
 from pretrain.training.processes import start_accelerator
+from pretrain.training.run_folder import list_checkpoints
 from shards.errors import UserError
 
 

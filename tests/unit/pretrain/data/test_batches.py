@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pretrain.data.audio_transforms import random_crop_start
 from pretrain.data.batches import BatchLayout, TrainingBatches, training_loader
 from pretrain.data.image_transforms import RandomImageView
-from pretrain.seeds import sample_seed
+from pretrain.data.seeds import sample_seed
 from pretrain.settings.pretraining import Config, DataSettings
 from shards.decoding.jpeg_parts import Box
 from shards.errors import UserError

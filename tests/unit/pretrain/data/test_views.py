@@ -11,8 +11,8 @@ import torch
 
 from pretrain.data.batches import BatchLayout, TrainingBatches
 from pretrain.data.image_transforms import RandomImageView
+from pretrain.data.seeds import derived_seed
 from pretrain.data.views import ImageAndSound, TwoImageViews, Views, WithIdentity, WithPlace, point_on_sphere
-from pretrain.seeds import derived_seed
 from pretrain.settings.pretraining import Config, DataSettings
 from shards.streaming.reading import ShardSet
 

@@ -18,8 +18,8 @@ import pytest
 from commands import PATIENCE_SECONDS, environment, python_with_small_files
 from listening_shards import write_listening_shards, write_tiny_towers
 
-from pretrain.embedding import embed_split, spread_crops
 from pretrain.model import TwoTower
+from pretrain.training.embedding import embed_split, spread_crops
 from pretrain.training.preparation import lock_folder
 from retrieval.explore.atlas import MODALITIES, Atlas, open_atlas
 from retrieval.explore.atlas_building import MOST_LABELS, Findings

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 from retrieval.study.pairs import draw_pairs
 
 

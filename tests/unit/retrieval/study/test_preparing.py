@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from listening_shards import write_listening_shards, write_tiny_towers
 
-from pretrain.embedding import PairEmbeddings
+from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
 from retrieval.study.answers import Answers
 from retrieval.study.audible import AudiblePairs, audible_numbers

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pretrain import distributed
 from pretrain.data.audio_transforms import spread_crop_starts
 from pretrain.data.image_transforms import ImageView, evaluation_image
+from pretrain.data.seeds import sample_seed
 from pretrain.model import TwoTower
-from pretrain.seeds import sample_seed
 from shards.streaming.reading import ShardSet, StoredSample
 
 Embeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
