@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.feature_sequence import FeatureSequence
-from pretrain.encoders.group_norm import group_norm
+from pretrain.encoders.group_norm import replace_batch_norms
 from pretrain.encoders.torchvision_weights import fetch_torchvision
 
 ARCHITECTURE = "efficientnet_v2_s"
@@ -24,8 +24,9 @@ class EfficientNetEncoder(FeatureSequence):
     """
 
     def __init__(self, channels: int, norm: str) -> None:
-        options = {"norm_layer": group_norm} if norm == "group" else {}
-        network = torchvision.models.get_model(ARCHITECTURE, weights=None, **options)
+        network = torchvision.models.get_model(ARCHITECTURE, weights=None)
+        if norm == "group":
+            replace_batch_norms(network)
         super().__init__(network.features, channels)
         self.num_features = int(network.classifier[1].in_features)
         self.avgpool = network.avgpool

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder, names_under
+from pretrain.encoders.group_norm import group_norm
 from pretrain.encoders.torchvision_weights import fetch_torchvision
-
-GROUPS = 32
 
 STAGES = (("conv1", "bn1", "relu"), ("maxpool", "layer1"), ("layer2",), ("layer3",), ("layer4",))
 
@@ -59,7 +58,7 @@ class TorchvisionResNet(ResNetEncoder):
     def __init__(self, architecture: str, channels: int, norm: str) -> None:
         super().__init__()
         self.architecture = architecture
-        norm_layer = _group_norm if norm == "group" else nn.BatchNorm2d
+        norm_layer = group_norm if norm == "group" else nn.BatchNorm2d
         network = torchvision.models.get_model(architecture, weights=None, norm_layer=norm_layer)
         self.num_features = network.fc.in_features
         if channels != network.conv1.in_channels:
@@ -88,7 +87,3 @@ def resnet50(*, channels: int, input_size: tuple[int, int], norm: str) -> Encode
 def resnet101(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-101: 2048 features."""
     return TorchvisionResNet("resnet101", channels, norm)
-
-
-def _group_norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(GROUPS, channels)

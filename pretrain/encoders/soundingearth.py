@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.group_norm import group_norm
 from pretrain.encoders.resnet import ResNetEncoder
 
 STEM_CHANNELS = 32
 STAGE_CHANNELS = (64, 182, 256, 512)
 """Channels of the four stages; bottlenecks output four times as many."""
-
-MOST_GROUPS = 32
 
 
 class SoundingEarthResNet(ResNetEncoder):
@@ -32,7 +29,7 @@ class SoundingEarthResNet(ResNetEncoder):
     ) -> None:
         super().__init__()
         self._block = block
-        self._norm = _group_norm if norm == "group" else nn.BatchNorm2d
+        self._norm = group_norm if norm == "group" else nn.BatchNorm2d
         self.conv1 = nn.Conv2d(channels, STEM_CHANNELS, 7, stride=2, padding=3, bias=False)
         self.bn1 = self._norm(STEM_CHANNELS)
         self.relu = nn.ReLU(inplace=True)
@@ -67,8 +64,3 @@ def soundingearth_resnet18(*, channels: int, input_size: tuple[int, int], norm: 
 def soundingearth_resnet50(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
     """ResNet-50 of the released widths: 2048 features."""
     return SoundingEarthResNet(Bottleneck, (3, 4, 6, 3), channels, norm)
-
-
-def _group_norm(channels: int) -> nn.Module:
-    # 182 channels are not divisible by 32.
-    return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels)

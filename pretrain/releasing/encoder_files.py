@@ -14,7 +14,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from pretrain.encoders.encoder import Encoder
-from pretrain.encoders.resnet import GROUPS
+from pretrain.encoders.group_norm import MOST_GROUPS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.weights.encoder_weights import load_encoder
@@ -68,7 +68,7 @@ class EncoderFile:
     @property
     def torchvision_code(self) -> str:
         """A script that loads the file into torchvision's network."""
-        options = f"norm_layer=lambda channels: nn.GroupNorm({GROUPS}, channels)" if self.has_group_norm else ""
+        options = f"norm_layer=lambda channels: nn.GroupNorm({MOST_GROUPS}, channels)" if self.has_group_norm else ""
         lines = [f"trunk = torchvision.models.{self.encoder}({options})"]
         if self.in_channels == 1:
             lines.append("trunk.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)")
@@ -197,7 +197,7 @@ def _check_tensors(path: Path, own: Encoder) -> None:
 def _by_torchvision(path: Path, file: EncoderFile) -> nn.Module:
     import torchvision
 
-    norm_layer = (lambda channels: nn.GroupNorm(GROUPS, channels)) if file.has_group_norm else nn.BatchNorm2d
+    norm_layer = (lambda channels: nn.GroupNorm(MOST_GROUPS, channels)) if file.has_group_norm else nn.BatchNorm2d
     trunk = torchvision.models.get_model(file.encoder, weights=None, norm_layer=norm_layer)
     if file.in_channels == 1:
         trunk.conv1 = nn.Conv2d(1, trunk.conv1.out_channels, 7, stride=2, padding=3, bias=False)

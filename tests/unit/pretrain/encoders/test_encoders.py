@@ -59,6 +59,15 @@ def test_every_encoder_keeps_the_interface(name: str) -> None:
     torch.testing.assert_close(grey(inputs), colour(inputs.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet-v2-s", "mn04"])
+@torch.no_grad()
+def test_group_norm_takes_the_place_of_every_batch_norm(name: str) -> None:
+    encoder = build_encoder(name, channels=1, norm="group")
+    norms = [type(layer) for layer in encoder.modules() if isinstance(layer, (nn.BatchNorm2d, nn.GroupNorm))]
+    assert set(norms) == {nn.GroupNorm}
+    assert encoder(torch.randn(2, 1, 64, 64)).shape == (2, encoder.num_features)
+
+
 @torch.no_grad()
 def test_a_vision_transformer_takes_weights_of_another_input_size() -> None:
     torch.manual_seed(0)
