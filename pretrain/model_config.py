@@ -70,9 +70,19 @@ class TwoTowerConfig:
 
 WINDOWS = {
     "hann-normalised": "periodic Hann, divided by its sum",
+    "hann-periodic": "periodic Hann",
     "hann-symmetric": "symmetric Hann, in the middle of the Fourier transform",
 }
 """Windows by their names in the settings."""
+
+FILTERS = {"peak": "triangles of peak 1", "area": "triangles of area 1 in Hz"}
+"""Mel filters by their norms in the settings."""
+
+PRE_EMPHASES = {
+    "waveform": "y[t] = x[t + 1] - {p} x[t]",
+    "frame": "in each frame, after its mean is subtracted: y[t] = x[t] - {p} x[t - 1]",
+}
+"""Pre-emphasis by what it is applied to."""
 
 
 def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
@@ -97,7 +107,11 @@ def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
             "channels": "mono",
             "sample_rate_hz": spectrogram.sample_rate_hz,
             "front_end": front_end_name(spectrogram),
-            "pre_emphasis": f"y[t] = x[t + 1] - {spectrogram.pre_emphasis} x[t]" if spectrogram.pre_emphasis else None,
+            "pre_emphasis": (
+                PRE_EMPHASES[spectrogram.pre_emphasis_of].format(p=spectrogram.pre_emphasis)
+                if spectrogram.pre_emphasis
+                else None
+            ),
             "window": WINDOWS[spectrogram.window] if is_known else None,
             "window_samples": spectrogram.window_samples,
             "fft_samples": spectrogram.fft_samples or spectrogram.window_samples,
@@ -106,10 +120,11 @@ def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
             "power": 2 if is_known else None,
             "mel_bands": spectrogram.mel_bands,
             "mel_scale": spectrogram.mel_scale,
-            "mel_filters": "triangles of peak 1" if is_known else None,
+            "mel_filters": FILTERS[spectrogram.mel_norm] if is_known else None,
             "mel_low_hz": spectrogram.low_hz if is_known else None,
             "mel_high_hz": spectrogram.top_hz if is_known else None,
             "added_power": spectrogram.added_power if is_known else None,
+            "smallest_power": spectrogram.smallest_power if is_known else None,
             "scale": spectrogram.scale.name,
             "byte_0_stands_for": spectrogram.scale.low,
             "byte_255_stands_for": spectrogram.scale.high,

@@ -8,6 +8,11 @@ from shards.schema import SpectrogramScale, SpectrogramSettings
 DEFAULT_FRONT_END = "earshot-16k"
 
 EARSHOT_16K = SpectrogramSettings()
+"""SoundingEarth (Heidler et al., arXiv 2108.00688), section IV-A; window and hop, which that paper does not state, from
+ADVANCE (Hu et al., arXiv 2005.08449).
+
+A constant signal of 1 has power 1 in the lowest bin, and a full-scale sine 1/4 in its own.
+"""
 
 AUDIOSET_32K = SpectrogramSettings(
     sample_rate_hz=32_000,
@@ -28,11 +33,48 @@ The lowest value is ln(1e-5), and a full-scale sine reaches about 12 after pre-e
 after the network's normalisation.
 """
 
+AST_16K = SpectrogramSettings(
+    sample_rate_hz=16_000,
+    window_samples=400,
+    hop_samples=160,
+    mel_scale="kaldi",
+    scale=SpectrogramScale("log-mel", low=-15.95, high=12.0),
+    fft_samples=512,
+    window="hann-symmetric",
+    pre_emphasis=0.97,
+    pre_emphasis_of="frame",
+    low_hz=20.0,
+    smallest_power=2.0**-23,
+)
+"""Audio Spectrogram Transformer (Gong et al., arXiv 2104.01778): Kaldi's filter bank of a waveform within ±1.
+
+The lowest value is ln(2^-23) = -15.94; silence is there.
+"""
+
+CLAP_48K = SpectrogramSettings(
+    sample_rate_hz=48_000,
+    window_samples=1024,
+    hop_samples=480,
+    mel_bands=64,
+    mel_scale="slaney",
+    mel_norm="area",
+    scale=SpectrogramScale("log-mel", low=-23.03, high=9.0),
+    window="hann-periodic",
+    low_hz=50.0,
+    high_hz=14_000.0,
+    is_centred=True,
+    smallest_power=1e-10,
+)
+"""LAION-CLAP (Wu et al., arXiv 2211.06687), HTSAT with inputs of up to 10.24 s; the network takes decibels, which are
+10 / ln 10 times these values."""
+
 FRONT_ENDS: Registry[SpectrogramSettings] = Registry(
     "--spectrogram",
     {
         DEFAULT_FRONT_END: "shards.front_ends:EARSHOT_16K",
         "audioset-32k": "shards.front_ends:AUDIOSET_32K",
+        "ast-16k": "shards.front_ends:AST_16K",
+        "clap-48k": "shards.front_ends:CLAP_48K",
     },
 )
 

@@ -28,6 +28,7 @@ MAX_KEY_CHARACTERS = tarfile.LENGTH_NAME - len("." + SPECTROGRAM_MEMBER)
 """USTAR headers limit names to 100 characters."""
 
 MEL_BANDS = 128
+"""Of all front ends but `clap-48k`."""
 MIN_FRAMES = 128
 """Minimum length of a stored spectrogram in frames; shorter recordings are repeated to this length."""
 
@@ -70,11 +71,14 @@ class SpectrogramSettings:
         mel_bands: number of bands.
         scale: what the stored bytes mean.
         fft_samples: length of the Fourier transform; None: that of the window.
-        window: "hann-normalised" (periodic, divided by its sum) or "hann-symmetric".
-        pre_emphasis: p of y[t] = x[t + 1] - p x[t].
+        window: "hann-normalised" (periodic, divided by its sum), "hann-periodic" or "hann-symmetric".
+        pre_emphasis: p of the filter y[t] = x[t + 1] - p x[t].
+        pre_emphasis_of: "waveform", or "frame": each frame without its mean is filtered, as in Kaldi.
+        mel_norm: "peak" (filters have peak 1) or "area" (area 1 in Hz).
         low_hz, high_hz: lower edge of the first band and upper edge of the last; None: half the sampling rate.
         is_centred: whether frame t is centred on sample t * hop of the waveform, reflected at its ends.
         added_power: added to the power of each band before the logarithm.
+        smallest_power: lower bound on that sum; 0: none.
     """
 
     sample_rate_hz: int | None = 16_000
@@ -90,6 +94,9 @@ class SpectrogramSettings:
     high_hz: float | None = None
     is_centred: bool = False
     added_power: float = 0.0
+    pre_emphasis_of: str = "waveform"
+    mel_norm: str = "peak"
+    smallest_power: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The settings for a manifest or a model's config.
@@ -97,7 +104,10 @@ class SpectrogramSettings:
         Settings that came after format version 1 are omitted at their defaults, so that older versions can read sets
         that don't use them.
         """
-        later = ("fft_samples", "window", "pre_emphasis", "low_hz", "high_hz", "is_centred", "added_power")
+        later = {
+            *("fft_samples", "window", "pre_emphasis", "low_hz", "high_hz", "is_centred", "added_power"),
+            *("pre_emphasis_of", "mel_norm", "smallest_power"),
+        }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         values = dataclasses.asdict(self)
         return {name: value for name, value in values.items() if name not in later or value != defaults[name]}
@@ -163,7 +173,7 @@ class Sample:
     Attributes:
         key: the sample's key.
         image: contents of a JPEG file.
-        spectrogram: uint8 (128, T), T >= 128.
+        spectrogram: uint8 (mel bands, T), T >= 128.
         metadata: longitude, latitude, seconds, title …; plain JSON values.
         preview: contents of an MP3 file, None if the source has no recordings.
         used_seconds: duration of the spectrogram in seconds, 0 if unknown.

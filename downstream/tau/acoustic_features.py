@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from downstream.tau.wavelets import NUM_FILTERS, morlet_bank
+from shards.decoding.mel_filters import mel_filters
 from shards.decoding.sound_files import opened
-from shards.decoding.spectrogram import mel_filters
 from shards.errors import RejectedPair
 
 SAMPLE_RATE_HZ = 16_000

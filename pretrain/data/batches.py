@@ -214,7 +214,7 @@ class TrainingBatches(ShardBatches):
         **part: Unpack[Part],
     ) -> None:
         super().__init__(shard_set, config, layout, **part)
-        self.views = views or ImageAndSound(config.data)
+        self.views = views or ImageAndSound(config.data, shard_set.manifest.spectrogram)
 
     @override
     def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pretrain.data.audio_transforms import random_crop_start
 from pretrain.data.image_transforms import ImageView, RandomImageView
 from pretrain.data.seeds import derived_seed
 from pretrain.settings.pretraining import DataSettings
-from shards.schema import MEL_BANDS
+from shards.schema import SpectrogramSettings
 from shards.streaming.reading import StoredSample
 
 Row = Mapping[str, NDArray[Any]]
@@ -40,23 +40,24 @@ class Views(abc.ABC):
 
 
 class ImageAndSound(Views):
-    """A view of the image and a crop of the sound: "image" (3, s, s) and "sound" (1, 128, t), uint8.
+    """A view of the image and a crop of the sound: "image" (3, s, s) and "sound" (1, mel bands, t), uint8.
 
     Args:
-        settings: size of the image and its augmentation.
-        num_frames: t; by default `settings.num_frames`.
+        settings: size of the image and its augmentation, and t.
+        spectrogram: of the shard set.
     """
 
-    def __init__(self, settings: DataSettings, num_frames: int | None = None) -> None:
+    def __init__(self, settings: DataSettings, spectrogram: SpectrogramSettings) -> None:
         self._settings = settings
-        self._num_frames = num_frames or settings.num_frames
+        self._mel_bands = spectrogram.mel_bands
+        self._num_frames = settings.frames_of_crop(spectrogram)
         self._image_view = RandomImageView(settings)
 
     @property
     @override
     def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         size, frames = self._settings.image_size, self._num_frames
-        return {"image": ((3, size, size), torch.uint8), "sound": ((1, MEL_BANDS, frames), torch.uint8)}
+        return {"image": ((3, size, size), torch.uint8), "sound": ((1, self._mel_bands, frames), torch.uint8)}
 
     @override
     def write(self, sample: StoredSample, seed: int, row: Row) -> None:

@@ -17,7 +17,7 @@ from pretrain.data.image_transforms import evaluation_image
 from pretrain.data.seeds import sample_seed
 from pretrain.data.views import Views
 from shards.errors import UserError
-from shards.schema import MEL_BANDS, TRAIN_SPLIT
+from shards.schema import TRAIN_SPLIT
 from shards.streaming.reading import ShardSet
 
 MODALITIES = ("image", "sound")
@@ -103,12 +103,13 @@ class CentralInputs(EncoderInputs):
     @override
     def make(self, rows: range, view: int) -> dict[str, Tensor]:
         images, sounds, counts = [], [], []
+        mel_bands = self._shard_set.manifest.spectrogram.mel_bands
         for number in rows:
             sample = self._shard_set.sample(self._split, number)
             images.append(evaluation_image(sample.image(), self._image_size)[None])
             starts = spread_crop_starts(sample.num_frames, self._num_frames, self._crops)
             counts.append(len(starts))
-            sound = np.zeros((self._crops, 1, MEL_BANDS, self._num_frames), np.uint8)
+            sound = np.zeros((self._crops, 1, mel_bands, self._num_frames), np.uint8)
             for place, start in enumerate(starts):
                 sound[place, 0] = sample.frames(start, self._num_frames)
             sounds.append(sound)

@@ -50,14 +50,14 @@ class Audiovisual(Method):
         """Builds the method from its settings, with towers for the spectrograms of the shard set."""
         pair_loss = config.loss.build(config.model.embedding_dim)
         towers = build_towers(config, manifest, on_sphere=pair_loss.on_sphere)
-        views: Views = ImageAndSound(config.data, config.data.frames_of_crop(manifest.spectrogram))
+        views: Views = ImageAndSound(config.data, manifest.spectrogram)
         for name in pair_loss.inputs:
             views = ADDITIONS[name](views)
         return cls(towers, pair_loss, views, mixing=config.mixing)
 
     @override
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Embeds a batch's "image" (n, 3, s, s) and "sound" (n, 1, 128, t) uint8, or their stored features."""
+        """Embeds a batch's "image" (n, 3, s, s) and "sound" (n, 1, mel bands, t) uint8, or their stored features."""
         if "image_features" in batch:
             image, sound = batch["image_features"], batch["sound_features"]
         else:

@@ -189,7 +189,8 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
     rejected: list[Rejection] = []
     tally = Tally()
     num_samples = 0
-    with ShardWriter(folder, shard.name, with_previews=with_previews) as writer:
+    mel_bands = source.settings.mel_bands
+    with ShardWriter(folder, shard.name, with_previews=with_previews, mel_bands=mel_bands) as writer:
         for pair in shard.pairs:
             _report(Progress(os.getpid(), pair.key))
             started, used_seconds = time.perf_counter(), 0.0

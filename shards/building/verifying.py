@@ -69,7 +69,9 @@ def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
         ProgressLine("verifying shards", len(manifest.shards), enabled=show_progress) as progress,
     ):
         for entry, (index, found) in zip(
-            manifest.shards, pool.map(lambda entry: _verify_shard(folder, entry), manifest.shards), strict=True
+            manifest.shards,
+            pool.map(lambda entry: _verify_shard(folder, entry, manifest.spectrogram.mel_bands), manifest.shards),
+            strict=True,
         ):
             faults += found
             for sample in index.samples if index else ():
@@ -98,7 +100,7 @@ def print_verification(folder: Path, verification: Verification) -> None:
         print(f"{len(verification.faults)} faults; copy the faulty files again from an intact set, or rebuild")
 
 
-def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, list[Fault]]:
+def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[ShardIndex | None, list[Fault]]:
     """Checks a tar and its index; returns an index built from the tar itself, None if the tar can't be read."""
     path = folder / entry.name
     faults: list[Fault] = []
@@ -128,17 +130,17 @@ def _verify_shard(folder: Path, entry: ShardEntry) -> tuple[ShardIndex | None, l
             fault("its index does not match the tar")
     except UserError as error:
         fault(str(error))
-    faults += _decode_some(path, in_tar)
+    faults += _decode_some(path, in_tar, mel_bands)
     return in_tar, faults
 
 
-def _decode_some(path: Path, index: ShardIndex) -> Iterator[Fault]:
+def _decode_some(path: Path, index: ShardIndex, mel_bands: int) -> Iterator[Fault]:
     """Decodes the first, middle and last sample of a tar."""
     samples = index.samples
     with path.open("rb") as file:
         for sample in (samples[number] for number in _spread(len(samples))):
             try:
-                _decode_sample(file, sample)
+                _decode_sample(file, sample, mel_bands)
             except (ValueError, RejectedPair, OSError, KeyError, TypeError) as error:
                 yield Fault(path.name, f"sample {sample.key} can't be decoded: {error}")
 
@@ -147,7 +149,7 @@ def _spread(count: int) -> list[int]:
     return sorted({0, count // 2, count - 1}) if count else []
 
 
-def _decode_sample(file: io.BufferedReader, sample: SampleEntry) -> None:
+def _decode_sample(file: io.BufferedReader, sample: SampleEntry, mel_bands: int) -> None:
     from shards.decoding.imagery import decode_jpeg
 
     if set(sample.members) != _MEMBERS:
@@ -155,7 +157,7 @@ def _decode_sample(file: io.BufferedReader, sample: SampleEntry) -> None:
     decode_jpeg(read_member(file, sample, IMAGE_MEMBER))
     if sample.num_frames < MIN_FRAMES:
         raise ValueError(f"its spectrogram has {sample.num_frames} frames, fewer than {MIN_FRAMES}")
-    read_frames(file, sample, 0, sample.num_frames)
+    read_frames(file, sample, 0, sample.num_frames, mel_bands)
     metadata = json.loads(read_member(file, sample, METADATA_MEMBER))
     if metadata["key"] != sample.key:
         raise ValueError(f"its JSON belongs to {metadata['key']}")

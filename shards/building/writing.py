@@ -99,8 +99,9 @@ class ShardWriter:
         with_previews: whether the samples have listening clips.
     """
 
-    def __init__(self, folder: Path, name: str, *, with_previews: bool) -> None:
+    def __init__(self, folder: Path, name: str, *, with_previews: bool, mel_bands: int = MEL_BANDS) -> None:
         self._tar = AtomicTar(folder / name)
+        self._mel_bands = mel_bands
         self._previews: AtomicTar | None = None
         if with_previews:
             (folder / PREVIEWS_FOLDER).mkdir(exist_ok=True)
@@ -121,14 +122,14 @@ class ShardWriter:
         """Appends a sample: image, JSON and spectrogram, in that order.
 
         Raises:
-            ValueError: the key can't name a sample, or the spectrogram is not uint8 (128, T).
+            ValueError: the key can't name a sample, or the spectrogram is not uint8 (mel bands, T).
         """
         if not is_valid_key(sample.key) or len(sample.key) > MAX_KEY_CHARACTERS:
             raise ValueError(f"{sample.key!r} can't name a sample")
         members = {
             IMAGE_MEMBER: sample.image,
             METADATA_MEMBER: encode_metadata({"key": sample.key, **sample.metadata}),
-            SPECTROGRAM_MEMBER: encode_spectrogram(sample.spectrogram),
+            SPECTROGRAM_MEMBER: encode_spectrogram(sample.spectrogram, self._mel_bands),
         }
         offset = self._tar.size
         places = {
@@ -153,16 +154,16 @@ class ShardWriter:
         return checksum
 
 
-def encode_spectrogram(spectrogram: NDArray[np.uint8]) -> bytes:
-    """Encodes a spectrogram, uint8 (128, T >= 128), as npy in Fortran order: the bands of a frame are adjacent.
+def encode_spectrogram(spectrogram: NDArray[np.uint8], mel_bands: int = MEL_BANDS) -> bytes:
+    """Encodes a spectrogram, uint8 (mel_bands, T >= 128), as npy in Fortran order: the bands of a frame are adjacent.
 
     Raises:
         ValueError: another type or shape.
     """
     shape = spectrogram.shape
-    if spectrogram.dtype != np.uint8 or len(shape) != 2 or shape[0] != MEL_BANDS or shape[1] < MIN_FRAMES:
+    if spectrogram.dtype != np.uint8 or len(shape) != 2 or shape[0] != mel_bands or shape[1] < MIN_FRAMES:
         raise ValueError(
-            f"a spectrogram must be uint8 ({MEL_BANDS}, T) with T >= {MIN_FRAMES}, got {spectrogram.dtype} {shape}"
+            f"a spectrogram must be uint8 ({mel_bands}, T) with T >= {MIN_FRAMES}, got {spectrogram.dtype} {shape}"
         )
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asfortranarray(spectrogram), version=(1, 0), allow_pickle=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,9 @@ import soundfile
 import soxr
 
 from shards.decoding.sound_files import CHUNK_SAMPLES, mono_blocks, opened
-from shards.decoding.spectrogram import SpectrogramStream, repeat_to_length
+from shards.decoding.spectrogram import repeat_to_length
 from shards.errors import RejectedPair
 from shards.schema import MIN_FRAMES, SpectrogramSettings
-
-if TYPE_CHECKING:
-    from shards.decoding.mel_stream import MelStream
 
 MAX_PARTS = 20
 MIN_PART_SECONDS = 10.0
@@ -111,19 +107,6 @@ def decode_recording(
     return collected.recording(path, whole_frames / rate, used_frames / rate, was_shortened)
 
 
-def spectrogram_stream(settings: SpectrogramSettings) -> SpectrogramStream | MelStream:
-    """The stream that computes spectrograms of these settings.
-
-    Raises:
-        ValueError: a setting is None or not supported.
-    """
-    if not settings.is_centred:
-        return SpectrogramStream(settings)
-    from shards.decoding.mel_stream import MelStream  # imports torch, which takes a second
-
-    return MelStream(settings)
-
-
 def evenly_spread_parts(num_frames: int, sample_rate_hz: int, max_seconds: float) -> list[tuple[int, int]]:
     """The parts of a recording to use: (first frame, number of frames) of each, in order.
 
@@ -179,7 +162,9 @@ class _Collected:
     """Collects spectrogram, peak and preview of a resampled recording, part by part."""
 
     def __init__(self, settings: SpectrogramSettings, preview_seconds: float) -> None:
-        self._stream = spectrogram_stream(settings)
+        from shards.decoding.spectrogram_stream import SpectrogramStream  # imports torch, which takes a second
+
+        self._stream = SpectrogramStream(settings)
         assert settings.sample_rate_hz is not None
         self.sample_rate_hz = settings.sample_rate_hz
         self._preview_samples = round(preview_seconds * self.sample_rate_hz)

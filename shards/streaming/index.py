@@ -135,7 +135,7 @@ def build_index_from_tar(tar_path: Path) -> ShardIndex:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 entry = dataclasses.replace(entry, members=members, bytes=end - entry.offset)
                 if extension == SPECTROGRAM_MEMBER:
-                    _, num_frames = _read_npy_header(file, member.offset_data, member.size)
+                    _, _, num_frames = _read_npy_header(file, member.offset_data, member.size)
                     entry = dataclasses.replace(entry, num_frames=num_frames)
                 entries[-1] = entry
     except (tarfile.TarError, OSError, ValueError) as error:
@@ -162,7 +162,9 @@ def read_member(file: BinaryIO, entry: SampleEntry, member: str) -> bytes:
     return _read_exactly(file, start, length, entry.key)
 
 
-def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
+def read_frames(
+    file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames: int, mel_bands: int = MEL_BANDS
+) -> NDArray[np.uint8]:
     """Reads consecutive frames of a sample's spectrogram, without the rest of it.
 
     Args:
@@ -170,9 +172,10 @@ def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames
         entry: the sample's entry in the index.
         first_frame: 0 … entry.num_frames − num_frames.
         num_frames: number of frames, at least 1.
+        mel_bands: of the shard set's spectrograms.
 
     Returns:
-        uint8 (128, num_frames) in Fortran order, the stored bytes.
+        uint8 (mel_bands, num_frames) in Fortran order, the stored bytes.
 
     Raises:
         ValueError: the frames are not all within the spectrogram.
@@ -184,7 +187,9 @@ def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames
         )
     start, length = entry.members[SPECTROGRAM_MEMBER]
     try:
-        header_bytes, stored_frames = _read_npy_header(file, start, length)
+        header_bytes, stored_bands, stored_frames = _read_npy_header(file, start, length)
+        if stored_bands != mel_bands:
+            raise ValueError(f"its spectrogram has {stored_bands} mel bands, not the {mel_bands} of the manifest")
     except ValueError as error:
         raise UserError(f"sample {entry.key} of {file.name}: {error}; run verify on the shards") from error
     if stored_frames != entry.num_frames:
@@ -192,29 +197,31 @@ def read_frames(file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames
             f"sample {entry.key} of {file.name} has {stored_frames} frames, its index says {entry.num_frames}; "
             "tar and index are from different builds: copy or build them again"
         )
-    data = _read_exactly(file, start + header_bytes + first_frame * MEL_BANDS, num_frames * MEL_BANDS, entry.key)
-    return np.frombuffer(data, dtype=np.uint8).reshape((MEL_BANDS, num_frames), order="F")
+    data = _read_exactly(file, start + header_bytes + first_frame * mel_bands, num_frames * mel_bands, entry.key)
+    return np.frombuffer(data, dtype=np.uint8).reshape((mel_bands, num_frames), order="F")
 
 
-def _read_npy_header(file: BinaryIO, start: int, length: int) -> tuple[int, int]:
-    """Length of the npy header in bytes and number of frames; raises ValueError if it is not a valid spectrogram."""
+def _read_npy_header(file: BinaryIO, start: int, length: int) -> tuple[int, int, int]:
+    """Length of the npy header in bytes, mel bands and frames; raises ValueError if it is not a valid spectrogram."""
     head = os.pread(file.fileno(), min(length, _NPY_HEADER_MOST_BYTES), start)
-    header_bytes, num_frames = _parse_npy_header(head[: 10 + int.from_bytes(head[8:10], "little")])
-    if header_bytes + MEL_BANDS * num_frames != length:
-        raise ValueError(f"its spectrogram has {length} bytes, which does not match {num_frames} frames")
-    return header_bytes, num_frames
+    header_bytes, mel_bands, num_frames = _parse_npy_header(head[: 10 + int.from_bytes(head[8:10], "little")])
+    if header_bytes + mel_bands * num_frames != length:
+        raise ValueError(
+            f"its spectrogram has {length} bytes, which does not match {mel_bands} bands x {num_frames} frames"
+        )
+    return header_bytes, mel_bands, num_frames
 
 
 @lru_cache(maxsize=4096)  # numpy evaluates the header as Python source, which takes longer than reading the frames
-def _parse_npy_header(header: bytes) -> tuple[int, int]:
+def _parse_npy_header(header: bytes) -> tuple[int, int, int]:
     head = io.BytesIO(header)
     version = np.lib.format.read_magic(head)
     if version != (1, 0):
         raise ValueError(f"its spectrogram is npy version {version}, not (1, 0)")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
-    if dtype != np.uint8 or len(shape) != 2 or shape[0] != MEL_BANDS or not is_fortran:
-        raise ValueError(f"its spectrogram is {dtype} {shape}, not uint8 ({MEL_BANDS}, frames) in Fortran order")
-    return head.tell(), shape[1]
+    if dtype != np.uint8 or len(shape) != 2 or not is_fortran:
+        raise ValueError(f"its spectrogram is {dtype} {shape}, not uint8 (mel bands, frames) in Fortran order")
+    return head.tell(), *shape
 
 
 def _read_exactly(file: BinaryIO, start: int, length: int, key: str) -> bytes:

@@ -17,7 +17,7 @@ from shards.decoding.imagery import decode_jpeg
 from shards.decoding.jpeg_parts import Box, decode_part, image_shape
 from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
-from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, PREVIEW_MEMBER, PREVIEWS_FOLDER
+from shards.schema import IMAGE_MEMBER, MEL_BANDS, METADATA_MEMBER, PREVIEW_MEMBER, PREVIEWS_FOLDER
 from shards.streaming.cache import BYTES_PER_GB, ShardCache, StreamSettings, block_bytes_at_most
 from shards.streaming.fetching import ShardSource, UnfetchableError, local_folder
 from shards.streaming.index import SampleEntry, load_index, read_frames, read_member
@@ -34,6 +34,7 @@ class StoredSample:
     tar_path: Path
     entry: SampleEntry
     files: TarFiles
+    mel_bands: int = MEL_BANDS
 
     @property
     def key(self) -> str:
@@ -79,9 +80,9 @@ class StoredSample:
             ) from error
 
     def frames(self, first_frame: int, num_frames: int) -> NDArray[np.uint8]:
-        """Consecutive frames of the spectrogram, (128, num_frames) uint8 as stored; a shorter one is repeated."""
+        """Consecutive frames of the spectrogram, (mel_bands, num_frames) uint8 as stored; a shorter one is repeated."""
         stored = min(num_frames, self.num_frames - first_frame)
-        frames = read_frames(self.files.get(self.tar_path), self.entry, first_frame, stored)
+        frames = read_frames(self.files.get(self.tar_path), self.entry, first_frame, stored, self.mel_bands)
         return frames if stored == num_frames else np.take(frames, np.arange(num_frames) % stored, axis=1)
 
     def metadata(self) -> dict[str, Any]:
@@ -226,6 +227,7 @@ class _Split:
 
     def __init__(self, shard_set: ShardSet, split: str, files: TarFiles) -> None:
         self._shards = shard_set.manifest.of_split(split)
+        self._mel_bands = shard_set.manifest.spectrogram.mel_bands
         self._paths = [shard_set.folder / shard.name for shard in self._shards]
         self._first = np.concatenate([[0], np.cumsum([shard.num_samples for shard in self._shards])]).tolist()
         self._files = files
@@ -268,7 +270,8 @@ class _Split:
         name = self._shards[shard].name
         if name in self._unreadable:
             raise UnreadableShard(self._unreadable[name], shard=name)
-        return StoredSample(self._paths[shard], self.entries(shard)[number - self._first[shard]], self._files)
+        entry = self.entries(shard)[number - self._first[shard]]
+        return StoredSample(self._paths[shard], entry, self._files, self._mel_bands)
 
 
 def _check_size(path: Path, shard: ShardEntry) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shards.decoding.spectrogram import SpectrogramStream
+from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.demo_world.factors import Place, generate_places
 from shards.demo_world.painting import paint_place
 from shards.demo_world.sounding import record_place

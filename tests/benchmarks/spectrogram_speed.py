@@ -20,7 +20,7 @@ from rich.table import Table
 
 from shards.decoding.audio_decoding import decode_recording, encode_preview
 from shards.decoding.sound_files import mono_blocks, opened
-from shards.decoding.spectrogram import SpectrogramStream
+from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.schema import SpectrogramSettings
 
 RATE_HZ = 44_100

@@ -21,7 +21,7 @@ from scene_folders import write_scenes
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.weights.same_embeddings import fixed_probe
-from shards.decoding.spectrogram import SpectrogramStream
+from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.schema import SpectrogramSettings
 
 RUN_THE_CARD = """

@@ -18,7 +18,7 @@ from downstream.tau.acoustic_features import (
     second_of_frame,
 )
 from downstream.tau.wavelets import centre_frequencies, morlet_bank
-from shards.decoding.spectrogram import mel_filters
+from shards.decoding.mel_filters import mel_filters
 from shards.errors import RejectedPair
 
 RATE, WINDOW, HOP = 16_000, 8192, 2736

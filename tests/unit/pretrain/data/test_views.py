@@ -14,6 +14,7 @@ from pretrain.data.image_transforms import RandomImageView
 from pretrain.data.seeds import derived_seed
 from pretrain.data.views import ImageAndSound, TwoImageViews, Views, WithIdentity, WithPlace, point_on_sphere
 from pretrain.settings.pretraining import Config, DataSettings
+from shards.schema import SpectrogramSettings
 from shards.streaming.reading import ShardSet
 
 SETTINGS = DataSettings(image_size=32, num_frames=64)
@@ -24,9 +25,9 @@ def row_of(views: Views) -> dict[str, np.ndarray]:
 
 
 ALL_VIEWS = [
-    ImageAndSound(SETTINGS),
+    ImageAndSound(SETTINGS, SpectrogramSettings()),
     TwoImageViews(RandomImageView(SETTINGS), 32),
-    WithPlace(WithIdentity(ImageAndSound(SETTINGS))),
+    WithPlace(WithIdentity(ImageAndSound(SETTINGS, SpectrogramSettings()))),
 ]
 
 
@@ -54,7 +55,7 @@ def test_two_views_are_the_view_of_two_seeds(tiny_shards: Path) -> None:
 
 def test_place_and_identity_are_those_of_the_pair(tiny_shards: Path) -> None:
     shard_set = ShardSet.open(tiny_shards)
-    views = WithPlace(WithIdentity(ImageAndSound(SETTINGS)))
+    views = WithPlace(WithIdentity(ImageAndSound(SETTINGS, SpectrogramSettings())))
     identities = set()
     for number in range(shard_set.num_samples("train")):
         sample, row = shard_set.sample("train", number), row_of(views)

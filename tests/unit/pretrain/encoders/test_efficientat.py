@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from pretrain.encoders.building import build_encoder
 from pretrain.encoders.efficientat import AUDIOSET_FILES
 from pretrain.weights.encoder_weights import load_encoder
-from shards.decoding.mel_stream import MelStream
+from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.front_ends import AUDIOSET_32K
 
 MN04 = REPOSITORY.parent / "shared" / "weights" / "efficientat-mn04-audioset.safetensors"
@@ -65,8 +65,10 @@ def real_sounds(real_data: Path) -> list[np.ndarray]:
 
 
 def log_mel(waveform: np.ndarray) -> Tensor:
-    stream = MelStream(AUDIOSET_32K)
-    return torch.from_numpy(np.concatenate([stream.push_values(waveform), stream.finish_values()]).T)[None, None]
+    stream = SpectrogramStream(AUDIOSET_32K)
+    return torch.from_numpy(np.concatenate([stream.push_values(waveform), stream.finish_values()]).T).float()[
+        None, None
+    ]
 
 
 def test_features_of_real_sounds_are_those_of_the_released_network(real_data: Path) -> None:

@@ -13,13 +13,9 @@ import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.decoding.spectrogram import (
-    FRAMES_PER_BATCH,
-    SpectrogramStream,
-    encode_scale,
-    mel_filters,
-    repeat_to_length,
-)
+from shards.decoding.mel_filters import mel_filters
+from shards.decoding.spectrogram import encode_scale, repeat_to_length
+from shards.decoding.spectrogram_stream import FRAMES_PER_BATCH, SpectrogramStream
 from shards.schema import LOG_MEL_SCALE, SpectrogramScale, SpectrogramSettings
 
 SETTINGS = SpectrogramSettings()
