@@ -25,8 +25,8 @@ def noise(num_samples: int, seed: int = 0) -> np.ndarray:
 
 def efficientat(waveform: np.ndarray) -> np.ndarray:
     """EfficientAT's log-mel before its normalisation, from the facts that its authors state: (frames, 128)."""
-    samples = torch.from_numpy(waveform).double()
-    emphasised = samples[1:] - 0.97 * samples[:-1]
+    samples = torch.from_numpy(waveform)
+    emphasised = (samples[1:] - 0.97 * samples[:-1]).double()
     window = torch.hann_window(800, periodic=False, dtype=torch.float64)
     spectrum = torch.stft(emphasised, 1024, 320, 800, window, center=True, return_complex=True)
     banks, _ = torchaudio.compliance.kaldi.get_mel_banks(128, 1024, 32_000, 0.0, 15_000.0, 100.0, -500.0, 1.0)
