@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -45,12 +46,21 @@ class Tower(nn.Module):
         input_size: (height, width) of the input.
         embedding_dim: dimensions of the embedding.
         norm: "batch", "sync" or "group".
+        config: `Encoder.config` of a stored model.
     """
 
-    def __init__(self, encoder: str, channels: int, input_size: tuple[int, int], embedding_dim: int, norm: str) -> None:
+    def __init__(
+        self,
+        encoder: str,
+        channels: int,
+        input_size: tuple[int, int],
+        embedding_dim: int,
+        norm: str,
+        config: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         # "trunk" is part of the weights' names in every model folder, so the attribute keeps its name.
-        self.trunk = build_encoder(encoder, channels=channels, input_size=input_size, norm=norm)
+        self.trunk = build_encoder(encoder, channels=channels, input_size=input_size, norm=norm, config=config)
         self.num_features = self.trunk.num_features
         self.projection = nn.Linear(self.num_features, embedding_dim)
         self.is_frozen = False
@@ -85,14 +95,19 @@ class TwoTower(
 
     def __init__(self, config: TwoTowerConfig) -> None:
         super().__init__()
-        self.config = config
         image_size = (config.image_size, config.image_size)
         sound_size = (
             config.spectrogram.mel_bands // config.sound_pooling,
             config.num_frames // config.sound_pooling,
         )
-        self.image_tower = Tower(config.image_encoder, 3, image_size, config.embedding_dim, config.norm)
-        self.sound_tower = Tower(config.sound_encoder, 1, sound_size, config.embedding_dim, config.norm)
+        dim, norm = config.embedding_dim, config.norm
+        self.image_tower = Tower(config.image_encoder, 3, image_size, dim, norm, config.image_encoder_config)
+        self.sound_tower = Tower(config.sound_encoder, 1, sound_size, dim, norm, config.sound_encoder_config)
+        self.config = dataclasses.replace(
+            config,
+            image_encoder_config=self.image_tower.trunk.config,
+            sound_encoder_config=self.sound_tower.trunk.config,
+        )
         self.image_mean: Tensor
         self.image_std: Tensor
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
@@ -217,6 +232,7 @@ class TwoTower(
             # A folder may come from a third party: outside code that it names is imported only if the user allowed it.
             for encoder in (config.image_encoder, config.sound_encoder):
                 ENCODERS.check_allowed(encoder, str(folder))
+            refuse_unnamed_networks(config, folder)
             model = cls(config)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except UserError:
@@ -225,6 +241,18 @@ class TwoTower(
             message = " ".join(str(error).split())[:300]
             raise UserError(f"the model in {folder} can't be loaded: {type(error).__name__}: {message}") from error
         return model.eval()
+
+
+def refuse_unnamed_networks(config: TwoTowerConfig, folder: Path) -> None:
+    """Rejects a model folder that would have to be completed from elsewhere.
+
+    Raises:
+        UserError: the configuration of a network of `transformers` is missing.
+    """
+    for name in ("image_encoder", "sound_encoder"):
+        encoder, settings = getattr(config, name), getattr(config, f"{name}_config")
+        if encoder.startswith("transformers:") and not isinstance(settings, dict):
+            raise UserError(f"{folder / CONFIG_NAME} must hold {name}_config for {encoder}; save the model again")
 
 
 def refuse_other_spectrograms(model: SpectrogramSettings, data: SpectrogramSettings, where: str) -> None:

@@ -32,6 +32,7 @@ class TwoTowerConfig:
         sound_pooling: factor of average pooling in time and mel before the sound encoder.
         spectrogram_mean, spectrogram_std: mean and standard deviation of the stored bytes, in [0, 255].
         spectrogram: how the spectrograms were computed and what their bytes encode.
+        image_encoder_config, sound_encoder_config: see `Encoder.config`.
         sound_trained: whether the method that produced the weights trains the sound tower; if not, images and sounds
             can't be compared.
     """
@@ -50,10 +51,14 @@ class TwoTowerConfig:
     spectrogram_std: float = 50.0
     spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
     sound_trained: bool = True
+    image_encoder_config: dict[str, Any] | None = None
+    sound_encoder_config: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The config for a model folder."""
-        return {**dataclasses.asdict(self), "spectrogram": self.spectrogram.to_dict()}
+        """The config for a model folder; what came after format version 1 is omitted where it is None."""
+        later = ("image_encoder_config", "sound_encoder_config")
+        values = {**dataclasses.asdict(self), "spectrogram": self.spectrogram.to_dict()}
+        return {name: value for name, value in values.items() if name not in later or value is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:

@@ -106,6 +106,10 @@ class Registry(Generic[T]):
         registered: T = _import(self._entries.get(name, name), setting or self.setting)
         return registered
 
+    def is_of_family(self, name: str) -> bool:
+        """Whether a name has the prefix of a family."""
+        return self._family_of(name) is not None
+
     def is_outside_code(self, name: str) -> bool:
         """Whether a name is a `module:object` from outside Earshot."""
         return name not in self._entries and not self._family_of(name)

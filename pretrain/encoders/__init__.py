@@ -15,7 +15,10 @@ ENCODERS: Registry = Registry(
         "efficientnet-v2-s": "pretrain.encoders.efficientnet:efficientnet_v2_s",
         **{name: f"pretrain.encoders.efficientat:{name}" for name in ("mn04", "mn05", "mn10", "mn20", "mn30", "mn40")},
     },
-    families={"timm": "pretrain.encoders.timm_network:build"},
+    families={
+        "timm": "pretrain.encoders.timm_network:build",
+        "transformers": "pretrain.encoders.transformers_network:build",
+    },
     takes_outside_code=True,
 )
 """Each is a function of `channels`, `input_size` and `norm` that returns an `Encoder`; `build_encoder` calls it."""

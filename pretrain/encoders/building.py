@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -16,22 +17,30 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def build_encoder(
-    name: str, *, channels: int, norm: str = "batch", input_size: tuple[int, int] = DEFAULT_INPUT_SIZE
+    name: str,
+    *,
+    channels: int,
+    norm: str = "batch",
+    input_size: tuple[int, int] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Encoder:
-    """Builds the encoder of a name in `ENCODERS`, `timm:NAME` or `module:object`.
+    """Builds the encoder of a name in `ENCODERS`, `timm:NAME`, `transformers:NAME` or `module:object`.
 
     Args:
         name: as in settings and `config.json`.
         channels: of the input.
         norm: "batch", "sync" (batch norm until `synced`) or "group".
-        input_size: (height, width) of the input.
+        input_size: (height, width) of the input; None: the network's own, or `DEFAULT_INPUT_SIZE` if it has none.
+        config: `Encoder.config` of an earlier build; None: as its library has it.
 
     Raises:
         UserError: no such encoder, or an object that does not build one.
     """
     build = ENCODERS.load(name)
+    size = input_size if ENCODERS.is_of_family(name) else input_size or DEFAULT_INPUT_SIZE
+    options = {} if config is None else {"config": config}
     try:
-        encoder = build(channels=channels, input_size=input_size, norm=norm)
+        encoder = build(channels=channels, input_size=size, norm=norm, **options)
     except TypeError as error:
         if ENCODERS.is_outside_code(name):
             raise UserError(

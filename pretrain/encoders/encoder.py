@@ -40,6 +40,11 @@ class Encoder(nn.Module):
     input_weights: tuple[str, ...] = ()
 
     @property
+    def config(self) -> dict[str, Any] | None:
+        """What a model's `config.json` must hold to build the network elsewhere; None if its name is enough."""
+        return None
+
+    @property
     def library_arguments(self) -> dict[str, Any]:
         """Keywords with which the library's function builds the network without a classifier."""
         return {}
@@ -122,6 +127,9 @@ class BuildEncoder(Protocol):
 
     def __call__(self, *, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
         """Builds a network with random weights for inputs of (channels, height, width).
+
+        The families of `ENCODERS` also take an `input_size` of None, which is the network's own, and those whose
+        encoders have a `config` take it by that name.
 
         `norm` is "batch", "group", or "sync", which is batch norm until the trainer calls `sync_norms`.
         """

@@ -24,7 +24,7 @@ class TimmEncoder(Encoder):
     Args:
         architecture: timm's name, such as "vit_tiny_patch16_224", optionally with a weights tag after a dot.
         channels: of the input.
-        input_size: (height, width), for networks that have a fixed input size.
+        input_size: (height, width), for networks that have a fixed input size; None: their own.
         norm: "batch" or "sync"; the network keeps its own normalisation layers.
 
     Raises:
@@ -34,7 +34,7 @@ class TimmEncoder(Encoder):
     library = "timm"
     prefix = "network."
 
-    def __init__(self, architecture: str, channels: int, input_size: tuple[int, int], norm: str) -> None:
+    def __init__(self, architecture: str, channels: int, input_size: tuple[int, int] | None, norm: str) -> None:
         super().__init__()
         if not timm.is_model(architecture):
             raise UserError(
@@ -47,13 +47,14 @@ class TimmEncoder(Encoder):
         self.options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
         config = timm.get_pretrained_cfg(architecture)
         if config is not None and config.fixed_input_size:
-            self.options["img_size"] = input_size
+            self.options["img_size"] = input_size or config.input_size[1:]
         try:
             network: Any = timm.create_model(architecture, **self.options)
         except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            pixels = f" of {input_size[0]} x {input_size[1]} pixels" if input_size else ""
             raise UserError(
-                f"timm:{architecture} can't be built for {channels} channels of {input_size[0]} x {input_size[1]} "
-                f"pixels: {' '.join(str(error).split())[:200]}"
+                f"timm:{architecture} can't be built for {channels} channels{pixels}: "
+                f"{' '.join(str(error).split())[:200]}"
             ) from error
         self.network: Any = network
         self.num_features = int(network.head_hidden_size)
@@ -138,6 +139,6 @@ class TimmEncoder(Encoder):
         return network.state_dict(), f"timm ({network.pretrained_cfg.get('hf_hub_id') or 'its release page'})"
 
 
-def build(architecture: str, *, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:
+def build(architecture: str, *, channels: int, input_size: tuple[int, int] | None, norm: str) -> Encoder:
     """Builds a timm network, for `ENCODERS`."""
     return TimmEncoder(architecture, channels, input_size, norm)

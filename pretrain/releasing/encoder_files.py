@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.group_norm import MOST_GROUPS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
+from pretrain.weights.encoder_in_file import CONFIG_ENTRY
 from pretrain.weights.encoder_weights import load_encoder
 from pretrain.weights.same_embeddings import Probe, require_same
 from shards.errors import UserError
@@ -127,6 +129,8 @@ def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
     tower = tower_of(towers, file)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.trunk.published_state().items()}
     metadata = {"format": "pt", "encoder": file.encoder, "norm": file.norm, "in_channels": str(file.in_channels)}
+    if file.network.config is not None:
+        metadata[CONFIG_ENTRY] = json.dumps(file.network.config)
     if file.is_of_torchvision:
         state[f"{CLASSIFIER}weight"] = torch.zeros(NUM_CLASSES, tower.num_features)
         state[f"{CLASSIFIER}bias"] = torch.zeros(NUM_CLASSES)

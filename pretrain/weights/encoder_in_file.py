@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -20,6 +22,9 @@ PREFERRED_PREFIXES = ("image_tower.trunk.", "encoder_q.", "module.encoder_q.", "
 
 NAMES_IN_MESSAGE = 3
 
+CONFIG_ENTRY = "encoder_config"
+"""Entry of a released file's metadata: `Encoder.config` as JSON."""
+
 
 @dataclass(frozen=True)
 class FoundEncoder:
@@ -30,12 +35,14 @@ class FoundEncoder:
         prefix: what a wrapper put before its published names.
         state: all tensors under the prefix, by published name.
         channels: number of input channels; 0 if it can't be determined.
+        config: `Encoder.config` that the file states.
     """
 
     name: str
     prefix: str
     state: dict[str, Tensor]
     channels: int
+    config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,18 +59,20 @@ class _Candidate:
         return next((name for name in self.own if name.count(".") > 1), next(iter(self.own)))
 
 
-def find_encoder(path: Path, whole: Mapping[str, Tensor], asked: str) -> FoundEncoder:
+def find_encoder(path: Path, whole: Mapping[str, Tensor], asked: str, channels: int = 3) -> FoundEncoder:
     """Finds the encoder in a file.
 
     Args:
         path: the file; one that Earshot released states which encoder it holds.
         whole: its tensors by name.
         asked: the expected encoder, or "auto"; a registered encoder is always recognised from its tensors.
+        channels: of the encoder's input, for one that is not registered.
 
     Raises:
         UserError: the file holds no known encoder, or several.
     """
-    name = _named_by(path) or asked
+    stated, config = _stated_by(path)
+    name = stated or asked
     if name in ENCODERS or name == "auto":
         candidates = [_candidate(registered) for registered in ENCODERS]
         found = [_found(path, whole, candidate) for candidate in candidates]
@@ -71,15 +80,16 @@ def find_encoder(path: Path, whole: Mapping[str, Tensor], asked: str) -> FoundEn
         if not possible:
             raise _nothing_found(path, whole, candidates[0].landmark)
         return min(possible, key=lambda pair: _distance(*pair))[1]
-    candidate = _candidate(name)
-    return _found(path, whole, candidate) or FoundEncoder(name, "", dict(whole), 0)
+    candidate = _built_candidate(name, channels, config)
+    found_one = _found(path, whole, candidate) or FoundEncoder(name, "", dict(whole), 0)
+    return replace(found_one, config=config)
 
 
-def check_fits(path: Path, name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+def check_fits(where: str, name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """Rejects weights that fit an encoder only in part, and those of a larger network that contains it.
 
     Args:
-        path: the file, for messages.
+        where: the file or another origin, for messages.
         name: the encoder's name.
         state: the file's weights, adapted to the encoder, by published name.
         own: the encoder's own weights, by published name.
@@ -90,37 +100,46 @@ def check_fits(path: Path, name: str, state: Mapping[str, Tensor], own: Mapping[
     wrong = next((key for key in own if key in state and state[key].shape != own[key].shape), None)
     if wrong is not None:
         shapes = f"{wrong} has shape {tuple(state[wrong].shape)}, {name} needs {tuple(own[wrong].shape)}"
-        raise _other_architecture(path, name, shapes)
+        raise _other_architecture(where, name, shapes)
     missing = _missing(state, own)
     if missing:
         why = f"it lacks {len(missing)} of {len(own)} tensors of {name}: {missing[0]}, …"
-        raise _other_architecture(path, name, why)
+        raise _other_architecture(where, name, why)
     beginnings = {key.split(".")[0] for key in own}
     more = [key for key in state if key not in own and key.split(".")[0] in beginnings]
     if more:
-        raise _other_architecture(path, name, f"it holds {len(more)} tensors that {name} does not have: {more[0]}, …")
+        raise _other_architecture(where, name, f"it holds {len(more)} tensors that {name} does not have: {more[0]}, …")
 
 
-def _named_by(path: Path) -> str | None:
-    """Returns the encoder that a released file names in its metadata, or None if it names none or a registered one.
+def _stated_by(path: Path) -> tuple[str | None, dict[str, Any] | None]:
+    """Returns the encoder and its `config` that a released file states in its metadata, None for a registered one.
 
     Raises:
-        UserError: the encoder is outside code that was not allowed.
+        UserError: the encoder is outside code that was not allowed, or its config can't be read.
     """
     if path.suffix != ".safetensors":
-        return None
+        return None, None
     with safe_open(path, "pt") as file:
-        name: str | None = (file.metadata() or {}).get("encoder")
+        metadata: dict[str, str] = file.metadata() or {}
+    name = metadata.get("encoder")
     if name is None or name in ENCODERS or ":" not in name:
-        return None
+        return None, None
     ENCODERS.check_allowed(name, str(path))
-    return name
+    try:
+        config = json.loads(metadata.get(CONFIG_ENTRY, "null"))
+    except ValueError as error:
+        raise UserError(f"{path}: {CONFIG_ENTRY} in its metadata is not JSON ({error}); release it again") from error
+    return name, config
 
 
 @cache
 def _candidate(name: str) -> _Candidate:
+    return _built_candidate(name, 3, None)
+
+
+def _built_candidate(name: str, channels: int, config: dict[str, Any] | None) -> _Candidate:
     with torch.device("meta"):
-        encoder = build_encoder(name, channels=3)
+        encoder = build_encoder(name, channels=channels, config=config)
     return _Candidate(name, encoder.published_state(), next(iter(encoder.input_weights), ""))
 
 
@@ -171,7 +190,7 @@ def _nothing_found(path: Path, whole: Mapping[str, Tensor], landmark: str) -> Us
     )
 
 
-def _other_architecture(path: Path, name: str, why: str) -> UserError:
+def _other_architecture(where: str, name: str, why: str) -> UserError:
     return UserError(
-        f"{path} does not have the architecture of {name}: {why}; give weights of one of: {ENCODERS.choices()}"
+        f"{where} does not have the architecture of {name}: {why}; give weights of one of: {ENCODERS.choices()}"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretrain.encoders.building import DEFAULT_INPUT_SIZE, build_encoder
+from pretrain.encoders.building import build_encoder
 from pretrain.encoders.encoder import Encoder
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
@@ -83,12 +83,12 @@ def load_encoder(
     Raises:
         UserError: the weights don't exist, nothing in them fits, or they have another architecture.
     """
-    input_size = (image_size, image_size) if image_size else DEFAULT_INPUT_SIZE
+    input_size = (image_size, image_size) if image_size else None
     name = DEFAULT_BACKBONE if backbone == "auto" else backbone
     if weights == "random":
         return _random(name, seed, input_size)
     if weights in PUBLISHED:
-        return _published(weights, name, imagenet_file, input_size)
+        return _published(weights, name, imagenet_file, input_size, channels[0])
     require_weights(weights, setting)
     path = Path(weights)
     checksum = weights_sha256(weights)
@@ -96,24 +96,32 @@ def load_encoder(
     loaded = _file(path, backbone, input_size, channels) if is_file else _run(path)
     if backbone not in ("auto", loaded.backbone):
         raise UserError(f"backbone must be auto or that of the weights, {loaded.backbone}, got {backbone}")
-    if image_size:
+    if input_size:
         loaded.module.set_input_size(input_size)
     return replace(loaded, weights_sha256=checksum)
 
 
-def _built(name: str, channels: int, input_size: tuple[int, int], seed: int = 0) -> Encoder:
+def _built(
+    name: str,
+    channels: int,
+    input_size: tuple[int, int] | None,
+    seed: int = 0,
+    config: dict[str, Any] | None = None,
+) -> Encoder:
     """Builds an encoder without touching the caller's random state, so that its weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_encoder(name, channels=channels, input_size=input_size)
+        return build_encoder(name, channels=channels, input_size=input_size, config=config)
 
 
-def _random(name: str, seed: int, input_size: tuple[int, int]) -> LoadedEncoder:
+def _random(name: str, seed: int, input_size: tuple[int, int] | None) -> LoadedEncoder:
     module = _built(name, 3, input_size, seed)
     return LoadedEncoder(module, module.num_features, name, "random", report=f"random {name}, seed {seed}")
 
 
-def _published(weights: str, name: str, file: Path | None, input_size: tuple[int, int]) -> LoadedEncoder:
+def _published(
+    weights: str, name: str, file: Path | None, input_size: tuple[int, int] | None, channels: int
+) -> LoadedEncoder:
     if file is not None:
         loaded = _file(file, "auto" if weights == "imagenet" else name, input_size)
         if loaded.backbone != name:
@@ -121,11 +129,13 @@ def _published(weights: str, name: str, file: Path | None, input_size: tuple[int
                 f"imagenet_file {file} holds a {loaded.backbone}, but backbone is {name}; give a file of {name}"
             )
         return replace(loaded, weights=weights)
-    module = _built(name, 3, input_size)
+    module = _built(name, channels, input_size)
     if weights == "imagenet" and module.library == "timm":
         raise UserError(f"imagenet means torchvision's weights, but the encoder {name} is from timm; use pretrained")
     state, where = module.fetch_published()
-    return _loaded(module, name, module.adapted(state), weights=weights, where=where)
+    adapted = module.adapted(state)
+    check_fits(where, name, adapted, module.published_state())
+    return _loaded(module, name, adapted, weights=weights, where=where)
 
 
 def _is_of_model_folder(path: Path) -> bool:
@@ -162,16 +172,18 @@ def _image_tower(towers: TwoTower, path: Path, report: str) -> LoadedEncoder:
     )
 
 
-def _file(path: Path, backbone: str, input_size: tuple[int, int], channels: tuple[int, ...] = (3,)) -> LoadedEncoder:
+def _file(
+    path: Path, backbone: str, input_size: tuple[int, int] | None, channels: tuple[int, ...] = (3,)
+) -> LoadedEncoder:
     whole = read_weights(path)
     if is_authors_checkpoint(whole):
         towers, report = towers_of_authors(whole, str(path))
         return _image_tower(towers, path, f"{path}: {report}")
-    found = find_encoder(path, whole, backbone)
+    found = find_encoder(path, whole, backbone, channels[0])
     allowed = found.channels if found.channels in channels else 3
-    module = _built(found.name, allowed, input_size)
+    module = _built(found.name, allowed, input_size, config=found.config)
     state = module.adapted(found.state)
-    check_fits(path, found.name, state, module.published_state())
+    check_fits(str(path), found.name, state, module.published_state())
     loaded = _loaded(module, found.name, state, weights=str(path), where=str(path))
     own = module.published_state().keys()
     taken = own if found.state.keys() & own else found.state.keys()

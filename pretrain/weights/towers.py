@@ -55,6 +55,12 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
             spectrogram=manifest.spectrogram,
         )
     )
+    front_end = towers.sound_tower.trunk.front_end
+    if front_end and config.model.sound_pooling > 1:
+        raise UserError(
+            f"model.sound_pooling must be 1 with {config.model.sound_encoder}, which takes the spectrograms of "
+            f"{front_end} as they are, got {config.model.sound_pooling}"
+        )
     if image:
         _load(towers.image_tower.trunk, image.module, "model.image_init", config.model.image_init)
     sound = _sound_weights(config)

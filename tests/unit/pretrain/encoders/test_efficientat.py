@@ -18,6 +18,7 @@ from pretrain.encoders.building import build_encoder
 from pretrain.encoders.efficientat import AUDIOSET_FILES
 from pretrain.weights.encoder_weights import load_encoder
 from shards.decoding.spectrogram_stream import SpectrogramStream
+from shards.errors import UserError
 from shards.front_ends import AUDIOSET_32K
 
 MN04 = REPOSITORY.parent / "shared" / "weights" / "efficientat-mn04-audioset.safetensors"
@@ -108,3 +109,16 @@ def test_widths_give_the_published_sizes(name: str, features: int) -> None:
         assert encoder.feature_map(torch.randn(2, 1, 128, 100)).shape == (2, features, 4, 4)
     assert encoder.front_end == "audioset-32k"
     assert name in AUDIOSET_FILES
+
+
+def test_the_released_file_is_taken_from_torchs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = build_encoder("mn04", channels=1)
+    released = {**source.state_dict(), "classifier.2.weight": torch.zeros(512, 384)}
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(released, tmp_path / "checkpoints" / AUDIOSET_FILES["mn04"])
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    loaded = load_encoder("pretrained", backbone="mn04", channels=(1, 3))
+    assert all(torch.equal(value, released[name]) for name, value in loaded.module.state_dict().items())
+    # For images it has no published weights.
+    with pytest.raises(UserError, match=r"features\.0\.0\.weight has shape \(8, 1, 3, 3\), mn04 needs \(8, 3, 3, 3\)"):
+        load_encoder("pretrained", backbone="mn04")
