@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.projection import linear_projection
 from pretrain.model import TwoTower
 from shards.errors import UserError
 
@@ -74,10 +75,11 @@ def nearness_maps(towers: TwoTower, images: Tensor, sounds: Tensor, origin: Tens
         (n, height, width) at the feature map's resolution, in units of squared distance.
 
     Raises:
-        UserError: the features of the image encoder are not the mean of a feature map.
+        UserError: the features of the image encoder are not the mean of a feature map, or the projection is not linear.
     """
     tower = towers.image_tower
-    features, projection = averaged_map(tower.trunk, towers.prepare_images(images)), tower.projection.float()
+    projection = linear_projection(tower.projection, "activation maps").float()
+    features = averaged_map(tower.trunk, towers.prepare_images(images))
     places = torch.einsum("dc,nchw->ndhw", projection.weight, features) + projection.bias[:, None, None]
     if towers.config.on_sphere:
         places = places / places.mean((2, 3), keepdim=True).norm(dim=1, keepdim=True)

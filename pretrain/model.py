@@ -19,6 +19,7 @@ from typing_extensions import override
 from pretrain.cards import TAGS, card
 from pretrain.encoders import ENCODERS
 from pretrain.encoders.building import build_encoder
+from pretrain.encoders.projection import build_projection
 from pretrain.model_config import TwoTowerConfig, preprocessing
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
 from shards.errors import UserError
@@ -38,7 +39,7 @@ CARD_OF_BARE_TOWERS = card(
 
 
 class Tower(nn.Module):
-    """An encoder followed by a linear projection to the embedding.
+    """An encoder followed by a projection to the embedding.
 
     Args:
         encoder: name of the encoder in `ENCODERS`.
@@ -47,6 +48,7 @@ class Tower(nn.Module):
         embedding_dim: dimensions of the embedding.
         norm: "batch", "sync" or "group".
         config: `Encoder.config` of a stored model.
+        head_hidden: see `build_projection`.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class Tower(nn.Module):
         embedding_dim: int,
         norm: str,
         config: dict[str, Any] | None = None,
+        head_hidden: int = 0,
     ) -> None:
         super().__init__()
         # "trunk" is part of the weights' names in every model folder, so the attribute keeps its name.
         self.trunk = build_encoder(encoder, channels=channels, input_size=input_size, norm=norm, config=config)
         self.num_features = self.trunk.num_features
-        self.projection = nn.Linear(self.num_features, embedding_dim)
+        self.projection = build_projection(self.num_features, embedding_dim, head_hidden)
         self.is_frozen = False
 
     def freeze(self) -> None:
@@ -81,7 +84,8 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) → (n, embedding_dim)."""
-        return self.projection(self.trunk(inputs))
+        embeddings: Tensor = self.projection(self.trunk(inputs))
+        return embeddings
 
 
 class TwoTower(
@@ -100,9 +104,9 @@ class TwoTower(
             config.spectrogram.mel_bands // config.sound_pooling,
             config.num_frames // config.sound_pooling,
         )
-        dim, norm = config.embedding_dim, config.norm
-        self.image_tower = Tower(config.image_encoder, 3, image_size, dim, norm, config.image_encoder_config)
-        self.sound_tower = Tower(config.sound_encoder, 1, sound_size, dim, norm, config.sound_encoder_config)
+        dim, norm, hidden = config.embedding_dim, config.norm, config.head_hidden
+        self.image_tower = Tower(config.image_encoder, 3, image_size, dim, norm, config.image_encoder_config, hidden)
+        self.sound_tower = Tower(config.sound_encoder, 1, sound_size, dim, norm, config.sound_encoder_config, hidden)
         self.config = dataclasses.replace(
             config,
             image_encoder_config=self.image_tower.trunk.config,

@@ -32,6 +32,7 @@ class TwoTowerConfig:
         sound_pooling: factor of average pooling in time and mel before the sound encoder.
         spectrogram_mean, spectrogram_std: mean and standard deviation of the stored bytes, in [0, 255].
         spectrogram: how the spectrograms were computed and what their bytes encode.
+        head_hidden: units of the projections' hidden layer; 0: they are linear.
         image_encoder_config, sound_encoder_config: see `Encoder.config`.
         sound_trained: whether the method that produced the weights trains the sound tower; if not, images and sounds
             can't be compared.
@@ -51,14 +52,15 @@ class TwoTowerConfig:
     spectrogram_std: float = 50.0
     spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
     sound_trained: bool = True
+    head_hidden: int = 0
     image_encoder_config: dict[str, Any] | None = None
     sound_encoder_config: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The config for a model folder; what came after format version 1 is omitted where it is None."""
-        later = ("image_encoder_config", "sound_encoder_config")
+        """The config for a model folder; what came after format version 1 is omitted where it has no effect."""
+        later = ("head_hidden", "image_encoder_config", "sound_encoder_config")
         values = {**dataclasses.asdict(self), "spectrogram": self.spectrogram.to_dict()}
-        return {name: value for name, value in values.items() if name not in later or value is not None}
+        return {name: value for name, value in values.items() if name not in later or value}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:

@@ -18,6 +18,7 @@ from downstream.running.images import ImageView
 from downstream.running.items import SceneItem
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, save_figure, shortened
 from pretrain.activation_maps import averaged_map, overlay
+from pretrain.encoders.projection import linear_projection
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 
@@ -60,17 +61,18 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
         images: (n, 3, height, width) uint8, on the module's device.
 
     Raises:
-        UserError: the encoder's features are not the mean of a feature map.
+        UserError: the encoder's features are not the mean of a feature map, or the projection is not linear.
     """
     features, logits = _features_and_logits(module, images)
     head, bias = module.head.weight.float(), module.head.bias.float().expand(len(images), -1)
     weight = head
     lengths = torch.ones(len(images), 1, device=images.device)
-    if isinstance(module.projection, nn.Linear):
+    if not isinstance(module.projection, nn.Identity):
+        projection = linear_projection(module.projection, "class activation maps on the embedding").float()
         if module.on_sphere:
-            lengths = module.projection.float()(features.mean((2, 3))).norm(dim=1, keepdim=True)
-        bias = head @ module.projection.bias.float() / lengths + bias
-        weight = head @ module.projection.weight.float()
+            lengths = projection(features.mean((2, 3))).norm(dim=1, keepdim=True)
+        bias = head @ projection.bias / lengths + bias
+        weight = head @ projection.weight
     maps = torch.einsum("cf,nfyx->ncyx", weight, features) / lengths[:, :, None, None]
     return Activations(maps.cpu().numpy(), bias.cpu().numpy(), logits.cpu().numpy())
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pretrain.encoders.projection import embedding_dim_of
 from pretrain.weights.encoder_weights import LoadedEncoder
 
 
@@ -27,7 +28,7 @@ class SceneClassifier(nn.Module):
         width = encoder.num_features
         self.on_sphere = False
         if on_embedding and encoder.projection is not None:
-            self.projection, width = encoder.projection, encoder.projection.out_features
+            self.projection, width = encoder.projection, embedding_dim_of(encoder.projection)
             self.on_sphere = encoder.on_sphere
         self.head = nn.Linear(width, num_classes)
         self.mean: Tensor

@@ -73,6 +73,8 @@ class RandomImageView(ImageView):
         super().__init__(
             A.Compose(
                 [
+                    *([A.RandomRotate90(p=1.0)] if settings.right_angles else []),
+                    *([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)] if settings.flips else []),
                     RotatedResize(settings.image_size, settings.rotation_degrees),
                     A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
                     # OpenCV's 8-bit hue counts in steps of 2 degrees.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from typing_extensions import override
 from pretrain.data.audio_transforms import random_crop_start
 from pretrain.data.image_transforms import ImageView, RandomImageView
 from pretrain.data.seeds import derived_seed
+from pretrain.data.sound_view import RandomSoundView
 from pretrain.settings.pretraining import DataSettings
 from shards.schema import SpectrogramSettings
 from shards.streaming.reading import StoredSample
@@ -52,6 +54,7 @@ class ImageAndSound(Views):
         self._mel_bands = spectrogram.mel_bands
         self._num_frames = settings.frames_of_crop(spectrogram)
         self._image_view = RandomImageView(settings)
+        self._sound_view = RandomSoundView(settings, spectrogram)
 
     @property
     @override
@@ -63,7 +66,8 @@ class ImageAndSound(Views):
     def write(self, sample: StoredSample, seed: int, row: Row) -> None:
         self._image_view.of_sample(sample, seed, row["image"])
         num_frames = self._num_frames
-        row["sound"][0] = sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames)
+        frames = sample.frames(random_crop_start(sample.num_frames, num_frames, seed), num_frames)
+        row["sound"][0] = self._sound_view(frames, seed)
 
 
 class TwoImageViews(Views):
@@ -124,7 +128,57 @@ class WithPlace(Views):
         row["place"][:] = point_on_sphere(metadata.get("longitude"), metadata.get("latitude"))
 
 
-ADDITIONS: dict[str, Callable[[Views], Views]] = {"identity": WithIdentity, "place": WithPlace}
+class WithImageGroup(Views):
+    """Adds "image_group", a number that is equal for equal stored images, () int64, to other views."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    @property
+    @override
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {**self._views.entries, "image_group": ((), torch.int64)}
+
+    @override
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        self._views.write(sample, seed, row)
+        row["image_group"][...] = derived_seed(0, hashlib.blake2b(sample.image_bytes()).hexdigest()) >> 1
+
+
+class WithPlaceGroup(Views):
+    """Adds "place_group", a number that is equal for equal places, () int64, to other views.
+
+    Places are equal if their coordinates are, rounded to `PLACE_DECIMALS`. A pair without coordinates shares none.
+    """
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    @property
+    @override
+    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {**self._views.entries, "place_group": ((), torch.int64)}
+
+    @override
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        self._views.write(sample, seed, row)
+        metadata = sample.metadata()
+        place = metadata.get("longitude"), metadata.get("latitude")
+        # Adding 0 turns -0.0 into 0.0.
+        known = [round(degrees, PLACE_DECIMALS) + 0.0 for degrees in place if degrees is not None]
+        name = str(known) if len(known) == len(place) else sample.key
+        row["place_group"][...] = derived_seed(0, name) >> 1
+
+
+PLACE_DECIMALS = 4
+"""Of degrees: 11 m from north to south."""
+
+ADDITIONS: dict[str, Callable[[Views], Views]] = {
+    "identity": WithIdentity,
+    "place": WithPlace,
+    "image_group": WithImageGroup,
+    "place_group": WithPlaceGroup,
+}
 """Views that add an entry, by its name."""
 
 

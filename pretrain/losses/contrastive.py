@@ -35,6 +35,8 @@ def contrastive_loss(
     *,
     past: PastEmbeddings | None = None,
     excluded: Excluded | None = None,
+    groups: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """InfoNCE: cross-entropy of each pair against all mismatches, on cosine similarities divided by a temperature.
 
@@ -43,6 +45,10 @@ def contrastive_loss(
     Source: van den Oord et al., arXiv 1807.03748, Eq. 4. It is computed in at least float32 and in tiles, so that
     memory grows linearly with n.
 
+    With `groups` and `label_smoothing` e, S_ii is replaced by (1 − e) times the mean of S_ij over the j of i's group
+    (Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, Eq. 2) plus e times its mean over all j (Szegedy et
+    al., CVPR 2016, section 7), which is the cross-entropy against that distribution.
+
     Args:
         image_embeddings: (n, d), n ≥ 2; row i is paired with row i of the sounds. They are scaled to length 1.
         sound_embeddings: (n, d).
@@ -50,6 +56,8 @@ def contrastive_loss(
         direction: "image_to_sound" or "both".
         past: images and sounds of past batches, (k, d) each, used as extra negatives.
         excluded: selects pairs that are excluded as negatives (see `pretrain.losses.similarity_tiles`).
+        groups: (n,) int64; pairs with the same number are positives of each other. None: all differ.
+        label_smoothing: share of the target that all n pairs have alike, in [0, 1).
 
     Returns:
         The loss, a scalar ≥ 0; log n where all embeddings coincide.
@@ -67,7 +75,7 @@ def contrastive_loss(
         images, sounds = _on_sphere(image_embeddings), _on_sphere(sound_embeddings)
         scale = 1 / torch.as_tensor(temperature, dtype=images.dtype, device=images.device)
         past_on_sphere = None if past is None else (_on_sphere(past[0]), _on_sphere(past[1]))
-        return cross_entropy_of_similarities(
+        loss = cross_entropy_of_similarities(
             images,
             sounds,
             scale,
@@ -76,6 +84,21 @@ def contrastive_loss(
             past=past_on_sphere,
             excluded=excluded,
         )
+        if groups is None and not label_smoothing:
+            return loss
+        # Both means are the same over rows as over columns.
+        own = (images * sounds).sum(1).mean()
+        positives = own if groups is None else _mean_in_groups(images, sounds, groups)
+        target = (1 - label_smoothing) * positives + label_smoothing * (images.mean(0) @ sounds.mean(0))
+        return loss + scale * (own - target)
+
+
+def _mean_in_groups(images: Tensor, sounds: Tensor, groups: Tensor) -> Tensor:
+    """The mean over i of the mean of x_i·y_j over the j of i's group."""
+    _, group, counts = groups.unique(return_inverse=True, return_counts=True)
+    shape = (len(counts), images.shape[1])
+    of_images, of_sounds = (rows.new_zeros(shape).index_add(0, group, rows) for rows in (images, sounds))
+    return ((of_images * of_sounds).sum(1) / counts).sum() / len(images)
 
 
 def sigmoid_loss(image_embeddings: Tensor, sound_embeddings: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -128,6 +151,8 @@ class SymmetricContrastiveLoss(PairLoss):
         queue_size: number of past pairs kept as extra negatives.
         negatives_from_km: pairs within this distance are excluded as negatives; 0 excludes none.
         embedding_dim: d of the embeddings, for the queue.
+        positives: "pair" (its own other half alone), "image" or "place" (those of all pairs with the same one).
+        label_smoothing: see `contrastive_loss`.
 
     Raises:
         ValueError: a temperature outside the bounds.
@@ -142,6 +167,8 @@ class SymmetricContrastiveLoss(PairLoss):
         queue_size: int = 0,
         negatives_from_km: float = 0.0,
         embedding_dim: int = 128,
+        positives: str = "pair",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if not LEAST_TEMPERATURE < temperature < GREATEST_TEMPERATURE:
@@ -152,7 +179,10 @@ class SymmetricContrastiveLoss(PairLoss):
         self.raw_temperature = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
         self.negatives_from_km = negatives_from_km
         self.queue = PastPairs(queue_size, embedding_dim) if queue_size else None
-        self.inputs = (*(("identity",) if queue_size else ()), *(("place",) if negatives_from_km else ()))
+        self.positives = positives
+        self.label_smoothing = label_smoothing
+        entries = {"identity": queue_size, "place": negatives_from_km, f"{positives}_group": positives != "pair"}
+        self.inputs = tuple(name for name, is_needed in entries.items() if is_needed)
 
     @property
     def temperature(self) -> Tensor:
@@ -166,6 +196,7 @@ class SymmetricContrastiveLoss(PairLoss):
         sound_embeddings: Tensor,
         identity: Tensor | None = None,
         place: Tensor | None = None,
+        **groups: Tensor,
     ) -> Tensor:
         """The loss of a batch, which then enters the queue.
 
@@ -174,11 +205,20 @@ class SymmetricContrastiveLoss(PairLoss):
             sound_embeddings: (n, d).
             identity: (n,) int64, equal for equal pairs; needed with a queue.
             place: (n, 3) points on the unit sphere; needed with `negatives_from_km`.
+            groups: "image_group" or "place_group", (n,) int64, equal for equal ones; needed with such `positives`.
         """
         queue = self.queue
         if queue is None:
             excluded = None if place is None else NoNegatives(None, place, self.negatives_from_km, None)
-            return contrastive_loss(image_embeddings, sound_embeddings, self.temperature, "both", excluded=excluded)
+            return contrastive_loss(
+                image_embeddings,
+                sound_embeddings,
+                self.temperature,
+                "both",
+                excluded=excluded,
+                groups=groups.get(f"{self.positives}_group"),
+                label_smoothing=self.label_smoothing,
+            )
         assert identity is not None
         excluded = NoNegatives(
             torch.cat([identity, queue.identities]),

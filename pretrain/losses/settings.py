@@ -12,6 +12,7 @@ from typing_extensions import override
 from pretrain.losses import LOSSES
 from pretrain.settings.choosing import Chosen
 from pretrain.settings.rules import CountOrZero, NonNegative, OneOf, Positive
+from shards.errors import UserError
 
 if TYPE_CHECKING:
     from pretrain.losses.pair_loss import PairLoss
@@ -112,6 +113,23 @@ class SymmetricContrastiveSettings(LossSettings):
     """Number of past pairs kept as extra negatives."""
     negatives_from_km: NonNegative = 0.0
     """Pairs within this distance are excluded as negatives. Needs coordinates."""
+    positives: Literal["pair", "image", "place"] = "pair"
+    """What counts as a positive: the other half of the pair, or of all pairs of the batch with the same image, or with
+    the same place (coordinates equal to 0.0001 degrees, 11 m)."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each target that all pairs of the batch have alike."""
+
+    def check(self) -> None:
+        """Checks the rules between settings.
+
+        Raises:
+            UserError: names the setting, its value and its rule.
+        """
+        for name, value in (("queue_size", self.queue_size), ("negatives_from_km", self.negatives_from_km)):
+            if value and self.positives != "pair":
+                raise UserError(f"loss.{name} must be 0 with loss.positives {self.positives}, got {value:g}")
+            if value and self.label_smoothing:
+                raise UserError(f"loss.{name} must be 0 with loss.label_smoothing, got {value:g}")
 
     @override
     def build(self, embedding_dim: int) -> PairLoss:
@@ -122,6 +140,8 @@ class SymmetricContrastiveSettings(LossSettings):
             queue_size=self.queue_size,
             negatives_from_km=self.negatives_from_km,
             embedding_dim=embedding_dim,
+            positives=self.positives,
+            label_smoothing=self.label_smoothing,
         )
 
 

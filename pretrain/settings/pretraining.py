@@ -14,7 +14,7 @@ from typing_extensions import override
 from pretrain.encoders import ENCODERS
 from pretrain.settings import training as run_settings
 from pretrain.settings.choosing import Chosen
-from pretrain.settings.rules import Count, CountOrZero, Degrees, Fraction, OneOf, Positive
+from pretrain.settings.rules import Count, CountOrZero, Degrees, Fraction, NonNegative, OneOf, Positive
 from pretrain.settings.training import RunSettings
 from shards.errors import UserError
 from shards.streaming.locations import is_url
@@ -64,6 +64,11 @@ class DataSettings:
     """Maximum saturation shift in either direction, as a fraction of its range."""
     value: Fraction = 0.1
     """Maximum value (lightness) shift in either direction, as a fraction of its range."""
+    flips: bool = False
+    """Mirror images at random, horizontally and vertically."""
+    right_angles: bool = False
+    """Turn images at random by a multiple of 90 degrees, which needs no interpolation; combine with
+    data.rotation_degrees 0."""
     num_frames: Annotated[int, Field(ge=32, le=6000)] = 128
     """Spectrogram frames of a random sound crop (128 frames are 3.2 s at a hop of 25 ms). Shorter recordings are
     repeated."""
@@ -73,6 +78,12 @@ class DataSettings:
     """Folder for these features, which runs on the same data can share; by default `features` in the run folder."""
     sound_seconds: Annotated[float, Field(ge=1, le=60)] | None = None
     """Seconds of a random sound crop, instead of data.num_frames."""
+    mask_frames: Fraction = 0.0
+    """Largest share of a sound crop's frames that a mask hides (SpecAugment); 0: no masks."""
+    mask_bands: Fraction = 0.0
+    """Largest share of a sound crop's mel bands that a mask hides (SpecAugment); 0: no masks."""
+    level_db: NonNegative = 0.0
+    """Largest change of a sound crop's level in either direction, in dB."""
 
     def frames_of_crop(self, spectrogram: SpectrogramSettings) -> int:
         """Number of frames in a sound crop.
@@ -132,6 +143,9 @@ class ModelSettings:
     """Encoder of the sound tower."""
     embedding_dim: Count = 128
     """Dimensions of the common embedding space."""
+    head_hidden: CountOrZero = 0
+    """Hidden units of each projection, which is then a linear layer, a GELU and a linear layer; 0: it is one linear
+    layer."""
     norm: Literal["batch", "sync", "group"] = "batch"
     """Normalisation layers: batch norm, batch norm over all processes (CUDA only), or group norm."""
     sound_pooling: Annotated[int, Field(ge=1, le=4, description="the encoder shrinks its input 32 times")] = 1

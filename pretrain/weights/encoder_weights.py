@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrain.encoders.building import build_encoder
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.projection import Projection
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
 from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, require_weights
@@ -35,7 +36,7 @@ class LoadedEncoder:
         num_features: number of output features.
         backbone: name of the encoder, such as "resnet18".
         weights: the weights that were requested, as results show them.
-        projection: linear layer from features to the embedding, for weights that were trained with one.
+        projection: from features to the embedding, for weights that were trained with one.
         on_sphere: whether the embedding is scaled to length 1.
         mean, std: normalisation of the red, green and blue channels in [0, 1].
         report: a sentence on what was loaded from where.
@@ -48,7 +49,7 @@ class LoadedEncoder:
     num_features: int
     backbone: str
     weights: str
-    projection: nn.Linear | None = None
+    projection: Projection | None = None
     on_sphere: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD

@@ -53,6 +53,7 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
             spectrogram_mean=mean,
             spectrogram_std=std,
             spectrogram=manifest.spectrogram,
+            head_hidden=config.model.head_hidden,
         )
     )
     front_end = towers.sound_tower.trunk.front_end

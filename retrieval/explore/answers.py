@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pretrain.activation_maps import averaged_map, nearness_maps, overlay
+from pretrain.activation_maps import nearness_maps, overlay
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.weights.same_embeddings import fixed_probe
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, data_uri
@@ -59,7 +59,8 @@ class Answerer:
         self.why_no_regions = ""
         try:
             probe = fixed_probe(self.model.config).images.to(self.model.image_mean.device)
-            averaged_map(self.model.image_tower.trunk, self.model.prepare_images(probe))
+            anywhere = torch.zeros(1, self.model.config.embedding_dim)
+            nearness_maps(self.model, probe[:1], anywhere, anywhere[0])
         except UserError as error:
             self.why_no_regions = str(error)
 

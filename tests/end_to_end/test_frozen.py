@@ -212,3 +212,22 @@ def test_one_frozen_tower_is_trained_live_without_moving(shards: Path, tmp_path:
     assert not any(name.startswith("sound_tower.trunk.") for name in moved)
     assert not (tmp_path / "run" / "features").exists()
     TwoTower.from_pretrained(tmp_path / "run")
+
+
+@pytest.mark.parametrize("frozen", ["image,sound", "none"])
+def test_every_ingredient_for_few_pairs_trains_live_and_on_features(frozen: str, shards: Path, tmp_path: Path) -> None:
+    more = ["--loss.positives", "place", "--loss.label-smoothing", "0.1", "--model.head-hidden", "48"]
+    more += ["--data.mask-frames", "0.2", "--data.mask-bands", "0.2", "--data.level-db", "6", "--data.flips"]
+    more += ["--data.right-angles", "--data.rotation-degrees", "0", "--model.freeze", frozen]
+    out = tmp_path / "run"
+    result = run(python("pretrain/run.py", *words(shards, out), *more, "--log-every-steps", "1"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    losses = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in losses if line["split"] == "train"]
+    assert losses[-1] < losses[0]
+    assert weights(out)["image_tower.projection.2.weight"].shape == (128, 48)
+    evaluate = ["evaluate", "--weights", out, "--shards", shards, "--split", "val", "--crops", "1"]
+    result = run(python("retrieval/run.py", *evaluate, "--out", tmp_path / "retrieval"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    if frozen != "none":
+        assert np.load(out / "features" / "train-place_group.npy").dtype == np.int64

@@ -89,6 +89,14 @@ def test_a_run_of_a_former_version_resumes_with_the_settings_that_had_an_effect(
             "loss.name contrastive has no setting loss.margin, which batch-triplet and naive-triplet have; it takes "
             "loss.temperature, loss.direction",
         ),
+        (
+            ["symmetric-contrastive", "--loss.positives", "place", "--loss.queue-size", "64"],
+            "loss.queue_size must be 0 with loss.positives place, got 64",
+        ),
+        (
+            ["symmetric-contrastive", "--loss.label-smoothing", "0.1", "--loss.negatives-from-km", "2"],
+            "loss.negatives_from_km must be 0 with loss.label_smoothing, got 2",
+        ),
         (["--moco.momentum", "0.9"], "method audiovisual has no setting moco.momentum, which moco has; it takes "),
         (["simclr", "--loss.margin=2"], "method simclr has no setting loss.margin, which audiovisual has; it takes"),
         (["--method", "mocco"], "unknown method 'mocco'; did you mean 'moco'"),

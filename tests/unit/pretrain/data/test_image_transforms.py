@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -82,3 +84,19 @@ def test_without_an_angle_it_is_a_resize(side: int) -> None:
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_the_smallest_crops_have_views_too(side: int) -> None:
     assert RotatedResize(32, 180).apply(picture(8)[:side, :side], angle=45.0).shape == (32, 32, 3)
+
+
+def test_flips_and_right_angles_give_all_eight_views_exactly() -> None:
+    settings = DataSettings(
+        image_size=32,
+        **{"crop_min": 1.0, "crop_max": 1.0, "rotation_degrees": 0.0, "blur_probability": 0.0},
+        **{"hue_degrees": 0.0, "saturation": 0.0, "value": 0.0, "flips": True, "right_angles": True},
+    )
+    image = picture(32)
+    turned = [np.rot90(image, quarter) for quarter in range(4)]
+    expected = {part.tobytes() for whole in turned for part in (whole, whole[:, ::-1])}
+    assert len(expected) == 8
+    found = {RandomImageView(settings)(image, seed).transpose(1, 2, 0).tobytes() for seed in range(100)}
+    assert found == expected
+    plain = dataclasses.replace(settings, flips=False, right_angles=False)
+    assert {RandomImageView(plain)(image, seed).transpose(1, 2, 0).tobytes() for seed in range(5)} == {image.tobytes()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,10 +13,20 @@ import torch
 from pretrain.data.batches import BatchLayout, TrainingBatches
 from pretrain.data.image_transforms import RandomImageView
 from pretrain.data.seeds import derived_seed
-from pretrain.data.views import ImageAndSound, TwoImageViews, Views, WithIdentity, WithPlace, point_on_sphere
+from pretrain.data.views import (
+    ImageAndSound,
+    Row,
+    TwoImageViews,
+    Views,
+    WithIdentity,
+    WithImageGroup,
+    WithPlace,
+    WithPlaceGroup,
+    point_on_sphere,
+)
 from pretrain.settings.pretraining import Config, DataSettings
 from shards.schema import SpectrogramSettings
-from shards.streaming.reading import ShardSet
+from shards.streaming.reading import ShardSet, StoredSample
 
 SETTINGS = DataSettings(image_size=32, num_frames=64)
 
@@ -67,6 +78,48 @@ def test_place_and_identity_are_those_of_the_pair(tiny_shards: Path) -> None:
         assert row["identity"] >= 0
         identities.add(int(row["identity"]))
     assert len(identities) == shard_set.num_samples("train")
+
+
+class Stored:
+    """A sample whose image and coordinates are given."""
+
+    def __init__(self, key: str, image: bytes, longitude: float | None, latitude: float | None) -> None:
+        self.key, self._image = key, image
+        self._metadata = {"longitude": longitude, "latitude": latitude}
+
+    def image_bytes(self) -> bytes:
+        return self._image
+
+    def metadata(self) -> dict[str, float | None]:
+        return self._metadata
+
+
+class Nothing(Views):
+    """No entries."""
+
+    entries: ClassVar[dict[str, tuple[tuple[int, ...], torch.dtype]]] = {}  # type: ignore[misc]
+
+    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
+        """Writes nothing."""
+
+
+def group(views: Views, *sample: Any) -> int:
+    row = row_of(views)
+    views.write(Stored(*sample), 0, row)  # type: ignore[arg-type]
+    ((_, value),) = row.items()
+    assert value >= 0
+    return int(value)
+
+
+def test_groups_are_equal_for_equal_images_and_places() -> None:
+    images, places = WithImageGroup(Nothing()), WithPlaceGroup(Nothing())
+    assert (
+        group(images, "a", b"x", 1.0, 2.0) == group(images, "b", b"x", 8.0, 9.0) != group(images, "a", b"y", 1.0, 2.0)
+    )
+    here = group(places, "a", b"x", 11.50001, -0.00004)
+    assert here == group(places, "b", b"y", 11.50004, 0.00004) != group(places, "a", b"x", 11.5002, 0.0)
+    unknown = [group(places, key, b"x", None, 48.0) for key in ("a", "b", "a")]
+    assert unknown[0] == unknown[2] != unknown[1]
 
 
 def test_poles_and_unknown_places() -> None:

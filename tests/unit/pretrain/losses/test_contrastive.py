@@ -61,6 +61,25 @@ def literal_naive(images: Tensor, sounds: Tensor) -> Tensor:
     return total
 
 
+GROUPS = [3, 1, 3, 2, 1, 3, 9]
+SMOOTHING = 0.25
+
+
+def literal_targets(images: Tensor, sounds: Tensor, *, smoothing: float) -> Tensor:
+    """Cross-entropy of each row and each column of the similarities against its target distribution."""
+    n = len(images)
+    similarity = [[cosine(images[i], sounds[j]) / TEMPERATURE for j in range(n)] for i in range(n)]
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(n):
+        of_group = [j for j in range(n) if GROUPS[j] == GROUPS[i]]
+        for j in range(n):
+            target = (1 - smoothing) * (j in of_group) / len(of_group) + smoothing / n
+            row = torch.log(sum(torch.exp(similarity[i][k]) for k in range(n)))
+            column = torch.log(sum(torch.exp(similarity[k][i]) for k in range(n)))
+            total = total - target * (similarity[i][j] - row) / 2 - target * (similarity[j][i] - column) / 2
+    return total / n
+
+
 def a_number(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
@@ -68,6 +87,16 @@ def a_number(value: float) -> Tensor:
 FORMS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "contrastive": (lambda x, y: contrastive_loss(x, y, TEMPERATURE), literal_image_to_sound),
     "symmetric": (lambda x, y: contrastive_loss(x, y, TEMPERATURE, "both"), literal_both),
+    "groups": (
+        lambda x, y: contrastive_loss(x, y, TEMPERATURE, "both", groups=torch.tensor(GROUPS)),
+        lambda x, y: literal_targets(x, y, smoothing=0.0),
+    ),
+    "groups and smoothing": (
+        lambda x, y: contrastive_loss(
+            x, y, TEMPERATURE, "both", groups=torch.tensor(GROUPS), label_smoothing=SMOOTHING
+        ),
+        lambda x, y: literal_targets(x, y, smoothing=SMOOTHING),
+    ),
     "sigmoid": (lambda x, y: sigmoid_loss(x, y, a_number(3.0), a_number(-2.0)), literal_sigmoid),
     "naive triplet": (
         lambda x, y: naive_triplet_loss(x, y, random_others(len(x), torch.tensor(5)), 0.7, "sum"),
@@ -218,3 +247,19 @@ def test_settings_of_the_wrong_kind_are_refused() -> None:
         ContrastiveLoss(direction="sideways")(images, sounds)
     with pytest.raises(ValueError, match="temperature must be between"):
         SymmetricContrastiveLoss(2.0)
+
+
+def test_smoothing_and_positives_of_their_own_are_torchs_and_the_plain_loss() -> None:
+    images, sounds = pairs()
+    with torch.no_grad():
+        similarity = torch.nn.functional.normalize(images) @ torch.nn.functional.normalize(sounds).T / TEMPERATURE
+        theirs = torch.nn.functional.cross_entropy(similarity, torch.arange(7), label_smoothing=SMOOTHING)
+        ours = contrastive_loss(images, sounds, TEMPERATURE, label_smoothing=SMOOTHING)
+        torch.testing.assert_close(ours, theirs)
+        alone = contrastive_loss(images, sounds, TEMPERATURE, "both", groups=torch.arange(7))
+        torch.testing.assert_close(alone, contrastive_loss(images, sounds, TEMPERATURE, "both"))
+    loss = SymmetricContrastiveLoss(TEMPERATURE, positives="place", label_smoothing=SMOOTHING)
+    assert loss.inputs == ("place_group",)
+    groups = torch.tensor(GROUPS)
+    expected = contrastive_loss(images, sounds, loss.temperature, "both", groups=groups, label_smoothing=SMOOTHING)
+    torch.testing.assert_close(loss(images, sounds, place_group=groups), expected)
