@@ -74,6 +74,12 @@ class Tower(nn.Module):
         self.trunk.requires_grad_(False)
         self.trunk.eval()
 
+    def unfreeze(self) -> None:
+        """Trains the encoder again."""
+        self.is_frozen = False
+        self.trunk.requires_grad_(True)
+        self.trunk.train(self.training)
+
     @override
     def train(self, mode: bool = True) -> Tower:
         """Sets the mode of all but a frozen encoder."""
@@ -163,6 +169,13 @@ class TwoTower(
     def is_frozen(self) -> bool:
         """Whether neither encoder is trained."""
         return self.image_tower.is_frozen and self.sound_tower.is_frozen
+
+    def unfreeze(self) -> bool:
+        """Trains all encoders; returns whether one was frozen."""
+        frozen = [tower for tower in (self.image_tower, self.sound_tower) if tower.is_frozen]
+        for tower in frozen:
+            tower.unfreeze()
+        return bool(frozen)
 
     def prepare_images(self, images: Tensor) -> Tensor:
         """Converts images as taken by `encode_image` to inputs of the image encoder, (n, 3, height, width)."""

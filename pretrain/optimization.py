@@ -14,16 +14,21 @@ from pretrain.settings.training import OptimizerSettings
 
 
 def build_optimizer(
-    model: nn.Module, settings: OptimizerSettings, lr_scale: Callable[[str], float] = lambda name: 1.0
+    model: nn.Module,
+    settings: OptimizerSettings,
+    lr_scale: Callable[[str], float] = lambda name: 1.0,
+    *,
+    with_frozen: bool = False,
 ) -> torch.optim.Optimizer:
     """Builds Adam, AdamW or SGD; vectors and scalars (biases, norms, temperatures) have no weight decay.
 
     Args:
-        model: the model; only its parameters that require gradients are optimised.
+        model: the model.
         settings: kind, learning rate and weight decay.
         lr_scale: maps a parameter's name to the factor of its learning rate.
+        with_frozen: whether parameters that don't require gradients are included; they are moved once they have one.
     """
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad or with_frozen]
     # The largest factor comes first: a run logs the learning rate of the first group.
     scales = sorted({lr_scale(name) for name, _ in named}, reverse=True)
     groups = [

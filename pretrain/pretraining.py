@@ -81,6 +81,10 @@ class PreTraining(Task):
                 f"model.freeze {config.model.freeze} runs the encoders whole, but ZeRO-3 splits them over processes; "
                 "launch with launch/accelerate/deepspeed_zero2.yaml, or without DeepSpeed"
             )
+        if config.model.unfreeze_epochs and plugin is not None:
+            raise UserError(
+                f"model.unfreeze_epochs must be 0 with DeepSpeed, got {config.model.unfreeze_epochs}; launch without it"
+            )
         if config.model.norm == "sync":
             method = synced(method)
         self.module = method.to(self.device)
@@ -89,16 +93,19 @@ class PreTraining(Task):
 
     @override
     def optimizer(self) -> torch.optim.Optimizer:
-        """With a lower learning rate for the lower layers of the encoders, if the settings say so."""
+        """With lower rates for the lower layers of the encoders, and with frozen ones, if the settings say so."""
         decay, towers = self.settings.model.layer_decay, self.module.towers
+        with_frozen = self.settings.model.unfreeze_epochs > 0
         if decay == 1:
-            return super().optimizer()
+            return build_optimizer(self.module, self.settings.optimizer, with_frozen=with_frozen)
         scales = {
             f"towers.{name}.trunk.{parameter}": scale
             for name, tower in (("image_tower", towers.image_tower), ("sound_tower", towers.sound_tower))
             for parameter, scale in layer_lr_scales(tower.trunk, decay).items()
         }
-        return build_optimizer(self.module, self.settings.optimizer, lambda name: scales.get(name, 1.0))
+        return build_optimizer(
+            self.module, self.settings.optimizer, lambda name: scales.get(name, 1.0), with_frozen=with_frozen
+        )
 
     @override
     def announcement(self) -> str:
@@ -123,6 +130,12 @@ class PreTraining(Task):
         return self.module.loss(
             {name: distributed.gather_with_gradient(rows) for name, rows in outputs.items()}, inputs
         )
+
+    @override
+    def before_step(self, step: int) -> bool:
+        """Trains frozen encoders from the epoch on that the settings name."""
+        epochs = self.settings.model.unfreeze_epochs
+        return bool(epochs) and step >= epochs * self.steps_per_epoch and self.module.towers.unfreeze()
 
     @override
     def after_step(self, whole_weights: WholeWeights) -> None:

@@ -34,7 +34,15 @@ class DataParallelEngine(Engine):
         self.optimizer = optimizer
         # Convolutions are faster in this layout, on the CPU and on tensor cores.
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
-        self.prepared, self._prepared_optimizer = accelerator.prepare(module, optimizer)
+        self.prepare()
+
+    @override
+    def prepare(self) -> None:
+        # DistributedDataParallel shares the gradients of the weights that have some when it is built. The one before
+        # must be gone, because its hooks are on the same weights.
+        self.prepared = self.module
+        self.accelerator.free_memory()
+        self.prepared, self._prepared_optimizer = self.accelerator.prepare(self.module, self.optimizer)
 
     @override
     def part(self, *, is_last: bool) -> AbstractContextManager[Any]:

@@ -57,6 +57,10 @@ class Engine(abc.ABC):
         per_process: int,
     ) -> None: ...
 
+    def prepare(self) -> None:
+        """Shares the gradients of the weights that are trained from now on; all processes call it together."""
+        raise AssertionError("only data parallelism can train other weights in the middle of a run")
+
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Returns the module's outputs for this process's part of a batch, computed in the run's precision; float32."""
         with autocast(self.accelerator.device, self.settings.precision):

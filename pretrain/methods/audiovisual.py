@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +23,7 @@ from pretrain.training.task import Evaluation
 from pretrain.training.validation import score_retrieval, validate_retrieval
 from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
-from shards.schema import VALIDATION_SPLIT
+from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT
 from shards.streaming.reading import ShardSet
 
 
@@ -76,11 +77,24 @@ class Audiovisual(Method):
     def training_batches(
         self, shard_set: ShardSet, config: Config, layout: BatchLayout, **part: Unpack[Part]
     ) -> Iterator[dict[str, Any]]:
-        """Pairs, or stored features of pairs if both encoders are frozen."""
-        if not self.towers.is_frozen:
+        """Pairs, or stored features of pairs as long as both encoders are frozen."""
+        first, last = part["first_step"], part["last_step"]
+        steps = layout.steps_per_epoch(shard_set.num_samples(TRAIN_SPLIT)) * config.model.unfreeze_epochs
+        until = min(steps or last, last)
+        if not self.towers.is_frozen or first >= until:
             return super().training_batches(shard_set, config, layout, **part)
         store = self._frozen_features(shard_set, config).training()
-        return iter(FeatureBatches(store, list(self.views.entries), shard_set, config, layout, **part))
+        frozen = Part(rank=part["rank"], first_step=first, last_step=until)
+        batches = iter(FeatureBatches(store, list(self.views.entries), shard_set, config, layout, **frozen))
+        return chain(batches, self._live_batches(shard_set, config, layout, until, part))
+
+    def _live_batches(
+        self, shard_set: ShardSet, config: Config, layout: BatchLayout, first_step: int, part: Part
+    ) -> Iterator[dict[str, Any]]:
+        """Pairs from a step on; nothing is read before they are asked for."""
+        if first_step < part["last_step"]:
+            rest = Part(rank=part["rank"], first_step=first_step, last_step=part["last_step"])
+            yield from super().training_batches(shard_set, config, layout, **rest)
 
     def _frozen_features(self, shard_set: ShardSet, config: Config) -> FrozenFeatures:
         if self._features is None:

@@ -153,6 +153,8 @@ class ModelSettings:
     freeze: Literal["none", "image", "sound", "image,sound"] = "none"
     """Encoders that are not trained. If neither is, their features are computed once and stored, and only the
     projections are trained."""
+    unfreeze_epochs: CountOrZero = 0
+    """Epochs after which frozen encoders are trained too; 0: never."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor from the learning rate of each layer of an encoder to that of the layer below it, to fine-tune pre-trained
     encoders; the projections have the full rate. 1: one rate for all."""
@@ -164,6 +166,18 @@ class ModelSettings:
     the first layer are summed."""
     imagenet_file: Path | None = None
     """A file with torchvision's ImageNet weights, if they are not in torch's cache and can't be downloaded."""
+
+    def check(self) -> None:
+        """Checks the rules between settings.
+
+        Raises:
+            UserError: names the setting, its value and its rule.
+        """
+        if self.unfreeze_epochs and self.freeze == "none":
+            raise UserError(
+                f"model.unfreeze_epochs must be 0 with model.freeze none, got {self.unfreeze_epochs}; say which "
+                "encoders are frozen until then"
+            )
 
 
 @dataclass(frozen=True)

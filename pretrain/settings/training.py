@@ -75,8 +75,8 @@ class RunSettings:
     epochs: Count = 40
     """Number of passes over the training split."""
     max_seconds: NonNegative = 0.0
-    """Stop after this number of seconds, not counting validations and checkpoints; the learning-rate schedule is fitted
-    to it. 0: no limit."""
+    """Stop after this number of seconds, counting training steps and the features of frozen encoders, not validations
+    and checkpoints; the learning-rate schedule is fitted to it. 0: no limit."""
     batch_size: int = 64
     """Global batch size: items per step over all processes and accumulation steps."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

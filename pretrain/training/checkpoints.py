@@ -43,7 +43,8 @@ class RunState:
         best_step: the step after which it was reached.
         validations_since_best: for stopping early.
         seconds: time since the start, validations and checkpoints included, over all starts.
-        training_seconds: time in training steps alone.
+        training_seconds: time in training steps and before the first of them.
+        preparing_seconds: the part of it before the first step, such as for the features of frozen encoders.
         first_loss: the first loss that was logged.
         peak_memory_bytes: the most that a training process has held, over all starts.
         uses: what `seconds` were spent on, an entry a kind of hardware and number of processes; they add up to less
@@ -56,6 +57,7 @@ class RunState:
     validations_since_best: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    preparing_seconds: float = 0.0
     first_loss: float | None = None
     peak_memory_bytes: int = 0
     uses: list[Use] = field(default_factory=list)

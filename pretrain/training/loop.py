@@ -124,7 +124,7 @@ class Loop:
     def _train(self) -> dict[str, Any]:
         self._use = self.state.use(hardware(self.accelerator.device), distributed.num_processes())
         self._clock = time.monotonic()
-        stream = self.task.batches(self.state.step, self.total_steps)
+        stream = self._prepared_batches()
         progress = ProgressLine("training", self._end(), enabled=distributed.is_first(), done=self._done())
         rate = Rate()
         stopped_early, preempted = self._was_stopping, False
@@ -158,6 +158,26 @@ class Loop:
         self.finite.check()
         self._spend()
         return self._finish(stopped_early, preempted)
+
+    def _prepared_batches(self) -> Iterator[dict[str, Any]]:
+        """The batches that are left, and the time that it takes before the first of them can be asked for.
+
+        Raises:
+            UserError: it took all the time that the settings allow.
+        """
+        started = time.monotonic()
+        stream = self.task.batches(self.state.step, self.total_steps)
+        if self.state.step == 0 and self.total_steps:
+            self.state.preparing_seconds = time.monotonic() - started
+            self.state.training_seconds = self.state.preparing_seconds
+        self._see_clock()
+        limit = self.settings.max_seconds
+        if limit and self.state.step == 0 and distributed.from_first(self.state.preparing_seconds >= limit):
+            raise UserError(
+                f"max_seconds must be > {self.state.preparing_seconds:.0f}, which the features of the frozen encoders "
+                f"took, got {self.settings.max_seconds:g}; start again with more --max-seconds"
+            )
+        return stream
 
     def _spend(self) -> None:
         """Adds the time since it was called last to the run's, and to that of what it is computed on."""
@@ -193,6 +213,8 @@ class Loop:
     def _step(self, stream: Iterator[dict[str, Any]], rate: Rate) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step over one global batch; the loss and the last part's outputs, detached."""
         settings = self.settings.optimizer
+        if self.task.before_step(self.state.step):
+            self.engine.prepare()
         total = torch.zeros((), device=self.accelerator.device)
         keys: list[str] = []
         for part in range(settings.accumulation):
@@ -225,9 +247,11 @@ class Loop:
         return total, outputs
 
     def _see_clock(self) -> None:
-        """Notes how much of the time is over; the processes' clocks differ: the first one's counts."""
+        """Notes how much of the time for steps is over; the processes' clocks differ: the first one's counts."""
         if self.settings.max_seconds:
-            self._share_of_time = distributed.from_first(self.state.training_seconds / self.settings.max_seconds)
+            before = self.state.preparing_seconds
+            left = max(self.settings.max_seconds - before, 1e-9)
+            self._share_of_time = distributed.from_first((self.state.training_seconds - before) / left)
 
     def _loss_of_part(self, batch: dict[str, Tensor], outputs: dict[str, Tensor]) -> Tensor:
         return self.task.loss(outputs, batch) / self.settings.optimizer.accumulation

@@ -70,6 +70,14 @@ class Task(abc.ABC):
         see to; the gradients of the processes are averaged.
         """
 
+    def before_step(self, step: int) -> bool:  # noqa: ARG002  # most tasks have nothing to do
+        """Called before each step, by its number from 0; a resumed run may begin with any.
+
+        Returns:
+            Whether other weights are trained from now on.
+        """
+        return False
+
     def after_step(self, whole_weights: WholeWeights) -> None:  # noqa: B027  # most tasks have nothing to do
         """Called when the weights have been moved, before the next batch."""
 

@@ -231,3 +231,77 @@ def test_every_ingredient_for_few_pairs_trains_live_and_on_features(frozen: str,
     assert result.returncode == 0, result.stderr
     if frozen != "none":
         assert np.load(out / "features" / "train-place_group.npy").dtype == np.int64
+
+
+UNFROZEN = ["--model.unfreeze-epochs", "2", "--mixing", "0", "--optimizer.name", "sgd", "--model.norm", "group"]
+UNFROZEN += ["--optimizer.warmup-epochs", "0", "--optimizer.final-fraction", "1", "--model.layer-decay", "0.5"]
+UNFROZEN += ["--validation.every-epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def unfrozen(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four epochs whose encoders were frozen for two."""
+    folder = tmp_path_factory.mktemp("unfrozen") / "run"
+    result = run(python("pretrain/run.py", *words(shards, folder), *UNFROZEN, "--epochs", "4"), cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    newest = max((folder / "checkpoints").iterdir())
+    return load_file(newest / "weights.safetensors")
+
+
+def test_encoders_are_trained_from_the_epoch_on_that_is_asked_for(shards: Path, unfrozen: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run(python("pretrain/run.py", *words(shards, out), *UNFROZEN, "--epochs", "0"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    start = last_weights(out)
+    pieces = tmp_path / "pieces"
+    result = run(python("pretrain/run.py", *words(shards, pieces), *UNFROZEN, "--epochs", "2"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    middle = last_weights(pieces)
+    for epochs in ("3", "4"):
+        result = run(python("pretrain/run.py", "--resume", pieces, "--epochs", epochs), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    whole, end = last_weights(unfrozen), last_weights(pieces)
+    assert all(torch.equal(whole[name], end[name]) for name in whole)
+    for tower in ("image", "sound"):
+        name = f"towers.{tower}_tower.trunk.layer4.0.conv1.weight"
+        assert torch.equal(start[name], middle[name])
+        assert not torch.equal(middle[name], end[name])
+        name = f"towers.{tower}_tower.projection.weight"
+        assert not torch.equal(start[name], middle[name])
+
+
+def test_two_processes_unfreeze_as_one(shards: Path, unfrozen: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run_together(python("pretrain/run.py", *words(shards, out), *UNFROZEN, "--epochs", "4"), cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    before, alone = (
+        load_file(folder / "weights.safetensors") for folder in sorted((unfrozen / "checkpoints").iterdir())
+    )
+    together = last_weights(out)
+    for name in ("image_tower.trunk.layer4.0.conv1.weight", "sound_tower.trunk.layer1.0.conv1.weight"):
+        # In one epoch it moved far more than the two runs differ.
+        moved = alone[f"towers.{name}"] - before[f"towers.{name}"]
+        assert float((together[f"towers.{name}"] - alone[f"towers.{name}"]).norm() / moved.norm()) < 0.02
+
+
+def test_seconds_count_the_pass_over_the_encoders(shards: Path, tmp_path: Path) -> None:
+    more = ["--epochs", "100000", "--checkpoint.every-epochs", "100000", "--validation.every-epochs", "100000"]
+    out = tmp_path / "short"
+    result = run(python("pretrain/run.py", *words(shards, out), *more, "--max-seconds", "0.001"), cwd=tmp_path)
+    assert result.returncode == 2
+    assert "which the features of the frozen encoders took, got 0.001; start again with more" in result.stderr
+    out = tmp_path / "long"
+    more += ["--log-every-steps", "1", "--optimizer.warmup-epochs", "0"]
+    result = run(python("pretrain/run.py", *words(shards, out), *more, "--max-seconds", "10"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    state = json.loads((out / "summary.json").read_text())
+    assert 0.5 < state["preparing_seconds"] < state["training_seconds"]
+    assert 10 <= state["training_seconds"] < 11
+    rates = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] for line in rates if line["split"] == "train"]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[-1] < 1e-5
