@@ -39,8 +39,8 @@ NOISE = 0.3
 CASE = "50,000 pairs, 100 epochs"
 
 TARGETS = (
-    Target("seconds of a run", Figure(SUITE, CASE, "seconds"), None, 300.0, at_most=True, unit=" s"),
-    Target("peak memory of a run", Figure(SUITE, CASE, "peak_gb"), None, 2.0, at_most=True, unit=" GB"),
+    Target("seconds of a run", Figure(SUITE, CASE, "seconds"), None, 300.0, at_most=True, unit="s"),
+    Target("peak memory of a run", Figure(SUITE, CASE, "peak_gb"), None, 2.0, at_most=True, unit="GB"),
 )
 
 

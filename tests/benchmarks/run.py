@@ -3,7 +3,8 @@
     python tests/benchmarks/run.py [--json FILE] [--only NAME …] [--images FOLDER] [--against CHECKOUT] [--quick]
 
 Every target is a figure or a ratio of two figures of this run. Leave the machine alone meanwhile: about 10 minutes on
-2 cores. `--quick` runs everything once and tiny, and its figures mean nothing.
+2 cores, without the suites that take longer and run only if they are named. `--quick` runs everything once and tiny,
+and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks import (
     model_step,
     ranking_speed,
     search_speed,
+    small_retrieval,
     startup,
     training_loop,
 )
@@ -43,6 +45,7 @@ SUITES = {
         search_speed,
         startup,
         frozen_heads,
+        small_retrieval,
         cuda_speed,
     )
 }
@@ -79,14 +82,15 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--quick", action="store_true", help="a smoke run: tiny sizes, no usable figures")
-    parser.add_argument(
-        "--only", nargs="+", choices=SUITES, default=list(SUITES), metavar="NAME", help=", ".join(SUITES)
-    )
+    parser.add_argument("--only", nargs="+", choices=SUITES, default=[], metavar="NAME", help=", ".join(SUITES))
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="make the tiles from these JPEGs, not generated")
     parser.add_argument(
         "--against", type=Path, metavar="CHECKOUT", help="a checkout of another commit, measured beside this one"
     )
     options = parser.parse_args()
+    options.only = options.only or [
+        name for name, suite in SUITES.items() if options.quick or not getattr(suite, "IS_LONG", False)
+    ]
     if options.against and not (options.against / "pyproject.toml").is_file():
         parser.error(f"--against must be a checkout of Earshot, got {options.against}")
     if options.images and not any(options.images.glob("*.jpg")):

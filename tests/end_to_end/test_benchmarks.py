@@ -13,6 +13,7 @@ from benchmarks import (
     model_step,
     ranking_speed,
     search_speed,
+    small_retrieval,
     startup,
     training_loop,
 )
@@ -46,6 +47,7 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         search_speed,
         startup,
         frozen_heads,
+        small_retrieval,
         cuda_speed,
     )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}
