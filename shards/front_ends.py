@@ -14,6 +14,22 @@ ADVANCE (Hu et al., arXiv 2005.08449).
 A constant signal of 1 has power 1 in the lowest bin, and a full-scale sine 1/4 in its own.
 """
 
+EARSHOT_48K = SpectrogramSettings(
+    sample_rate_hz=48_000,
+    window_samples=2048,
+    hop_samples=512,
+    mel_scale="slaney",
+    mel_norm="area",
+    scale=SpectrogramScale("log-mel", low=-23.03, high=9.0),
+    window="hann-periodic",
+    is_centred=True,
+    smallest_power=1e-10,
+)
+"""The whole audible band, as Spectrum4Geo has it: 4,096 frames are 43.7 s.
+
+Window, hop, area and floor are librosa's defaults, which that length implies.
+"""
+
 AUDIOSET_32K = SpectrogramSettings(
     sample_rate_hz=32_000,
     window_samples=800,
@@ -72,6 +88,7 @@ FRONT_ENDS: Registry[SpectrogramSettings] = Registry(
     "--spectrogram",
     {
         DEFAULT_FRONT_END: "shards.front_ends:EARSHOT_16K",
+        "earshot-48k": "shards.front_ends:EARSHOT_48K",
         "audioset-32k": "shards.front_ends:AUDIOSET_32K",
         "ast-16k": "shards.front_ends:AST_16K",
         "clap-48k": "shards.front_ends:CLAP_48K",

@@ -175,3 +175,13 @@ def test_a_name_that_nobody_knows_is_refused_with_the_nearest_one(tiny_shards: P
     assert "unknown model.image_encoder 'resnet81'; did you mean 'resnet18'?" in result.stderr
     assert "timm:NAME" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_best_retrieval_trains_with_smaller_networks(tiny_shards: Path, tmp_path: Path) -> None:
+    small = ["--model.image-encoder", "timm:test_convnext", "--model.sound-encoder", "timm:test_convnext2"]
+    small += ["--model.image-init", "random", "--model.sound-init", "random", "--data.num-frames", "160"]
+    words = ["best-retrieval", "--shards", tiny_shards, "--out", "run", *SMALL, *small, "--model.sound-pooling", "1"]
+    finish("pretrain/run.py", *words, "--data.image-size", "64", "--epochs", "1", cwd=tmp_path)
+    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert config["loss"]["label_smoothing"] == 0.1
+    assert (config["data"]["right_angles"], config["data"]["flips"]) == (True, True)
