@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from pretrain.settings.files import flatten
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
 from pretrain.training.embedding import PairEmbeddings, mean_of_crops
 from shards.atomic_files import holds_json, read_json, write_json
+from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.schema import TRAIN_SPLIT
 from shards.streaming.reading import ShardSet
@@ -80,21 +83,34 @@ class FrozenFeatures:
         }
 
     def _begin(self) -> None:
-        """Removes features of other weights, views or shards.
+        """Removes features of other weights, views or shards, unless another run uses them.
 
         Raises:
-            UserError: the folder can't be written.
+            UserError: the folder can't be written, or is in use for other features.
         """
         path, record = self.folder / RECORD_NAME, self._identity()
-        if holds_json(path) and read_json(path) == record:
-            return
         try:
-            for split in self._shard_set.manifest.splits:
-                FeatureStore(self.folder, split, 0).clear()
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, record)
+            # Held until the run ends. Runs with the same features share the folder; what both lack is computed twice,
+            # to the same bytes.
+            self._lock = os.open(self.folder, os.O_RDONLY)
+            is_alone = _is_locked_alone(self._lock)
+            if not is_alone:
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
+            is_same = holds_json(path) and read_json(path) == record
+            if is_alone and not is_same:
+                for split in self._shard_set.manifest.splits:
+                    FeatureStore(self.folder, split, 0).clear()
+                write_json(path, record)
+            if is_alone:
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
+        if not is_alone and not is_same:
+            raise UserError(
+                f"data.features_dir {self.folder} is in use by another run, for other features; give another folder or "
+                "wait for that run"
+            )
 
     def _identity(self) -> dict[str, Any]:
         """What the features depend on; of the settings of the data, all that a resumed run may not change."""
@@ -184,6 +200,15 @@ def embed_features(towers: TwoTower, store: FeatureStore, precision: str) -> Pai
             projected = towers.project_sound(torch.from_numpy(crops).to(device)).float().cpu().numpy()
             sounds.append(mean_of_crops(projected, counts.tolist()))
     return PairEmbeddings([], np.concatenate(images), np.concatenate(sounds))
+
+
+def _is_locked_alone(lock: int) -> bool:
+    """Locks a folder for this process alone, unless another holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _checksum(towers: TwoTower) -> str:

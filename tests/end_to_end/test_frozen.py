@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import time
@@ -170,6 +172,24 @@ def test_entries_that_a_loss_needs_are_stored_too(shards: Path, finished: Path, 
     more = ["--data.features-dir", tmp_path / "features"]
     result = run(python("pretrain/run.py", *words(shards, tmp_path / "3"), "--seed", "3", *more), cwd=tmp_path)
     assert "features of train" in result.stderr + result.stdout
+
+
+def test_a_folder_in_use_is_shared_by_equal_runs_and_refused_to_others(
+    shards: Path, finished: Path, tmp_path: Path
+) -> None:
+    more = ["--data.features-dir", finished / "features"]
+    lock = os.open(finished / "features", os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # as a run that trains meanwhile
+        result = run(python("pretrain/run.py", *words(shards, tmp_path / "same"), *more), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "features of train" not in result.stderr + result.stdout
+        result = run(python("pretrain/run.py", *words(shards, tmp_path / "other"), *more, "--seed", "7"), cwd=tmp_path)
+    finally:
+        os.close(lock)
+    assert result.returncode == 2
+    assert f"data.features_dir {finished / 'features'} is in use by another run" in result.stderr
+    assert np.load(finished / "features" / "train-image.npy").shape == (NUM_TRAIN, 3, 512)
 
 
 def test_features_of_other_weights_are_not_used(shards: Path, finished: Path, tmp_path: Path) -> None:
