@@ -13,8 +13,8 @@ from pretrain.settings.pretraining import DataSettings
 from shards.errors import UserError
 from shards.schema import SpectrogramSettings
 
-NEPERS_PER_DB = math.log(10) / 10
-"""Change of the logarithm of a power by a decibel."""
+LOG_POWER_PER_DB = math.log(10) / 10
+"""How much the natural logarithm of a power changes by a decibel."""
 
 
 class RandomSoundView:
@@ -42,7 +42,7 @@ class RandomSoundView:
                 f"{settings.level_db:g}"
             )
         self._masks = (settings.mask_bands, settings.mask_frames)
-        self._level = settings.level_db * NEPERS_PER_DB * 255 / (scale.high - scale.low)
+        self._level = settings.level_db * LOG_POWER_PER_DB * 255 / (scale.high - scale.low)
 
     def __call__(self, crop: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         """(mel bands, frames) uint8 → the same shape; `seed` fixes all that is random."""

@@ -22,6 +22,7 @@ from pretrain.settings.pretraining import Config
 from pretrain.training.task import Evaluation
 from pretrain.training.validation import score_retrieval, validate_retrieval
 from pretrain.weights.towers import build_towers
+from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT
 from shards.streaming.reading import ShardSet
@@ -48,8 +49,17 @@ class Audiovisual(Method):
 
     @classmethod
     def from_config(cls, config: AudiovisualConfig, manifest: Manifest) -> Audiovisual:
-        """Builds the method from its settings, with towers for the spectrograms of the shard set."""
+        """Builds the method from its settings, with towers for the spectrograms of the shard set.
+
+        Raises:
+            UserError: the settings don't fit the shard set, or mixing does not fit the loss.
+        """
         pair_loss = config.loss.build(config.model.embedding_dim)
+        if config.mixing and pair_loss.inputs:
+            raise UserError(
+                f"mixing must be 0 with this loss, which needs the {' and '.join(pair_loss.inputs)} of each pair, "
+                f"because a mixture of two pairs has none, got {config.mixing:g}"
+            )
         towers = build_towers(config, manifest, on_sphere=pair_loss.on_sphere)
         views: Views = ImageAndSound(config.data, manifest.spectrogram)
         for name in pair_loss.inputs:

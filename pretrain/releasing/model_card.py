@@ -69,7 +69,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         f"{config.batch_size}, {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, "
         f"seed {config.seed}",
         "encoders start from": f"image {beginning(model.image_init)}, sound {beginning(model.sound_init)}",
-        **({} if model.freeze == "none" else {"frozen encoders": model.freeze.replace(",", ", ")}),
+        **({} if model.freeze == "none" else {"frozen encoders": frozen_encoders(model)}),
         "normalisation layers": model.norm,
     }
     gallery = f"Gallery of {validation['gallery_size']} pairs; ranks start at 1."
@@ -95,13 +95,19 @@ def what_they_are(model: ModelSettings | TwoTowerConfig, *, sound_trained: bool)
     return f"A {sound} that was never trained, and an {image} that embeds overhead images into a {space}"
 
 
+def frozen_encoders(model: ModelSettings) -> str:
+    """Which encoders were frozen, and for how long."""
+    names = model.freeze.replace(",", ", ")
+    return f"{names}, for the first {model.unfreeze_epochs} epochs" if model.unfreeze_epochs else names
+
+
 def how_trained(config: Config, step: int) -> str:
     """Describes in a few words, to follow a semicolon, how the weights after a step were trained."""
     if step == 0:
         return "not trained here: these are the initial weights that training would start from"
     inits = (config.model.image_init, config.model.sound_init)
     used = inits if config.trains_sound else inits[:1]
-    if config.model.freeze == "image,sound":
+    if config.model.freeze == "image,sound" and not config.model.unfreeze_epochs:
         return "projections trained without labels on frozen encoders"
     if "imagenet" in used:
         return "trained without labels, from encoders pre-trained on ImageNet's"

@@ -160,6 +160,9 @@ def test_a_features_folder_that_cannot_be_written_is_one_sentence(shards: Path, 
 
 def test_entries_that_a_loss_needs_are_stored_too(shards: Path, finished: Path, tmp_path: Path) -> None:
     more = ["--data.features-dir", tmp_path / "features", "--loss.queue-size", "16", "--loss.negatives-from-km", "1"]
+    mixed = run(python("pretrain/run.py", *words(shards, tmp_path / "0"), *more), cwd=tmp_path)
+    assert "mixing must be 0 with this loss, which needs the identity and place of each pair" in mixed.stderr
+    more += ["--mixing", "0"]
     for number in ("1", "2"):
         out = tmp_path / number
         result = run(python("pretrain/run.py", *words(shards, out), "--seed", "3", *more), cwd=tmp_path)
@@ -238,7 +241,7 @@ def test_one_frozen_tower_is_trained_live_without_moving(shards: Path, tmp_path:
 def test_every_ingredient_for_few_pairs_trains_live_and_on_features(frozen: str, shards: Path, tmp_path: Path) -> None:
     more = ["--loss.positives", "place", "--loss.label-smoothing", "0.1", "--model.head-hidden", "48"]
     more += ["--data.mask-frames", "0.2", "--data.mask-bands", "0.2", "--data.level-db", "6", "--data.flips"]
-    more += ["--data.right-angles", "--data.rotation-degrees", "0", "--model.freeze", frozen]
+    more += ["--data.right-angles", "--data.rotation-degrees", "0", "--model.freeze", frozen, "--mixing", "0"]
     out = tmp_path / "run"
     result = run(python("pretrain/run.py", *words(shards, out), *more, "--log-every-steps", "1"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -284,6 +287,9 @@ def test_encoders_are_trained_from_the_epoch_on_that_is_asked_for(shards: Path, 
     for epochs in ("3", "4"):
         result = run(python("pretrain/run.py", "--resume", pieces, "--epochs", epochs), cwd=tmp_path)
         assert result.returncode == 0, result.stderr
+    card = (unfrozen / "model" / "README.md").read_text()
+    assert "| frozen encoders | image, sound, for the first 2 epochs |" in card
+    assert "projections trained without labels" not in card
     whole, end = last_weights(unfrozen), last_weights(pieces)
     assert all(torch.equal(whole[name], end[name]) for name in whole)
     for tower in ("image", "sound"):
