@@ -28,6 +28,15 @@ class AudiovisualConfig(Config):
     """Alpha of FuseMix, which mixes the features of two pairs by a share from Beta(alpha, alpha); 0: off."""
     loss: LossSettings = field(default_factory=BatchTripletSettings)
 
+    @override
+    def check(self) -> None:
+        super().check()
+        if self.data.skip_bad_shards and self.model.freeze == "image,sound":
+            raise UserError(
+                "data.skip_bad_shards must be False with model.freeze image,sound, whose features are stored for every "
+                "pair; copy the bad shards again, or freeze one encoder"
+            )
+
     @property
     @override
     def summary(self) -> str:

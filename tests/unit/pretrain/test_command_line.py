@@ -97,6 +97,11 @@ def test_a_run_of_a_former_version_resumes_with_the_settings_that_had_an_effect(
             ["symmetric-contrastive", "--loss.label-smoothing", "0.1", "--loss.negatives-from-km", "2"],
             "loss.negatives_from_km must be 0 with loss.label_smoothing, got 2",
         ),
+        (
+            ["few-pairs", "--data.skip-bad-shards"],
+            "data.skip_bad_shards must be False with model.freeze image,sound, whose features are stored for every",
+        ),
+        (["--model.unfreeze-epochs", "3"], "model.unfreeze_epochs must be 0 with model.freeze none, got 3"),
         (["--moco.momentum", "0.9"], "method audiovisual has no setting moco.momentum, which moco has; it takes "),
         (["simclr", "--loss.margin=2"], "method simclr has no setting loss.margin, which audiovisual has; it takes"),
         (["--method", "mocco"], "unknown method 'mocco'; did you mean 'moco'"),
