@@ -6,8 +6,7 @@
 # `prepare` returns the bare module. Each process trains a model of its own, without an error or a warning. With
 # ACCELERATE_USE_CPU=true, or `Accelerator(cpu=True)`, the type is MULTI_CPU and gradients are averaged.
 #
-# Expected of a good engineer: processes that joined are data parallel, or an error. Earshot passes cpu=True, and refuses
-# several processes of type NO.
+# Expected of a good engineer: processes that joined are data parallel, or an error.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -6,8 +6,7 @@
 # initialises every weight at random and returns without an error; only a table in the log lists them as MISSING.
 # `ClapModel.from_pretrained(…).audio_model` has the weights.
 #
-# Expected of a good engineer: the audio tower's weights, or an error, as nothing at all was loaded. Earshot takes
-# `ClapModel(…).audio_model`, and a test compares its features with the whole model's.
+# Expected of a good engineer: the audio tower's weights, or an error, as nothing at all was loaded.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -95,16 +95,17 @@ class PreTraining(Task):
     def optimizer(self) -> torch.optim.Optimizer:
         """With lower rates for the lower layers of the encoders, and with frozen ones, if the settings say so."""
         decay, towers = self.settings.model.layer_decay, self.module.towers
-        with_frozen = self.settings.model.unfreeze_epochs > 0
-        if decay == 1:
-            return build_optimizer(self.module, self.settings.optimizer, with_frozen=with_frozen)
+        trunks = {"image_tower": towers.image_tower.trunk, "sound_tower": towers.sound_tower.trunk}
         scales = {
             f"towers.{name}.trunk.{parameter}": scale
-            for name, tower in (("image_tower", towers.image_tower), ("sound_tower", towers.sound_tower))
-            for parameter, scale in layer_lr_scales(tower.trunk, decay).items()
+            for name, trunk in (trunks if decay != 1 else {}).items()
+            for parameter, scale in layer_lr_scales(trunk, decay).items()
         }
         return build_optimizer(
-            self.module, self.settings.optimizer, lambda name: scales.get(name, 1.0), with_frozen=with_frozen
+            self.module,
+            self.settings.optimizer,
+            lambda name: scales.get(name, 1.0),
+            with_frozen=self.settings.model.unfreeze_epochs > 0,
         )
 
     @override

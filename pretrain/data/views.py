@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -89,97 +89,101 @@ class TwoImageViews(Views):
         self._view.of_sample(sample, derived_seed(seed, "other view"), row["other_image"])
 
 
-class WithIdentity(Views):
-    """Adds "identity", a number that identifies the pair's key, () int64, to other views."""
+class WithEntry(Views, abc.ABC):
+    """Adds an entry to other views, which says something about the pair and is the same in all its views.
+
+    Attributes:
+        name: of the entry.
+        shape, dtype: of its value for one pair.
+    """
+
+    name: ClassVar[str]
+    shape: ClassVar[tuple[int, ...]] = ()
+    dtype: ClassVar[torch.dtype] = torch.int64
 
     def __init__(self, views: Views) -> None:
         self._views = views
 
+    @abc.abstractmethod
+    def value(self, sample: StoredSample) -> int | NDArray[np.float32]:
+        """The entry of a pair."""
+
     @property
     @override
     def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        return {**self._views.entries, "identity": ((), torch.int64)}
+        return {**self._views.entries, self.name: (self.shape, self.dtype)}
 
     @override
     def write(self, sample: StoredSample, seed: int, row: Row) -> None:
         self._views.write(sample, seed, row)
-        # Of 63 bits: two of a million keys share one with a chance of 1 in ten million.
-        row["identity"][...] = derived_seed(0, sample.key) >> 1
+        row[self.name][...] = self.value(sample)
 
 
-class WithPlace(Views):
-    """Adds "place", where the pair was recorded as a point on the unit sphere, (3,) float32, to other views.
+class WithIdentity(WithEntry):
+    """Adds "identity", a number that identifies the pair's key, () int64."""
+
+    name = "identity"
+
+    @override
+    def value(self, sample: StoredSample) -> int:
+        return number_of(sample.key)
+
+
+class WithPlace(WithEntry):
+    """Adds "place", where the pair was recorded as a point on the unit sphere, (3,) float32.
 
     A pair without coordinates has NaN there.
     """
 
-    def __init__(self, views: Views) -> None:
-        self._views = views
-
-    @property
-    @override
-    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        return {**self._views.entries, "place": ((3,), torch.float32)}
+    name = "place"
+    shape = (3,)
+    dtype = torch.float32
 
     @override
-    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
-        self._views.write(sample, seed, row)
+    def value(self, sample: StoredSample) -> NDArray[np.float32]:
         metadata = sample.metadata()
-        row["place"][:] = point_on_sphere(metadata.get("longitude"), metadata.get("latitude"))
+        return point_on_sphere(metadata.get("longitude"), metadata.get("latitude"))
 
 
-class WithImageGroup(Views):
-    """Adds "image_group", a number that is equal for equal stored images, () int64, to other views."""
+class WithImageGroup(WithEntry):
+    """Adds "image_group", a number that is equal for equal stored images, () int64."""
 
-    def __init__(self, views: Views) -> None:
-        self._views = views
-
-    @property
-    @override
-    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        return {**self._views.entries, "image_group": ((), torch.int64)}
+    name = "image_group"
 
     @override
-    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
-        self._views.write(sample, seed, row)
-        row["image_group"][...] = derived_seed(0, hashlib.blake2b(sample.image_bytes()).hexdigest()) >> 1
+    def value(self, sample: StoredSample) -> int:
+        return number_of(hashlib.blake2b(sample.image_bytes()).hexdigest())
 
 
-class WithPlaceGroup(Views):
-    """Adds "place_group", a number that is equal for equal places, () int64, to other views.
+class WithPlaceGroup(WithEntry):
+    """Adds "place_group", a number that is equal for equal places, () int64.
 
     Places are equal if their coordinates are, rounded to `PLACE_DECIMALS`. A pair without coordinates shares none.
     """
 
-    def __init__(self, views: Views) -> None:
-        self._views = views
-
-    @property
-    @override
-    def entries(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        return {**self._views.entries, "place_group": ((), torch.int64)}
+    name = "place_group"
 
     @override
-    def write(self, sample: StoredSample, seed: int, row: Row) -> None:
-        self._views.write(sample, seed, row)
+    def value(self, sample: StoredSample) -> int:
         metadata = sample.metadata()
         place = metadata.get("longitude"), metadata.get("latitude")
         # Adding 0 turns -0.0 into 0.0.
         known = [round(degrees, PLACE_DECIMALS) + 0.0 for degrees in place if degrees is not None]
-        name = str(known) if len(known) == len(place) else sample.key
-        row["place_group"][...] = derived_seed(0, name) >> 1
+        return number_of(str(known) if len(known) == len(place) else sample.key)
 
 
 PLACE_DECIMALS = 4
 """Of degrees: 11 m from north to south."""
 
-ADDITIONS: dict[str, Callable[[Views], Views]] = {
-    "identity": WithIdentity,
-    "place": WithPlace,
-    "image_group": WithImageGroup,
-    "place_group": WithPlaceGroup,
+ADDITIONS: dict[str, type[WithEntry]] = {
+    kind.name: kind for kind in (WithIdentity, WithPlace, WithImageGroup, WithPlaceGroup)
 }
 """Views that add an entry, by its name."""
+
+
+def number_of(text: str) -> int:
+    """A number that identifies a text, of 63 bits: two of a million share one with a chance of 1 in ten million."""
+    return derived_seed(0, text) >> 1
 
 
 def point_on_sphere(longitude: float | None, latitude: float | None) -> NDArray[np.float32]:

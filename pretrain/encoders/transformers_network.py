@@ -63,10 +63,6 @@ class TransformersEncoder(Encoder):
     def config(self) -> dict[str, Any]:
         return {"model_type": self.network_class.config_class.model_type, **self.settings}
 
-    @override
-    def sync_norms(self) -> None:
-        self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-
     def _layers_of(self, blocks: nn.ModuleList) -> list[list[str]]:
         """What comes before the blocks, each block, and what comes after."""
         names = [name for name, _ in self.named_parameters()]

@@ -94,19 +94,14 @@ class FrozenFeatures:
             # Held until the run ends. Runs with the same features share the folder; what both lack is computed twice,
             # to the same bytes.
             self._lock = os.open(self.folder, os.O_RDONLY)
-            is_alone = _is_locked_alone(self._lock)
-            if not is_alone:
-                fcntl.flock(self._lock, fcntl.LOCK_SH)
-            is_same = holds_json(path) and read_json(path) == record
-            if is_alone and not is_same:
+            if _is_locked_alone(self._lock) and not _holds_record(path, record):
                 for split in self._shard_set.manifest.splits:
                     FeatureStore(self.folder, split, 0).clear()
                 write_json(path, record)
-            if is_alone:
-                fcntl.flock(self._lock, fcntl.LOCK_SH)
+            fcntl.flock(self._lock, fcntl.LOCK_SH)  # alone no more; else waits for a run that is alone for a moment
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        if not is_alone and not is_same:
+        if not _holds_record(path, record):
             raise UserError(
                 f"data.features_dir {self.folder} is in use by another run, for other features; give another folder or "
                 "wait for that run"
@@ -200,6 +195,10 @@ def embed_features(towers: TwoTower, store: FeatureStore, precision: str) -> Pai
             projected = towers.project_sound(torch.from_numpy(crops).to(device)).float().cpu().numpy()
             sounds.append(mean_of_crops(projected, counts.tolist()))
     return PairEmbeddings([], np.concatenate(images), np.concatenate(sounds))
+
+
+def _holds_record(path: Path, record: dict[str, Any]) -> bool:
+    return holds_json(path) and read_json(path) == record
 
 
 def _is_locked_alone(lock: int) -> bool:

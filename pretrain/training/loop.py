@@ -174,8 +174,8 @@ class Loop:
         limit = self.settings.max_seconds
         if limit and self.state.step == 0 and distributed.from_first(self.state.preparing_seconds >= limit):
             raise UserError(
-                f"max_seconds must be > {self.state.preparing_seconds:.0f}, which the features of the frozen encoders "
-                f"took, got {self.settings.max_seconds:g}; start again with more --max-seconds"
+                f"max_seconds must be > {self.state.preparing_seconds:.3g}, which preparing the data took (such as "
+                f"features of frozen encoders), got {limit:g}; start again with more --max-seconds"
             )
         return stream
 

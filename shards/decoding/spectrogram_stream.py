@@ -29,6 +29,9 @@ instead of 10 s."""
 SMALLEST_POWER = float(np.finfo(np.float32).tiny)
 """Lower bound on the power before the logarithm, unless the front end has a higher one; far below byte 0."""
 
+KALDI_FRAMES = ("hann-symmetric", "kaldi", False)
+"""Window, mel scale and position of frames that are filtered one by one, which torchaudio computes as Kaldi does."""
+
 Samples = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.float64]
 
@@ -161,6 +164,11 @@ def _check(settings: SpectrogramSettings) -> None:
     if settings.window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}, got {settings.window!r}")
     filters_of(settings)
+    frames = (settings.window, settings.mel_scale, settings.is_centred)
+    if settings.pre_emphasis_of == "frame" and frames != KALDI_FRAMES:
+        raise ValueError(
+            f"window, mel_scale and is_centred must be {KALDI_FRAMES} with frames as Kaldi's, got {frames}"
+        )
 
 
 def _normalised(window: torch.Tensor) -> torch.Tensor:
@@ -177,8 +185,11 @@ WINDOWS: dict[str, Callable[[int], torch.Tensor]] = {
 
 def _mel_power(settings: SpectrogramSettings) -> Callable[[Samples], Frames]:
     """The function from the samples of a batch to the power in each band, (FRAMES_PER_BATCH, mel bands)."""
-    window = WINDOWS[settings.window](settings.window_samples or 0)
-    groups = _groups(settings)
+    rate, hop, window_samples = settings.sample_rate_hz, settings.hop_samples, settings.window_samples
+    assert rate is not None
+    assert hop is not None
+    assert window_samples is not None
+    window = WINDOWS[settings.window](window_samples)
 
     def of_spectrum(waveform: Samples) -> Frames:
         # Without `power`, because the magnitude of complex numbers takes twice as long as the transform.
@@ -186,35 +197,33 @@ def _mel_power(settings: SpectrogramSettings) -> Callable[[Samples], Frames]:
             torch.from_numpy(np.ascontiguousarray(waveform)).double(),
             pad=0,
             window=window,
-            n_fft=settings.fft_samples or len(window),
-            hop_length=settings.hop_samples or 0,
-            win_length=len(window),
+            n_fft=settings.fft_samples or window_samples,
+            hop_length=hop,
+            win_length=window_samples,
             power=None,
             normalized=False,
             center=False,
         ).T.numpy()
         power = spectrum.real**2 + spectrum.imag**2
         mel_power = np.empty((len(power), settings.mel_bands))
-        for bands, bins, weights in groups:
+        for bands, bins, weights in _groups(settings):
             mel_power[:, bands] = power[:, bins] @ weights
         return mel_power
 
     def of_kaldi(waveform: Samples) -> Frames:
-        milliseconds = 1000.0 / (settings.sample_rate_hz or 1)
-        energies = kaldi.fbank(
+        energies: Frames = kaldi.fbank(
             torch.from_numpy(np.ascontiguousarray(waveform)).double()[None],
-            sample_frequency=float(settings.sample_rate_hz or 0),
-            frame_length=len(window) * milliseconds,
-            frame_shift=(settings.hop_samples or 0) * milliseconds,
+            sample_frequency=float(rate),
+            frame_length=1000.0 * window_samples / rate,
+            frame_shift=1000.0 * hop / rate,
             window_type="hanning",
             num_mel_bins=settings.mel_bands,
             low_freq=settings.low_hz,
             high_freq=settings.high_hz or 0.0,
             preemphasis_coefficient=settings.pre_emphasis,
             use_log_fbank=False,
-        )
-        found: Frames = energies.numpy()
-        return found
+        ).numpy()
+        return energies
 
     return of_kaldi if settings.pre_emphasis_of == "frame" else of_spectrum
 

@@ -316,7 +316,10 @@ def test_seconds_count_the_pass_over_the_encoders(shards: Path, tmp_path: Path) 
     out = tmp_path / "short"
     result = run(python("pretrain/run.py", *words(shards, out), *more, "--max-seconds", "0.001"), cwd=tmp_path)
     assert result.returncode == 2
-    assert "which the features of the frozen encoders took, got 0.001; start again with more" in result.stderr
+    assert (
+        "which preparing the data took (such as features of frozen encoders), got 0.001; start again with more"
+        in result.stderr
+    )
     out = tmp_path / "long"
     more += ["--log-every-steps", "1", "--optimizer.warmup-epochs", "0"]
     result = run(python("pretrain/run.py", *words(shards, out), *more, "--max-seconds", "10"), cwd=tmp_path)

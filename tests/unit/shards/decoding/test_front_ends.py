@@ -154,6 +154,7 @@ def test_bytes_are_on_the_scale_of_the_front_end() -> None:
         ({"window": "hamming"}, "window must be one of hann-normalised, hann-periodic, hann-symmetric, got 'hamming'"),
         ({"mel_scale": "htk"}, "mel_scale and mel_norm must be"),
         ({"mel_norm": "area"}, "got kaldi and area"),
+        ({"pre_emphasis_of": "frame"}, "is_centred must be .* with frames as Kaldi's"),
         ({"hop_samples": None}, "needs sampling rate, window and hop"),
     ],
 )
