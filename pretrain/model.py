@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain.cards import TAGS, card
-from pretrain.encoders import ENCODERS
+from pretrain.encoders import CONFIGURED_FAMILIES, ENCODERS
 from pretrain.encoders.building import build_encoder
 from pretrain.encoders.projection import build_projection
 from pretrain.model_config import TwoTowerConfig, preprocessing
@@ -264,11 +264,11 @@ def refuse_unnamed_networks(config: TwoTowerConfig, folder: Path) -> None:
     """Rejects a model folder that would have to be completed from elsewhere.
 
     Raises:
-        UserError: the configuration of a network of `transformers` is missing.
+        UserError: the config of a network of one of `CONFIGURED_FAMILIES` is missing.
     """
     for name in ("image_encoder", "sound_encoder"):
         encoder, settings = getattr(config, name), getattr(config, f"{name}_config")
-        if encoder.startswith("transformers:") and not isinstance(settings, dict):
+        if encoder.partition(":")[0] in CONFIGURED_FAMILIES and not isinstance(settings, dict):
             raise UserError(f"{folder / CONFIG_NAME} must hold {name}_config for {encoder}; save the model again")
 
 

@@ -19,6 +19,7 @@ from downstream.running.items import SceneItem
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, save_figure, shortened
 from pretrain.activation_maps import averaged_map, overlay
 from pretrain.encoders.projection import linear_projection
+from pretrain.weights.encoder_weights import LoadedEncoder
 from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 
@@ -26,6 +27,7 @@ EXPLAIN_FOLDER = "explain"
 IMAGES_OF_SHEET = 12
 CARD_COLUMNS = 2
 VIEW_PIXELS = 256
+MAPS_ON_EMBEDDING = "class activation maps on the embedding"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,23 @@ class Activations:
     maps: NDArray[np.float32]
     bias: NDArray[np.float32]
     logits: NDArray[np.float32]
+
+
+def check_explainable(encoder: LoadedEncoder, image_size: int, *, on_embedding: bool) -> None:
+    """Rejects an encoder that has no class activation maps, before it is trained.
+
+    Args:
+        encoder: with any weights.
+        image_size: side of its inputs in pixels.
+        on_embedding: whether the classifier is on the embedding instead of the features.
+
+    Raises:
+        UserError: the encoder's features are not the mean of a feature map, or the projection is not linear.
+    """
+    noise = torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    averaged_map(encoder.module.eval(), noise)
+    if on_embedding and encoder.projection is not None:
+        linear_projection(encoder.projection, MAPS_ON_EMBEDDING)
 
 
 @torch.inference_mode()
@@ -68,7 +87,7 @@ def class_activations(module: SceneClassifier, images: Tensor) -> Activations:
     weight = head
     lengths = torch.ones(len(images), 1, device=images.device)
     if not isinstance(module.projection, nn.Identity):
-        projection = linear_projection(module.projection, "class activation maps on the embedding").float()
+        projection = linear_projection(module.projection, MAPS_ON_EMBEDDING).float()
         if module.on_sphere:
             lengths = projection(features.mean((2, 3))).norm(dim=1, keepdim=True)
         bias = head @ projection.bias / lengths + bias

@@ -10,6 +10,7 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from downstream.running.class_activation import check_explainable
 from downstream.running.images import check_images
 from downstream.running.splits import Split
 from downstream.scenes.benchmark import SceneBenchmark, SceneData
@@ -134,6 +135,8 @@ def open_job(
         head_on=_head_on(settings, encoder),
     )
     encoder.module.set_input_size((settings.image_size, settings.image_size))
+    if settings.explain:
+        check_explainable(encoder, settings.image_size, on_embedding=settings.head_on == "embedding")
     return SceneJob(benchmark, settings, accelerator, preemption, data, encoder, notes, resume)
 
 

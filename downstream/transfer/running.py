@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from downstream.audiovisual.splits import PairSplit
 from downstream.results import RESULTS_NAME
+from downstream.running.class_activation import check_explainable
 from downstream.running.classifier_files import read_classifier
 from downstream.running.seeded_runs import Outcome, seed_settings, track, train
 from downstream.transfer.benchmark import TransferBenchmark
@@ -54,6 +55,8 @@ def run_transfer(
     settings, data, known = check_transfer(benchmark, settings)
     teacher = teacher_of(settings)
     image = image_encoder(settings)
+    if settings.explain and settings.transfer.modality != "sound":
+        check_explainable(image, settings.image_size, on_embedding=False)
     distributed.print_once(f"image encoder: {image.report}")
     distributed.print_once(f"sound encoder: {sound_weights(settings, teacher)}")
     if distributed.is_first():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from shards.registry import Registry
 
+EFFICIENTAT = ("mn01", "mn02", "mn04", "mn05", "mn10", "mn20", "mn30", "mn40")
+"""EfficientAT's MobileNets by width, in tenths."""
+
 ENCODERS: Registry = Registry(
     "model.image_encoder",
     {
@@ -13,7 +16,7 @@ ENCODERS: Registry = Registry(
         "soundingearth-resnet18": "pretrain.encoders.soundingearth:soundingearth_resnet18",
         "soundingearth-resnet50": "pretrain.encoders.soundingearth:soundingearth_resnet50",
         "efficientnet-v2-s": "pretrain.encoders.efficientnet:efficientnet_v2_s",
-        **{name: f"pretrain.encoders.efficientat:{name}" for name in ("mn04", "mn05", "mn10", "mn20", "mn30", "mn40")},
+        **{name: f"pretrain.encoders.efficientat:{name}" for name in EFFICIENTAT},
     },
     families={
         "timm": "pretrain.encoders.timm_network:build",
@@ -22,3 +25,6 @@ ENCODERS: Registry = Registry(
     takes_outside_code=True,
 )
 """Each is a function of `channels`, `input_size` and `norm` that returns an `Encoder`; `build_encoder` calls it."""
+
+CONFIGURED_FAMILIES = frozenset({"transformers"})
+"""Families whose networks are described by a config of their own; a model folder holds it, so that it is complete."""

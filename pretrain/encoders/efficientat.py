@@ -38,6 +38,8 @@ squeeze-and-excitation, activation, stride."""
 RELEASES = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
 
 AUDIOSET_FILES = {
+    "mn01": "mn01_as_mAP_298.pt",
+    "mn02": "mn02_as_mAP_378.pt",
     "mn04": "mn04_as_mAP_432.pt",
     "mn05": "mn05_as_mAP_443.pt",
     "mn10": "mn10_as_mAP_471.pt",
@@ -109,6 +111,8 @@ def _encoder(width: float, *, channels: int, input_size: tuple[int, int], norm: 
     return EfficientAtEncoder(width, channels, norm)
 
 
+mn01 = partial(_encoder, 0.1)
+mn02 = partial(_encoder, 0.2)
 mn04 = partial(_encoder, 0.4)
 mn05 = partial(_encoder, 0.5)
 mn10 = partial(_encoder, 1.0)

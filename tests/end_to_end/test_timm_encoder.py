@@ -118,6 +118,8 @@ def test_activation_maps_of_a_class_token_are_refused(vit_run: Path, tmp_path: P
     )
     assert "Traceback" not in result.stderr
     assert result.returncode == 2
+    # Before anything is trained.
+    assert not (tmp_path / "out" / "metrics.jsonl").exists()
 
 
 def test_a_release_is_loaded_with_equal_embeddings_and_evaluated(

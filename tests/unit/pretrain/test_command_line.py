@@ -81,7 +81,7 @@ def test_a_run_of_a_former_version_resumes_with_the_settings_that_had_an_effect(
         (["--loss.name", "batch-triplets"], "unknown loss.name 'batch-triplets'; did you mean 'batch-triplet'"),
         (
             ["--model.image-encoder", "vit"],
-            "unknown model.image_encoder 'vit'; choose one of: efficientnet-v2-s, mn04, mn05, mn10, mn20",
+            "unknown model.image_encoder 'vit'; choose one of: efficientnet-v2-s, mn01, mn02, mn04, mn05",
         ),
         (["--loss.margin", "-1"], r"loss.margin must be > 0, got -1\.0"),
         (

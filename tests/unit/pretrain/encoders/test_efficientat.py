@@ -100,7 +100,7 @@ def test_features_of_real_sounds_are_those_of_the_released_network(real_data: Pa
             assert not torch.allclose(encoder(normalised[..., ::2]), expected, rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize(("name", "features"), [("mn04", 384), ("mn10", 960)])
+@pytest.mark.parametrize(("name", "features"), [("mn01", 96), ("mn02", 192), ("mn04", 384), ("mn10", 960)])
 def test_widths_give_the_published_sizes(name: str, features: int) -> None:
     encoder = build_encoder(name, channels=1).eval()
     assert encoder.num_features == features
