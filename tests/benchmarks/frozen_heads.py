@@ -19,8 +19,8 @@ import torch
 from accelerate.utils import set_seed
 from benchmarks.corpus import Workplace
 from benchmarks.results import Figure, Row, Target
-from conftest import write_tiny_shards
 from numpy.typing import NDArray
+from tiny_shards import write_tiny_shards
 
 from pretrain.features.frozen_features import FrozenFeatures
 from pretrain.features.store import FeatureStore

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from benchmarks import (
@@ -17,6 +21,7 @@ from benchmarks import (
     startup,
     training_loop,
 )
+from benchmarks import run as run_module
 from commands import python, run
 
 pytestmark = pytest.mark.slow
@@ -55,6 +60,18 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         assert row["figures"] or row["why_not"], row
     assert record["machine"]["torch"] in printed.replace("\n", "")
     assert "QUICK" in printed
+
+
+def test_nothing_that_is_measured_has_the_threads_of_the_tests() -> None:
+    """The tests' own set-up leaves one thread to every process that they start."""
+    folder = Path(run_module.__file__).parent
+    code = f"import os, sys; sys.path.insert(0, {str(folder.parent)!r}); before = dict(os.environ); "
+    code += "import benchmarks.run; print(sorted(os.environ.items() ^ before.items()))"
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=clean, cwd=folder.parents[1], capture_output=True, text=True, check=True
+    )
+    assert "THREADS" not in result.stdout
 
 
 def test_the_loop_has_its_share_of_waiting_and_its_bottleneck(quick_run: tuple[str, dict]) -> None:

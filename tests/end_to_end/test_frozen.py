@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from commands import PATIENCE_SECONDS, SMALL, environment, python, run, run_together
-from conftest import write_tiny_shards
 from safetensors.torch import load_file
+from tiny_shards import write_tiny_shards
 
 from pretrain.features.frozen_features import FrozenFeatures, embed_features
 from pretrain.losses.settings import SymmetricContrastiveSettings

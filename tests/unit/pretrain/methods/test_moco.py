@@ -9,9 +9,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 from accelerate import Accelerator
-from conftest import write_tiny_shards
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_shards import write_tiny_shards
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from commands import PATIENCE_SECONDS, environment, python, python_with_small_files, run
-from conftest import write_tiny_shards
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
+from tiny_shards import write_tiny_shards
 
 from pretrain.model import TwoTower
 from pretrain.releasing import release as release_module

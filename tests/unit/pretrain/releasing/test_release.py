@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 from commands import REPOSITORY
-from conftest import write_tiny_shards
 from huggingface_hub import ModelCard
 from released_runs import DIRECTION, WIDE, authors_checkpoint, small_towers, write_run
+from tiny_shards import write_tiny_shards
 
 from pretrain.model import TwoTower
 from pretrain.releasing.citation import CITATION
