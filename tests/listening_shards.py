@@ -31,35 +31,30 @@ def write_listening_shards(folder: Path, counts: dict[str, int], seed: int = 0) 
         counts: pairs of each split; keys count on from `FIRST_KEY`.
         seed: fixes all bytes.
     """
-    from shards.building.writing import ShardWriter, tar_name
+    from tiny_shards import write_shard_set
+
     from shards.decoding.imagery import encode_jpeg
-    from shards.manifest import Manifest, ShardEntry
-    from shards.schema import Sample, SpectrogramSettings
+    from shards.schema import Sample
 
     generator = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    entries, number = [], 0
-    for split, count in counts.items():
-        for shard, start in enumerate(range(0, count, SAMPLES_PER_SHARD)):
-            name, size = tar_name(split, shard), min(SAMPLES_PER_SHARD, count - start)
-            with ShardWriter(folder, name, with_previews=True) as writer:
-                for _ in range(size):
-                    scene = list(SCENES)[number % len(SCENES)]
-                    sound = generator.integers(0, 90, (128, int(generator.integers(128, 300))), dtype=np.uint8)
-                    sound[: 20 + 25 * (number % len(SCENES))] += 120
-                    metadata = _metadata(number, scene, generator)
-                    jpeg, clip = encode_jpeg(_image(scene, generator)), _clip(number, generator)
-                    writer.add(Sample(str(FIRST_KEY + number), jpeg, np.asfortranarray(sound), metadata, clip))
-                    number += 1
-                checksum = writer.finish()
-            entries.append(ShardEntry(name, split, size, checksum.bytes, checksum.sha256))
-    statistics = {"spectrogram_mean": 90.0, "spectrogram_std": 60.0, "seconds_of_sound": CLIP_SECONDS * number}
-    statistics |= dict.fromkeys(("silent", "repeated_to_length", "shortened"), 0)
-    settings = SpectrogramSettings()
-    Manifest(
-        "recordings", {"split_by": "key", "split_seed": seed}, settings, statistics, tuple(entries), rejected=()
-    ).save(folder)
-    return folder
+
+    def pair(number: int) -> Sample:
+        scene = list(SCENES)[number % len(SCENES)]
+        sound = generator.integers(0, 90, (128, int(generator.integers(128, 300))), dtype=np.uint8)
+        sound[: 20 + 25 * (number % len(SCENES))] += 120
+        metadata = _metadata(number, scene, generator)
+        jpeg, clip = encode_jpeg(_image(scene, generator)), _clip(number, generator)
+        return Sample(str(FIRST_KEY + number), jpeg, np.asfortranarray(sound), metadata, clip)
+
+    return write_shard_set(
+        folder,
+        counts,
+        pair,
+        samples_per_shard=SAMPLES_PER_SHARD,
+        split={"split_by": "key", "split_seed": seed},
+        seconds_of_sound=CLIP_SECONDS * sum(counts.values()),
+        with_previews=True,
+    )
 
 
 def write_tiny_towers(folder: Path, seed: int = 0) -> Path:
