@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain.encoders.building import build_encoder
+from pretrain.encoders.building import build_encoder, start_from_random
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.projection import Projection
 from pretrain.model import TwoTower
@@ -116,7 +116,7 @@ def _built(
 
 
 def _random(name: str, seed: int, input_size: tuple[int, int] | None) -> LoadedEncoder:
-    module = _built(name, 3, input_size, seed)
+    module = start_from_random(_built(name, 3, input_size, seed))
     return LoadedEncoder(module, module.num_features, name, "random", report=f"random {name}, seed {seed}")
 
 

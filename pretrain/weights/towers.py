@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pretrain.encoders import ENCODERS
-from pretrain.encoders.building import build_encoder
+from pretrain.encoders.building import build_encoder, start_from_random
 from pretrain.encoders.encoder import Encoder
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, TwoTowerConfig
@@ -67,6 +67,9 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     sound = _sound_weights(config)
     if sound:
         _load(towers.sound_tower.trunk, sound, "model.sound_init", config.model.sound_init)
+    for weights, tower in ((image, towers.image_tower), (sound, towers.sound_tower)):
+        if weights is None:
+            start_from_random(tower.trunk)
     for name, tower in (("image", towers.image_tower), ("sound", towers.sound_tower)):
         if name in config.model.freeze.split(","):
             tower.freeze()
