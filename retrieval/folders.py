@@ -15,10 +15,10 @@ from pretrain.model import TwoTower
 from retrieval.embedding import load_model, make_folder, save_npz
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
 from retrieval.options import EmbedOptions
+from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
-from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
 NAMED_REJECTIONS = 10
 """Number of undecodable files that are printed; the npz lists all."""
@@ -112,7 +112,7 @@ def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], 
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    files = data_files_below(folder, suffixes)
     if not files:
         raise UserError(f"no {kind} in {folder}: none of its files ends in {', '.join(suffixes)}")
     return files

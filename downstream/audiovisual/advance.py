@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from downstream.audiovisual.benchmark import AudiovisualBenchmark, FoundPairs, ScenePair
+from shards.data_files import data_files, data_folders
 from shards.errors import UserError
 
 IMAGES, SOUNDS = "vision", "sound"
@@ -60,15 +61,14 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]
             f"{folder} is not a folder; the root of ADVANCE holds {IMAGES}/<class>/<name>.jpg and "
             f"{SOUNDS}/<class>/<name>.wav"
         )
-    for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for place in data_folders(folder):
         if place.name not in PAIRS_OF_CLASS:
             raise UserError(
                 f"{folder} holds the folder {place.name!r}, which is not a class of ADVANCE; its classes are: "
                 f"{', '.join(sorted(PAIRS_OF_CLASS))}"
             )
-        for path in sorted(place.iterdir()):
-            if path.suffix.lower() in suffixes:
-                yield f"{place.name}/{path.stem}", path
+        for path in data_files(place, suffixes):
+            yield f"{place.name}/{path.stem}", path
 
 
 def _unpaired(images: dict[str, Path], sounds: dict[str, Path]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from downstream.audiovisual.benchmark import FoundPairs, ScenePair
+from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES
 from shards.sources.metadata_table import TABLE_NAME, files_by_stem, read_table, require_columns
-from shards.sources.recordings import IMAGE_SUFFIXES, SOUND_SUFFIXES
 
 
 def has_table(root: Path) -> bool:

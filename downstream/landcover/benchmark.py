@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from downstream.kinds import Benchmark, Kind
 from downstream.landcover.kind import LANDCOVER
+from shards.data_files import is_leftover
 from shards.errors import UserError
 
 Colour = tuple[int, int, int]
@@ -162,7 +163,7 @@ class LandCoverBenchmark(Benchmark):
         return {
             path.name[len(start) : -len(end)]: path
             for path in folder.iterdir()
-            if path.name.startswith(start) and path.name.endswith(end) and not path.name.startswith(".")
+            if path.name.startswith(start) and path.name.endswith(end) and not is_leftover(path.name)
         }
 
     @staticmethod

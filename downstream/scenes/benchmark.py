@@ -9,9 +9,9 @@ from typing import ClassVar
 from downstream.kinds import Benchmark, Kind
 from downstream.running.items import SceneItem
 from downstream.scenes.kind import SCENES
+from shards.data_files import IMAGE_SUFFIXES, data_files, data_folders
 from shards.errors import UserError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 NAMES_IN_MESSAGE = 5
 
 
@@ -58,7 +58,7 @@ class SceneBenchmark(Benchmark):
         """
         place = self._place(root)
         known = self.images_of_class
-        found = sorted(path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+        found = [path.name for path in data_folders(place) if data_files(path, IMAGE_SUFFIXES)]
         if known:
             unknown = [name for name in found if name not in known]
             if unknown:
@@ -70,8 +70,7 @@ class SceneBenchmark(Benchmark):
         items = [
             SceneItem(f"{name}/{path.name}", path, label)
             for label, name in enumerate(classes)
-            for path in sorted((place / name).iterdir() if (place / name).is_dir() else ())
-            if path.suffix.lower() in IMAGE_SUFFIXES
+            for path in (data_files(place / name, IMAGE_SUFFIXES) if (place / name).is_dir() else ())
         ]
         missing = self._missing(items, classes) if known else []
         if missing and not allow_partial:
@@ -85,17 +84,15 @@ class SceneBenchmark(Benchmark):
     def _place(self, root: Path) -> Path:
         self.check_root(root)
         for place in (root / self.folder, root):
-            if place.is_dir() and any(self._is_class(path) for path in place.iterdir()):
+            if place.is_dir() and any(self._is_class(path) for path in data_folders(place)):
                 return place
         layout = f"{self.folder}/<class>/<image>" if self.folder else "<class>/<image>"
         raise UserError(f"root {root} has no class folders of {self.title} with images; expected {root}/{layout}")
 
     def _is_class(self, path: Path) -> bool:
-        if not path.is_dir() or path.name.startswith("."):
-            return False
         if self.images_of_class:
             return path.name in self.images_of_class
-        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
+        return bool(data_files(path, IMAGE_SUFFIXES))
 
     def _missing(self, items: list[SceneItem], classes: list[str]) -> list[str]:
         assert self.images_of_class

@@ -15,8 +15,8 @@ from downstream.running.items import SceneItem
 from downstream.transfer.kind import SOUND_EVENTS as SOUND_EVENT_KIND
 from downstream.transfer.kind import TRANSFER
 from downstream.transfer.settings import HearingSettings
+from shards.data_files import SOUND_SUFFIXES, data_files, data_folders
 from shards.errors import UserError
-from shards.sources.recordings import SOUND_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,7 @@ class SoundEventsBenchmark(Benchmark):
         if has_table(root):
             return self._of_table(root, settings, allow_partial=allow_partial)
         self.check_root(root)
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        files = {
-            folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_SUFFIXES)
-            for folder in folders
-        }
+        files = {folder.name: data_files(folder, SOUND_SUFFIXES) for folder in data_folders(root)}
         classes = [name for name, paths in files.items() if paths]
         if len(classes) < 2:
             raise UserError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.data_files import data_files
 from shards.errors import RejectedPair, UserError
 from shards.schema import MAX_KEY_CHARACTERS, Pair, Rejection, is_valid_key
 from shards.sources.source import Listing
@@ -198,12 +198,9 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """
     found: dict[str, tuple[int, str, Path]] = {}
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                stem, suffix = os.path.splitext(entry.name)
-                if suffix.lower() in suffixes:
-                    candidate = (suffixes.index(suffix.lower()), entry.name, folder / entry.name)
-                    found[stem] = min(found.get(stem, candidate), candidate)
+        for path in data_files(folder, suffixes):
+            candidate = (suffixes.index(path.suffix.lower()), path.name, path)
+            found[path.stem] = min(found.get(path.stem, candidate), candidate)
     except OSError as error:
         raise UserError(
             f"{folder} can't be listed ({error.strerror}); a corpus has {TABLE_NAME} and {folder.name}/ in its --root"

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from typing_extensions import override
 
+from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.front_ends import FRONT_ENDS
 from shards.progress import ProgressLine
@@ -20,9 +21,6 @@ from shards.sources.metadata_table import (
     require_columns,
 )
 from shards.sources.source import Listing, Source
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
 
 PROGRESS_ABOVE_IMAGES = 200
 """Progress is shown only when more image headers than this are read."""
