@@ -43,7 +43,8 @@ class Manifest:
         build: every build option that affects the result.
         spectrogram: how the spectrograms were computed and what their byte values mean.
         statistics: "spectrogram_mean" and "spectrogram_std" over the training split, in stored bytes [0, 255];
-            "seconds_of_sound"; counts of "silent", "repeated_to_length" and "shortened" recordings.
+            "seconds_of_sound"; counts of "silent", "repeated_to_length" and "shortened" recordings;
+            where there are recordings, counts and shares by their names in `shards.building.packing.Tally`.
         shards: the tars, in order.
         rejected: the rejected pairs and the reasons.
     """

@@ -167,6 +167,36 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class SoundCounts:
+    """What was found about a recording when it was decoded.
+
+    Attributes:
+        decoder: library and codec.
+        channels: which channels were used: "mono", "mean of 2", "1 of 4", "2 of 2, opposite phase".
+        num_samples: number of samples of all channels.
+        num_clipped: those at full scale or beyond.
+        silent_share: share of the recording in silent stretches of 2^14 samples, [0, 1].
+        is_opposite_phase: two channels would have cancelled each other; one of them was used.
+        is_one_of_many: one of four or more channels was used.
+        is_integer_scale: floating-point samples on the scale of integers were divided to a full scale of ±1.
+    """
+
+    decoder: str
+    channels: str
+    num_samples: int
+    num_clipped: int
+    silent_share: float
+    is_opposite_phase: bool = False
+    is_one_of_many: bool = False
+    is_integer_scale: bool = False
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of clipped samples, [0, 1]."""
+        return self.num_clipped / max(1, self.num_samples)
+
+
+@dataclass(frozen=True)
 class Sample:
     """A pair as written to a shard, with what the build's statistics need.
 
@@ -180,6 +210,7 @@ class Sample:
         is_silent: the recording is silent.
         was_repeated: the recording was shorter than 128 frames and was repeated to that length.
         was_shortened: only parts of the recording were used.
+        sound: what was found about the recording, None if the source has none.
     """
 
     key: str
@@ -191,3 +222,4 @@ class Sample:
     is_silent: bool = False
     was_repeated: bool = False
     was_shortened: bool = False
+    sound: SoundCounts | None = None

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.building.describing import describe_sound
 from shards.building.estimating import estimate
 from shards.building.finishing import describe_missing, finish, read_records
 from shards.building.folder import (
@@ -168,6 +169,7 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
         root=root,
         limit=options.limit,
         max_seconds=options.max_seconds,
+        channels=options.channels,
         jpeg_quality=options.jpeg_quality,
         bands=options.bands,
         previews=options.previews,
@@ -268,6 +270,5 @@ def print_build(out: Path, manifest: Manifest) -> None:
     size = sum(entry.bytes for entry in manifest.shards)
     print(
         f"{statistics['seconds_of_sound'] / 3600:,.2f} hours of sound, {size / max(1, used) / 1000:,.1f} KB per pair; "
-        f"{statistics['silent']} silent, {statistics['repeated_to_length']} repeated to length, "
-        f"{statistics['shortened']} shortened"
+        f"{describe_sound(statistics)}"
     )

@@ -107,8 +107,7 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
           f"{description['num_shards']} shards, {description['bytes'] / 1e6:,.1f} MB")  # fmt: skip
     print(f"splits       {splits}; {describe_split(build)}")
     hours = f"{description['hours_of_sound']:,.2f} hours" if statistics["seconds_of_sound"] else "length unknown"
-    print(f"sound        {hours}; {statistics['silent']} silent, {statistics['repeated_to_length']} repeated to "
-          f"length, {statistics['shortened']} shortened")  # fmt: skip
+    print(f"sound        {hours}; {describe_sound(statistics)}")
     parts = ", ".join(f"{member} {size:,.0f}" for member, size in description["bytes_a_pair"].items())
     print(f"bytes/pair   {sum(description['bytes_a_pair'].values()):,.0f}: {parts}")
     scale = spectrogram["scale"]
@@ -122,6 +121,23 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
     near = description["test_pairs_near_training"]
     counts = ", ".join(f"{name.split('_')[1]} m: {count:,}" for name, count in near.items())
     print(f"test pairs near a training pair, of {description['splits'].get('test', 0):,}: {counts}")
+
+
+def describe_sound(statistics: dict[str, Any]) -> str:
+    """Counts of recordings that are not as usual, from the manifest's `statistics`."""
+    counts = [
+        f"{statistics['silent']} silent",
+        f"{statistics['repeated_to_length']} repeated to length",
+        f"{statistics['shortened']} shortened",
+    ]
+    words = {
+        "clipped": "clipped at full scale",
+        "opposite_phase": "with channels of opposite phase (the louder one is used)",
+        "one_of_many_channels": "of 4 or more channels (one is used: --channels)",
+        "integer_scale": "on the scale of integers (divided to a full scale of ±1)",
+    }
+    counts += [f"{count} {phrase}" for name, phrase in words.items() if (count := statistics.get(name, 0))]
+    return ", ".join(counts)
 
 
 def describe_split(build: dict[str, Any]) -> str:

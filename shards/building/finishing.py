@@ -91,5 +91,14 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
         "repeated_to_length": everything.repeated_to_length,
         "shortened": everything.shortened,
     }
+    if source.has_recordings:
+        statistics |= {
+            "clipped": everything.clipped,
+            "clipped_share": round(everything.clipped_samples / max(1, everything.sound_samples), 6),
+            "silent_share": round(everything.silent_seconds / max(1e-9, everything.seconds_of_sound), 6),
+            "opposite_phase": everything.opposite_phase,
+            "one_of_many_channels": everything.one_of_many_channels,
+            "integer_scale": everything.integer_scale,
+        }
     entries = tuple(record.entry for record in records)
     return Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected))

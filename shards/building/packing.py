@@ -27,6 +27,9 @@ from shards.manifest import ShardEntry
 from shards.schema import Pair, Rejection, Sample
 from shards.sources.source import Source
 
+CLIPPED_SHARE = 0.001
+"""Of the samples of a recording, above which it counts as clipped."""
+
 WORK_FOLDER = ".build"
 DECODERS_LOG = "decoders.log"
 
@@ -57,6 +60,13 @@ class Tally:
         silent: silent recordings.
         repeated_to_length: recordings shorter than 128 frames.
         shortened: recordings of which only parts were used.
+        clipped: recordings of which more than `CLIPPED_SHARE` of the samples are at full scale or beyond.
+        clipped_samples: number of those samples.
+        sound_samples: number of all decoded samples, of all channels.
+        silent_seconds: total duration of silent stretches.
+        opposite_phase: recordings of two channels that cancel each other, of which one was used.
+        one_of_many_channels: recordings of four or more channels, of which one was used.
+        integer_scale: floating-point recordings that were divided to a full scale of ±1.
         num_bytes: number of bytes in all spectrograms.
         sum_of_bytes: sum of the byte values.
         sum_of_squares: sum of the squared byte values.
@@ -66,6 +76,13 @@ class Tally:
     silent: int = 0
     repeated_to_length: int = 0
     shortened: int = 0
+    clipped: int = 0
+    clipped_samples: int = 0
+    sound_samples: int = 0
+    silent_seconds: float = 0.0
+    opposite_phase: int = 0
+    one_of_many_channels: int = 0
+    integer_scale: int = 0
     num_bytes: int = 0
     sum_of_bytes: int = 0
     sum_of_squares: int = 0
@@ -78,6 +95,14 @@ class Tally:
         self.silent += sample.is_silent
         self.repeated_to_length += sample.was_repeated
         self.shortened += sample.was_shortened
+        if sample.sound is not None:
+            self.clipped += sample.sound.clipped_share > CLIPPED_SHARE
+            self.clipped_samples += sample.sound.num_clipped
+            self.sound_samples += sample.sound.num_samples
+            self.silent_seconds += sample.sound.silent_share * sample.used_seconds
+            self.opposite_phase += sample.sound.is_opposite_phase
+            self.one_of_many_channels += sample.sound.is_one_of_many
+            self.integer_scale += sample.sound.is_integer_scale
         self.num_bytes += sample.spectrogram.size
         self.sum_of_bytes += int(histogram @ values)
         self.sum_of_squares += int(histogram @ values**2)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from shards.building.splitting import hash_share, split_at_random, split_by_cell, split_by_group, split_by_key
 from shards.building.writing import tar_name
 from shards.command_line import one_of
+from shards.decoding.channels import check_channels
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
 from shards.schema import SPLITS, Pair
@@ -64,6 +65,10 @@ class BuildOptions:
 
     max_seconds: float = 600.0
     """Maximum seconds of sound per recording; from longer ones, evenly spread parts are used."""
+
+    channels: str = "auto"
+    """Channels of a recording that become one. auto: the mean of up to three (of two with opposite phase the louder),
+    of four and more the first, as ambisonic recordings need; mean; or the number of a channel, counted from 1."""
 
     jpeg_quality: int = 90
     """Quality of the stored images, 1 to 100."""
@@ -147,6 +152,10 @@ def check_options(options: BuildOptions) -> None:
         if not holds:
             raise UserError(f"{name} must be {rule}, got {value}")
     FRONT_ENDS.check(options.spectrogram)
+    try:
+        check_channels(options.channels)
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
     if options.split_by == "column" and not options.column:
         raise UserError("--split-by column needs --column with the name of a column of metadata.csv")
     if options.split_by != "column" and options.column:
@@ -158,7 +167,7 @@ def check_options(options: BuildOptions) -> None:
 def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]:
     """A warning for each option that was given and has no effect."""
     defaults = {field.name: field.default for field in dataclasses.fields(BuildOptions)}
-    without_recordings = () if source_class.has_recordings else ("max_seconds", "previews")
+    without_recordings = () if source_class.has_recordings else ("max_seconds", "previews", "channels")
     reasons = {
         **({} if options.split_by == "cell" else {"cell_km": f"--split-by {options.split_by}; give --split-by cell"}),
         **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from shards.decoding.sound_files import CHUNK_SAMPLES, mono_blocks, opened
+from shards.decoding.channels import AUTO, MIN_CHANNELS_TO_SELECT, Levels, Mix, check_channels
+from shards.decoding.sound_files import TOLERATED_LOSS_SECONDS, Samples, in_chunks, opened
+from shards.decoding.sound_parts import Timeline, part_blocks, survey
 from shards.decoding.spectrogram import repeat_to_length
 from shards.errors import RejectedPair
-from shards.schema import MIN_FRAMES, SpectrogramSettings
+from shards.schema import MIN_FRAMES, SoundCounts, SpectrogramSettings
 
 MAX_PARTS = 20
 MIN_PART_SECONDS = 10.0
@@ -40,6 +44,7 @@ class DecodedRecording:
         is_silent: whether no sample reaches `SILENCE_PEAK`.
         was_shortened: whether it was longer than `max_seconds`, so that only evenly spread parts were used.
         was_repeated: whether it was shorter than `MIN_FRAMES` and was repeated to that length.
+        counts: what was found about the sound, for the sample's metadata and the statistics of a build.
         sample_rate_hz: of the preview, which is the spectrogram's.
         preview: float32 of shape (samples,), mono, at most `PREVIEW_SECONDS` from the
             middle of the used sound; None if not requested.
@@ -51,6 +56,7 @@ class DecodedRecording:
     is_silent: bool
     was_shortened: bool
     was_repeated: bool
+    counts: SoundCounts
     sample_rate_hz: int
     preview: npt.NDArray[np.float32] | None
 
@@ -60,51 +66,109 @@ def decode_recording(
     settings: SpectrogramSettings,
     *,
     max_seconds: float = 600.0,
-    block_seconds: float = 30.0,
+    channels: str = AUTO,
     with_preview: bool = True,
 ) -> DecodedRecording:
-    """Decodes a sound file (MP3, OGG, FLAC, WAV or another format that libsndfile reads; any rate, any channels).
+    """Decodes a sound file of any format that FFmpeg reads, of any rate and number of channels.
 
-    Channels are averaged and resampled to `settings.sample_rate_hz`. A recording longer than `max_seconds` is
-    represented by evenly spread parts of that total duration; no frame of the spectrogram spans two parts.
+    The channels become one (`shards.decoding.channels`), which is resampled to `settings.sample_rate_hz`. A recording
+    longer than `max_seconds` is represented by evenly spread parts of that total duration; no frame of the spectrogram
+    spans two parts. Its length is counted, whatever its header states.
 
     Args:
         path: the file.
         settings: spectrogram settings, none of them None.
         max_seconds: maximum duration used; `math.inf` uses all.
-        block_seconds: duration decoded at a time; it does not affect the result.
+        channels: "auto": up to three channels are averaged, unless two have opposite phase, of which the louder is
+            used; of four and more the first is used. "mean", or the number of a channel, counted from 1.
         with_preview: whether to keep a listening clip.
 
     Raises:
         RejectedPair: "missing sound"; "undecodable sound" (not a sound file, damaged, shorter than its header states,
-            or non-finite samples); "sound too short" (less than one window after resampling).
-        ValueError: `max_seconds` or `block_seconds` is not positive, or a setting is None.
+            or non-finite samples); "missing channel"; "sound too short" (less than one window after resampling).
+        ValueError: `max_seconds` is not positive, `channels` is none of these, or a setting is None.
     """
     if not max_seconds > 0:
         raise ValueError(f"max_seconds must be > 0, got {max_seconds}")
-    if not block_seconds > 0:
-        raise ValueError(f"block_seconds must be > 0, got {block_seconds}")
+    check_channels(channels)
     if not path.is_file():
         raise RejectedPair("missing sound", f"{path.name}: no such file")
     with opened(path) as sound:
-        rate = sound.samplerate
-        parts = evenly_spread_parts(sound.frames, rate, max_seconds)
-        was_shortened = parts != [(0, sound.frames)]
-        collected = _Collected(settings, PREVIEW_SECONDS if with_preview else 0.0)
-        used_frames = 0
-        for index, (start, num_frames) in enumerate(parts):
-            if was_shortened:
-                sound.seek(start)
-            collected.start_part(num_frames / rate, holds_preview=index == len(parts) // 2)
-            resample = _Resampler(rate, collected.sample_rate_hz)
-            for mono in mono_blocks(sound, path, start, num_frames, block_seconds):
-                used_frames += len(mono)
-                for chunk in range(0, len(mono), CHUNK_SAMPLES):
-                    collected.add(resample(mono[chunk : chunk + CHUNK_SAMPLES]))
-            collected.add(resample.rest())
-            collected.end_part()
-        whole_frames = sound.frames if was_shortened else used_frames
-    return collected.recording(path, whole_frames / rate, used_frames / rate, was_shortened)
+        stated = sound.stated_seconds
+        rate_hz, num_channels, codec = sound.rate_hz, sound.num_channels, sound.codec
+        mix = Mix.of(channels, num_channels, path.name)
+    timeline = survey(path) if stated is not None and stated > max_seconds else None
+    preview_seconds = PREVIEW_SECONDS if with_preview else 0.0
+    while True:
+        collected = _Collected(settings, preview_seconds)
+        levels = Levels(num_channels)
+        used = _decode(path, collected, levels, mix, timeline, max_seconds, stated)
+        if used is None:
+            timeline = survey(path)  # it is longer than it states
+            continue
+        better = levels.better(mix, channels, path.name)
+        is_off = stated is None or abs(used / rate_hz - stated) > TOLERATED_LOSS_SECONDS
+        if better == mix and not (is_off and timeline is None and with_preview):
+            break
+        mix, stated = better, used / rate_hz
+    counts = SoundCounts(
+        decoder=f"ffmpeg {codec}",
+        channels=mix.describe(num_channels),
+        num_samples=levels.num_samples,
+        num_clipped=levels.num_clipped,
+        silent_share=collected.silent_share,
+        is_opposite_phase=mix.is_opposite_phase,
+        is_one_of_many=mix.channel is not None and num_channels >= MIN_CHANNELS_TO_SELECT,
+        is_integer_scale=mix.scale != 1.0,
+    )
+    whole = used if timeline is None else timeline.num_samples
+    return collected.recording(path, whole / rate_hz, used / rate_hz, whole > used, counts)
+
+
+def _decode(
+    path: Path,
+    collected: _Collected,
+    levels: Levels,
+    mix: Mix,
+    timeline: Timeline | None,
+    max_seconds: float,
+    expected_seconds: float | None,
+) -> int | None:
+    """Decodes a file, or with its timeline evenly spread parts of it, and returns the number of samples per channel.
+
+    Without a timeline all is decoded, with the preview from the middle of the expected duration; returns None if the
+    file turns out to be longer than `max_seconds`.
+    """
+    with opened(path) as sound:
+        rate_hz = sound.rate_hz
+        blocks: Iterator[tuple[int, Samples]]
+        if timeline is None:
+            max_samples, lengths = max_seconds * rate_hz, [(expected_seconds or 0.0) * rate_hz]
+            blocks = ((0, block) for block in sound.even_blocks())
+        else:
+            parts = evenly_spread_parts(timeline.num_samples, rate_hz, max_seconds)
+            max_samples, lengths = math.inf, [length for _, length in parts]
+            blocks = part_blocks(path, timeline, parts)
+        num_samples = 0
+        current, resample = -1, _Resampler(rate_hz, collected.sample_rate_hz)
+        for number, chunk in in_chunks(blocks):
+            if number != current:
+                if current >= 0:
+                    collected.end_part(resample.rest())
+                resample = _Resampler(rate_hz, collected.sample_rate_hz)
+                collected.start_part(lengths[number] / rate_hz, holds_preview=number == len(lengths) // 2)
+                current = number
+            num_samples += chunk.shape[1]
+            if num_samples > max_samples:
+                return None
+            mono = mix(chunk)
+            if not np.isfinite(mono).all():
+                raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
+            levels.add(chunk, mix.scale)
+            collected.add_level(mono)
+            collected.add(resample(mono))
+        collected.end_part(resample.rest())
+    return num_samples
 
 
 def evenly_spread_parts(num_frames: int, sample_rate_hz: int, max_seconds: float) -> list[tuple[int, int]]:
@@ -171,6 +235,8 @@ class _Collected:
         self._frames: list[npt.NDArray[np.uint8]] = []
         self._preview: list[npt.NDArray[np.float32]] = []
         self._peak = 0.0
+        self._num_heard = 0
+        self._num_silent = 0
         self._num_samples = 0
         self._samples_to_preview: int | None = None
 
@@ -183,8 +249,6 @@ class _Collected:
     def add(self, waveform: npt.NDArray[np.float32]) -> None:
         """Adds the next samples of the part."""
         self._num_samples += len(waveform)
-        if len(waveform) > 0:
-            self._peak = max(self._peak, float(waveform.max()), -float(waveform.min()))
         self._frames.append(self._stream.push(waveform))
         if self._samples_to_preview is not None:
             skipped = min(self._samples_to_preview, len(waveform))
@@ -193,11 +257,26 @@ class _Collected:
             if wanted > 0 and skipped < len(waveform):
                 self._preview.append(waveform[skipped : skipped + wanted].copy())
 
-    def end_part(self) -> None:
-        """Completes the part's frames; no frame spans two parts."""
+    def add_level(self, mono: Samples) -> None:
+        """Adds the level of samples, at the rate of the file."""
+        peak = max(float(mono.max(initial=0.0)), -float(mono.min(initial=0.0)))
+        self._peak = max(self._peak, peak)
+        self._num_heard += len(mono)
+        self._num_silent += len(mono) if peak < SILENCE_PEAK else 0
+
+    @property
+    def silent_share(self) -> float:
+        """Share of the samples in chunks (`CHUNK_SAMPLES`) without one that reaches `SILENCE_PEAK`."""
+        return self._num_silent / max(1, self._num_heard)
+
+    def end_part(self, rest: Samples) -> None:
+        """Adds the last samples and completes the part's frames; no frame spans two parts."""
+        self.add(rest)
         self._frames.append(self._stream.finish())
 
-    def recording(self, path: Path, seconds: float, used_seconds: float, was_shortened: bool) -> DecodedRecording:
+    def recording(
+        self, path: Path, seconds: float, used_seconds: float, was_shortened: bool, counts: SoundCounts
+    ) -> DecodedRecording:
         """The result, after all parts have ended."""
         spectrogram = np.concatenate([frames.T for frames in self._frames]).T
         if spectrogram.shape[1] == 0:
@@ -210,6 +289,7 @@ class _Collected:
             is_silent=self._peak < SILENCE_PEAK,
             was_shortened=was_shortened,
             was_repeated=spectrogram.shape[1] < MIN_FRAMES,
+            counts=counts,
             sample_rate_hz=self.sample_rate_hz,
             preview=np.concatenate(self._preview) if self._preview else None,
         )

@@ -87,7 +87,11 @@ class RecordingsSource(Source):
         image = load_image(pair.image, bands=self.options.bands)
         longitude, latitude = _place(pair, image.longitude, image.latitude)
         sound = decode_recording(
-            pair.sound, self.settings, max_seconds=self.options.max_seconds, with_preview=self.options.previews
+            pair.sound,
+            self.settings,
+            max_seconds=self.options.max_seconds,
+            channels=self.options.channels,
+            with_preview=self.options.previews,
         )
         metadata = {
             **pair.properties,
@@ -95,6 +99,10 @@ class RecordingsSource(Source):
             "latitude": latitude,
             "seconds": round(sound.seconds, 3),
             "used_seconds": round(sound.used_seconds, 3),
+            "decoder": sound.counts.decoder,
+            "channels": sound.counts.channels,
+            "clipped_share": round(sound.counts.clipped_share, 6),
+            "silent_share": round(sound.counts.silent_share, 6),
         }
         return Sample(
             key=pair.key,
@@ -106,6 +114,7 @@ class RecordingsSource(Source):
             is_silent=sound.is_silent,
             was_repeated=sound.was_repeated,
             was_shortened=sound.was_shortened,
+            sound=sound.counts,
         )
 
 

@@ -19,6 +19,7 @@ class SourceOptions:
         root: folder of the corpus.
         limit: number of table rows to read, None for all.
         max_seconds: maximum seconds of sound per recording; from longer ones, evenly spread parts are used.
+        channels: which channels of a recording are used, as `decode_recording` takes it.
         jpeg_quality: quality of the stored images, 1 to 100.
         bands: bands of a multi-band image that become red, green and blue, counted from 1.
         previews: whether listening clips are written.
@@ -30,6 +31,7 @@ class SourceOptions:
     root: Path
     limit: int | None = None
     max_seconds: float = 600.0
+    channels: str = "auto"
     jpeg_quality: int = 90
     bands: tuple[int, int, int] = (1, 2, 3)
     previews: bool = True
@@ -110,6 +112,7 @@ class Source(ABC):
         options["bands"] = list(self.options.bands)
         if self.has_recordings:
             options |= {"max_seconds": self.options.max_seconds, "previews": self.options.previews}
+            options["channels"] = self.options.channels
             # Left out at the default, so that manifests are the same as before there were others.
             if self.options.spectrogram != DEFAULT_FRONT_END:
                 options["spectrogram"] = self.options.spectrogram

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from shards.decoding.audio_decoding import decode_recording, encode_preview
-from shards.decoding.sound_files import mono_blocks, opened
+from shards.decoding.channels import Mix
+from shards.decoding.sound_files import in_chunks, opened
 from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.schema import SpectrogramSettings
 
@@ -50,7 +51,8 @@ def fastest(action: Callable[[], object], repeats: int) -> float:
 def decode(path: Path) -> np.ndarray:
     """The file as mono at its own rate."""
     with opened(path) as sound:
-        return np.concatenate(list(mono_blocks(sound, path, 0, sound.frames, 30.0)))
+        mix = Mix()
+        return np.concatenate([mix(chunk) for _, chunk in in_chunks((0, block) for block in sound.even_blocks())])
 
 
 def transform(waveform: np.ndarray) -> None:
