@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pretrain.encoders import ENCODERS
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.running_statistics import average_at_first, averages_at_first
 from shards.errors import UserError
 
 DEFAULT_INPUT_SIZE = (224, 224)
-
-TORCH_MOMENTUM = 0.1
-"""Share of a batch in the running statistics of batch norm."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -61,23 +58,13 @@ def build_encoder(
     return encoder
 
 
-def start_from_random(encoder: Encoder) -> Encoder:
-    """Lets the running statistics of an encoder with random weights follow its batches as fast as torch's default.
-
-    Networks with TensorFlow's settings (MobileNetV3, EfficientAT) keep 99 % of them at each step. From random
-    weights, the first hundreds of steps would be evaluated with statistics of other weights: after 55 steps of `mn04`,
-    all sounds had the same embedding, and the median rank was that of chance instead of 40 among 112 pairs.
-    """
-    for module in encoder.modules():
-        if isinstance(module, _BatchNorm) and module.momentum is not None:
-            module.momentum = max(module.momentum, TORCH_MOMENTUM)
-    return encoder
-
-
 def synced(module: Network) -> Network:
     """Converts batch norm to synchronised batch norm; encoders convert themselves."""
     if isinstance(module, Encoder):
+        is_random = averages_at_first(module)
         module.sync_norms()
+        if is_random:  # the conversion drops hooks
+            average_at_first(module)
         return module
     if not any(isinstance(child, Encoder) for child in module.modules()):
         converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(module)

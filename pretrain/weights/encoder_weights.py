@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain.encoders.building import build_encoder, start_from_random
+from pretrain.encoders.building import build_encoder
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.projection import Projection
+from pretrain.encoders.running_statistics import average_at_first
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
 from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, require_weights
@@ -116,7 +117,8 @@ def _built(
 
 
 def _random(name: str, seed: int, input_size: tuple[int, int] | None) -> LoadedEncoder:
-    module = start_from_random(_built(name, 3, input_size, seed))
+    module = _built(name, 3, input_size, seed)
+    average_at_first(module)
     return LoadedEncoder(module, module.num_features, name, "random", report=f"random {name}, seed {seed}")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from pretrain.encoders import ENCODERS
-from pretrain.encoders.building import build_encoder, start_from_random
+from pretrain.encoders.building import build_encoder
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.running_statistics import average_at_first
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, TwoTowerConfig
 from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, is_hub_name
@@ -69,7 +70,7 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
         _load(towers.sound_tower.trunk, sound, "model.sound_init", config.model.sound_init)
     for weights, tower in ((image, towers.image_tower), (sound, towers.sound_tower)):
         if weights is None:
-            start_from_random(tower.trunk)
+            average_at_first(tower.trunk)
     for name, tower in (("image", towers.image_tower), ("sound", towers.sound_tower)):
         if name in config.model.freeze.split(","):
             tower.freeze()

@@ -18,7 +18,7 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 
 from pretrain.encoders import ENCODERS
-from pretrain.encoders.building import build_encoder, start_from_random, synced
+from pretrain.encoders.building import build_encoder, synced
 from pretrain.encoders.encoder import Encoder, checked_layers
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
@@ -269,18 +269,6 @@ def test_libraries_are_imported_only_by_the_encoder_that_needs_them() -> None:
 def test_an_encoder_that_does_not_state_its_layers_is_refused_where_they_are_needed() -> None:
     with pytest.raises(UserError, match=r"^Encoder does not state its layers, which layer-wise learning rates need; "):
         checked_layers(Encoder())
-
-
-@pytest.mark.parametrize("name", ["mn01", "mn04"])
-def test_after_few_steps_from_random_weights_different_inputs_are_told_apart(name: str) -> None:
-    torch.manual_seed(0)
-    encoder = start_from_random(build_encoder(name, channels=1))
-    inputs = torch.randn(8, 1, 128, 64) + 2
-    with torch.no_grad():
-        for _ in range(60):
-            in_training = encoder.train()(inputs)
-        evaluated = encoder.eval()(inputs)
-    assert evaluated.std(dim=0).mean() > 0.1 * in_training.std(dim=0).mean()
 
 
 def test_only_random_starts_change_the_momentum_of_batch_norm(tiny_shards: Path, tmp_path: Path) -> None:
