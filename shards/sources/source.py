@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from shards.front_ends import DEFAULT_FRONT_END
+from shards.raster_settings import RasterSettings
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 
 
@@ -20,7 +21,7 @@ class SourceOptions:
         limit: number of table rows to read, None for all.
         max_seconds: maximum seconds of sound per recording; from longer ones, evenly spread parts are used.
         jpeg_quality: quality of the stored images, 1 to 100.
-        bands: bands of a multi-band image that become red, green and blue, counted from 1.
+        rasters: how rasters become RGB, and which part of an image is stored.
         previews: whether listening clips are written.
         places: number of places in the demo corpus.
         seed: seed of the demo corpus.
@@ -31,7 +32,7 @@ class SourceOptions:
     limit: int | None = None
     max_seconds: float = 600.0
     jpeg_quality: int = 90
-    bands: tuple[int, int, int] = (1, 2, 3)
+    rasters: RasterSettings = field(default_factory=RasterSettings)
     previews: bool = True
     places: int = 1200
     seed: int = 0
@@ -107,7 +108,13 @@ class Source(ABC):
     def build_options(self) -> dict[str, Any]:
         """The options that affect the samples, by name, for the manifest."""
         options: dict[str, Any] = {"limit": self.options.limit, "jpeg_quality": self.options.jpeg_quality}
-        options["bands"] = list(self.options.bands)
+        rasters = self.options.rasters
+        options["bands"] = list(rasters.bands)
+        # Left out at the default, so that finished sets of before can be repaired.
+        if rasters.scale_by == "range" and rasters.scale_range is not None:
+            options["scale_range"] = list(rasters.scale_range)
+        if rasters.scale_by == "chip":
+            options["scale_by"] = "chip"
         if self.has_recordings:
             options |= {"max_seconds": self.options.max_seconds, "previews": self.options.previews}
             # Left out at the default, so that manifests are the same as before there were others.
