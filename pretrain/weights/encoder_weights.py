@@ -21,6 +21,7 @@ from pretrain.weights.encoder_in_file import check_fits, find_encoder
 from pretrain.weights.files import read_weights
 from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -43,6 +44,7 @@ class LoadedEncoder:
         unused: names of the file's tensors that were not loaded.
         weights_sha256: SHA-256 of the `model.safetensors` that the weights belong to; None for weights that are not
             Earshot towers.
+        rasters: how rasters became RGB for the images that the weights learned from.
     """
 
     module: Encoder
@@ -56,6 +58,7 @@ class LoadedEncoder:
     report: str = ""
     unused: list[str] = field(default_factory=list)
     weights_sha256: str | None = None
+    rasters: RasterSettings = field(default_factory=RasterSettings)
 
 
 def load_encoder(
@@ -100,6 +103,19 @@ def load_encoder(
     if input_size:
         loaded.module.set_input_size(input_size)
     return replace(loaded, weights_sha256=checksum)
+
+
+def rasters_of_weights(weights: str) -> RasterSettings:
+    """How rasters became RGB for the images that weights learned from, without loading them; as `load_encoder`.
+
+    Raises:
+        UserError: there is no model folder at that path.
+    """
+    if weights in ("random", *PUBLISHED):
+        return RasterSettings()
+    path = Path(weights)
+    beside = path if path.is_file() else find_model_folder(path) / WEIGHTS_NAME
+    return RasterSettings.from_dict(_config_beside(beside).get("rasters") or {})
 
 
 def _built(
@@ -169,6 +185,7 @@ def _image_tower(towers: TwoTower, path: Path, report: str) -> LoadedEncoder:
         on_sphere=config.on_sphere,
         mean=config.image_mean,
         std=config.image_std,
+        rasters=config.rasters,
         report=report,
     )
 
@@ -196,6 +213,7 @@ def _file(
     record = _config_beside(path)
     if {"image_encoder", "image_mean", "image_std"} <= record.keys():
         loaded = replace(loaded, mean=tuple(record["image_mean"]), std=tuple(record["image_std"]))
+    loaded = replace(loaded, rasters=RasterSettings.from_dict(record.get("rasters") or {}))
     return replace(loaded, report=report, unused=unused)
 
 
