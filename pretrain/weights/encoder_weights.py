@@ -115,7 +115,7 @@ def rasters_of_weights(weights: str) -> RasterSettings:
         return RasterSettings()
     path = Path(weights)
     beside = path if path.is_file() else find_model_folder(path) / WEIGHTS_NAME
-    return RasterSettings.from_dict(_config_beside(beside).get("rasters") or {})
+    return _rasters_of(_config_beside(beside), beside)
 
 
 def _built(
@@ -169,6 +169,14 @@ def _config_beside(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def _rasters_of(config: dict[str, Any], path: Path) -> RasterSettings:
+    """The raster settings in the config beside a file of weights; the defaults where it states none."""
+    try:
+        return RasterSettings.from_dict(config.get("rasters") or {})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path.parent / CONFIG_NAME} states rasters that can't be used: {error}") from error
+
+
 def _run(path: Path) -> LoadedEncoder:
     towers = TwoTower.from_pretrained(find_model_folder(path.parent if path.is_file() else path))
     return _image_tower(towers, path, f"the image tower of {path}, {towers.config.image_encoder}")
@@ -213,8 +221,7 @@ def _file(
     record = _config_beside(path)
     if {"image_encoder", "image_mean", "image_std"} <= record.keys():
         loaded = replace(loaded, mean=tuple(record["image_mean"]), std=tuple(record["image_std"]))
-    loaded = replace(loaded, rasters=RasterSettings.from_dict(record.get("rasters") or {}))
-    return replace(loaded, report=report, unused=unused)
+    return replace(loaded, report=report, unused=unused, rasters=_rasters_of(record, path))
 
 
 def _loaded(module: Encoder, name: str, state: dict[str, Tensor], *, weights: str, where: str) -> LoadedEncoder:

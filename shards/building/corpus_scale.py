@@ -35,6 +35,8 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".webp", ".bmp")
 
 SIGNIFICANT_DIGITS = 6
 
+PROGRESS_ABOVE_IMAGES = 200
+
 
 def settle_scale(rasters: RasterSettings, plan: BuildPlan, out: Path) -> RasterSettings:
     """The settings with the scale of the corpus, which the first process of a build measures and the others read.
@@ -67,7 +69,8 @@ def measure_scale(rasters: RasterSettings, pairs: Sequence[Pair]) -> RasterSetti
     drawn = sorted(pairs, key=lambda pair: (_is_picture(pair.image), hash_share(f"scale:{pair.key}"), pair.key))
     samples = []
     searched = drawn[:SEARCHED_FILES]
-    with ProgressLine("sampling images for the raster scale", len(searched), enabled=len(searched) > 200) as progress:
+    show_progress = sum(not _is_picture(pair.image) for pair in searched) > PROGRESS_ABOVE_IMAGES
+    with ProgressLine("sampling images for the raster scale", len(searched), enabled=show_progress) as progress:
         for pair in searched:
             progress.advance()
             try:

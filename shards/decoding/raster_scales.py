@@ -12,6 +12,9 @@ STRETCH_PERCENTILES = (2.0, 98.0)
 MAX_STRETCH_PIXELS = 2**22
 """Percentiles of larger images are computed from at most this many evenly spaced pixels."""
 
+PIXELS_AT_ONCE = 2**20
+"""Pixels that are mapped together, so that a large image needs no second copy in floating point."""
+
 
 def percentile_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     """The 2nd and 98th percentile; (v, v + 1) if both are the same value v, and (0, 1) of no values."""
@@ -44,6 +47,11 @@ def mapped_to_8_bits(
 ) -> npt.NDArray[np.uint8]:
     """Maps values linearly, (low, high) to (0, 255), clipped; pixels that are not valid become 0."""
     low, high = scale_range
-    above = (np.where(valid, band, low) - low).astype(np.float32)
-    scaled = above * np.float32(255.0 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    mapped = np.empty(band.shape, np.uint8)
+    rows = max(1, PIXELS_AT_ONCE // max(1, band.shape[1]))
+    for top in range(0, len(band), rows):
+        part = slice(top, top + rows)
+        # The difference before the cast: values far from 0 differ by less than float32 resolves.
+        above = (np.where(valid[part], band[part], low) - low).astype(np.float32)
+        mapped[part] = np.clip(np.rint(above * np.float32(255.0 / (high - low))), 0, 255)
+    return mapped

@@ -109,7 +109,7 @@ def raster_rgb(path: Path, raster: DatasetReader, settings: RasterSettings) -> n
             f"{path.name}: {raster.dtypes[bands[0] - 1]} values, but none of the images sampled for the corpus's "
             "scale had more than 8 bits; give --scale-range LOW HIGH",
         )
-    values = {band: _measured(raster, band) for band in dict.fromkeys(bands)}
+    values = _measured(raster, bands)
     valid = valid_values(raster, values)
     scale = settings.scale_range or percentile_range(spaced_values([values[band] for band in bands], valid))
     channels = {band: mapped_to_8_bits(values[band], valid, scale) for band in values}
@@ -151,7 +151,7 @@ def scaled_sample(
             return None
         side = min(raster.width, raster.height, max_side)
         window = Window((raster.width - side) // 2, (raster.height - side) // 2, side, side)
-        values = {band: _measured(raster, band, window) for band in dict.fromkeys(bands)}
+        values = _measured(raster, bands, window)
         valid = valid_values(raster, values, window)
         return spaced_values([values[band] for band in bands], valid, max_pixels).astype(np.float64)
 
@@ -162,7 +162,8 @@ def valid_values(
     """Which pixels have data in all chosen bands, (height, width); NaN and infinity are no data."""
     valid = valid_pixels(raster, tuple(values), zero_is_black=False, window=window)
     for band in values.values():
-        valid &= np.isfinite(band)
+        if np.issubdtype(band.dtype, np.floating):
+            valid &= np.isfinite(band)
     return valid
 
 
@@ -187,7 +188,7 @@ def chosen_bands(path: Path, raster: DatasetReader, settings: RasterSettings) ->
 def _as_they_are(raster: DatasetReader, bands: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     """8-bit bands without a scale."""
     valid = valid_pixels(raster, bands, zero_is_black=True)
-    values = {band: raster.read(band) for band in dict.fromkeys(bands)}
+    values = _read(raster, bands)
     rgb = np.stack([values[band] for band in bands], axis=-1)
     if raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
         rgb = 255 - rgb
@@ -195,17 +196,30 @@ def _as_they_are(raster: DatasetReader, bands: tuple[int, int, int]) -> npt.NDAr
     return rgb
 
 
-def _measured(raster: DatasetReader, band: int, window: Window | None = None) -> npt.NDArray[Any]:
-    """A band in the units that its metadata state, (height, width): value · scale + offset.
+def _measured(
+    raster: DatasetReader, bands: tuple[int, int, int], window: Window | None = None
+) -> dict[int, npt.NDArray[Any]]:
+    """The bands in the units that their metadata state, (height, width) each: value · scale + offset.
 
     So Sentinel-2 products before and after baseline 04.00, which adds 1,000 to every value, agree where their files say
     so; nothing is guessed where they don't.
     """
-    values: npt.NDArray[Any] = raster.read(band, window=window)
-    scale, offset = raster.scales[band - 1], raster.offsets[band - 1]
-    if (scale, offset) == (1.0, 0.0):
-        return values
-    return values.astype(np.promote_types(values.dtype, np.float32)) * scale + offset
+    measured = _read(raster, bands, window)
+    for band, values in measured.items():
+        scale, offset = raster.scales[band - 1], raster.offsets[band - 1]
+        if (scale, offset) != (1.0, 0.0):
+            measured[band] = values.astype(np.promote_types(values.dtype, np.float32)) * scale + offset
+    return measured
+
+
+def _read(
+    raster: DatasetReader, bands: tuple[int, int, int], window: Window | None = None
+) -> dict[int, npt.NDArray[Any]]:
+    """The bands as stored, (height, width) each; together, because most files hold them pixel by pixel."""
+    distinct = list(dict.fromkeys(bands))
+    if len({raster.dtypes[band - 1] for band in distinct}) == 1:
+        return dict(zip(distinct, raster.read(distinct, window=window), strict=True))
+    return {band: raster.read(band, window=window) for band in distinct}
 
 
 def _palette(raster: DatasetReader) -> npt.NDArray[np.uint8] | None:
