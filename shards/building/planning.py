@@ -82,8 +82,8 @@ class BuildOptions:
     """Bands of rasters that become red, green and blue, counted from 1."""
 
     scale_range: tuple[float, float] | None = None
-    """LOW HIGH: raster values that become black and white, of 8-bit rasters too if HIGH is at most 255. By default these
-    are kept as they are, and others are scaled as --scale-by says."""
+    """LOW HIGH: raster values that become black and white, of 8-bit rasters too if HIGH is at most 255. By default
+    these are kept as they are, and others are scaled as --scale-by says."""
 
     scale_by: Literal["corpus", "chip"] = "corpus"
     """The range without --scale-range: 2nd and 98th percentile over a sample of the corpus, so that dark places stay
