@@ -73,6 +73,17 @@ class SeededSettings(DownstreamSettings):
     """Number of runs or splits, by the seeds from `seed` on; results are their mean and standard deviation."""
 
 
+@dataclass(frozen=True)
+class BandSettings(DownstreamSettings):
+    """A benchmark whose images may be rasters."""
+
+    bands: Annotated[
+        tuple[int, int, int] | None,
+        Rule(lambda bands: bands is None or min(bands) >= 1, ">= 1, counted from 1"),
+    ] = None
+    """Bands of rasters for red, green and blue, in place of those that the weights learned from."""
+
+
 CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {"workers", "explain"}
 """Settings that may change on resume, besides the number of processes, which the launcher sets."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shards.front_ends import front_end_name
+from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -32,6 +33,7 @@ class TwoTowerConfig:
         sound_pooling: factor of average pooling in time and mel before the sound encoder.
         spectrogram_mean, spectrogram_std: mean and standard deviation of the stored bytes, in [0, 255].
         spectrogram: how the spectrograms were computed and what their bytes encode.
+        rasters: how rasters became RGB, and which part of an image was stored.
         head_hidden: units of the projections' hidden layer; 0: they are linear.
         image_encoder_config, sound_encoder_config: see `Encoder.config`.
         sound_trained: whether the method that produced the weights trains the sound tower; if not, images and sounds
@@ -55,11 +57,13 @@ class TwoTowerConfig:
     head_hidden: int = 0
     image_encoder_config: dict[str, Any] | None = None
     sound_encoder_config: dict[str, Any] | None = None
+    rasters: RasterSettings = dataclasses.field(default_factory=RasterSettings)
 
     def to_dict(self) -> dict[str, Any]:
         """The config for a model folder; what came after format version 1 is omitted where it has no effect."""
-        later = ("head_hidden", "image_encoder_config", "sound_encoder_config")
+        later = ("head_hidden", "image_encoder_config", "sound_encoder_config", "rasters")
         values = {**dataclasses.asdict(self), "spectrogram": self.spectrogram.to_dict()}
+        values["rasters"] = self.rasters.to_dict() if self.rasters != RasterSettings() else None
         return {name: value for name, value in values.items() if name not in later or value}
 
     @classmethod
@@ -71,8 +75,22 @@ class TwoTowerConfig:
                 "image_mean": tuple(values["image_mean"]),
                 "image_std": tuple(values["image_std"]),
                 "spectrogram": SpectrogramSettings.from_dict(values["spectrogram"]),
+                "rasters": RasterSettings.from_dict(values.get("rasters") or {}),
             }
         )
+
+
+def _raster_preprocessing(rasters: RasterSettings) -> dict[str, Any]:
+    """How a raster becomes the stored image, of which evaluation takes the central part."""
+    scale = "2nd to 98th percentile of the three bands of the image, to 0 to 255"
+    if rasters.scale_range is not None:
+        scale = "{:g} to {:g}, to 0 to 255".format(*rasters.scale_range)
+    return {
+        "raster_bands": list(rasters.bands),
+        "raster_scale": f"{scale}{'' if rasters.maps_8_bits else '; 8-bit values as they are'}",
+        "raster_north": "up",
+        "stored_part": f"central square; of those above {rasters.max_whole_side} pixels its central half",
+    }
 
 
 WINDOWS = {
@@ -103,6 +121,7 @@ def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
     return {
         "image": {
             "channels": "RGB",
+            **_raster_preprocessing(config.rasters),
             "central_fraction_of_shorter_side": CENTRAL_FRACTION,
             "resize_to_pixels": [config.image_size, config.image_size],
             "interpolation": "area; bilinear where the crop is smaller than that",

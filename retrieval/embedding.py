@@ -144,7 +144,7 @@ def open_split(shards: Path, split: str) -> ShardSet:
 def open_model_and_split(
     weights: Path, shards: Path, split: str, *, device: str, force: bool
 ) -> tuple[TwoTower, ShardSet]:
-    """Opens the towers and the shard set, and checks that their spectrograms match.
+    """Opens the towers and the shard set, and checks that their spectrograms match; warns of rasters that don't.
 
     Raises:
         UserError: as `load_model` and `open_split`; or, unless `force` is set, the spectrograms differ from those that
@@ -154,6 +154,14 @@ def open_model_and_split(
     shard_set = open_split(shards, split)
     if not force:
         refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(shards))
+    theirs, ours = model.config.rasters, shard_set.manifest.rasters.learned
+    if theirs != ours:
+        print(
+            f"warning: rasters became images with {ours.describe()} in {shards}, but {weights} takes them with "
+            f"{theirs.describe()}; images that come from rasters look different to the model",
+            file=sys.stderr,
+            flush=True,
+        )
     return model, shard_set
 
 

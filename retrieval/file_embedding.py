@@ -12,19 +12,25 @@ from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_images, embed_sounds
-from shards.decoding.imagery import MAX_PIXELS, load_image, stored_image
+from shards.decoding.imagery import DEFAULT_RASTERS, MAX_PIXELS, load_image, stored_image
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 
 
 def image_of_file(
-    path: Path, *, max_pixels: int = MAX_PIXELS, max_raster_bytes: int | None = None
+    path: Path,
+    rasters: RasterSettings = DEFAULT_RASTERS,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_raster_bytes: int | None = None,
 ) -> NDArray[np.uint8]:
-    """The part of an image file that a shard would store, (side, side, 3) uint8.
+    """The part of an image file that a shard would store, (side, side, 3) uint8; `rasters` are those of the model.
 
     Raises:
         RejectedPair: as `shards.decoding.imagery.load_image`.
     """
-    return stored_image(load_image(path, max_pixels=max_pixels, max_raster_bytes=max_raster_bytes).rgb)
+    image = load_image(path, rasters, max_pixels=max_pixels, max_raster_bytes=max_raster_bytes)
+    return stored_image(image.rgb, max_whole_side=rasters.max_whole_side)
 
 
 @torch.inference_mode()

@@ -60,7 +60,7 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
     model = load_model(options.weights, options.device)
     folder, kind = options.folder, options.kind
     if kind == "images":
-        files, embed_file = _files(folder, IMAGE_SUFFIXES, kind), _image_embedder(model)
+        files, embed_file = _files(folder, IMAGE_SUFFIXES, kind), _image_embedder(model, options)
     else:
         files, embed_file = _files(folder, SOUND_SUFFIXES, kind), _sound_embedder(model, options)
     make_folder(options.out.parent)
@@ -96,8 +96,9 @@ def embed_files(
     return EmbeddedFolder(names, np.stack(rows) if rows else np.empty((0, 0), np.float32), rejected)
 
 
-def _image_embedder(model: TwoTower) -> Callable[[Path], NDArray[np.float32]]:
-    return lambda path: embed_image(model, image_of_file(path))
+def _image_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:
+    rasters = model.config.rasters.with_bands(options.bands)
+    return lambda path: embed_image(model, image_of_file(path, rasters))
 
 
 def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:

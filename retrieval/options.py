@@ -69,9 +69,11 @@ class EmbedOptions:
     out: Path
     """The npz to write."""
     images: Path | None = None
-    """Folder of images (JPEG, PNG, TIFF), including subfolders."""
+    """Folder of images (JPEG, PNG, WebP, TIFF, JPEG 2000), including subfolders."""
     sounds: Path | None = None
     """Folder of recordings (MP3, OGG, FLAC, WAV ...), including subfolders."""
+    bands: tuple[int, int, int] | None = None
+    """Bands of rasters for red, green and blue, in place of those that the model learned from."""
     crops: int = 10
     """Evenly spaced sound crops whose embeddings are averaged."""
     max_seconds: float = 600.0
@@ -100,6 +102,10 @@ class EmbedOptions:
         if (self.images is None) == (self.sounds is None):
             raise UserError("give either --images DIR or --sounds DIR")
         check_at_least(1, crops=self.crops)
+        if self.bands is not None:
+            if self.images is None:
+                raise UserError("--bands has no effect on --sounds; omit it")
+            check_at_least(1, bands=min(self.bands))
         if self.out.suffix != ".npz":
             raise UserError(f"out must be a file that ends in .npz, got {self.out}")
         check_model_folder(self.weights)

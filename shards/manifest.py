@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shards.atomic_files import read_json, write_json
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings
 
 MANIFEST_NAME = "manifest.json"
@@ -47,6 +48,8 @@ class Manifest:
             where there are recordings, counts and shares by their names in `shards.building.packing.Tally`.
         shards: the tars, in order.
         rejected: the rejected pairs and the reasons.
+        rasters: how rasters became RGB, and which part of an image is stored; manifests of earlier versions name the
+            bands alone, and scaled each image by itself.
     """
 
     source: str
@@ -55,6 +58,7 @@ class Manifest:
     statistics: dict[str, float]
     shards: tuple[ShardEntry, ...]
     rejected: tuple[Rejection, ...]
+    rasters: RasterSettings = field(default_factory=RasterSettings)
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
         """The tars of one split, in order."""
@@ -84,6 +88,7 @@ class Manifest:
             "source": self.source,
             "build": self.build,
             "spectrogram": self.spectrogram.to_dict(),
+            "rasters": self.rasters.to_dict(),
             "statistics": self.statistics,
             **self.totals,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
@@ -131,9 +136,17 @@ class Manifest:
                 statistics=record["statistics"],
                 shards=tuple(ShardEntry(**shard) for shard in record["shards"]),
                 rejected=tuple(Rejection(**rejection) for rejection in record["rejected"]),
+                rasters=_rasters_of(record),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{where} is not a complete manifest ({error!r}); build the shards again") from error
+
+
+def _rasters_of(record: dict[str, Any]) -> RasterSettings:
+    if "rasters" in record:
+        return RasterSettings.from_dict(record["rasters"])
+    red, green, blue = record["build"].get("bands", RasterSettings.bands)
+    return RasterSettings(bands=(red, green, blue))
 
 
 def check_shard_folder(folder: Path) -> None:

@@ -10,7 +10,9 @@ from typing import ClassVar
 
 from downstream.audiovisual.kind import AUDIOVISUAL
 from downstream.kinds import Benchmark, Kind
+from downstream.running.items import SceneItem
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 
 NAMES_IN_MESSAGE = 5
 
@@ -25,6 +27,7 @@ class ScenePair:
         sound: path of its sound.
         label: index of the class.
         location: its location; pairs of one location share a recording.
+        rasters: how a raster becomes RGB: as in the images that the weights learned from.
     """
 
     key: str
@@ -32,6 +35,12 @@ class ScenePair:
     sound: Path
     label: int
     location: str
+    rasters: RasterSettings = field(default_factory=RasterSettings)
+
+    @property
+    def image_item(self) -> SceneItem:
+        """The image alone."""
+        return SceneItem(self.key, self.image, self.label, self.rasters)
 
 
 @dataclass(frozen=True)

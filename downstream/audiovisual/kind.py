@@ -10,7 +10,7 @@ from typing_extensions import override
 from downstream.audiovisual import tables
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
-from downstream.settings import DownstreamSettings
+from downstream.settings import BandSettings, DownstreamSettings
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PairSettings(DownstreamSettings):
 
 
 @dataclass(frozen=True)
-class AudiovisualSettings(PairSettings):
+class AudiovisualSettings(PairSettings, BandSettings):
     """Settings of logistic regression on the embeddings of both towers."""
 
     force: bool = False

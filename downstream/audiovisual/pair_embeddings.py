@@ -26,7 +26,7 @@ from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.training.embedding import PairEmbeddings, embed_images, embed_sounds
 from shards.decoding.audio_decoding import decode_recording
-from shards.decoding.imagery import load_image, stored_image
+from shards.decoding.imagery import stored_image
 from shards.decoding.spectrogram import repeat_to_length
 from shards.errors import RejectedPair
 from shards.progress import ProgressLine
@@ -52,13 +52,14 @@ class PairView:
     num_frames: int
     crops: int = SOUND_CROPS
 
-    def image(self, path: Path) -> NDArray[np.uint8]:
-        """Image file → (3, image_size, image_size) uint8, processed like a tile in shards.
+    def image(self, pair: ScenePair) -> NDArray[np.uint8]:
+        """The image of a pair → (3, image_size, image_size) uint8, processed like a tile in shards.
 
         Raises:
             RejectedPair: it can't be decoded.
         """
-        return evaluation_image(stored_image(load_image(path).rgb), self.image_size)
+        whole = pair.image_item.load()
+        return evaluation_image(stored_image(whole, max_whole_side=pair.rasters.max_whole_side), self.image_size)
 
     def sound(self, path: Path) -> NDArray[np.uint8]:
         """A sound file → (crops, 1, mel bands, num_frames) uint8.
@@ -96,7 +97,7 @@ class PairBatches(IterableDataset[dict[str, Any]]):
         keys, images, sounds, faults = [], [], [], []
         for pair in pairs:
             try:
-                image, sound = view.image(pair.image), view.sound(pair.sound)
+                image, sound = view.image(pair), view.sound(pair.sound)
             except RejectedPair as error:
                 faults.append(f"{pair.key}: {error}")
                 continue

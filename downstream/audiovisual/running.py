@@ -16,7 +16,6 @@ from downstream.audiovisual.pair_embeddings import PairView, embed_pairs, load_e
 from downstream.audiovisual.splits import SPLIT_NAMES, SPLIT_SEEDS, SPLITS, describe_leak, leaks
 from downstream.audiovisual.towers import load_towers, spectrogram_of
 from downstream.results import RESULTS_NAME, Results, write_predictions
-from downstream.running.items import SceneItem
 from downstream.running.logistic import REGULARISATION_GRID
 from downstream.running.pictures import write_pictures
 from pretrain import distributed
@@ -58,6 +57,8 @@ def run_audiovisual(
     data = check_audiovisual(benchmark, settings)
     checksum = weights_sha256(settings.weights)
     model = load_towers(settings).to(accelerator.device)
+    rasters = model.config.rasters.with_bands(settings.bands)
+    data = dataclasses.replace(data, pairs=[dataclasses.replace(pair, rasters=rasters) for pair in data.pairs])
     spectrogram = spectrogram_of(model, settings.weights, force=settings.force)
     view = PairView(settings.image_size or model.config.image_size, spectrogram, model.config.num_frames)
     settings = dataclasses.replace(settings, batch_size=settings.batch_size or BATCH_SIZE, image_size=view.image_size)
@@ -152,7 +153,7 @@ def _score(
             progress.advance()
     _write_predictions(settings.out, draws, data.classes)
     first = draws[0]
-    items = [SceneItem(pair.key, pair.image, pair.label) for pair in first.split.test]
+    items = [pair.image_item for pair in first.split.test]
     write_pictures(settings.out, items, data.classes, first.probabilities["concatenation"])
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     if any(not fitted.converged for draw in draws for fitted in draw.fitted.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from downstream.kinds import Benchmark, Kind
 from downstream.landcover.kind import LANDCOVER
 from shards.data_files import is_leftover
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 
 Colour = tuple[int, int, int]
 NAMES_IN_MESSAGE = 5
@@ -24,11 +25,13 @@ class Tile:
         key: its id, such as "482365".
         image: where the image lies.
         mask: where its mask lies.
+        rasters: how a raster becomes RGB: as in the images that the weights learned from.
     """
 
     key: str
     image: Path
     mask: Path
+    rasters: RasterSettings = field(default_factory=RasterSettings)
 
 
 @dataclass(frozen=True)

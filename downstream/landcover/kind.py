@@ -10,7 +10,7 @@ from typing_extensions import override
 from downstream.kinds import Kind
 from downstream.landcover import tables
 from downstream.protocols import BenchmarkProtocol
-from downstream.settings import DownstreamSettings
+from downstream.settings import BandSettings
 from pretrain.settings.rules import CountOrZero
 from shards.errors import UserError
 
@@ -19,7 +19,7 @@ MULTIPLE = 16
 
 
 @dataclass(frozen=True)
-class LandCoverSettings(DownstreamSettings):
+class LandCoverSettings(BandSettings):
     """DeepLabv3+ on some weights."""
 
     patch_stride: CountOrZero = 0

@@ -53,8 +53,12 @@ def run_landcover(
     # Before all tiles are read, so that a mistyped path is reported at once.
     encoder = load_encoder(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
     distributed.print_once(f"weights: {encoder.report}")
+    rasters = encoder.rasters.with_bands(settings.bands)
     tiles, faults = survey_tiles(
-        data.tiles, benchmark.classes, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers)
+        [dataclasses.replace(tile, rasters=rasters) for tile in data.tiles],
+        benchmark.classes,
+        max_corrupt=settings.max_corrupt,
+        threads=max(1, settings.workers),
     )
     surveyed = {found.tile.key: found for found in tiles}
     split = benchmark.split([found.tile for found in tiles], settings.val_ids)

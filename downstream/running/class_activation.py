@@ -20,7 +20,6 @@ from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, s
 from pretrain.activation_maps import averaged_map, overlay
 from pretrain.encoders.projection import linear_projection
 from pretrain.weights.encoder_weights import LoadedEncoder
-from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 
 EXPLAIN_FOLDER = "explain"
@@ -168,7 +167,7 @@ class _Card:
 
 def _card(module: SceneClassifier, item: SceneItem, view: ImageView, device: torch.device) -> _Card | None:
     try:
-        pixels = view(load_image(item.path).rgb, 0)
+        pixels = view(item.load(), 0)
     except RejectedPair:
         return None
     activations = class_activations(module, torch.from_numpy(pixels[None]).to(device))

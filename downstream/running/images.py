@@ -19,7 +19,6 @@ from downstream.running.passes import Passes
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, DealtBatches
 from pretrain.data.seeds import sample_seed
-from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 from shards.progress import ProgressLine
 
@@ -77,7 +76,7 @@ def check_images(
 
 def _fault(item: SceneItem) -> str | None:
     try:
-        load_image(item.path)
+        item.load()
     except RejectedPair as error:
         return str(error)
     return None
@@ -127,7 +126,7 @@ class SceneBatches(DealtBatches):
 def read_batch(items: Sequence[SceneItem], view: ImageView, *, seed: int = 0, epoch: int = 0) -> dict[str, Any]:
     """Reads a batch: "keys", "image" (n, 3, size, size) uint8 and "label" (n,) int64; or "error", a message."""
     try:
-        images = [view(load_image(item.path).rgb, sample_seed(seed, epoch, item.key)) for item in items]
+        images = [view(item.load(), sample_seed(seed, epoch, item.key)) for item in items]
     except RejectedPair as error:
         return {"error": f"{error}; it could be read when the run started"}
     return {

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from downstream.running.items import SceneItem
 from downstream.scores import confusion
-from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair
 
 CONFUSION_NAME = "confusion_matrix.png"
@@ -148,7 +147,7 @@ def draw_mistakes(
 def thumbnail(item: SceneItem, side: int = THUMBNAIL_PIXELS) -> NDArray[np.uint8]:
     """An item's image as a (side, side, 3) square; grey if it can no longer be read."""
     try:
-        image = load_image(item.path).rgb
+        image = item.load()
     except RejectedPair:
         return np.full((side, side, 3), 200, np.uint8)
     interpolation = cv2.INTER_AREA if min(image.shape[:2]) > side else cv2.INTER_LINEAR

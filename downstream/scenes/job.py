@@ -18,7 +18,6 @@ from downstream.scenes.kind import HeadOn, SceneSettings
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
-from shards.decoding.imagery import load_image
 from shards.errors import RejectedPair, UserError
 
 IMAGES_FOR_SIZE = 50
@@ -123,7 +122,9 @@ def open_job(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
     distributed.print_once(f"weights: {encoder.report}")
-    items, faults = check_images(data.items, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
+    rasters = encoder.rasters.with_bands(settings.bands)
+    found = [dataclasses.replace(item, rasters=rasters) for item in data.items]
+    items, faults = check_images(found, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for sentence in notes:
         distributed.print_once(sentence)
@@ -155,7 +156,7 @@ def _common_size(data: SceneData) -> int:
     sides = []
     for item in data.items[:: max(1, len(data.items) // IMAGES_FOR_SIZE)]:
         try:
-            sides.append(min(load_image(item.path).rgb.shape[:2]))
+            sides.append(min(item.load().shape[:2]))
         except RejectedPair as error:
             raise UserError(f"{item.key}: {error}; it could be read when the run started") from error
     values, counts = np.unique(sides, return_counts=True)

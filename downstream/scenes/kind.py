@@ -11,7 +11,7 @@ from typing_extensions import override
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.scenes import tables
-from downstream.settings import SeededSettings
+from downstream.settings import BandSettings, SeededSettings
 from pretrain.settings.rules import CountOrZero
 from pretrain.settings.training import OptimizerSettings, ValidationSettings
 from shards.errors import UserError
@@ -20,7 +20,7 @@ HeadOn = Literal["auto", "embedding", "trunk"]
 
 
 @dataclass(frozen=True)
-class SceneSettings(SeededSettings):
+class SceneSettings(BandSettings, SeededSettings):
     """Settings of scene recognition."""
 
     head_on: HeadOn = "auto"

@@ -13,7 +13,6 @@ from torch import Tensor
 from downstream.audiovisual.benchmark import AudiovisualData, ScenePair
 from downstream.audiovisual.splits import SPLITS, PairSplit
 from downstream.running.images import check_images
-from downstream.running.items import SceneItem
 from downstream.running.seeded_runs import seed_settings
 from downstream.transfer.benchmark import TransferBenchmark
 from downstream.transfer.event_tagger import EventTeacher, read_teacher
@@ -23,7 +22,7 @@ from downstream.transfer.settings import SOUND_STRIDE
 from pretrain import distributed
 from pretrain.model_files import PUBLISHED
 from pretrain.preemption import PreemptionWatch
-from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
+from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder, rasters_of_weights
 from shards.errors import UserError
 
 IMAGE_SIZE = 256
@@ -206,7 +205,9 @@ def open_job(
         known: what `check_seeds` found.
     """
     threads, max_corrupt = max(1, settings.workers), settings.max_corrupt
-    images = [SceneItem(pair.key, pair.image, pair.label) for pair in data.pairs]
+    rasters = rasters_of_weights(settings.weights).with_bands(settings.bands)
+    pairs = [dataclasses.replace(pair, rasters=rasters) for pair in data.pairs]
+    images = [pair.image_item for pair in pairs]
     seen, unseen = check_images(images, max_corrupt=max_corrupt, threads=threads)
     sounds, unheard = hear(
         [(pair.key, pair.sound) for pair in data.pairs],
@@ -218,4 +219,4 @@ def open_job(
     for sentence in notes:
         distributed.print_once(sentence)
     usable = frozenset(item.key for item in seen) & sounds.row.keys()
-    return TransferJob(settings, accelerator, preemption, data.classes, data.pairs, usable, sounds, notes)
+    return TransferJob(settings, accelerator, preemption, data.classes, pairs, usable, sounds, notes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from downstream.audiovisual.kind import PairSettings
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
-from downstream.settings import SeededSettings
+from downstream.settings import BandSettings, SeededSettings
 from downstream.transfer import tables
 from downstream.transfer.settings import HearingSettings, TransferSettings
 from pretrain.settings.rules import CountOrZero
@@ -22,7 +22,7 @@ class SoundEventSettings(PairSettings, SeededSettings):
 
 
 @dataclass(frozen=True)
-class TransferRunSettings(SoundEventSettings):
+class TransferRunSettings(SoundEventSettings, BandSettings):
     """Networks of image and sound, one a seed (Hu et al., ECCV 2020)."""
 
     transfer: TransferSettings = field(default_factory=TransferSettings)

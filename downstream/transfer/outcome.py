@@ -101,7 +101,7 @@ def write_pair_predictions(job: TransferJob, outcomes: Sequence[Outcome[PairSpli
 def write_transfer_pictures(job: TransferJob, outcome: Outcome[PairSplit], events: NDArray[np.float32] | None) -> None:
     """Of the first seed: the confusion matrix, mistakes, sound events by scene, and where the scene is seen."""
     settings, pairs = job.settings, outcome.split.test
-    items = [SceneItem(pair.key, pair.image, pair.label) for pair in pairs]
+    items = [pair.image_item for pair in pairs]
     write_pictures(settings.out, items, job.classes, outcome.probabilities)
     if events is not None:
         labels = np.array([pair.label for pair in pairs])

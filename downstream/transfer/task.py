@@ -209,4 +209,4 @@ class TransferRecognition(FineTuning):
 
 
 def _images(pairs: list[ScenePair]) -> list[SceneItem]:
-    return [SceneItem(pair.key, pair.image, pair.label) for pair in pairs]
+    return [pair.image_item for pair in pairs]

@@ -8,6 +8,7 @@ from pretrain.cards import card, loading, section, table
 from pretrain.model_config import TwoTowerConfig
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
+from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramSettings
 from shards.untrusted_text import as_code
 
@@ -48,7 +49,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         epoch: epochs trained.
     """
     model = config.model
-    spectrogram = manifest.spectrogram
+    spectrogram, rasters = manifest.spectrogram, manifest.rasters.learned
     hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
     sound_trained = config.trains_sound
     untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
@@ -63,6 +64,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         "data": f"source {as_code(manifest.source)}: {pairs} pairs",
         "sound": f"{hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, "
         f"{stft_words(spectrogram)}",
+        **({} if rasters == RasterSettings() else {"rasters": rasters.describe()}),
         "split": f"by {as_code(str(manifest.build.get('split_by', 'unknown')))}",
         "method": config.summary,
         "recipe": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch "

@@ -22,6 +22,7 @@ from pretrain.weights.encoder_in_file import check_fits, find_encoder
 from pretrain.weights.files import read_weights
 from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -44,6 +45,7 @@ class LoadedEncoder:
         unused: names of the file's tensors that were not loaded.
         weights_sha256: SHA-256 of the `model.safetensors` that the weights belong to; None for weights that are not
             Earshot towers.
+        rasters: how rasters became RGB for the images that the weights learned from.
     """
 
     module: Encoder
@@ -57,6 +59,7 @@ class LoadedEncoder:
     report: str = ""
     unused: list[str] = field(default_factory=list)
     weights_sha256: str | None = None
+    rasters: RasterSettings = field(default_factory=RasterSettings)
 
 
 def load_encoder(
@@ -101,6 +104,19 @@ def load_encoder(
     if input_size:
         loaded.module.set_input_size(input_size)
     return replace(loaded, weights_sha256=checksum)
+
+
+def rasters_of_weights(weights: str) -> RasterSettings:
+    """How rasters became RGB for the images that weights learned from, without loading them; as `load_encoder`.
+
+    Raises:
+        UserError: there is no model folder at that path.
+    """
+    if weights in ("random", *PUBLISHED):
+        return RasterSettings()
+    path = Path(weights)
+    beside = path if path.is_file() else find_model_folder(path) / WEIGHTS_NAME
+    return _rasters_of(_config_beside(beside), beside)
 
 
 def _built(
@@ -155,6 +171,14 @@ def _config_beside(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def _rasters_of(config: dict[str, Any], path: Path) -> RasterSettings:
+    """The raster settings in the config beside a file of weights; the defaults where it states none."""
+    try:
+        return RasterSettings.from_dict(config.get("rasters") or {})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path.parent / CONFIG_NAME} states rasters that can't be used: {error}") from error
+
+
 def _run(path: Path) -> LoadedEncoder:
     towers = TwoTower.from_pretrained(find_model_folder(path.parent if path.is_file() else path))
     return _image_tower(towers, path, f"the image tower of {path}, {towers.config.image_encoder}")
@@ -171,6 +195,7 @@ def _image_tower(towers: TwoTower, path: Path, report: str) -> LoadedEncoder:
         on_sphere=config.on_sphere,
         mean=config.image_mean,
         std=config.image_std,
+        rasters=config.rasters,
         report=report,
     )
 
@@ -198,7 +223,7 @@ def _file(
     record = _config_beside(path)
     if {"image_encoder", "image_mean", "image_std"} <= record.keys():
         loaded = replace(loaded, mean=tuple(record["image_mean"]), std=tuple(record["image_std"]))
-    return replace(loaded, report=report, unused=unused)
+    return replace(loaded, report=report, unused=unused, rasters=_rasters_of(record, path))
 
 
 def _loaded(module: Encoder, name: str, state: dict[str, Tensor], *, weights: str, where: str) -> LoadedEncoder:

@@ -54,6 +54,7 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
             spectrogram_mean=mean,
             spectrogram_std=std,
             spectrogram=manifest.spectrogram,
+            rasters=manifest.rasters.learned,
             head_hidden=config.model.head_hidden,
         )
     )

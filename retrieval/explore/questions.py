@@ -108,7 +108,12 @@ class Questioner:
         """
         _check_bytes(path, "image")
         with _sentences("image"):
-            image = image_of_file(path, max_pixels=MAX_UPLOAD_PIXELS, max_raster_bytes=MAX_UPLOAD_RASTER_BYTES)
+            image = image_of_file(
+                path,
+                self.model.config.rasters,
+                max_pixels=MAX_UPLOAD_PIXELS,
+                max_raster_bytes=MAX_UPLOAD_RASTER_BYTES,
+            )
         exhibit = _own(path, "Your image", picture=data_uri("image/jpeg", picture(image, PICTURE_PIXELS)))
         with self.lock:
             embedding = embed_image(self.model, image)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.building.corpus_scale import settle_scale
 from shards.building.describing import describe_sound
 from shards.building.estimating import estimate
 from shards.building.finishing import describe_missing, finish, read_records
@@ -39,6 +42,7 @@ from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
 from shards.manifest import MANIFEST_NAME, Manifest
 from shards.progress import ProgressLine
+from shards.raster_settings import RasterSettings
 from shards.schema import PREVIEWS_FOLDER
 from shards.sources import SOURCES
 from shards.sources.source import Listing, Source, SourceOptions
@@ -60,6 +64,13 @@ class _Work:
     @property
     def out(self) -> Path:
         return self.options.out
+
+    def with_rasters(self, rasters: RasterSettings) -> _Work:
+        """The same work with the raster scale of the corpus."""
+        options = dataclasses.replace(self.source.options, rasters=rasters)
+        source = copy.copy(self.source)
+        source.options = options
+        return dataclasses.replace(self, source=source)
 
     @property
     def prefix(self) -> str:
@@ -133,6 +144,7 @@ def _build_begun(work: _Work) -> Manifest | None:
         # Checked after reading the records: another part removes them once it has written the manifest.
         if is_finished(out):
             return None
+        work = work.with_rasters(settle_scale(work.source.options.rasters, work.plan, out))
         _pack(work, mine, records)
         manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
         if manifest is None and not is_finished(out):
@@ -151,6 +163,7 @@ def _finish_begun(work: _Work) -> Manifest | None:
     """
     out = work.out
     keep_plan(work.plan, out)
+    work = work.with_rasters(settle_scale(work.source.options.rasters, work.plan, out))
     manifest = finish(work.source, work.listing, work.plan, out, work.options.max_rejected)
     if manifest is None and not is_finished(out):
         raise UserError(
@@ -171,7 +184,9 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
         max_seconds=options.max_seconds,
         channels=options.channels,
         jpeg_quality=options.jpeg_quality,
-        bands=options.bands,
+        rasters=RasterSettings(
+            options.bands, options.scale_range, "range" if options.scale_range is not None else options.scale_by
+        ),
         previews=options.previews,
         places=options.places,
         seed=options.seed,
@@ -191,7 +206,9 @@ def _finished_build(work: _Work) -> Manifest:
         print(words, flush=True)
         with at_work_in(out, None):
             clear_partial_files(out)
-            _pack_again([shard for shard in plan.shards if shard.name in damaged], work, manifest)
+            # With the scale that the set was built with.
+            again = work.with_rasters(manifest.rasters)
+            _pack_again([shard for shard in plan.shards if shard.name in damaged], again, manifest)
     remove_work_folder(out)
     ending = f"{len(damaged)} of its shards repacked" if damaged else "nothing to do"
     print(f"{work.prefix}{out} is already built with these options from this corpus: {ending}")

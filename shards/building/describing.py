@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shards.building.splitting import EARTH_RADIUS_KM
 from shards.manifest import Manifest
+from shards.raster_settings import RasterSettings
 from shards.schema import METADATA_MEMBER, PREVIEWS_FOLDER, SPLITS
 from shards.streaming.index import load_index, read_member
 
@@ -57,6 +58,7 @@ def describe_shards(folder: Path) -> dict[str, Any]:
         "rejected": dict(Counter(rejection.reason for rejection in manifest.rejected).most_common()),
         "build": manifest.build,
         "spectrogram": manifest.spectrogram.to_dict(),
+        "rasters": manifest.rasters.to_dict(),
         "test_pairs_near_training": {
             f"within_{metres}_m": count for metres, count in count_near(places["test"], places["train"]).items()
         },
@@ -116,6 +118,7 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
           f"hop_samples {steps['hop_samples']}, mel_bands {steps['mel_bands']}; byte 0 is {scale['name']} "
           f"{scale['low']:g}, 255 is {scale['high']:g}; training mean {statistics['spectrogram_mean']:.2f}, "
           f"standard deviation {statistics['spectrogram_std']:.2f} bytes")  # fmt: skip
+    print(f"rasters      {RasterSettings.from_dict(description['rasters']).learned.describe()}")
     reasons = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items())
     print(f"rejected     {description['num_rejected']}{': ' + reasons if reasons else ''}")
     near = description["test_pairs_near_training"]

@@ -101,4 +101,5 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
             "integer_scale": everything.integer_scale,
         }
     entries = tuple(record.entry for record in records)
-    return Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected))
+    rasters = source.options.rasters
+    return Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected), rasters)

@@ -84,7 +84,15 @@ class BuildOptions:
     """Use only the first rows of metadata.csv, for a trial."""
 
     bands: tuple[int, int, int] = (1, 2, 3)
-    """Bands of multi-band images that become red, green and blue, counted from 1."""
+    """Bands of rasters that become red, green and blue, counted from 1."""
+
+    scale_range: tuple[float, float] | None = None
+    """LOW HIGH: raster values that become black and white, of 8-bit rasters too if HIGH is at most 255. By default
+    these are kept as they are, and others are scaled as --scale-by says."""
+
+    scale_by: Literal["corpus", "chip"] = "corpus"
+    """The range without --scale-range: 2nd and 98th percentile over a sample of the corpus, so that dark places stay
+    darker than bright ones; or of each image alone."""
 
     previews: bool = True
     """Write 10-second listening clips for reports and the explorer."""
@@ -146,6 +154,7 @@ def check_options(options: BuildOptions) -> None:
         "--samples-per-shard": (options.samples_per_shard, options.samples_per_shard >= 1, ">= 1"),
         "--limit": (options.limit, options.limit is None or options.limit >= 1, ">= 1"),
         "--bands": (options.bands, min(options.bands) >= 1, ">= 1, counted from 1"),
+        "--scale-range": (options.scale_range, _is_scale_range(options.scale_range), "LOW HIGH with LOW < HIGH"),
         "--places": (options.places, options.places >= 1, ">= 1"),
     }
     for name, (value, holds, rule) in rules.items():
@@ -156,12 +165,18 @@ def check_options(options: BuildOptions) -> None:
         check_channels(options.channels)
     except ValueError as error:
         raise UserError(f"--{error}") from error
+    if options.scale_range is not None and options.scale_by == "chip":
+        raise UserError("--scale-range gives one range for all images, --scale-by chip one for each; omit one of them")
     if options.split_by == "column" and not options.column:
         raise UserError("--split-by column needs --column with the name of a column of metadata.csv")
     if options.split_by != "column" and options.column:
         raise UserError(
             f"--column {options.column} has no effect with --split-by {options.split_by}; give --split-by column"
         )
+
+
+def _is_scale_range(values: tuple[float, float] | None) -> bool:
+    return values is None or (all(map(math.isfinite, values)) and values[0] < values[1])
 
 
 def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]:

@@ -186,8 +186,8 @@ def _properties(row: dict[str, str]) -> dict[str, str]:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether the file is named like a TIFF, which may be georeferenced."""
-    return path.suffix.lower() in (".tif", ".tiff")
+    """Whether the file is named like a TIFF or JPEG 2000, which may be georeferenced."""
+    return path.suffix.lower() in (".tif", ".tiff", ".jp2", ".j2k")
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -84,7 +84,8 @@ class RecordingsSource(Source):
         from shards.decoding.audio_decoding import decode_recording, encode_preview
         from shards.decoding.imagery import encode_jpeg, load_image, stored_image
 
-        image = load_image(pair.image, bands=self.options.bands)
+        image = load_image(pair.image, self.options.rasters)
+        stored = stored_image(image.rgb, max_whole_side=self.options.rasters.max_whole_side)
         longitude, latitude = _place(pair, image.longitude, image.latitude)
         sound = decode_recording(
             pair.sound,
@@ -106,7 +107,7 @@ class RecordingsSource(Source):
         }
         return Sample(
             key=pair.key,
-            image=encode_jpeg(stored_image(image.rgb), quality=self.options.jpeg_quality),
+            image=encode_jpeg(stored, quality=self.options.jpeg_quality),
             spectrogram=sound.spectrogram,
             metadata=metadata,
             preview=None if sound.preview is None else encode_preview(sound.preview, sound.sample_rate_hz),

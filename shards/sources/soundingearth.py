@@ -66,7 +66,8 @@ class SoundingEarthSource(Source):
         from shards.decoding.imagery import encode_jpeg, load_image, stored_image
         from shards.decoding.spectrogram import repeat_to_length
 
-        image = load_image(pair.image, bands=self.options.bands)
+        image = load_image(pair.image, self.options.rasters)
+        stored = stored_image(image.rgb, max_whole_side=self.options.rasters.max_whole_side)
         released = read_grey_jpeg(pair.sound)
         spectrogram = repeat_to_length(released)
         metadata = {**pair.properties, "longitude": pair.longitude, "latitude": pair.latitude}
@@ -75,7 +76,7 @@ class SoundingEarthSource(Source):
             metadata["seconds"] = seconds
         return Sample(
             key=pair.key,
-            image=encode_jpeg(stored_image(image.rgb), quality=self.options.jpeg_quality),
+            image=encode_jpeg(stored, quality=self.options.jpeg_quality),
             spectrogram=spectrogram,
             metadata=metadata,
             used_seconds=seconds or 0.0,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from shards.front_ends import DEFAULT_FRONT_END
+from shards.raster_settings import RasterSettings
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 
 
@@ -21,7 +22,7 @@ class SourceOptions:
         max_seconds: maximum seconds of sound per recording; from longer ones, evenly spread parts are used.
         channels: which channels of a recording are used, as `decode_recording` takes it.
         jpeg_quality: quality of the stored images, 1 to 100.
-        bands: bands of a multi-band image that become red, green and blue, counted from 1.
+        rasters: how rasters become RGB, and which part of an image is stored.
         previews: whether listening clips are written.
         places: number of places in the demo corpus.
         seed: seed of the demo corpus.
@@ -33,7 +34,7 @@ class SourceOptions:
     max_seconds: float = 600.0
     channels: str = "auto"
     jpeg_quality: int = 90
-    bands: tuple[int, int, int] = (1, 2, 3)
+    rasters: RasterSettings = field(default_factory=RasterSettings)
     previews: bool = True
     places: int = 1200
     seed: int = 0
@@ -109,7 +110,13 @@ class Source(ABC):
     def build_options(self) -> dict[str, Any]:
         """The options that affect the samples, by name, for the manifest."""
         options: dict[str, Any] = {"limit": self.options.limit, "jpeg_quality": self.options.jpeg_quality}
-        options["bands"] = list(self.options.bands)
+        rasters = self.options.rasters
+        options["bands"] = list(rasters.bands)
+        # Left out at the default, so that finished sets of before can be repaired.
+        if rasters.scale_by == "range" and rasters.scale_range is not None:
+            options["scale_range"] = list(rasters.scale_range)
+        if rasters.scale_by == "chip":
+            options["scale_by"] = "chip"
         if self.has_recordings:
             options |= {"max_seconds": self.options.max_seconds, "previews": self.options.previews}
             options["channels"] = self.options.channels

@@ -20,12 +20,14 @@ from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.ranking import both_directions, chance_metrics
-from retrieval.embedding import EmbeddedSplit, choose_device, open_split
+from retrieval.embedding import EmbeddedSplit, choose_device, open_model_and_split, open_split
 from retrieval.evaluation import evaluate
 from retrieval.metrics_file import ShowOptions, show
 from retrieval.options import EvaluateOptions
 from retrieval.scoring import Evaluation
 from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramSettings
 from shards.streaming.reading import ShardSet
 
@@ -277,3 +279,22 @@ def test_a_protocol_of_your_own_is_used_by_its_module_and_object(
         evaluate(dataclasses.replace(options, protocol="outside_protocol:nothing"))
     with pytest.raises(UserError, match=r"^unknown protocol 'standart'; did you mean 'standard'\?"):
         evaluate(dataclasses.replace(options, protocol="standart"))
+
+
+def test_shards_of_other_bands_or_another_scale_are_warned_of(
+    weights: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_model_and_split(weights, tiny_shards, "test", device="cpu", force=False)
+    assert "rasters" not in capsys.readouterr().err
+    shutil.copytree(tiny_shards, tmp_path / "shards")
+    rasters = RasterSettings((4, 3, 2), (310.0, 4120.0), "corpus")
+    dataclasses.replace(Manifest.load(tiny_shards), rasters=rasters).save(tmp_path / "shards")
+    open_model_and_split(weights, tmp_path / "shards", "test", device="cpu", force=False)
+    warning = capsys.readouterr().err
+    assert f"bands 4, 3, 2, scaled from 310 to 4120 in {tmp_path / 'shards'}" in warning
+    assert "bands 1, 2, 3, each image scaled by its own percentiles; images that" in warning
+    # A set of 8-bit images, whatever scale others were to get.
+    rasters = RasterSettings(scale_by="corpus")
+    dataclasses.replace(Manifest.load(tiny_shards), rasters=rasters).save(tmp_path / "shards")
+    open_model_and_split(weights, tmp_path / "shards", "test", device="cpu", force=False)
+    assert "rasters" not in capsys.readouterr().err

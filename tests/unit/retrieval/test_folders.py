@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from raster_files import write_raster
 
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
@@ -19,6 +20,7 @@ from retrieval.folders import embed
 from retrieval.options import EmbedOptions
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramSettings
 
 CONFIG = TwoTowerConfig(embedding_dim=16, image_size=32, sound_pooling=4)
@@ -130,3 +132,33 @@ def test_sounds_need_published_spectrogram_settings(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sounds" / "a.wav", np.zeros(16_000), 16_000)
     with pytest.raises(UserError, match="not published"):
         embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=tmp_path / "sounds"))
+
+
+def test_rasters_are_seen_in_the_bands_and_scale_that_the_model_learned(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    rasters = RasterSettings((4, 3, 2), (0.0, 2550.0), "corpus")
+    model = TwoTower(dataclasses.replace(CONFIG, rasters=rasters))
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "images").mkdir()
+    levels = np.array([2500, 300, 600, 1800], np.uint16)
+    write_raster(tmp_path / "images" / "a.tif", levels[:, None, None] + np.zeros((4, 64, 64), np.uint16))
+    write_raster(tmp_path / "images" / "b.tif", np.zeros((3, 64, 64), np.uint16))
+    embedded = embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", images=tmp_path / "images"))
+    assert embedded.names == ["a.tif"]
+    assert embedded.rejected["b.tif"][0] == "missing image band"
+    assert "band 4 of 3; red, green and blue are the bands 4, 3, 2" in embedded.rejected["b.tif"][1]
+    pixels = np.broadcast_to(np.array([180, 60, 30], np.uint8)[:, None, None], (1, 3, 32, 32))
+    with torch.inference_mode():
+        expected = model.eval().encode_image(torch.from_numpy(pixels.copy()))[0].numpy()
+    assert np.allclose(embedded.embeddings[0], expected, atol=1e-5)
+    # Other bands can be chosen for files that hold theirs in another order.
+    chosen = embed(EmbedOptions(tmp_path / "model", tmp_path / "b.npz", images=tmp_path / "images", bands=(2, 3, 1)))
+    assert chosen.names == ["a.tif", "b.tif"]
+    pixels = np.broadcast_to(np.array([30, 60, 250], np.uint8)[:, None, None], (1, 3, 32, 32))
+    with torch.inference_mode():
+        expected = model.encode_image(torch.from_numpy(pixels.copy()))[0].numpy()
+    assert np.allclose(chosen.embeddings[0], expected, atol=1e-5)
+    with pytest.raises(UserError, match="bands must be >= 1, got 0"):
+        EmbedOptions(tmp_path / "model", tmp_path / "b.npz", images=tmp_path / "images", bands=(0, 1, 2)).check()
+    with pytest.raises(UserError, match="--bands has no effect on --sounds"):
+        EmbedOptions(tmp_path / "model", tmp_path / "b.npz", sounds=tmp_path / "images", bands=(1, 1, 2)).check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
+from shards.raster_settings import RasterSettings
 from shards.schema import Rejection, SpectrogramScale, SpectrogramSettings
 
 MANIFEST = Manifest(
@@ -100,4 +102,32 @@ def test_a_folder_without_manifest_is_no_shard_set(tmp_path: Path) -> None:
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / MANIFEST_NAME).write_text(text)
     with pytest.raises(UserError, match=message):
+        Manifest.load(tmp_path)
+
+
+def test_how_rasters_became_rgb_is_recorded(tmp_path: Path) -> None:
+    rasters = RasterSettings((4, 3, 2), (310.5, 4120.0), "corpus")
+    manifest = dataclasses.replace(MANIFEST, rasters=rasters)
+    manifest.save(tmp_path)
+    record = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    assert record["rasters"] == {
+        "bands": [4, 3, 2],
+        "scale_range": [310.5, 4120.0],
+        "scale_by": "corpus",
+        "max_whole_side": 512,
+        "rotated_resampling": "bilinear",
+    }
+    assert Manifest.load(tmp_path).rasters == rasters
+
+
+def test_an_older_manifest_knows_the_bands_and_scaled_each_image_by_itself(tmp_path: Path) -> None:
+    dataclasses.replace(MANIFEST, build={**MANIFEST.build, "bands": [4, 3, 2]}).save(tmp_path)
+    path = tmp_path / MANIFEST_NAME
+    record = json.loads(path.read_text(encoding="utf-8"))
+    del record["rasters"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert Manifest.load(tmp_path).rasters == RasterSettings((4, 3, 2), None, "chip")
+    record["rasters"] = {"bands": [0, 1, 2]}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(UserError, match="not a complete manifest"):
         Manifest.load(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from raster_files import write_raster
 
 from downstream.landcover.benchmark import Tile
 from downstream.landcover.deepglobe import DEEPGLOBE_CLASSES
@@ -27,6 +29,7 @@ from downstream.landcover.tiles import (
 )
 from pretrain.data.batches import BatchLayout
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 
 COLOURS = np.array([*DEEPGLOBE_CLASSES.values(), (0, 0, 0)], dtype=np.uint8)
 """The palette, then unknown."""
@@ -210,3 +213,13 @@ def test_a_tile_that_broke_meanwhile_is_a_sentence(tmp_path: Path) -> None:
     assert next(iter(batches))["error"] == sentence
     with pytest.raises(UserError, match="tile 1: missing image"):
         list(read_ahead([tile], DEEPGLOBE_CLASSES, threads=1))
+
+
+def test_the_image_of_a_tile_has_the_bands_of_the_weights_and_its_mask_has_not(tmp_path: Path) -> None:
+    tile = write_tile(tmp_path, "1", random_labels(60, 84))
+    levels = np.array([2500, 300, 600, 1800], np.uint16)
+    path = write_raster(tmp_path / "1.tif", levels[:, None, None] + np.zeros((4, 60, 84), np.uint16))
+    rasters = RasterSettings((4, 3, 2), (0.0, 2550.0), "corpus")
+    image = read_tile(dataclasses.replace(tile, image=path, rasters=rasters), DEEPGLOBE_CLASSES)
+    assert (image.rgb == [180, 60, 30]).all()
+    assert (image.labels == read_tile(tile, DEEPGLOBE_CLASSES).labels).all()

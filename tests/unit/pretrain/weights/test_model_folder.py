@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from commands import python_with_small_files
 from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_config import TwoTowerConfig
 from pretrain.model_files import find_model_folder
+from pretrain.weights.encoder_weights import load_encoder, rasters_of_weights
 from pretrain.weights.model_folder import restore_model_folder, write_model_folder
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramScale, SpectrogramSettings
 
 WRITE_A_SECOND_ONE = """
@@ -107,3 +111,31 @@ def test_other_spectrograms_are_refused_by_name() -> None:
     scaled = SpectrogramSettings(scale=SpectrogramScale("exp-log-mel/10", 0.2, 1.6))
     with pytest.raises(UserError, match="scale"):
         refuse_other_spectrograms(ours, scaled, "S")
+
+
+FOUR_BANDS = RasterSettings((4, 3, 2), (310.0, 4120.0), "corpus")
+
+
+def test_how_rasters_became_rgb_is_kept_with_the_weights(towers: TwoTower, tmp_path: Path) -> None:
+    model = TwoTower(dataclasses.replace(towers.config, rasters=FOUR_BANDS))
+    write_model_folder(tmp_path, model, "")
+    assert TwoTower.from_pretrained(tmp_path).config.rasters == FOUR_BANDS
+    for weights in (tmp_path, tmp_path / "model", tmp_path / "model" / "model.safetensors"):
+        assert load_encoder(str(weights)).rasters == FOUR_BANDS
+        assert rasters_of_weights(str(weights)) == FOUR_BANDS
+    record = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert RasterSettings.from_dict(record["rasters"]) == FOUR_BANDS
+    image = record["preprocessing"]["image"]
+    assert image["raster_bands"] == [4, 3, 2]
+    assert image["raster_scale"] == "310 to 4120, to 0 to 255; 8-bit values as they are"
+    assert "central half" in image["stored_part"]
+
+
+def test_a_config_without_rasters_scales_each_image_by_itself(towers: TwoTower, tmp_path: Path) -> None:
+    write_model_folder(tmp_path, towers, "")
+    record = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert "rasters" not in record
+    assert record["preprocessing"]["image"]["raster_scale"].startswith("2nd to 98th percentile")
+    assert TwoTower.from_pretrained(tmp_path).config.rasters == RasterSettings()
+    assert load_encoder(str(tmp_path)).rasters == RasterSettings()
+    assert rasters_of_weights(str(tmp_path)) == rasters_of_weights("random") == RasterSettings()

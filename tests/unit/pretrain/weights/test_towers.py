@@ -17,6 +17,7 @@ from pretrain.settings.pretraining import Config, ModelSettings
 from pretrain.weights.towers import build_towers
 from shards.errors import UserError
 from shards.manifest import Manifest
+from shards.raster_settings import RasterSettings
 from shards.streaming.reading import ShardSet
 
 
@@ -113,3 +114,11 @@ def test_random_trunks_are_left_alone(manifest: Manifest) -> None:
     one, two = towers(manifest), towers(manifest)
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
     assert dataclasses.asdict(one.config) == dataclasses.asdict(two.config)
+
+
+def test_towers_keep_how_rasters_became_rgb(manifest: Manifest) -> None:
+    known = RasterSettings((4, 3, 2), (310.0, 4120.0), "corpus")
+    assert towers(replace(manifest, rasters=known)).config.rasters == known
+    # A corpus of 8-bit images has no scale to teach.
+    open_scale = RasterSettings((4, 3, 2), None, "corpus")
+    assert towers(replace(manifest, rasters=open_scale)).config.rasters == RasterSettings((4, 3, 2), None, "chip")

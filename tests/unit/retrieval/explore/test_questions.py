@@ -13,6 +13,7 @@ import soundfile
 import torch
 from listening_shards import write_listening_shards, write_tiny_towers
 from PIL import Image
+from raster_files import write_raster
 
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
@@ -22,6 +23,7 @@ from retrieval.explore.atlas import open_atlas
 from retrieval.explore.page import ExplorerPage
 from retrieval.explore.questions import Questioner
 from shards.errors import UserError
+from shards.raster_settings import RasterSettings
 from shards.streaming.reading import ShardSet
 
 
@@ -161,3 +163,19 @@ def test_a_model_of_unpublished_spectrograms_is_not_asked_with_files(questioner:
     soundfile.write(tmp_path / "own.wav", np.zeros(44_100), 22_050)
     with pytest.raises(UserError, match="settings are not published"):
         deaf.of_sound_file(tmp_path / "own.wav")
+
+
+def test_a_raster_is_seen_as_the_model_learned_to(questioner: Questioner, tmp_path: Path) -> None:
+    levels = np.array([2500, 300, 600, 1800], np.uint16)
+    path = write_raster(tmp_path / "a.tif", levels[:, None, None] + np.zeros((4, 64, 64), np.uint16))
+    model, before = questioner.model, questioner.model.config
+    try:
+        model.config = replace(before, rasters=RasterSettings((4, 3, 2), (0.0, 2550.0), "corpus"))
+        question = questioner.of_image_file(path)
+        assert question.image is not None
+        assert (question.image == [180, 60, 30]).all()
+        three = write_raster(tmp_path / "b.tif", np.zeros((3, 64, 64), np.uint16))
+        with pytest.raises(UserError, match="band 4 of 3"):
+            questioner.of_image_file(three)
+    finally:
+        model.config = before

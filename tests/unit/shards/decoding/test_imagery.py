@@ -1,41 +1,17 @@
-"""Image files of every kind to RGB and place, the part of a tile that is stored, and JPEG there and back."""
+"""Pictures of every kind to RGB, the part of a tile that is stored, and JPEG there and back."""
 
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
-from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.transform import Affine, from_origin
-from rasterio.warp import transform
+from raster_files import scene, write_raster
 
-from shards.decoding.imagery import decode_jpeg, encode_jpeg, load_image, read_place, stored_image
+from shards.decoding.imagery import decode_jpeg, encode_jpeg, load_image, stored_image
 from shards.errors import RejectedPair
-
-WGS84 = CRS.from_epsg(4326)
-
-
-def scene(height: int = 60, width: int = 80) -> np.ndarray:
-    """A smooth picture whose channels and axes differ, uint8 (height, width, 3)."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    return np.stack([255 * rows // height, 255 * columns // width, 128 + 0 * rows], axis=-1).astype(np.uint8)
-
-
-def write_raster(path: Path, bands: np.ndarray, driver: str = "GTiff", **options: object) -> Path:
-    """Writes (bands, height, width)."""
-    count, height, width = bands.shape
-    profile = {"driver": driver, "count": count, "height": height, "width": width, "dtype": bands.dtype, **options}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path, "w", **profile) as raster:
-            raster.write(bands)
-    return path
 
 
 def rejection(path: Path, **options: object) -> RejectedPair:
@@ -93,110 +69,11 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert np.abs(loaded - np.rot90(scene(), -1)).max() <= 6
 
 
-def test_a_place_is_read_without_a_pixel(tmp_path: Path) -> None:
-    # A raster of 40 billion pixels of which none is in the file.
-    with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", width=200_000, height=200_000, count=3, dtype="uint8", tiled=True,
-        crs="EPSG:4326", transform=from_origin(7, 51, 1e-5, 1e-5), SPARSE_OK=True, compress="deflate", blockxsize=4096,
-        blockysize=4096,
-    ):  # fmt: skip
-        pass
-    assert read_place(tmp_path / "a.tif") == pytest.approx((8, 50))
-    Image.fromarray(scene()).save(tmp_path / "b.tif", format="JPEG")
-    assert read_place(tmp_path / "b.tif") == (None, None)
-    (tmp_path / "c.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:20])
-    for name, reason in (("c.tif", "undecodable image"), ("d.tif", "missing image")):
-        with pytest.raises(RejectedPair, match=reason):
-            read_place(tmp_path / name)
-
-
 def test_the_format_is_told_from_the_content(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.jpg", format="PNG")
     Image.fromarray(scene()).save(tmp_path / "b.png", format="TIFF")
     assert np.array_equal(load_image(tmp_path / "a.jpg").rgb, scene())
     assert np.array_equal(load_image(tmp_path / "b.png").rgb, scene())
-
-
-@pytest.mark.parametrize(("driver", "name"), [("GTiff", "a.tif"), ("PNG", "a.png")])
-def test_16_bits_are_scaled_from_the_given_range(tmp_path: Path, driver: str, name: str) -> None:
-    values = np.moveaxis(scene(), -1, 0).astype(np.uint16) * 10 + 500
-    write_raster(tmp_path / name, values, driver)
-    loaded = load_image(tmp_path / name, scale_range=(500, 3050)).rgb
-    assert np.array_equal(loaded, scene())
-    darker = load_image(tmp_path / name, scale_range=(500, 5600)).rgb
-    np.testing.assert_allclose(darker, scene() / 2, atol=0.51)
-
-
-@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "uint32"])
-def test_without_a_range_the_percentiles_are_stretched(tmp_path: Path, dtype: str) -> None:
-    values = np.random.default_rng(0).uniform(200, 9_000, (3, 90, 90)).astype(dtype)
-    values[0, 0, 0] = 30_000  # one glint must not darken the rest
-    loaded = load_image(write_raster(tmp_path / "a.tif", values)).rgb
-    low, high = np.percentile(values, [2, 98])
-    expected = np.clip((np.moveaxis(values, 0, -1) - low) / (high - low) * 255, 0, 255)
-    np.testing.assert_allclose(loaded, expected, atol=0.51)
-    assert 0.015 < (loaded == 255).mean() < 0.025
-
-
-def test_bands_are_chosen_and_counted_from_1(tmp_path: Path) -> None:
-    values = np.arange(8, dtype=np.uint8)[:, None, None] * 20 + np.zeros((8, 40, 40), np.uint8)
-    path = write_raster(tmp_path / "a.tif", values)
-    assert load_image(path).rgb[0, 0].tolist() == [0, 20, 40]
-    assert load_image(path, bands=(4, 3, 2)).rgb[0, 0].tolist() == [60, 40, 20]
-    raised = rejection(path, bands=(9, 3, 2))
-    assert raised.reason == "missing image band"
-    assert "band 9 of 8" in raised.detail
-    with pytest.raises(ValueError, match="counted from 1"):
-        load_image(path, bands=(0, 1, 2))
-
-
-def test_pixels_without_data_are_black_and_do_not_count(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).uniform(1000, 2000, (3, 50, 50)).astype(np.float32)
-    values[:, :20] = -9999.0
-    values[:, 20, 0] = np.nan
-    loaded = load_image(write_raster(tmp_path / "a.tif", values, nodata=-9999.0)).rgb
-    assert (loaded[:20] == 0).all()
-    assert (loaded[20, 0] == 0).all()
-    assert 120 < loaded[21:].mean() < 135
-
-
-def test_a_raster_of_one_value_or_without_data_is_no_error(tmp_path: Path) -> None:
-    flat = write_raster(tmp_path / "a.tif", np.full((3, 40, 40), 700, np.uint16))
-    empty = write_raster(tmp_path / "b.tif", np.zeros((3, 40, 40), np.uint16), nodata=0)
-    assert (load_image(flat).rgb == 0).all()
-    assert (load_image(empty).rgb == 0).all()
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@pytest.mark.parametrize(
-    ("epsg", "longitude", "latitude", "pixel"),
-    [(32632, 9.0, 48.0, 10.0), (32719, -70.5, -33.4, 0.5), (3857, 139.7, 35.7, 1.2), (4326, -0.1, 51.5, 1e-5)],
-)
-def test_the_centre_of_a_geotiff_is_its_place(
-    tmp_path: Path, epsg: int, longitude: float, latitude: float, pixel: float, dtype: str
-) -> None:
-    (x,), (y,) = transform(WGS84, CRS.from_epsg(epsg), [longitude], [latitude])
-    corner = from_origin(x - 50 * pixel, y + 32 * pixel, pixel, pixel)
-    values = np.random.default_rng(0).integers(0, 200, (3, 64, 100)).astype(dtype)
-    image = load_image(write_raster(tmp_path / "a.tif", values, crs=CRS.from_epsg(epsg), transform=corner))
-    assert image.longitude == pytest.approx(longitude, abs=1e-7)
-    assert image.latitude == pytest.approx(latitude, abs=1e-7)
-    assert image.rgb.shape == (64, 100, 3)
-
-
-def test_the_centre_of_a_rotated_geotiff(tmp_path: Path) -> None:
-    cosine, sine = np.cos(np.pi / 6), np.sin(np.pi / 6)
-    turned = Affine(1e-4 * cosine, 1e-4 * sine, 10.0, 1e-4 * sine, -1e-4 * cosine, 50.0)
-    path = write_raster(tmp_path / "a.tif", np.zeros((3, 64, 100), np.uint8), crs=WGS84, transform=turned)
-    image = load_image(path)
-    assert image.longitude == pytest.approx(10 + 1e-4 * (50 * cosine + 32 * sine), abs=1e-9)
-    assert image.latitude == pytest.approx(50 + 1e-4 * (50 * sine - 32 * cosine), abs=1e-9)
-
-
-def test_a_place_off_the_earth_is_none(tmp_path: Path) -> None:
-    far = from_origin(500.0, 50.0, 1.0, 1.0)
-    image = load_image(write_raster(tmp_path / "a.tif", np.zeros((3, 40, 40), np.uint8), crs=WGS84, transform=far))
-    assert (image.longitude, image.latitude) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.16.png", "a.16.tif"])
@@ -242,11 +119,6 @@ def test_a_decompression_bomb_is_rejected_before_it_is_decoded(tmp_path: Path, n
     raised = rejection(path)
     assert raised.reason == "undecodable image"
     assert "limit" in raised.detail
-
-
-def test_an_empty_range_is_a_bad_argument(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="low < high"):
-        load_image(tmp_path / "a.tif", scale_range=(5.0, 5.0))
 
 
 @pytest.mark.parametrize(
