@@ -15,7 +15,7 @@ from pretrain.model import TwoTower
 from retrieval.embedding import load_model, make_folder, save_npz
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
 from retrieval.options import EmbedOptions
-from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below
+from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below, other_files_below
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
@@ -71,7 +71,9 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
         )
     provenance = {"weights": str(options.weights), "folder": str(folder), "kind": kind, "crops": options.crops}
     embedded.save(options.out, provenance)
-    _print_result(embedded, kind, options.out)
+    suffixes = IMAGE_SUFFIXES if kind == "images" else SOUND_SUFFIXES
+    others = [path.relative_to(folder).as_posix() for path in other_files_below(folder, suffixes)]
+    _print_result(embedded, kind, options.out, others)
     return embedded
 
 
@@ -123,10 +125,13 @@ def _first(embedded: EmbeddedFolder) -> str:
     return ": ".join(next(iter(embedded.rejected.values())))
 
 
-def _print_result(embedded: EmbeddedFolder, kind: str, out: Path) -> None:
+def _print_result(embedded: EmbeddedFolder, kind: str, out: Path, others: list[str]) -> None:
     print(f"{len(embedded.names)} {kind} embedded: {out}")
     if embedded.rejected:
         counts = Counter(reason for reason, _ in embedded.rejected.values())
         print(f"{len(embedded.rejected)} left out: " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common()))
         for reason, detail in list(embedded.rejected.values())[:NAMED_REJECTIONS]:
             print(f"  {reason}: {detail}")
+    if others:
+        more = ", …" if len(others) > NAMED_REJECTIONS else ""
+        print(f"{len(others)} other files, by their suffix no {kind}: {', '.join(others[:NAMED_REJECTIONS])}{more}")

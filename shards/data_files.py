@@ -43,6 +43,12 @@ def data_files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(_walk(folder, suffixes))
 
 
+def other_files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a folder and all below that are neither data with one of the suffixes nor leftovers, sorted."""
+    data = set(data_files_below(folder, suffixes))
+    return sorted(path for path in _walk(folder, None) if path not in data)
+
+
 def data_folders(folder: Path) -> list[Path]:
     """The folders directly in a folder that are not leftovers, sorted.
 
@@ -52,11 +58,11 @@ def data_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not is_leftover(path.name) and path.is_dir())
 
 
-def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def _walk(folder: Path, suffixes: tuple[str, ...] | None) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_leftover(name)]
         yield from (Path(place, name) for name in names if _is_data(name, suffixes))
 
 
-def _is_data(name: str, suffixes: tuple[str, ...]) -> bool:
-    return not is_leftover(name) and os.path.splitext(name)[1].lower() in suffixes
+def _is_data(name: str, suffixes: tuple[str, ...] | None) -> bool:
+    return not is_leftover(name) and (suffixes is None or os.path.splitext(name)[1].lower() in suffixes)

@@ -65,6 +65,7 @@ def test_images_of_a_folder(weights: Path, tmp_path: Path, capsys: pytest.Captur
     assert "2 images embedded" in printed
     assert "2 left out: 1 truncated image, 1 undecodable image" in printed
     assert "cut.jpg" in printed
+    assert "1 other files, by their suffix no images: notes.txt" in printed
 
 
 def test_sounds_of_a_folder(weights: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.data_files import IMAGE_SUFFIXES, data_files, data_files_below, data_folders, is_leftover
+from shards.data_files import IMAGE_SUFFIXES, data_files, data_files_below, data_folders, is_leftover, other_files_below
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ def test_files_and_folders_without_leftovers(tmp_path: Path) -> None:
     assert [path.name for path in data_files(tmp_path, IMAGE_SUFFIXES)] == ["a.tif", "b.JPG"]
     below = [path.relative_to(tmp_path).as_posix() for path in data_files_below(tmp_path, IMAGE_SUFFIXES)]
     assert below == ["a.tif", "b.JPG", "sub/c.png"]
+    assert [path.name for path in other_files_below(tmp_path, IMAGE_SUFFIXES)] == ["notes.txt"]
     assert [path.name for path in data_folders(tmp_path)] == ["folder.png", "sub"]
 
 
