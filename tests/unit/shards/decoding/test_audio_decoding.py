@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from sound_writers import write_with_ffmpeg
+from sound_writers import tone, write_with_ffmpeg
 
 from shards.decoding.audio_decoding import decode_recording, encode_preview, evenly_spread_parts
 from shards.decoding.spectrogram_stream import SpectrogramStream
@@ -20,13 +20,6 @@ from shards.schema import SpectrogramSettings
 
 SETTINGS = SpectrogramSettings()
 SUBTYPES = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
-
-
-def tone(seconds: float, rate: int, hertz: float = 1000.0) -> np.ndarray:
-    """A tone with a little noise, float32 (samples,)."""
-    time = np.arange(round(seconds * rate)) / rate
-    noise = np.random.default_rng(0).standard_normal(len(time))
-    return (0.4 * np.sin(2 * np.pi * hertz * time) + 0.01 * noise).astype(np.float32)
 
 
 def write(path: Path, samples: np.ndarray, rate: int, subtype: str | None = None) -> Path:
