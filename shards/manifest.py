@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Manifest:
             "seconds_of_sound"; counts of "silent", "repeated_to_length" and "shortened" recordings.
         shards: the tars, in order.
         rejected: the rejected pairs and the reasons.
+        warnings: what limits the use of the set, such as a small test split, a sentence each.
+        repeated_images: pairs that share their image, see `shards.building.repeated_images`; empty if not known.
     """
 
     source: str
@@ -54,6 +56,8 @@ class Manifest:
     statistics: dict[str, float]
     shards: tuple[ShardEntry, ...]
     rejected: tuple[Rejection, ...]
+    warnings: tuple[str, ...] = ()
+    repeated_images: dict[str, Any] = field(default_factory=dict)
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
         """The tars of one split, in order."""
@@ -85,6 +89,8 @@ class Manifest:
             "spectrogram": self.spectrogram.to_dict(),
             "statistics": self.statistics,
             **self.totals,
+            "warnings": list(self.warnings),
+            "repeated_images": self.repeated_images,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
             "rejected": [dataclasses.asdict(rejection) for rejection in self.rejected],
         }
@@ -130,6 +136,9 @@ class Manifest:
                 statistics=record["statistics"],
                 shards=tuple(ShardEntry(**shard) for shard in record["shards"]),
                 rejected=tuple(Rejection(**rejection) for rejection in record["rejected"]),
+                # Sets of earlier versions have neither.
+                warnings=tuple(record.get("warnings", ())),
+                repeated_images=record.get("repeated_images", {}),
             )
         except (KeyError, TypeError) as error:
             raise UserError(f"{where} is not a complete manifest ({error!r}); build the shards again") from error

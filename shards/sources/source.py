@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ class SourceOptions:
         places: number of places in the demo corpus.
         seed: seed of the demo corpus.
         spectrogram: front end of the spectrograms, a name in `FRONT_ENDS`.
+        table: file of the table, None for metadata.csv.
+        columns: column of each role that the user named, such as key, image or sound.
     """
 
     root: Path
@@ -36,6 +39,8 @@ class SourceOptions:
     places: int = 1200
     seed: int = 0
     spectrogram: str = DEFAULT_FRONT_END
+    table: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,17 @@ class Listing:
         pairs: the candidate pairs, in the order of the table.
         rejected: the other rows, in the order of the table.
         columns: names of the table's columns.
+        notices: what the user should know of how the corpus was read, a sentence each.
+        rejected_places: place of each rejected row in the table; empty if the corpus has no table.
+        unit: what places are counted in, such as line or row.
     """
 
     pairs: tuple[Pair, ...]
     rejected: tuple[Rejection, ...]
     columns: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    rejected_places: tuple[int, ...] = ()
+    unit: str = "line"
 
     @property
     def num_rows(self) -> int:
@@ -104,6 +115,17 @@ class Source(ABC):
             RejectedPair: the files can't be used.
         """
 
+    def stored_jpeg(self, pair: Pair) -> bytes:
+        """The image of a pair as it will be stored, for splits that need it before the pair is read.
+
+        Raises:
+            RejectedPair: the image can't be used.
+        """
+        from shards.decoding.imagery import encode_jpeg, load_image, stored_image
+
+        image = load_image(pair.image, bands=self.options.bands)
+        return encode_jpeg(stored_image(image.rgb), quality=self.options.jpeg_quality)
+
     def build_options(self) -> dict[str, Any]:
         """The options that affect the samples, by name, for the manifest."""
         options: dict[str, Any] = {"limit": self.options.limit, "jpeg_quality": self.options.jpeg_quality}
@@ -113,4 +135,6 @@ class Source(ABC):
             # Left out at the default, so that manifests are the same as before there were others.
             if self.options.spectrogram != DEFAULT_FRONT_END:
                 options["spectrogram"] = self.options.spectrogram
+        if self.options.columns:
+            options["columns"] = dict(self.options.columns)
         return options
