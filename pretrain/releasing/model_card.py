@@ -9,7 +9,7 @@ from pretrain.model_config import TwoTowerConfig
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
 from shards.schema import SpectrogramSettings
-from shards.untrusted_text import as_code
+from shards.untrusted_text import as_code, as_line
 
 KNOWN_INITS = ("random", "imagenet", "pretrained")
 """Initialisation settings that mean something to any reader of the card; the others are paths."""
@@ -64,6 +64,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         "sound": f"{hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, "
         f"{stft_words(spectrogram)}",
         "split": f"by {as_code(str(manifest.build.get('split_by', 'unknown')))}",
+        **({"warnings": "; ".join(map(as_line, manifest.warnings))} if manifest.warnings else {}),
         "method": config.summary,
         "recipe": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch "
         f"{config.batch_size}, {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, "

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from shards.decoding.imagery import MAX_PIXELS, MIN_SIDE_PIXELS, PICTURE_FORMATS, TIFF_SIGNATURES
 from shards.errors import RejectedPair
-
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -26,11 +25,26 @@ def image_size(path: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore")
             return _size_of_tiff(path) if is_tiff else _size_of_picture(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise RejectedPair("undecodable image", f"{path.name}: {error}".replace(str(path), path.name)) from error
+        words = "not an image that is read" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise RejectedPair("undecodable image", f"{path.name}: {words.replace(str(path), path.name)}") from error
+
+
+def check_image_header(path: Path) -> None:
+    """Rejects an image that can't be opened or whose size a build does not take; pixels are not read.
+
+    Raises:
+        RejectedPair: "undecodable image" or "image too small".
+        OSError: the file can't be opened.
+    """
+    width, height = image_size(path)
+    if width * height > MAX_PIXELS:
+        raise RejectedPair("undecodable image", f"{path.name}: {width} × {height} pixels, limit {MAX_PIXELS}")
+    if min(width, height) < MIN_SIDE_PIXELS:
+        raise RejectedPair("image too small", f"{path.name}: {width} × {height} pixels, minimum {MIN_SIDE_PIXELS}")
 
 
 def _size_of_picture(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
+    with Image.open(path, formats=PICTURE_FORMATS) as picture:
         return picture.size
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from shards.errors import RejectedPair, UserError
 from shards.schema import Pair, Rejection
@@ -16,6 +17,11 @@ from shards.sources.table_roles import Roles, Rows, find_roles, is_usual, plain_
 from shards.sources.tables import FAULT, TABLE_SUFFIXES, read_table_file
 
 TABLE_NAME = "metadata.csv"
+
+FindFile = Callable[[str, dict[str, str]], Path]
+"""(text of the key, row) → file; raises RejectedPair if it is missing."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ def require_columns(table: MetadataTable, names: tuple[str, ...], remedy: str) -
         )
 
 
-def list_table(table: MetadataTable, find_files: Callable[[str, dict[str, str]], tuple[Path, Path]]) -> Listing:
+def list_table(table: MetadataTable, find_image: FindFile, find_sound: FindFile) -> Listing:
     """Converts each row to a pair or a rejection; of several rows with the same key, the first is used.
 
     The details of these rejections are part of the checksum by which a build recognises its corpus: if their wording
@@ -143,33 +149,76 @@ def list_table(table: MetadataTable, find_files: Callable[[str, dict[str, str]],
 
     Args:
         table: the rows.
-        find_files: (text of the key, row) → (image, sound); raises RejectedPair if one is missing.
+        find_image, find_sound: (text of the key, row) → file; they raise RejectedPair if it is missing.
     """
     pairs: list[Pair] = []
     rejected: list[Rejection] = []
-    places: list[int] = []
+    problems: list[tuple[int, Rejection]] = []
     place_of_key: dict[str, int] = {}
     for place, row in table.rows:
-        text, where = table.key_text(row), f"{table.unit} {place}"
+        found = _read_row(table, place, row, place_of_key, find_image, find_sound)
+        if isinstance(found, Pair):
+            pairs.append(found)
+            continue
+        text = table.key_text(row)
+        listed = [Rejection(text, problem.reason, problem.detail) for problem in found]
+        rejected.append(listed[0])
+        problems += [(place, rejection) for rejection in listed]
+    return Listing(tuple(pairs), tuple(rejected), table.columns, table.notices, tuple(problems), table.unit)
+
+
+def _read_row(
+    table: MetadataTable,
+    place: int,
+    row: dict[str, str],
+    place_of_key: dict[str, int],
+    find_image: FindFile,
+    find_sound: FindFile,
+) -> Pair | list[RejectedPair]:
+    """The pair of a row, or everything that is wrong with it; a key that is used is added to `place_of_key`."""
+    where = f"{table.unit} {place}"
+    try:
+        text, key = _key_of_row(table, where, row, place_of_key)
+    except RejectedPair as rejection:
+        return [rejection]
+    place_of_key[key] = place
+    problems: list[RejectedPair] = []
+
+    def attempt(read: Callable[[], Value]) -> Value | None:
         try:
-            if FAULT in row:
-                raise RejectedPair("malformed row", f"{where} {row[FAULT]}")
-            if not text:
-                raise RejectedPair("invalid key", f"{where}: the key is empty")
-            key = make_key(text)
-            if key in place_of_key:
-                raise RejectedPair(
-                    "duplicate key", f"{where}: key {text} stands on {table.unit} {place_of_key[key]} already"
-                )
-            place_of_key[key] = place
-            image, sound = find_files(text, row)
-            longitude, latitude = _coordinates(table, row, where, may_be_empty=is_tiff(image))
-            properties = _properties(table.roles, row) | ({} if key == text else {"original_key": text})
-            pairs.append(Pair(key, image, sound, longitude, latitude, properties, row, place))
+            return read()
         except RejectedPair as rejection:
-            rejected.append(Rejection(text, rejection.reason, rejection.detail))
-            places.append(place)
-    return Listing(tuple(pairs), tuple(rejected), table.columns, table.notices, tuple(places), table.unit)
+            problems.append(rejection)
+            return None
+
+    image = attempt(lambda: find_image(text, row))
+    sound = attempt(lambda: find_sound(text, row))
+    # Only a TIFF can do without coordinates; of an image that is missing nobody knows.
+    may_be_empty = image is None or is_tiff(image)
+    coordinates = attempt(lambda: _coordinates(table, row, where, may_be_empty=may_be_empty))
+    if image is None or sound is None or coordinates is None:
+        return problems
+    properties = _properties(table.roles, row) | ({} if key == text else {"original_key": text})
+    return Pair(key, image, sound, *coordinates, properties, row, place)
+
+
+def _key_of_row(
+    table: MetadataTable, where: str, row: dict[str, str], place_of_key: Mapping[str, int]
+) -> tuple[str, str]:
+    """The text of a row's key, and the key made from it.
+
+    Raises:
+        RejectedPair: the row is none, the key is empty, or an earlier row has it.
+    """
+    if FAULT in row:
+        raise RejectedPair("malformed row", f"{where} {row[FAULT]}")
+    text = table.key_text(row)
+    if not text:
+        raise RejectedPair("invalid key", f"{where}: the key is empty")
+    key = make_key(text)
+    if key in place_of_key:
+        raise RejectedPair("duplicate key", f"{where}: key {text} stands on {table.unit} {place_of_key[key]} already")
+    return text, key
 
 
 def _coordinates(

@@ -21,7 +21,7 @@ from shards.sources.metadata_table import (
     require_columns,
 )
 from shards.sources.named_files import NamedFiles, image_files, sound_files
-from shards.sources.source import Listing, Source
+from shards.sources.source import Listing, Source, problems_found
 
 PROGRESS_ABOVE_IMAGES = 200
 """Progress is shown only when more image headers than this are read."""
@@ -45,20 +45,16 @@ class PairFiles:
             if files.kind not in table.roles.columns:
                 files.list_folder()
 
-    def find(self, key: str, row: dict[str, str]) -> tuple[Path, Path]:
-        """Image and sound of a row.
+    def find_image(self, key: str, row: dict[str, str]) -> Path:
+        """The image of a row.
 
         Raises:
-            RejectedPair: one of them is missing, or several files fit.
+            RejectedPair: it is missing, or several files fit.
         """
-        return self.find_image(key, row), self.find_sound(key, row)
-
-    def find_image(self, key: str, row: dict[str, str]) -> Path:
-        """The image of a row; errors as `find`."""
         return self._find(self.images, key, row)
 
     def find_sound(self, key: str, row: dict[str, str]) -> Path:
-        """The sound of a row; errors as `find`."""
+        """The sound of a row; errors as `find_image`."""
         return self._find(self.sounds, key, row)
 
     def notices(self) -> list[str]:
@@ -97,7 +93,7 @@ class RecordingsSource(Source):
         files = PairFiles(table, options.root)
         if not any(map(is_tiff, files.images.all_files)) and "image" not in table.roles.columns:
             require_columns(table, ("longitude", "latitude"), "only GeoTIFF images can do without them")
-        listing = list_table(table, files.find)
+        listing = list_table(table, files.find_image, files.find_sound)
         return dataclasses.replace(listing, notices=(*listing.notices, *files.notices()))
 
     def locate(self, listing: Listing) -> Listing:
@@ -105,7 +101,7 @@ class RecordingsSource(Source):
         from shards.decoding.imagery import read_place
 
         pairs: list[Pair] = []
-        rejected, places = list(listing.rejected), list(listing.rejected_places)
+        rejected, problems = list(listing.rejected), list(listing.problems)
         num_images = sum(pair.longitude is None for pair in listing.pairs)
         show_progress = num_images > PROGRESS_ABOVE_IMAGES
         with ProgressLine("reading image coordinates", num_images, enabled=show_progress) as progress:
@@ -117,11 +113,18 @@ class RecordingsSource(Source):
                             longitude, latitude = _place(pair, *read_place(pair.image))
                     except RejectedPair as rejection:
                         rejected.append(Rejection(pair.key, rejection.reason, rejection.detail))
-                        places.append(pair.place)
+                        problems.append((pair.place, rejected[-1]))
                         continue
                     pair = dataclasses.replace(pair, longitude=longitude, latitude=latitude)
                 pairs.append(pair)
-        return dataclasses.replace(listing, pairs=tuple(pairs), rejected=tuple(rejected), rejected_places=tuple(places))
+        return dataclasses.replace(listing, pairs=tuple(pairs), rejected=tuple(rejected), problems=tuple(problems))
+
+    def problems_of(self, pair: Pair) -> list[RejectedPair]:
+        """What the headers of the image and the recording show to be wrong."""
+        from shards.decoding.image_size import check_image_header
+        from shards.decoding.sound_header import check_sound_header
+
+        return problems_found(lambda: check_image_header(pair.image), lambda: check_sound_header(pair.sound))
 
     def read(self, pair: Pair) -> Sample:
         """Decodes the recording, block by block, and the image, and encodes the parts to store."""

@@ -53,10 +53,7 @@ class SoundingEarthSource(Source):
         for files in (images, spectrograms):
             files.list_folder()
 
-        def find_files(key: str, _row: dict[str, str]) -> tuple[Path, Path]:
-            return images.of_key(key), spectrograms.of_key(key)
-
-        listing = list_table(table, find_files)
+        listing = list_table(table, lambda key, _: images.of_key(key), lambda key, _: spectrograms.of_key(key))
         return dataclasses.replace(listing, notices=(*listing.notices, *images.notices(), *spectrograms.notices()))
 
     def read(self, pair: Pair) -> Sample:

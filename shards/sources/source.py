@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from shards.errors import RejectedPair, failures_as_rejections
 from shards.front_ends import DEFAULT_FRONT_END
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
 
@@ -52,7 +53,8 @@ class Listing:
         rejected: the other rows, in the order of the table.
         columns: names of the table's columns.
         notices: what the user should know of how the corpus was read, a sentence each.
-        rejected_places: place of each rejected row in the table; empty if the corpus has no table.
+        problems: (place in the table, problem) of everything that is wrong, several of a row if need be; the first of
+            each row is its rejection. Empty if the corpus has no table.
         unit: what places are counted in, such as line or row.
     """
 
@@ -60,7 +62,7 @@ class Listing:
     rejected: tuple[Rejection, ...]
     columns: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    rejected_places: tuple[int, ...] = ()
+    problems: tuple[tuple[int, Rejection], ...] = ()
     unit: str = "line"
 
     @property
@@ -115,6 +117,12 @@ class Source(ABC):
             RejectedPair: the files can't be used.
         """
 
+    def problems_of(self, pair: Pair) -> list[RejectedPair]:
+        """What the headers of a pair's files show to be wrong, without decoding them; by default of the image alone."""
+        from shards.decoding.image_size import check_image_header
+
+        return problems_found(lambda: check_image_header(pair.image))
+
     def stored_jpeg(self, pair: Pair) -> bytes:
         """The image of a pair as it will be stored, for splits that need it before the pair is read.
 
@@ -138,3 +146,15 @@ class Source(ABC):
         if self.options.columns:
             options["columns"] = dict(self.options.columns)
         return options
+
+
+def problems_found(*checks: Callable[[], None]) -> list[RejectedPair]:
+    """Runs checks that raise a rejection, and returns those that were raised."""
+    problems: list[RejectedPair] = []
+    for check in checks:
+        try:
+            with failures_as_rejections():
+                check()
+        except RejectedPair as rejection:
+            problems.append(rejection)
+    return problems
