@@ -72,7 +72,8 @@ def print_scores(metrics: dict[str, Any]) -> None:
     console.print(_table(f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", metrics))
     # Evaluations of earlier versions have no such scores.
     if others := metrics.get(WITHOUT_REPEATED):
-        left_out = f"{others['num_left_out']} pairs whose image is also in training or earlier in the split"
+        n = others["num_left_out"]
+        left_out = f"{n} pair{'s' * (n > 1)} whose image is also in training or earlier in the split"
         console.print(_table(f"without {left_out}: {others['gallery_size']} pairs", others))
 
 

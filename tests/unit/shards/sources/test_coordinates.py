@@ -35,7 +35,7 @@ def test_longitudes(text: str, degrees: float) -> None:
     "text", ["", "x", "7,2,5", "1.234,5", "7 8", "N 7", "7 N", "E 7 W", "-7 W", "7°60'", "7;5", "12.5m"]
 )
 def test_what_is_no_longitude(text: str) -> None:
-    with pytest.raises(ValueError, match="could not convert|no longitude|60 or more"):
+    with pytest.raises(ValueError, match=r"could not convert|no longitude|60 or more"):
         parse_coordinate(text, LONGITUDE_AXIS)
 
 

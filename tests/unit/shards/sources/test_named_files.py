@@ -97,14 +97,23 @@ def write_image(path: Path, side: int) -> None:
 
 
 def test_of_two_images_of_a_key_the_larger_is_taken_and_said_once(tmp_path: Path) -> None:
-    for name, side in {"1.tif": 96, "1.jpg": 32, "2.jpg": 96, "2.tif": 32, "3.jpg": 64, "3.tiff": 64, "4.png": 32}.items():
+    for name, side in {
+        "1.tif": 96,
+        "1.jpg": 32,
+        "2.jpg": 96,
+        "2.tif": 32,
+        "3.jpg": 64,
+        "3.tiff": 64,
+        "4.png": 32,
+    }.items():
         write_image(tmp_path / "images" / name, side)
     files = image_files(tmp_path)
     assert [files.of_key(key).name for key in "1234"] == ["1.tif", "2.jpg", "3.tiff", "4.png"]
     assert files.named("2", "Tile").name == "2.jpg"
     assert files.named("2.TIF", "Tile").name == "2.tif"
-    assert "4 images have several files with one name; the one with the most pixels (of equal ones a TIFF) is taken" in (
-        files.notices()
+    assert (
+        "4 images have several files with one name; the one with the most pixels (of equal ones a TIFF) is taken"
+        in (files.notices())
     )
 
 
