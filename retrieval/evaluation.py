@@ -17,7 +17,9 @@ from retrieval.protocols.protocol import Protocol
 from retrieval.report import write_report
 from retrieval.scoring import Evaluation, score
 from shards.atomic_files import write_json
+from shards.building.repeated_images import repeated_images
 from shards.errors import UserError
+from shards.streaming.reading import ShardSet
 
 
 def evaluate(options: EvaluateOptions) -> Evaluation:
@@ -51,7 +53,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         batch_size=options.batch_size,
         provenance=provenance,
     )
-    evaluation = score(protocol, embedded)
+    evaluation = score(protocol, embedded, _repeated_keys(shard_set, options.split))
     _remove_earlier(options.out)
     embedded.save(options.out / "embeddings.npz")
     write_json(options.out / METRICS_NAME, evaluation.metrics)
@@ -60,6 +62,17 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     print(f"report: {report}")
     _attach(options.weights, report, evaluation.metrics)
     return evaluation
+
+
+def _repeated_keys(shard_set: ShardSet, split: str) -> list[str]:
+    """Keys of the split's pairs whose image is also in training or earlier in the split; of training, none."""
+    try:
+        keys: list[str] = repeated_images(shard_set.folder, shard_set.manifest)["keys"].get(split, [])
+    except (UserError, OSError, ValueError) as error:
+        # A set of an earlier version, of which not all shards are here.
+        print(f"warning: repeated images are not known, scores are of all pairs ({error})", file=sys.stderr, flush=True)
+        return []
+    return keys
 
 
 def _remove_earlier(out: Path) -> None:

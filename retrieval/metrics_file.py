@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.scores import Score
 from shards.atomic_files import read_json
 from shards.errors import UserError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 METRICS_NAME = "metrics.json"
 REPORT_NAME = "report.html"
 LABEL_ONLY = "label_only"
+WITHOUT_REPEATED = "without_repeated_images"
 SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The scores of the printed table."""
 
@@ -60,20 +64,31 @@ def show(options: ShowOptions) -> None:
 
 
 def print_scores(metrics: dict[str, Any]) -> None:
-    """Prints the scores of both directions and of chance."""
+    """Prints the scores of both directions and of chance; once more without pairs of repeated images, if there are."""
     from rich.console import Console
-    from rich.table import Table
 
     n = metrics["gallery_size"]
-    table = Table(title=f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", title_justify="left")
+    console = Console(width=100)
+    console.print(_table(f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", metrics))
+    # Evaluations of earlier versions have no such scores.
+    if others := metrics.get(WITHOUT_REPEATED):
+        n = others["num_left_out"]
+        left_out = f"{n} pair{'s' * (n > 1)} whose image is also in training or earlier in the split"
+        console.print(_table(f"without {left_out}: {others['gallery_size']} pairs", others))
+
+
+def _table(title: str, metrics: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for shown in SHOWN:
-        k = f" (k={-(-n // 10)})" if shown is RECALL_AT_10_PERCENT else ""
+        k = f" (k={-(-metrics['gallery_size'] // 10)})" if shown is RECALL_AT_10_PERCENT else ""
         table.add_column(shown.heading + k, justify="right")
     for part, words in (DIRECTIONS | {"chance": "chance", LABEL_ONLY: "label known only"}).items():
-        if metrics[part]:
+        if metrics.get(part):
             table.add_row(words, *(_cell(shown, metrics[part][shown.key]) for shown in SHOWN))
-    Console(width=100).print(table)
+    return table
 
 
 def _cell(of: Score, value: float | None) -> str:

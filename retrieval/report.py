@@ -17,7 +17,7 @@ from pretrain.ranking_scores import DIRECTIONS, MEAN_RANK, MEDIAN_RANK, MRR, REC
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
-from retrieval.metrics_file import LABEL_ONLY
+from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
 from retrieval.pair_metadata import place_of, text_of
 from retrieval.scoring import Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
@@ -79,6 +79,11 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "labels": LABELS,
         "questions": QUESTIONS,
         "score_rows": _score_rows(metrics, evaluation.protocol.recall_meaning),
+        "without_repeated": metrics.get(WITHOUT_REPEATED),
+        "rows_without_repeated": _score_rows(others, evaluation.protocol.recall_meaning)
+        if (others := metrics.get(WITHOUT_REPEATED))
+        else [],
+        "warnings": [words for words in shard_set.manifest.warnings if words.startswith(f"{metrics['split']} ")],
         "recall_svg": _recall_svg(evaluation),
         "histograms": _histograms(evaluation),
         "map": _map(evaluation),
@@ -108,7 +113,7 @@ def _score_rows(metrics: dict[str, Any], recall_meaning: str) -> list[dict[str, 
             "heading": score.heading,
             "explanation": meaning,
             "is_rank": not score.is_fraction,
-            **{column: metrics[column][score.key] for column in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics[column]},
+            **{c: metrics[c][score.key] for c in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics.get(c)},
         }
         for score, meaning in meanings.items()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from pretrain.ranking import Metrics, RankBounds
 from pretrain.ranking_scores import DIRECTIONS
+from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
-from retrieval.metrics_file import LABEL_ONLY
+from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol, Ranking
+from shards.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,14 @@ class Evaluation:
     metrics: dict[str, Any]
 
 
-def score(protocol: Protocol, embedded: EmbeddedSplit) -> Evaluation:
+def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str] = ()) -> Evaluation:
     """Ranks embedded pairs under a protocol.
+
+    Args:
+        protocol: how pairs are ranked.
+        embedded: the pairs.
+        repeated: keys of pairs whose image is also in training or earlier in the split; metrics.json also has the
+            scores without them.
 
     Raises:
         UserError: the protocol can't rank these pairs.
@@ -49,9 +58,38 @@ def score(protocol: Protocol, embedded: EmbeddedSplit) -> Evaluation:
         "chance": protocol.chance(len(selected.keys)),
         **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
         LABEL_ONLY: label_only(protocol, [text_of(entry, "label") or None for entry in metadata]),
+        WITHOUT_REPEATED: without_repeated(protocol, embedded.embeddings, repeated),
         **embedded.provenance,
     }
     return Evaluation(protocol, ranking, metadata, metrics)
+
+
+def without_repeated(
+    protocol: Protocol, embeddings: PairEmbeddings, repeated: Collection[str]
+) -> dict[str, Any] | None:
+    """The scores of a split without some of its pairs.
+
+    Returns:
+        num_left_out, gallery_size, chance and the scores of both directions; None if no pair is left out, or if the
+        protocol can't rank the others.
+    """
+    kept = [number for number, key in enumerate(embeddings.keys) if key not in repeated]
+    if len(kept) == len(embeddings.keys):
+        return None
+    others = PairEmbeddings(
+        [embeddings.keys[number] for number in kept], embeddings.image[kept], embeddings.sound[kept]
+    )
+    try:
+        ranking = protocol.rank(protocol.select(others))
+    except UserError:
+        return None
+    size = len(ranking.embeddings.keys)
+    return {
+        "num_left_out": len(embeddings.keys) - len(kept),
+        "gallery_size": size,
+        "chance": protocol.chance(size),
+        **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
+    }
 
 
 def label_only(protocol: Protocol, labels: list[str | None]) -> Metrics | None:

@@ -130,3 +130,17 @@ def one_of(choices: Registry[Any]) -> Any:
     import tyro
 
     return tyro.conf.arg(metavar=choices.metavar)
+
+
+def called(name: str) -> Any:
+    """Annotates an option whose name on the command line differs from its field's."""
+    import tyro
+
+    return tyro.conf.arg(name=name)
+
+
+def repeatable() -> Any:
+    """Annotates a `tuple[tuple[str, ...], ...]`: the option may be given several times, with several values each."""
+    import tyro
+
+    return tyro.conf.UseAppendAction

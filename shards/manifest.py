@@ -50,6 +50,8 @@ class Manifest:
         rejected: the rejected pairs and the reasons.
         rasters: how rasters became RGB, and which part of an image is stored; manifests of earlier versions name the
             bands alone, and scaled each image by itself.
+        warnings: what limits the use of the set, such as a small test split, a sentence each.
+        repeated_images: pairs that share their image, see `shards.building.repeated_images`; empty if not known.
     """
 
     source: str
@@ -59,6 +61,8 @@ class Manifest:
     shards: tuple[ShardEntry, ...]
     rejected: tuple[Rejection, ...]
     rasters: RasterSettings = field(default_factory=RasterSettings)
+    warnings: tuple[str, ...] = ()
+    repeated_images: dict[str, Any] = field(default_factory=dict)
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
         """The tars of one split, in order."""
@@ -91,6 +95,8 @@ class Manifest:
             "rasters": self.rasters.to_dict(),
             "statistics": self.statistics,
             **self.totals,
+            "warnings": list(self.warnings),
+            "repeated_images": self.repeated_images,
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
             "rejected": [dataclasses.asdict(rejection) for rejection in self.rejected],
         }
@@ -137,6 +143,9 @@ class Manifest:
                 shards=tuple(ShardEntry(**shard) for shard in record["shards"]),
                 rejected=tuple(Rejection(**rejection) for rejection in record["rejected"]),
                 rasters=_rasters_of(record),
+                # Sets of earlier versions have neither.
+                warnings=tuple(record.get("warnings", ())),
+                repeated_images=record.get("repeated_images", {}),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{where} is not a complete manifest ({error!r}); build the shards again") from error

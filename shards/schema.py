@@ -146,6 +146,7 @@ class Pair:
         latitude: degrees north, [-90, 90]; None if it must be read from the image.
         properties: title, creator, licence, label … as stored in the sample's JSON.
         columns: the row of the source's table, for splitting by a column.
+        place: the row's place in that table, counted from 1; 0 if there is none.
     """
 
     key: str
@@ -155,6 +156,7 @@ class Pair:
     latitude: float | None
     properties: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
+    place: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from downstream.audiovisual.benchmark import FoundPairs, ScenePair
-from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES
-from shards.sources.metadata_table import TABLE_NAME, files_by_stem, read_table, require_columns
+from shards.errors import RejectedPair
+from shards.sources.metadata_table import TABLE_NAME, read_table, require_columns
+from shards.sources.recordings import PairFiles
 
 
 def has_table(root: Path) -> bool:
@@ -15,7 +16,7 @@ def has_table(root: Path) -> bool:
 
 
 def find_table_pairs(root: Path, *, label_column: str, group_column: str) -> FoundPairs:
-    """The rows of `root/metadata.csv` with `images/<key>.<suffix>` and `audio/<mp3name>` or `audio/<key>.<suffix>`.
+    """The rows of `root/metadata.csv` with their images and sounds, found as a build finds them.
 
     Args:
         root: the folder.
@@ -28,19 +29,25 @@ def find_table_pairs(root: Path, *, label_column: str, group_column: str) -> Fou
     table = read_table(root)
     remedy = "set other columns with --transfer.label-column, --transfer.group-column and --transfer.event-column"
     require_columns(table, (label_column, group_column), remedy)
-    images = files_by_stem(root / "images", IMAGE_SUFFIXES)
-    sounds = files_by_stem(root / "audio", SOUND_SUFFIXES)
-    rows = sorted((row for _, row in table.rows if row[label_column]), key=lambda row: row["key"])
-    classes = sorted({row[label_column] for row in rows})
+    files = PairFiles(table, root)
+    rows = sorted(
+        ((table.key_text(row), row) for _, row in table.rows if row[label_column]), key=lambda keyed: keyed[0]
+    )
+    classes = sorted({row[label_column] for _, row in rows})
     pairs, unpaired = [], []
-    for row in rows:
-        key = row["key"]
-        image = images.get(key)
-        named = root / "audio" / row["mp3name"] if row.get("mp3name") else sounds.get(key)
-        sound = named if named is not None and named.is_file() else None
-        if image is None or sound is None:
-            lost = [name for name, path in (("image", image), ("sound", sound)) if path is None]
+    for key, row in rows:
+        found: dict[str, Path] = {}
+        lost: list[str] = []
+        for kind, find in (("image", files.find_image), ("sound", files.find_sound)):
+            try:
+                found[kind] = find(key, row)
+            except RejectedPair as rejection:
+                _, near, name = rejection.detail.partition("did you mean ")
+                lost.append(f"{kind} ({near}{name})" if near else kind)
+        if lost:
             unpaired.append(f"of {key} there is no {' and no '.join(lost)}")
             continue
-        pairs.append(ScenePair(key, image, sound, classes.index(row[label_column]), row[group_column] or key))
+        pairs.append(
+            ScenePair(key, found["image"], found["sound"], classes.index(row[label_column]), row[group_column] or key)
+        )
     return FoundPairs(classes, pairs, unpaired)

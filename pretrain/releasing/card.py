@@ -206,6 +206,8 @@ def _data(facts: Facts) -> str:
         "source": as_code(str(data["source"])),
         "pairs": f"{pairs}; {data['num_rejected']:,} rejected",
         "split": f"by {as_code(str(data['split_by']))}",
+        # Runs of earlier versions did not record them.
+        **({"warnings": "; ".join(as_line(str(words)) for words in data["warnings"])} if data.get("warnings") else {}),
         "sound": f"{hours_text(data['seconds_of_sound'] / 3600)} hours; {as_line(spectrogram.scale.name)}, "
         f"{spectrogram.mel_bands} mel bands, {stft_words(spectrogram)}",
     }

@@ -10,7 +10,7 @@ from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramSettings
-from shards.untrusted_text import as_code
+from shards.untrusted_text import as_code, as_line
 
 KNOWN_INITS = ("random", "imagenet", "pretrained")
 """Initialisation settings that mean something to any reader of the card; the others are paths."""
@@ -66,6 +66,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         f"{stft_words(spectrogram)}",
         **({} if rasters == RasterSettings() else {"rasters": rasters.describe()}),
         "split": f"by {as_code(str(manifest.build.get('split_by', 'unknown')))}",
+        **({"warnings": "; ".join(map(as_line, manifest.warnings))} if manifest.warnings else {}),
         "method": config.summary,
         "recipe": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, batch "
         f"{config.batch_size}, {epoch} of {config.epochs} epochs ({step} steps), {config.precision}, "

@@ -42,6 +42,7 @@ def outline(manifest: Manifest) -> dict[str, Any]:
         "split_by": manifest.build.get("split_by", "unknown"),
         "seconds_of_sound": manifest.statistics.get("seconds_of_sound", 0.0),
         "num_rejected": len(manifest.rejected),
+        "warnings": list(manifest.warnings),
     }
 
 

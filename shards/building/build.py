@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,33 +18,27 @@ from shards.building.folder import (
     check_folder,
     clear_partial_files,
     damaged_shards,
+    failures_marked,
+    forget_failed_build,
     is_finished,
     keep_part_count,
     keep_plan,
     refuse_another_plan,
     remove_work_folder,
 )
+from shards.building.opening import list_corpus, open_source
 from shards.building.packing import ShardRecord
 from shards.building.packing_pool import PackingPool, cannot_write
 from shards.building.parts import FINISH, Part, parse_part
-from shards.building.planning import (
-    BuildOptions,
-    BuildPlan,
-    ShardPlan,
-    check_options,
-    idle_options,
-    make_plan,
-    usable_cpus,
-)
+from shards.building.planning import BuildOptions, BuildPlan, ShardPlan, make_plan, usable_cpus
 from shards.building.rejected_list import REJECTED_NAME, check_listed, check_rejected_so_far
+from shards.building.repeated_images import describe_repeated
 from shards.errors import UserError
-from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
 from shards.manifest import MANIFEST_NAME, Manifest
 from shards.progress import ProgressLine
 from shards.raster_settings import RasterSettings
 from shards.schema import PREVIEWS_FOLDER
-from shards.sources import SOURCES
-from shards.sources.source import Listing, Source, SourceOptions
+from shards.sources.source import Listing, Source
 
 PROBE_ABOVE_PAIRS = 300
 
@@ -89,25 +82,13 @@ def build(options: BuildOptions) -> Manifest | None:
     Raises:
         UserError: an option, the corpus or the folder is not usable, too many pairs are rejected, or the disk is full.
     """
-    check_options(options)
+    source = open_source(options)
     part = parse_part(options.part)
-    source_class = SOURCES.load(options.source)
     check_folder(options.out)
     if options.part == FINISH:
         check_begun(options.out)
-    for words in idle_options(options, source_class):
-        print(f"warning: {words}", file=sys.stderr, flush=True)
-    source = source_class(_source_options(options, source_class))
-    if options.spectrogram != DEFAULT_FRONT_END and source.settings != FRONT_ENDS.load(options.spectrogram):
-        raise UserError(
-            f"--spectrogram {options.spectrogram} is not possible with --source {options.source}, whose spectrograms "
-            "are made otherwise; omit it"
-        )
     num_workers = options.workers or usable_cpus()
-    source.prepare(num_workers)
-    listing = source.list_pairs()
-    if options.split_by == "cell":
-        listing = source.locate(listing)
+    listing, options = list_corpus(source, options)
     try:
         if not is_finished(options.out):
             options.out.mkdir(parents=True, exist_ok=True)
@@ -135,7 +116,9 @@ def _build_begun(work: _Work) -> Manifest | None:
         The manifest; None if other parts are unfinished, or if the set was already finished.
     """
     out, part, shards = work.out, work.part, work.plan.shards
-    with at_work_in(out, part):
+    with at_work_in(out, part), failures_marked(out):
+        if part is None:
+            forget_failed_build(work.plan, out)
         keep_plan(work.plan, out)
         keep_part_count(part, out)
         mine = part.of(shards) if part else list(shards)
@@ -172,26 +155,6 @@ def _finish_begun(work: _Work) -> Manifest | None:
         )
     remove_work_folder(out)
     return manifest
-
-
-def _source_options(options: BuildOptions, source_class: type[Source]) -> SourceOptions:
-    root = options.root or source_class.default_root
-    if root is None:
-        raise UserError(f"--source {options.source} needs --root with the folder of the corpus")
-    return SourceOptions(
-        root=root,
-        limit=options.limit,
-        max_seconds=options.max_seconds,
-        channels=options.channels,
-        jpeg_quality=options.jpeg_quality,
-        rasters=RasterSettings(
-            options.bands, options.scale_range, "range" if options.scale_range is not None else options.scale_by
-        ),
-        previews=options.previews,
-        places=options.places,
-        seed=options.seed,
-        spectrogram=options.spectrogram,
-    )
 
 
 def _finished_build(work: _Work) -> Manifest:
@@ -289,3 +252,7 @@ def print_build(out: Path, manifest: Manifest) -> None:
         f"{statistics['seconds_of_sound'] / 3600:,.2f} hours of sound, {size / max(1, used) / 1000:,.1f} KB per pair; "
         f"{describe_sound(statistics)}"
     )
+    if manifest.repeated_images.get("pairs"):
+        print(f"same images: {describe_repeated(manifest.repeated_images)}")
+    for words in manifest.warnings:
+        print(f"warning: {words}")

@@ -34,8 +34,19 @@ class InfoOptions:
 
 
 def run_build(options: BuildOptions) -> None:
-    """Builds the shards, or this process's part of them, and prints how many pairs were used and rejected."""
+    """Builds the shards, or this process's part of them, and prints how many pairs were used and rejected.
+
+    With --check it only checks the corpus, and exits with status 1 if a build would fail.
+    """
     end_on_sigterm()
+    if options.check_only:
+        from shards.building.checking import check_corpus, print_check
+
+        report = check_corpus(options)
+        print_check(report)
+        if not report.passes:
+            sys.exit(1)
+        return
     manifest = build(as_launched(options, os.environ))
     if manifest is not None:
         print_build(options.out, manifest)

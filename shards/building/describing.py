@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.building.repeated_images import describe_repeated, repeated_images
 from shards.building.splitting import EARTH_RADIUS_KM
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
@@ -59,6 +60,8 @@ def describe_shards(folder: Path) -> dict[str, Any]:
         "build": manifest.build,
         "spectrogram": manifest.spectrogram.to_dict(),
         "rasters": manifest.rasters.to_dict(),
+        "warnings": list(manifest.warnings),
+        "repeated_images": repeated_images(folder, manifest),
         "test_pairs_near_training": {
             f"within_{metres}_m": count for metres, count in count_near(places["test"], places["train"]).items()
         },
@@ -121,9 +124,12 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
     print(f"rasters      {RasterSettings.from_dict(description['rasters']).learned.describe()}")
     reasons = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items())
     print(f"rejected     {description['num_rejected']}{': ' + reasons if reasons else ''}")
+    print(f"same images  {describe_repeated(description['repeated_images'])}")
     near = description["test_pairs_near_training"]
     counts = ", ".join(f"{name.split('_')[1]} m: {count:,}" for name, count in near.items())
     print(f"test pairs near a training pair, of {description['splits'].get('test', 0):,}: {counts}")
+    for words in description["warnings"]:
+        print(f"warning      {words}")
 
 
 def describe_sound(statistics: dict[str, Any]) -> str:
@@ -146,9 +152,11 @@ def describe_sound(statistics: dict[str, Any]) -> str:
 def describe_split(build: dict[str, Any]) -> str:
     """A phrase that describes the split, from the manifest's `build`."""
     seed = f"seed {build['split_seed']}"
-    return {
+    words = {
         "key": "by the last digit of the key (7 val, 2 and 5 test)",
         "cell": f"by cells of {build.get('cell_km')} km, {seed}",
         "column": f"by column {build.get('column')}, {seed}",
+        "image": f"by image, {seed}",
         "random": f"at random, {seed}",
     }[build["split_by"]]
+    return f"{words}, exact shares" if build.get("split_shares") == "exact" else words

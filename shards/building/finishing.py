@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shards.building.folder import begun_parts, clear_partial_files, look_afresh
 from shards.building.packing import ShardRecord, Tally, read_record
 from shards.building.parts import Part
 from shards.building.planning import BuildPlan, ShardPlan
-from shards.building.rejected_list import REJECTED_NAME, check_rejected
-from shards.errors import UserError
+from shards.building.rejected_list import REJECTED_NAME, TooManyRejectedError, check_rejected
+from shards.building.repeated_images import HELD_OUT, count_repeated
+from shards.decoding.image_hash import ImageHash
 from shards.manifest import Manifest
 from shards.schema import Rejection
 from shards.sources.source import Listing, Source
 
 _MOST_NAMED = 6
+
+FEW_PAIRS = 30
+"""Splits with fewer pairs than this are warned of."""
 
 
 def read_records(out: Path, shards: Sequence[ShardPlan]) -> dict[str, ShardRecord]:
@@ -33,7 +38,7 @@ def finish(source: Source, listing: Listing, plan: BuildPlan, out: Path, max_rej
         The manifest; None if shards are missing, or if another process has already finished the set.
 
     Raises:
-        UserError: too many pairs are rejected, or none is left for training.
+        TooManyRejectedError: too many pairs are rejected, or none is left for training.
         FileNotFoundError: another process finished the set in the meantime and removed this process's partial files.
     """
     look_afresh(out)
@@ -45,7 +50,9 @@ def finish(source: Source, listing: Listing, plan: BuildPlan, out: Path, max_rej
     check_rejected(out, listing.num_rows, rejected, max_rejected)
     manifest = _make_manifest(source, plan, in_order, rejected)
     if not manifest.num_samples("train"):
-        raise UserError(f"no training pairs are left: all were rejected; for the reasons see {out / REJECTED_NAME}")
+        raise TooManyRejectedError(
+            f"no training pairs are left: all were rejected; for the reasons see {out / REJECTED_NAME}"
+        )
     manifest.save(out)
     clear_partial_files(out)
     return manifest
@@ -101,5 +108,22 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
             "integer_scale": everything.integer_scale,
         }
     entries = tuple(record.entry for record in records)
+    hashes = [
+        (record.entry.split, key, ImageHash.from_text(text))
+        for record in records
+        for key, text in record.images.items()
+    ]
     rasters = source.options.rasters
-    return Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected), rasters)
+    manifest = Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected), rasters)
+    return dataclasses.replace(
+        manifest, warnings=tuple(small_splits(manifest.splits)), repeated_images=count_repeated(hashes)
+    )
+
+
+def small_splits(counts: Mapping[str, int]) -> list[str]:
+    """A warning for each of val and test that has fewer than 30 pairs."""
+    return [
+        f"{split} has {counts.get(split, 0)} pairs; figures from fewer than {FEW_PAIRS} depend mostly on chance"
+        for split in HELD_OUT
+        if counts.get(split, 0) < FEW_PAIRS
+    ]

@@ -10,19 +10,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from shards.atomic_files import PARTIAL_SUFFIX, partial_path, write_text_once
 from shards.building.packing import WORK_FOLDER
 from shards.building.parts import Part
 from shards.building.planning import BuildPlan, ShardPlan, describe_differences
+from shards.building.rejected_list import REJECTED_NAME, TooManyRejectedError
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
-from shards.schema import PREVIEWS_FOLDER
+from shards.schema import PREVIEWS_FOLDER, SPLITS
 from shards.streaming.index import index_path
 
 PLAN_NAME = "plan.json"
 PARTS_NAME = "parts.json"
 LOCK_NAME = "lock"
+FAILED_NAME = "failed"
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 """Error codes of file systems without locks, such as Lustre mounted without `flock`."""
 
@@ -37,7 +40,8 @@ def check_folder(out: Path) -> None:
         raise UserError(f"--out {out} is a file; give a folder")
     # List first, then test for a shard set: another process may start the same build in between.
     names = [path.name for path in out.iterdir()] if out.is_dir() else []
-    if names and not (out / WORK_FOLDER).is_dir() and not is_finished(out):
+    # A build that was refused for its rejected rows leaves only their list.
+    if set(names) - {REJECTED_NAME} and not (out / WORK_FOLDER).is_dir() and not is_finished(out):
         raise UserError(f"--out {out} is not empty and is no shard set; give a new folder")
 
 
@@ -109,9 +113,43 @@ def keep_plan(plan: BuildPlan, out: Path) -> None:
     Raises:
         UserError: a build with another plan was started there.
     """
-    record = {"source": plan.source, "build": plan.record}
-    kept = json.loads(write_text_once(out / WORK_FOLDER / PLAN_NAME, json.dumps(record, indent=1)))
+    kept = json.loads(write_text_once(out / WORK_FOLDER / PLAN_NAME, json.dumps(_plan_record(plan), indent=1)))
     refuse_another_plan(out, kept["source"], kept["build"], plan, "was started")
+
+
+@contextmanager
+def failures_marked(out: Path) -> Iterator[None]:
+    """Marks a build that fails for its rejected pairs, so that another may take its place."""
+    try:
+        yield
+    except TooManyRejectedError:
+        (out / WORK_FOLDER / FAILED_NAME).touch()
+        raise
+
+
+def forget_failed_build(plan: BuildPlan, out: Path) -> None:
+    """Removes a build that failed for its rejected pairs, if this one has another plan; with the same it resumes.
+
+    Only for a process that works alone: it holds the lock, so that no part of the failed build is at work.
+    """
+    mark, stored = out / WORK_FOLDER / FAILED_NAME, out / WORK_FOLDER / PLAN_NAME
+    if not mark.is_file():
+        return
+    if stored.is_file() and json.loads(stored.read_text(encoding="utf-8")) != _plan_record(plan):
+        print(f"{out}: an earlier build with other options failed there; this one starts anew", flush=True)
+        for split in SPLITS:
+            for tar in out.glob(f"{split}-*.tar"):
+                index_path(tar).unlink(missing_ok=True)
+                tar.unlink()
+        shutil.rmtree(out / PREVIEWS_FOLDER, ignore_errors=True)
+        for path in (out / WORK_FOLDER).glob("*.json"):
+            path.unlink()
+        (out / REJECTED_NAME).unlink(missing_ok=True)
+    mark.unlink()
+
+
+def _plan_record(plan: BuildPlan) -> dict[str, Any]:
+    return {"source": plan.source, "build": plan.record}
 
 
 def keep_part_count(part: Part | None, out: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from shards.atomic_files import write_text_atomically
 from shards.building.planning import ShardPlan
 from shards.building.writing import ShardWriter
+from shards.decoding.image_hash import hash_image
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.manifest import ShardEntry
 from shards.schema import Pair, Rejection, Sample
@@ -115,11 +116,19 @@ class Tally:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """The record of a finished shard in `.build/`, so that a resumed build can skip the shard."""
+    """The record of a finished shard in `.build/`, so that a resumed build can skip the shard.
+
+    Attributes:
+        entry: the shard's entry in the manifest.
+        rejected: its rejected pairs.
+        tally: statistics of its samples.
+        images: hash of each sample's image, as text, by key and in the order of the tar.
+    """
 
     entry: ShardEntry
     rejected: tuple[Rejection, ...]
     tally: Tally
+    images: dict[str, str]
 
     def to_json(self) -> str:
         """Serialises the record."""
@@ -130,7 +139,7 @@ class ShardRecord:
         """Restores a record that `to_json` wrote."""
         values = json.loads(text)
         rejected = tuple(Rejection(**rejection) for rejection in values["rejected"])
-        return cls(ShardEntry(**values["entry"]), rejected, Tally(**values["tally"]))
+        return cls(ShardEntry(**values["entry"]), rejected, Tally(**values["tally"]), values["images"])
 
 
 @dataclass(frozen=True)
@@ -212,8 +221,8 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
         BuildStoppedError: the build is stopping.
     """
     rejected: list[Rejection] = []
+    images: dict[str, str] = {}
     tally = Tally()
-    num_samples = 0
     mel_bands = source.settings.mel_bands
     with ShardWriter(folder, shard.name, with_previews=with_previews, mel_bands=mel_bands) as writer:
         for pair in shard.pairs:
@@ -227,12 +236,12 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
             else:
                 writer.add(sample)
                 tally.add(sample)
-                num_samples += 1
+                images[sample.key] = hash_image(sample.image).to_text()
                 used_seconds = sample.used_seconds if source.has_recordings else 0.0
             _report(Progress(os.getpid(), pair.key, True, used_seconds, time.perf_counter() - started))
         checksum = writer.finish()
-    entry = ShardEntry(shard.name, shard.split, num_samples, checksum.bytes, checksum.sha256)
-    record = ShardRecord(entry, tuple(rejected), tally)
+    entry = ShardEntry(shard.name, shard.split, len(images), checksum.bytes, checksum.sha256)
+    record = ShardRecord(entry, tuple(rejected), tally, images)
     write_text_atomically(record_path(folder, shard.name), record.to_json())
     return record
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from shards.building.splitting import hash_share, split_at_random, split_by_cell, split_by_group, split_by_key
+from shards.building.assigning import assign_splits, split_column, split_record
+from shards.building.splitting import hash_share
 from shards.building.writing import tar_name
-from shards.command_line import one_of
+from shards.command_line import called, one_of, repeatable
 from shards.decoding.channels import check_channels
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
@@ -36,7 +37,7 @@ class BuildOptions:
     """
 
     source: Annotated[str, one_of(SOURCES)]
-    """The corpus: soundingearth (as released), recordings (metadata.csv, images/, audio/) or demo (generated)."""
+    """The corpus: soundingearth (as released), recordings (a table, images and sounds) or demo (generated)."""
 
     out: Path
     """Folder of the shard set."""
@@ -44,21 +45,32 @@ class BuildOptions:
     root: Path | None = None
     """Folder of the corpus. For demo: where to generate it, by default data/demo-world."""
 
+    table: Path | None = None
+    """File of the table, by default metadata.csv in --root: CSV with any usual separator, XLSX, GeoJSON, Parquet or
+    GPX waypoints."""
+
+    column: Annotated[tuple[tuple[str, ...], ...], repeatable()] = ()
+    """role=NAME: the column of a role, such as key="Site ID" image=Tile sound="Recording file" longitude=Lon; roles
+    that are not given are guessed from usual names, and said. NAME alone: the column for --split-by column; no value
+    of it is in two splits."""
+
+    check_only: Annotated[bool, called("check")] = False
+    """Read the whole table and the headers of all files, list every problem at once with how to fix it, and the
+    splits; write nothing to --out."""
+
     workers: int | None = None
     """Processes that read and pack, by default one per usable core; the result does not depend on it."""
 
-    split_by: Literal["key", "cell", "random", "column"] = "key"
-    """key: the last digit of the key, as published (7 val, 2 and 5 test); cell: location cells; random: by a hash of
-    the key; column: values of a column. The last three give 10 % val and 20 % test."""
+    split_by: Literal["key", "cell", "random", "column", "image"] | None = None
+    """key: the last digit of the key, as published (7 val, 2 and 5 test); random: drawn by key; cell, column, image:
+    drawn so that a location cell, a value of a column, or equal images are in one split. All but key give 10 % val
+    and 20 % test. By default key if all keys are numbers, else random."""
 
     cell_km: float = 10.0
     """Side of a location cell in kilometres, for --split-by cell; no cell is in two splits."""
 
-    column: str | None = None
-    """Column of metadata.csv, for --split-by column; no value is in two splits."""
-
     split_seed: int = 0
-    """Seed of the splits by cell, random and column, and of the order of the samples."""
+    """Seed of all splits but those by key, and of the order of the samples."""
 
     max_rejected: float = 0.05
     """Share of rejected pairs above which the build fails, 0 to 1."""
@@ -81,7 +93,7 @@ class BuildOptions:
     audioset-32k)."""
 
     limit: int | None = None
-    """Use only the first rows of metadata.csv, for a trial."""
+    """Use only the first rows of the table, for a trial."""
 
     bands: tuple[int, int, int] = (1, 2, 3)
     """Bands of rasters that become red, green and blue, counted from 1."""
@@ -167,11 +179,13 @@ def check_options(options: BuildOptions) -> None:
         raise UserError(f"--{error}") from error
     if options.scale_range is not None and options.scale_by == "chip":
         raise UserError("--scale-range gives one range for all images, --scale-by chip one for each; omit one of them")
-    if options.split_by == "column" and not options.column:
-        raise UserError("--split-by column needs --column with the name of a column of metadata.csv")
-    if options.split_by != "column" and options.column:
+    column = split_column(options)
+    if options.split_by == "column" and not column:
+        raise UserError("--split-by column needs --column with the name of a column of the table")
+    if options.split_by != "column" and column:
         raise UserError(
-            f"--column {options.column} has no effect with --split-by {options.split_by}; give --split-by column"
+            f"--column {column} has no effect with --split-by {options.split_by or 'key'}; give --split-by column, or "
+            f"--column role={column} to say what the column means"
         )
 
 
@@ -183,8 +197,9 @@ def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]
     """A warning for each option that was given and has no effect."""
     defaults = {field.name: field.default for field in dataclasses.fields(BuildOptions)}
     without_recordings = () if source_class.has_recordings else ("max_seconds", "previews", "channels")
+    split_by = options.split_by or "key"
     reasons = {
-        **({} if options.split_by == "cell" else {"cell_km": f"--split-by {options.split_by}; give --split-by cell"}),
+        **({} if split_by == "cell" else {"cell_km": f"--split-by {split_by}; give --split-by cell"}),
         **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),
         **dict.fromkeys(without_recordings, f"--source {options.source}, which has no recordings"),
     }
@@ -202,7 +217,7 @@ def make_plan(source: Source, listing: Listing, options: BuildOptions) -> BuildP
     Raises:
         UserError: the pairs can't be split as requested, or none is left for training.
     """
-    splits = assign_splits(listing, options)
+    splits = assign_splits(source, listing, options, options.workers or usable_cpus())
     counts = Counter(splits)
     if not counts["train"]:
         raise UserError(
@@ -220,55 +235,18 @@ def make_plan(source: Source, listing: Listing, options: BuildOptions) -> BuildP
     record = {
         **source.build_options(),
         "samples_per_shard": options.samples_per_shard,
-        "split_by": options.split_by,
-        "split_seed": options.split_seed,
-        **({"cell_km": options.cell_km} if options.split_by == "cell" else {}),
-        **({"column": options.column} if options.split_by == "column" else {}),
+        **split_record(listing, options),
         "num_listed": listing.num_rows,
         "listing_sha256": _listing_checksum(listing, source.options.root),
     }
     return BuildPlan(options.source, json.loads(json.dumps(record)), tuple(shards))
 
 
-def assign_splits(listing: Listing, options: BuildOptions) -> list[str]:
-    """The split of each listed pair.
-
-    Raises:
-        UserError: a key is not a number, the column does not exist, or a pair has no coordinates.
-    """
-    pairs, seed = listing.pairs, options.split_seed
-    if options.split_by == "random":
-        return [split_at_random(pair.key, seed) for pair in pairs]
-    if options.split_by == "key":
-        try:
-            return [split_by_key(pair.key) for pair in pairs]
-        except ValueError as error:
-            raise UserError(
-                f"--split-by key needs keys that are numbers: {error}; give --split-by random, cell or column"
-            ) from error
-    if options.split_by == "cell":
-        return [_split_by_cell(pair, options.cell_km, seed) for pair in pairs]
-    if options.column is None or options.column not in listing.columns:
-        raise UserError(
-            f"--column {options.column}: metadata.csv has no such column; choose one of: {', '.join(listing.columns)}"
-        )
-    return split_by_group([pair.columns[options.column] for pair in pairs], [pair.key for pair in pairs], seed)
-
-
-def _split_by_cell(pair: Pair, cell_km: float, seed: int) -> str:
-    if pair.longitude is None or pair.latitude is None:
-        raise UserError(
-            f"--split-by cell needs coordinates for every pair, but neither metadata.csv nor {pair.image.name} has "
-            f"them for key {pair.key}; add its longitude and latitude, or remove the row"
-        )
-    return split_by_cell(pair.longitude, pair.latitude, cell_km, seed)
-
-
 def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Describes the differences between the records of two plans."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != "listing_sha256"]
     words = [f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names]
-    return ", ".join(words) or "the corpus has changed since (metadata.csv or the files it lists)"
+    return ", ".join(words) or "the corpus has changed since (its table or the files that it lists)"
 
 
 def _listing_checksum(listing: Listing, root: Path) -> str:

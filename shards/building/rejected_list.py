@@ -18,15 +18,19 @@ JUDGED_EARLY_FROM_ROWS = 1000
 """A smaller corpus is always read to the end, so that its list of rejected pairs is complete."""
 
 
+class TooManyRejectedError(UserError):
+    """A build can't succeed with these options: too many pairs are rejected, or none is left for training."""
+
+
 def check_rejected(out: Path, num_rows: int, rejected: Sequence[Rejection], most: float) -> None:
     """Writes the complete list of rejected pairs, and stops the build if there are too many.
 
     Raises:
-        UserError: their share of the rows is above `most`.
+        TooManyRejectedError: their share of the rows is above `most`.
     """
     _write_list(out, rejected)
     if len(rejected) > most * num_rows:
-        raise UserError(
+        raise TooManyRejectedError(
             f"{len(rejected)} of {num_rows} pairs are rejected ({len(rejected) / num_rows:.1%}), above --max-rejected "
             f"{most:g}; most common reason: {_most_often(rejected)}; see {out / REJECTED_NAME}, and fix the corpus or "
             "allow a larger share"
@@ -37,7 +41,7 @@ def check_listed(out: Path, num_rows: int, rejected: Sequence[Rejection], most: 
     """Stops the build if too many rows were rejected while listing; otherwise writes nothing.
 
     Raises:
-        UserError: as `check_rejected`.
+        TooManyRejectedError: as `check_rejected`.
     """
     if len(rejected) > most * num_rows:
         check_rejected(out, num_rows, rejected, most)
@@ -49,11 +53,11 @@ def check_rejected_so_far(out: Path, num_rows: int, rejected: Sequence[Rejection
     The contents of that list depend on which shards were finished first.
 
     Raises:
-        UserError: their share of all rows, read or not, is above `most`.
+        TooManyRejectedError: their share of all rows, read or not, is above `most`.
     """
     if num_rows >= JUDGED_EARLY_FROM_ROWS and len(rejected) > most * num_rows:
         _write_list(out, rejected)
-        raise UserError(
+        raise TooManyRejectedError(
             f"{len(rejected)} of {num_rows} pairs are rejected so far, more than --max-rejected {most:g} allows, so "
             f"the build stopped early; most common reason: {_most_often(rejected)}; see {out / REJECTED_NAME} for the "
             "list so far, and fix the corpus or allow a larger share; finished shards are kept"

@@ -1,111 +1,139 @@
-"""Parses `metadata.csv`: each row becomes a pair with key, coordinates and properties, or a rejection."""
+"""Turns the rows of a corpus's table into pairs with key, coordinates and properties, or into rejections."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from shards.data_files import data_files
 from shards.errors import RejectedPair, UserError
-from shards.schema import MAX_KEY_CHARACTERS, Pair, Rejection, is_valid_key
+from shards.schema import Pair, Rejection
+from shards.sources.coordinates import LATITUDE_AXIS, LONGITUDE_AXIS, parse_coordinate
+from shards.sources.keys import make_key
 from shards.sources.source import Listing
+from shards.sources.table_roles import Roles, Rows, find_roles, is_usual, plain_name
+from shards.sources.tables import FAULT, TABLE_SUFFIXES, read_table_file
 
 TABLE_NAME = "metadata.csv"
 
-PROPERTY_OF_COLUMN = {
-    "label": "label",
-    "scene": "label",
-    "title": "title",
-    "description": "description",
-    "creator": "creator",
-    "licence": "licence",
-    "license": "licence",
-    "licenseurl": "licence",
-    "date_recorded": "date_recorded",
-    "recording": "recording",
-    "long_key": "long_key",
-}
-"""Maps columns to names in a sample's JSON; if several columns have the same name, the first with a value is used."""
+FindFile = Callable[[str, dict[str, str]], Path]
+"""(text of the key, row) → file; raises RejectedPair if it is missing."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class MetadataTable:
-    """The rows of a `metadata.csv`, with all fields as text.
+    """The rows of a corpus's table, with all fields as text, and what its columns mean.
 
     Attributes:
         path: the file.
         columns: column names.
-        rows: (line in the file, field of each column); a field named "" means that the row has too many fields.
+        rows: (place in the file, field of each column); `FAULT` names a row that is none.
+        roles: which columns are key, coordinates, files and properties.
+        unit: what rows are counted in: line, row, feature or waypoint.
+        notices: what the user should know of how the table was read, a sentence each.
     """
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, dict[str, str]], ...]
+    rows: Rows
+    roles: Roles
+    unit: str
+    notices: tuple[str, ...]
+
+    def field(self, row: Mapping[str, str], role: str) -> str:
+        """A row's field in the column of a role, "" if there is no such column."""
+        column = self.roles.columns.get(role)
+        return row.get(column, "") if column is not None else ""
+
+    def key_text(self, row: Mapping[str, str]) -> str:
+        """The text from which a row's key is made: that of the key column, else the name of its sound or image."""
+        if "key" in self.roles.columns:
+            return self.field(row, "key")
+        name = self.field(row, self._naming_role).replace("\\", "/")
+        stem, dot, _ = name.rpartition(".")
+        return (stem if dot and "/" not in name[len(stem) :] else name).removeprefix("./")
+
+    @property
+    def _naming_role(self) -> str:
+        """Of a table without keys, the file whose names are all different, else the first that it has."""
+        present = [role for role in ("sound", "image") if role in self.roles.columns]
+        for role in present:
+            names = [name for _, row in self.rows if (name := self.field(row, role))]
+            if len(set(names)) == len(names):
+                return role
+        return present[0]
 
 
-def read_table(root: Path, limit: int | None = None) -> MetadataTable:
-    """Reads `root/metadata.csv`, UTF-8, separated by comma, semicolon or tab.
+def read_table(
+    root: Path, limit: int | None = None, *, table: Path | None = None, columns: Mapping[str, str] | None = None
+) -> MetadataTable:
+    """Reads the table of a corpus.
 
     Args:
         root: folder of the corpus.
         limit: number of rows to read, None for all.
+        table: the file, as it is or in `root`; by default `root/metadata.csv`.
+        columns: column of each role that the user named.
 
     Raises:
-        UserError: the folder or table is missing, unreadable or empty, has no column `key`, or a duplicate column.
+        UserError: the folder or table is missing, unreadable or empty, or no column can be the key.
     """
-    path = root / TABLE_NAME
+    path = _find_table(root, table)
+    named = {plain_name(name) for name in (columns or {}).values()}
+    found = read_table_file(path, limit, lambda name: is_usual(name) or plain_name(name) in named)
+    if not found.columns or not (found.rows or "key" in found.columns):
+        raise UserError(f"{path} has no column 'key' and no rows; it needs a line of column names and one row per pair")
+    roles = find_roles(str(path), found.columns, found.rows, columns)
+    if not {"key", "sound", "image"} & roles.columns.keys():
+        raise UserError(
+            f"{path} has no column 'key'; its columns are: {', '.join(found.columns)}; name the one with the keys "
+            "with --column key=NAME, or one with file names with --column sound=NAME"
+        )
+    if not found.rows:
+        raise UserError(f"{path} has no rows; it needs one row per pair")
+    notices = [*found.notices, *roles.notices()]
+    made = MetadataTable(path, found.columns, found.rows, roles, found.unit, ())
+    if "key" not in roles.columns:
+        notices.append(f"{path.name} has no column of keys; keys are made from the names of the {made._naming_role}s")
+    return MetadataTable(path, found.columns, found.rows, roles, found.unit, tuple(notices))
+
+
+def _find_table(root: Path, table: Path | None) -> Path:
+    """The file of the table.
+
+    Raises:
+        UserError: it or the folder is missing.
+    """
     if not root.is_dir():
         raise UserError(f"--root {root}: no such folder; give the folder that holds {TABLE_NAME}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            columns, rows = _read_rows(file.read(), limit)
-    except FileNotFoundError as error:
+    if table is not None:
+        places = [table, root / table]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise UserError(f"--table {table}: no such file, and no {root / table}; give the file of the table")
+        return path
+    path = root / TABLE_NAME
+    if not path.exists():
+        others = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() in TABLE_SUFFIXES)
+        remedy = f"--table with one of: {', '.join(others[:5])}" if others else "the file with --table FILE"
         raise UserError(
-            f"--root {root} has no {TABLE_NAME}; give the folder that holds {TABLE_NAME}, images/ and the sounds"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{path} can't be read: {error}; fix the file") from error
-    if len(set(columns)) < len(columns):
-        twice = next(name for name in columns if columns.count(name) > 1)
-        raise UserError(f"{path}: column {twice!r} appears twice; rename one of them")
-    if "key" not in columns:
-        raise UserError(f"{path} has no column 'key'; its columns are: {', '.join(columns) or 'none'}")
-    if not rows:
-        raise UserError(f"{path} has no rows; it needs one row per pair")
-    return MetadataTable(path, columns, rows)
-
-
-def _read_rows(text: str, limit: int | None) -> tuple[tuple[str, ...], tuple[tuple[int, dict[str, str]], ...]]:
-    first_line = text.partition("\n")[0]
-    separator = next((mark for mark in ",;\t" if mark in first_line), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    columns = tuple(name.strip() for name in next(reader, []))
-    rows: list[tuple[int, dict[str, str]]] = []
-    for fields in reader:
-        if not any(field.strip() for field in fields):
-            continue
-        if limit is not None and len(rows) >= limit:
-            break
-        row = dict.fromkeys(columns, "") | dict(zip(columns, (field.strip() for field in fields), strict=False))
-        if len(fields) > len(columns):
-            row[""] = fields[len(columns)]
-        rows.append((reader.line_num, row))
-    return columns, tuple(rows)
+            f"--root {root} has no {TABLE_NAME}; give the folder that holds {TABLE_NAME}, images/ and the sounds, or "
+            f"{remedy}"
+        )
+    return path
 
 
 def require_columns(table: MetadataTable, names: tuple[str, ...], remedy: str) -> None:
-    """Checks that a table has all these columns.
+    """Checks that a table has all these columns, or columns of these roles.
 
     Raises:
         UserError: a column is missing; the message names it and the remedy.
     """
-    missing = [name for name in names if name not in table.columns]
+    missing = [name for name in names if name not in table.columns and name not in table.roles.columns]
     if missing:
         raise UserError(
             f"{table.path} has no column {' and no column '.join(map(repr, missing))}; {remedy}; "
@@ -113,7 +141,7 @@ def require_columns(table: MetadataTable, names: tuple[str, ...], remedy: str) -
         )
 
 
-def list_table(table: MetadataTable, find_files: Callable[[str, dict[str, str]], tuple[Path, Path]]) -> Listing:
+def list_table(table: MetadataTable, find_image: FindFile, find_sound: FindFile) -> Listing:
     """Converts each row to a pair or a rejection; of several rows with the same key, the first is used.
 
     The details of these rejections are part of the checksum by which a build recognises its corpus: if their wording
@@ -121,45 +149,90 @@ def list_table(table: MetadataTable, find_files: Callable[[str, dict[str, str]],
 
     Args:
         table: the rows.
-        find_files: (key, row) → (image, sound); raises RejectedPair if one is missing.
+        find_image, find_sound: (text of the key, row) → file; they raise RejectedPair if it is missing.
     """
     pairs: list[Pair] = []
     rejected: list[Rejection] = []
-    line_of_key: dict[str, int] = {}
-    for line, row in table.rows:
-        key = row["key"]
+    problems: list[tuple[int, Rejection]] = []
+    place_of_key: dict[str, int] = {}
+    for place, row in table.rows:
+        found = _read_row(table, place, row, place_of_key, find_image, find_sound)
+        if isinstance(found, Pair):
+            pairs.append(found)
+            continue
+        text = table.key_text(row)
+        listed = [Rejection(text, problem.reason, problem.detail) for problem in found]
+        rejected.append(listed[0])
+        problems += [(place, rejection) for rejection in listed]
+    return Listing(tuple(pairs), tuple(rejected), table.columns, table.notices, tuple(problems), table.unit)
+
+
+def _read_row(
+    table: MetadataTable,
+    place: int,
+    row: dict[str, str],
+    place_of_key: dict[str, int],
+    find_image: FindFile,
+    find_sound: FindFile,
+) -> Pair | list[RejectedPair]:
+    """The pair of a row, or everything that is wrong with it; a key that is used is added to `place_of_key`."""
+    where = f"{table.unit} {place}"
+    try:
+        text, key = _key_of_row(table, where, row, place_of_key)
+    except RejectedPair as rejection:
+        return [rejection]
+    place_of_key[key] = place
+    problems: list[RejectedPair] = []
+
+    def attempt(read: Callable[[], Value]) -> Value | None:
         try:
-            _check_row(key, row, line)
-            if key in line_of_key:
-                raise RejectedPair("duplicate key", f"line {line}: key {key} stands on line {line_of_key[key]} already")
-            line_of_key[key] = line
-            image, sound = find_files(key, row)
-            longitude, latitude = _coordinates(row, line, may_be_empty=is_tiff(image))
-            pairs.append(Pair(key, image, sound, longitude, latitude, _properties(row), row))
+            return read()
         except RejectedPair as rejection:
-            rejected.append(Rejection(key, rejection.reason, rejection.detail))
-    return Listing(tuple(pairs), tuple(rejected), table.columns)
+            problems.append(rejection)
+            return None
+
+    image = attempt(lambda: find_image(text, row))
+    sound = attempt(lambda: find_sound(text, row))
+    # Only a TIFF can do without coordinates; of an image that is missing nobody knows.
+    may_be_empty = image is None or is_tiff(image)
+    coordinates = attempt(lambda: _coordinates(table, row, where, may_be_empty=may_be_empty))
+    if image is None or sound is None or coordinates is None:
+        return problems
+    properties = _properties(table.roles, row) | ({} if key == text else {"original_key": text})
+    return Pair(key, image, sound, *coordinates, properties, row, place)
 
 
-def _check_row(key: str, row: dict[str, str], line: int) -> None:
-    if "" in row:
-        raise RejectedPair("malformed row", f"line {line} has more fields than there are columns")
-    if not is_valid_key(key):
-        raise RejectedPair("invalid key", f"line {line}: key {key!r} must be of letters A-Z, digits, _ and - alone")
-    if len(key) > MAX_KEY_CHARACTERS:
-        raise RejectedPair("invalid key", f"line {line}: key {key!r} is longer than {MAX_KEY_CHARACTERS} characters")
+def _key_of_row(
+    table: MetadataTable, where: str, row: dict[str, str], place_of_key: Mapping[str, int]
+) -> tuple[str, str]:
+    """The text of a row's key, and the key made from it.
+
+    Raises:
+        RejectedPair: the row is none, the key is empty, or an earlier row has it.
+    """
+    if FAULT in row:
+        raise RejectedPair("malformed row", f"{where} {row[FAULT]}")
+    text = table.key_text(row)
+    if not text:
+        raise RejectedPair("invalid key", f"{where}: the key is empty")
+    key = make_key(text)
+    if key in place_of_key:
+        raise RejectedPair("duplicate key", f"{where}: key {text} stands on {table.unit} {place_of_key[key]} already")
+    return text, key
 
 
-def _coordinates(row: dict[str, str], line: int, *, may_be_empty: bool) -> tuple[float | None, float | None]:
-    texts = row.get("longitude", ""), row.get("latitude", "")
+def _coordinates(
+    table: MetadataTable, row: dict[str, str], where: str, *, may_be_empty: bool
+) -> tuple[float | None, float | None]:
+    texts = table.field(row, "longitude"), table.field(row, "latitude")
     if may_be_empty and not any(texts):
         return None, None
     if not all(texts):
-        raise RejectedPair("missing coordinates", f"line {line}: longitude {texts[0]!r}, latitude {texts[1]!r}")
+        raise RejectedPair("missing coordinates", f"{where}: longitude {texts[0]!r}, latitude {texts[1]!r}")
     try:
-        longitude, latitude = (float(text) for text in texts)
+        longitude, latitude = parse_coordinate(texts[0], LONGITUDE_AXIS), parse_coordinate(texts[1], LATITUDE_AXIS)
     except ValueError as error:
-        raise RejectedPair("unreadable coordinates", f"line {line}: {error}") from error
+        raise RejectedPair("unreadable coordinates", f"{where}: {error}") from error
     check_coordinates(longitude, latitude)
     return longitude, latitude
 
@@ -177,32 +250,12 @@ def check_coordinates(longitude: float, latitude: float) -> None:
         )
 
 
-def _properties(row: dict[str, str]) -> dict[str, str]:
-    properties: dict[str, str] = {}
-    for column, name in PROPERTY_OF_COLUMN.items():
-        if row.get(column):
-            properties.setdefault(name, row[column])
-    return properties
+def _properties(roles: Roles, row: dict[str, str]) -> dict[str, str]:
+    found = ((name, next((row[column] for column in columns if row[column]), "")) for name, columns in
+             roles.properties.items())  # fmt: skip
+    return {name: value for name, value in found if value}
 
 
 def is_tiff(path: Path) -> bool:
     """Whether the file is named like a TIFF or JPEG 2000, which may be georeferenced."""
     return path.suffix.lower() in (".tif", ".tiff", ".jp2", ".j2k")
-
-
-def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """The files of a folder by stem; if several have the same stem, the one whose suffix is listed first is used.
-
-    Raises:
-        UserError: the folder is missing or can't be read.
-    """
-    found: dict[str, tuple[int, str, Path]] = {}
-    try:
-        for path in data_files(folder, suffixes):
-            candidate = (suffixes.index(path.suffix.lower()), path.name, path)
-            found[path.stem] = min(found.get(path.stem, candidate), candidate)
-    except OSError as error:
-        raise UserError(
-            f"{folder} can't be listed ({error.strerror}); a corpus has {TABLE_NAME} and {folder.name}/ in its --root"
-        ) from error
-    return {stem: path for stem, (_, _, path) in found.items()}

@@ -1,29 +1,78 @@
-"""Your own recordings: metadata.csv, images/<key>.jpg|png|tif, audio/<mp3name> or audio/<key>.mp3|ogg|flac|wav."""
+"""Your own recordings: a table, images and sounds, each named in a column or by the key."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from typing_extensions import override
 
-from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.front_ends import FRONT_ENDS
 from shards.progress import ProgressLine
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
+from shards.sources.keys import make_key
 from shards.sources.metadata_table import (
+    MetadataTable,
     check_coordinates,
-    files_by_stem,
     is_tiff,
     list_table,
     read_table,
     require_columns,
 )
-from shards.sources.source import Listing, Source
+from shards.sources.named_files import NamedFiles, image_files, sound_files
+from shards.sources.source import Listing, Source, problems_found
 
 PROGRESS_ABOVE_IMAGES = 200
 """Progress is shown only when more image headers than this are read."""
+
+
+class PairFiles:
+    """The image and sound of each row: named in a column, else by the key.
+
+    Args:
+        table: the table.
+        root: folder of the corpus.
+
+    Raises:
+        UserError: files are named by the key, and their folder can't be listed.
+    """
+
+    def __init__(self, table: MetadataTable, root: Path) -> None:
+        self.images, self.sounds = image_files(root), sound_files(root)
+        self._table = table
+        for files in (self.images, self.sounds):
+            if files.kind not in table.roles.columns:
+                files.list_folder()
+
+    def find_image(self, key: str, row: dict[str, str]) -> Path:
+        """The image of a row.
+
+        Raises:
+            RejectedPair: it is missing, or several files fit.
+        """
+        return self._find(self.images, key, row)
+
+    def find_sound(self, key: str, row: dict[str, str]) -> Path:
+        """The sound of a row; errors as `find_image`."""
+        return self._find(self.sounds, key, row)
+
+    def notices(self) -> list[str]:
+        """Sentences on which files were taken where the table leaves a choice."""
+        return [*self.images.notices(), *self.sounds.notices()]
+
+    def _find(self, files: NamedFiles, key: str, row: dict[str, str]) -> Path:
+        stems = (key, make_key(key))
+        name = self._table.field(row, files.kind)
+        if not name:
+            return files.of_key(*stems)
+        try:
+            return files.named(name, self._table.roles.columns[files.kind])
+        except RejectedPair:
+            # A column that was only guessed may name other files than those of the corpus.
+            if files.kind in self._table.roles.guessed and files.has_key(*stems):
+                return files.of_key(*stems)
+            raise
 
 
 class RecordingsSource(Source):
@@ -38,31 +87,21 @@ class RecordingsSource(Source):
         return FRONT_ENDS.load(self.options.spectrogram)
 
     def list_pairs(self) -> Listing:
-        """Lists metadata.csv; coordinates may be missing for TIFF images, which can be georeferenced."""
-        root = self.options.root
-        table = read_table(root, self.options.limit)
-        images = files_by_stem(root / "images", IMAGE_SUFFIXES)
-        sounds = files_by_stem(root / "audio", SOUND_SUFFIXES)
-        if not any(is_tiff(image) for image in images.values()):
+        """Lists the table; coordinates may be missing for TIFF images, which can be georeferenced."""
+        options = self.options
+        table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
+        files = PairFiles(table, options.root)
+        if not any(map(is_tiff, files.images.all_files)) and "image" not in table.roles.columns:
             require_columns(table, ("longitude", "latitude"), "only GeoTIFF images can do without them")
-
-        def find_files(key: str, row: dict[str, str]) -> tuple[Path, Path]:
-            if key not in images:
-                raise RejectedPair("missing image", f"no images/{key} with {', '.join(IMAGE_SUFFIXES)}")
-            if row.get("mp3name"):
-                return images[key], _named_sound(root / "audio", row["mp3name"])
-            if key not in sounds:
-                raise RejectedPair("missing sound", f"no audio/{key} with {', '.join(SOUND_SUFFIXES)}")
-            return images[key], sounds[key]
-
-        return list_table(table, find_files)
+        listing = list_table(table, files.find_image, files.find_sound)
+        return dataclasses.replace(listing, notices=(*listing.notices, *files.notices()))
 
     def locate(self, listing: Listing) -> Listing:
         """Reads missing coordinates from the image headers."""
         from shards.decoding.imagery import read_place
 
         pairs: list[Pair] = []
-        rejected = list(listing.rejected)
+        rejected, problems = list(listing.rejected), list(listing.problems)
         num_images = sum(pair.longitude is None for pair in listing.pairs)
         show_progress = num_images > PROGRESS_ABOVE_IMAGES
         with ProgressLine("reading image coordinates", num_images, enabled=show_progress) as progress:
@@ -74,10 +113,18 @@ class RecordingsSource(Source):
                             longitude, latitude = _place(pair, *read_place(pair.image))
                     except RejectedPair as rejection:
                         rejected.append(Rejection(pair.key, rejection.reason, rejection.detail))
+                        problems.append((pair.place, rejected[-1]))
                         continue
                     pair = dataclasses.replace(pair, longitude=longitude, latitude=latitude)
                 pairs.append(pair)
-        return Listing(tuple(pairs), tuple(rejected), listing.columns)
+        return dataclasses.replace(listing, pairs=tuple(pairs), rejected=tuple(rejected), problems=tuple(problems))
+
+    def problems_of(self, pair: Pair) -> list[RejectedPair]:
+        """What the headers of the image and the recording show to be wrong."""
+        from shards.decoding.image_size import check_image_header
+        from shards.decoding.sound_header import check_sound_header
+
+        return problems_found(lambda: check_image_header(pair.image), lambda: check_sound_header(pair.sound))
 
     def read(self, pair: Pair) -> Sample:
         """Decodes the recording, block by block, and the image, and encodes the parts to store."""
@@ -127,18 +174,3 @@ def _place(pair: Pair, longitude: float | None, latitude: float | None) -> tuple
         raise RejectedPair("missing coordinates", f"neither metadata.csv nor {pair.image.name} has coordinates")
     check_coordinates(longitude, latitude)
     return longitude, latitude
-
-
-def _named_sound(folder: Path, name: str) -> Path:
-    """The file named in column mp3name, which must be inside the folder."""
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise RejectedPair("missing sound", f"mp3name {name!r} does not lie in audio/")
-    path = folder / relative
-    try:
-        exists = path.is_file()
-    except (OSError, ValueError):
-        exists = False
-    if not exists:
-        raise RejectedPair("missing sound", f"no audio/{name}")
-    return path

@@ -7,6 +7,7 @@ LOW = exp(−1.5) and HIGH = exp(0.5), the exponential of log-mel/10. The STFT s
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -16,11 +17,9 @@ from typing_extensions import override
 
 from shards.errors import RejectedPair
 from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, Sample, SpectrogramScale, SpectrogramSettings
-from shards.sources.metadata_table import files_by_stem, list_table, read_table, require_columns
+from shards.sources.metadata_table import list_table, read_table, require_columns
+from shards.sources.named_files import released_files
 from shards.sources.source import Listing, Source
-
-SUFFIXES = (".jpg", ".jpeg")
-
 
 RELEASED_SPECTROGRAMS = SpectrogramSettings(
     sample_rate_hz=None,
@@ -46,20 +45,16 @@ class SoundingEarthSource(Source):
 
     def list_pairs(self) -> Listing:
         """Lists metadata.csv; a row without an image or a spectrogram is rejected."""
-        root = self.options.root
-        table = read_table(root, self.options.limit)
+        options = self.options
+        table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
         require_columns(table, ("longitude", "latitude"), "give the metadata.csv of the release")
-        images = files_by_stem(root / "images", SUFFIXES)
-        spectrograms = files_by_stem(root / "spectrograms", SUFFIXES)
+        images = released_files(options.root, "images", kind="image")
+        spectrograms = released_files(options.root, "spectrograms", kind="sound")
+        for files in (images, spectrograms):
+            files.list_folder()
 
-        def find_files(key: str, _row: dict[str, str]) -> tuple[Path, Path]:
-            if key not in images:
-                raise RejectedPair("missing image", f"no images/{key}.jpg")
-            if key not in spectrograms:
-                raise RejectedPair("missing sound", f"no spectrograms/{key}.jpg")
-            return images[key], spectrograms[key]
-
-        return list_table(table, find_files)
+        listing = list_table(table, lambda key, _: images.of_key(key), lambda key, _: spectrograms.of_key(key))
+        return dataclasses.replace(listing, notices=(*listing.notices, *images.notices(), *spectrograms.notices()))
 
     def read(self, pair: Pair) -> Sample:
         """Decodes image and spectrogram; the image is re-encoded, the spectrogram's bytes are kept."""

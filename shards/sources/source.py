@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from shards.errors import RejectedPair, failures_as_rejections
 from shards.front_ends import DEFAULT_FRONT_END
 from shards.raster_settings import RasterSettings
 from shards.schema import Pair, Rejection, Sample, SpectrogramSettings
@@ -27,6 +30,8 @@ class SourceOptions:
         places: number of places in the demo corpus.
         seed: seed of the demo corpus.
         spectrogram: front end of the spectrograms, a name in `FRONT_ENDS`.
+        table: file of the table, None for metadata.csv.
+        columns: column of each role that the user named, such as key, image or sound.
     """
 
     root: Path
@@ -39,6 +44,8 @@ class SourceOptions:
     places: int = 1200
     seed: int = 0
     spectrogram: str = DEFAULT_FRONT_END
+    table: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,18 @@ class Listing:
         pairs: the candidate pairs, in the order of the table.
         rejected: the other rows, in the order of the table.
         columns: names of the table's columns.
+        notices: what the user should know of how the corpus was read, a sentence each.
+        problems: (place in the table, problem) of everything that is wrong, several of a row if need be; the first of
+            each row is its rejection. Empty if the corpus has no table.
+        unit: what places are counted in, such as line or row.
     """
 
     pairs: tuple[Pair, ...]
     rejected: tuple[Rejection, ...]
     columns: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    problems: tuple[tuple[int, Rejection], ...] = ()
+    unit: str = "line"
 
     @property
     def num_rows(self) -> int:
@@ -107,6 +121,26 @@ class Source(ABC):
             RejectedPair: the files can't be used.
         """
 
+    def problems_of(self, pair: Pair) -> list[RejectedPair]:
+        """What the headers of a pair's files show to be wrong, without decoding them; by default of the image alone."""
+        from shards.decoding.image_size import check_image_header
+
+        return problems_found(lambda: check_image_header(pair.image))
+
+    def stored_jpeg(self, pair: Pair) -> bytes:
+        """The image of a pair as it will be stored, for splits that need it before the pair is read.
+
+        Raises:
+            RejectedPair: the image can't be used.
+        """
+        from shards.decoding.imagery import encode_jpeg, load_image, stored_image
+
+        rasters = self.options.rasters
+        if rasters.scale_range is None:  # the scale of the corpus is drawn from training images, after the split
+            rasters = dataclasses.replace(rasters, scale_by="chip")
+        stored = stored_image(load_image(pair.image, rasters).rgb, max_whole_side=rasters.max_whole_side)
+        return encode_jpeg(stored, quality=self.options.jpeg_quality)
+
     def build_options(self) -> dict[str, Any]:
         """The options that affect the samples, by name, for the manifest."""
         options: dict[str, Any] = {"limit": self.options.limit, "jpeg_quality": self.options.jpeg_quality}
@@ -123,4 +157,18 @@ class Source(ABC):
             # Left out at the default, so that manifests are the same as before there were others.
             if self.options.spectrogram != DEFAULT_FRONT_END:
                 options["spectrogram"] = self.options.spectrogram
+        if self.options.columns:
+            options["columns"] = dict(self.options.columns)
         return options
+
+
+def problems_found(*checks: Callable[[], None]) -> list[RejectedPair]:
+    """Runs checks that raise a rejection, and returns those that were raised."""
+    problems: list[RejectedPair] = []
+    for check in checks:
+        try:
+            with failures_as_rejections():
+                check()
+        except RejectedPair as rejection:
+            problems.append(rejection)
+    return problems

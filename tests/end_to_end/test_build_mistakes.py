@@ -68,15 +68,35 @@ def test_too_many_rejects_fail_after_they_are_listed(small_corpus: Path, tmp_pat
         listed = {row["key"] for row in csv.DictReader(file)}
     assert listed == {"140", "141", "142", "143"}
     assert not (out / "manifest.json").exists()
-    # It is not mixed with a build started with other options.
+
+
+def test_a_failed_build_may_be_tried_again_with_other_options(
+    small_corpus: Path, small_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "set"
+    with pytest.raises(UserError, match="4 of 44 pairs are rejected"):
+        build(options_for(small_corpus, out, max_rejected=0.05, jpeg_quality=80, samples_per_shard=3))
+    build(options_for(small_corpus, out))
+    assert "an earlier build with other options failed there; this one starts anew" in capsys.readouterr().out
+    assert files_of(out) == files_of(small_shards)
+
+
+def test_an_interrupted_build_is_not_mixed_with_another(small_corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    with pytest.raises(UserError, match="4 of 44 pairs are rejected"):
+        build(options_for(small_corpus, out, max_rejected=0.05))
+    (out / ".build" / "failed").unlink()
     with pytest.raises(UserError, match="was started with other options: jpeg_quality was 90 and is 80"):
         build(options_for(small_corpus, out, jpeg_quality=80))
 
 
 def test_missing_files_fail_before_any_sound_is_read(small_corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
     with pytest.raises(UserError, match="2 of 44 pairs are rejected"):
-        build(options_for(small_corpus, tmp_path / "set", max_rejected=0.02))
-    assert not (tmp_path / "set" / ".build" / "plan.json").exists()
+        build(options_for(small_corpus, out, max_rejected=0.02))
+    assert [path.name for path in out.iterdir()] == ["rejected.csv"]
+    # The list of what was rejected does not stand in the way of the next attempt.
+    build(options_for(small_corpus, out))
 
 
 @pytest.mark.parametrize(
@@ -94,10 +114,13 @@ def test_missing_files_fail_before_any_sound_is_read(small_corpus: Path, tmp_pat
         ({"samples_per_shard": 0}, "--samples-per-shard must be >= 1"),
         ({"limit": 0}, "--limit must be >= 1"),
         ({"bands": (0, 1, 2)}, "--bands must be >= 1"),
-        ({"column": "scene"}, "has no effect"),
+        ({"column": (("scene",),)}, "has no effect"),
         ({"split_by": "column"}, "needs --column"),
-        ({"split_by": "column", "column": "place"}, "no such column; choose one of: key, longitude"),
-        ({"split_by": "column", "column": "scene", "split_seed": 5}, "no training pairs"),
+        ({"split_by": "column", "column": (("place",),)}, "no such column; choose one of: key, longitude"),
+        ({"split_by": "column", "column": (("scene", "place"),)}, "names two columns to split by"),
+        ({"column": (("sond=mp3name",),)}, "unknown role 'sond'; did you mean 'sound'"),
+        ({"column": (("key=Site",),)}, "--column key=Site: "),
+        ({"table": Path("sites.csv")}, "--table sites.csv: no such file"),
     ],
 )
 def test_a_mistake_is_one_sentence(small_corpus: Path, tmp_path: Path, more: dict[str, Any], message: str) -> None:
@@ -181,14 +204,19 @@ def test_a_mistyped_option_gets_a_suggestion() -> None:
     assert "--max-rejected" in result.stderr
 
 
-def test_keys_that_are_no_numbers_need_another_split(tmp_path: Path) -> None:
+def test_keys_that_are_no_numbers_are_split_at_random_unless_the_split_by_key_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "root"
     for name in ("images/a.jpg", "audio/a.wav"):
         (root / name).parent.mkdir(parents=True)
         (root / name).touch()
     (root / "metadata.csv").write_text("key,longitude,latitude\na,0,0\n")
     with pytest.raises(UserError, match="key 'a' is not a number; give --split-by random"):
+        build(options_for(root, tmp_path / "set", split_by="key"))
+    with pytest.raises(UserError, match="1 of 1 pairs are rejected"):
         build(options_for(root, tmp_path / "set"))
+    assert "note: splits are drawn at random, because keys are no numbers" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_things_is_left_alone(small_corpus: Path, tmp_path: Path) -> None:

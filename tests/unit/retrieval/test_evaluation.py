@@ -12,9 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from tiny_shards import write_shard_set
 
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
@@ -25,10 +27,11 @@ from retrieval.evaluation import evaluate
 from retrieval.metrics_file import ShowOptions, show
 from retrieval.options import EvaluateOptions
 from retrieval.scoring import Evaluation
+from shards.decoding.imagery import encode_jpeg
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
-from shards.schema import SpectrogramSettings
+from shards.schema import Sample, SpectrogramSettings
 from shards.streaming.reading import ShardSet
 
 FIGURES = [
@@ -58,7 +61,7 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert metrics == evaluation.metrics
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
-        *("label_only", "weights", "weights_sha256", "shards", "split", "crops", "seed"),
+        *("label_only", "without_repeated_images", "weights", "weights_sha256", "shards", "split", "crops", "seed"),
     ]
     weights = Path(metrics["weights"]) / "model" / "model.safetensors"
     assert metrics["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -80,6 +83,61 @@ def test_metrics_are_those_of_the_embeddings(evaluated: tuple[Path, Evaluation])
     figures = both_directions(embedded.embeddings.image, embedded.embeddings.sound)
     assert figures["image_to_sound"] == evaluation.metrics["image_to_sound"]
     assert figures["sound_to_image"] == evaluation.metrics["sound_to_image"]
+
+
+def repeating_shards(folder: Path) -> Path:
+    """20 training and 12 test pairs, two to an image; the first test pair has an image of training."""
+
+    def pair(number: int) -> Sample:
+        generator = np.random.default_rng(0 if number == 20 else number // 2)
+        corners = generator.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+        image = cv2.resize(corners, (64, 64), interpolation=cv2.INTER_CUBIC)
+        sound = np.random.default_rng(number).integers(0, 255, (128, 140), dtype=np.uint8)
+        place = {"longitude": 0.0, "latitude": 0.0}
+        # Same images need not have the same bytes.
+        return Sample(str(number), encode_jpeg(image, 90 - number % 2), np.asfortranarray(sound), place)
+
+    counts = {"train": 20, "test": 12}
+    write_shard_set(folder, counts, pair, samples_per_shard=7, split={"split_by": "key"})
+    manifest = Manifest.load(folder)
+    dataclasses.replace(manifest, warnings=("test has 12 pairs; few", "val has 0 pairs; few")).save(folder)
+    return folder
+
+
+def test_scores_without_repeated_images_stand_beside_the_published_split(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards, out = repeating_shards(tmp_path / "shards"), tmp_path / "out"
+    metrics = evaluate(EvaluateOptions(weights, shards, out, crops=1)).metrics
+    embeddings = EmbeddedSplit.load(out / "embeddings.npz").embeddings
+    kept = [embeddings.keys.index(key) for key in ("21", "22", "24", "26", "28", "30")]
+    figures = both_directions(embeddings.image[kept], embeddings.sound[kept])
+    others = metrics["without_repeated_images"]
+    assert others == {
+        "num_left_out": 6,
+        "gallery_size": 6,
+        "chance": chance_metrics(6),
+        **{direction: figures[direction] for direction in ("image_to_sound", "sound_to_image")},
+    }
+    assert metrics["gallery_size"] == 12
+    words = "without 6 pairs whose image is also in training or earlier in the split: 6 pairs"
+    assert words in " ".join(capsys.readouterr().out.split())
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Without the 6 pairs whose image is also in training or earlier in the split: 6 pairs." in page
+    assert '<p class="warning" role="note">test has 12 pairs; few.</p>' in page
+    assert "val has 0 pairs" not in page
+    # A set whose manifest says which images repeat is believed; one that lacks training shards is evaluated as it is.
+    (shards / "train-000001.tar").unlink()
+    assert evaluate(EvaluateOptions(weights, shards, out, crops=1)).metrics["without_repeated_images"] is None
+    assert "warning: repeated images are not known, scores are of all pairs" in capsys.readouterr().err
+    repeated = {"pairs": 2, "across_splits": 0, "keys": {"val": [], "test": ["31"]}}
+    dataclasses.replace(Manifest.load(shards), repeated_images=repeated).save(shards)
+    assert (
+        evaluate(EvaluateOptions(weights, shards, out, crops=1)).metrics["without_repeated_images"]["gallery_size"]
+        == 11
+    )
+    show(ShowOptions(out))
+    assert "without 1 pair whose image" in " ".join(capsys.readouterr().out.split())
 
 
 def test_embeddings_are_those_of_the_towers(

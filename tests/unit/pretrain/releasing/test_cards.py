@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 from pretrain.methods.settings import AudiovisualConfig
 from pretrain.releasing.model_card import model_card
 from pretrain.releasing.release import ReleaseOptions, release
+from pretrain.releasing.training_data import outline
 from pretrain.settings.files import with_settings
 from pretrain.training.checkpoints import RunState
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
@@ -81,6 +83,19 @@ def test_hours_that_an_older_checkpoint_did_not_explain_are_a_gap(tiny_shards: P
     card = card_of(write_run(tmp_path / "run", tiny_shards, uses=state.uses), tmp_path / "out")
     assert "- the hardware used for 1 of the run's 2 hours\n" in card
     assert "| energy | not estimated: the hardware used for some of the hours is not known |" in card
+
+
+def test_warnings_of_the_shards_are_on_both_cards(tiny_shards: Path, tmp_path: Path) -> None:
+    manifest = dataclasses.replace(ShardSet.open(tiny_shards).manifest, warnings=("val has 16 pairs; few", "b|c"))
+    scores: dict[str, Any] = {"view_to_view": VIEWS, "chance": VIEWS, "gallery_size": 4}
+    card = model_card(AudiovisualConfig(shards=tiny_shards), manifest, scores, step=3, epoch=1)
+    assert "| warnings | val has 16 pairs; few; bc |" in card
+    data = outline(manifest)
+    assert data["warnings"] == ["val has 16 pairs; few", "b|c"]
+    card = card_of(write_run(tmp_path / "run", tmp_path / "gone", data=data), tmp_path / "out")
+    assert "| warnings | val has 16 pairs; few; bc |" in card
+    del data["warnings"]
+    assert "| warnings |" not in card_of(write_run(tmp_path / "old", tmp_path / "gone", data=data), tmp_path / "out2")
 
 
 def test_strangers_words_are_words(tmp_path: Path) -> None:
