@@ -101,7 +101,9 @@ def read_tile(tile: Tile, classes: Mapping[str, Colour]) -> TileImage:
         RejectedPair: one of them can't be decoded, or they differ in size.
         ForeignColour: the mask has a colour of no class.
     """
-    rgb, mask = load_image(tile.image, tile.rasters).rgb, load_image(tile.mask).rgb
+    # Not turned north up: only one of the two may be georeferenced.
+    rgb = load_image(tile.image, tile.rasters, as_stored=True).rgb
+    mask = load_image(tile.mask, as_stored=True).rgb
     if rgb.shape != mask.shape:
         sizes = " and ".join(
             f"{path.name} {array.shape[1]} × {array.shape[0]}" for path, array in ((tile.image, rgb), (tile.mask, mask))

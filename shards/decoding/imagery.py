@@ -51,6 +51,7 @@ def load_image(
     *,
     max_pixels: int = MAX_PIXELS,
     max_raster_bytes: int | None = None,
+    as_stored: bool = False,
 ) -> ImageWithPlace:
     """Reads an image file of any supported format as 8-bit RGB.
 
@@ -65,6 +66,7 @@ def load_image(
         rasters: bands and scale; they don't affect pictures (JPEG, WebP, 8-bit PNG and others that are RGB already).
         max_pixels: larger images are rejected before decoding.
         max_raster_bytes: rasters whose bands together take more bytes uncompressed are rejected before decoding.
+        as_stored: whether rasters keep their rows and columns, for a mask that has the same.
 
     Raises:
         RejectedPair: "missing image", "truncated image", "undecodable image" (also above `max_pixels`), "image too
@@ -78,6 +80,8 @@ def load_image(
         check_values(path, raster, max_raster_bytes)
         rgb, transform = raster_rgb(path, raster, rasters), transform_of(raster)
         longitude, latitude = centre_of(raster)
+    if as_stored:
+        return ImageWithPlace(rgb, longitude, latitude)
     if transform is not None:
         rgb = turned_north_up(path, rgb, transform)
     elif driver == "GTiff":

@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from raster_files import write_raster
+from raster_files import bands_of, scene, write_raster
+from rasterio.transform import Affine
 
 from downstream.landcover.benchmark import Tile
 from downstream.landcover.deepglobe import DEEPGLOBE_CLASSES
@@ -223,3 +224,11 @@ def test_the_image_of_a_tile_has_the_bands_of_the_weights_and_its_mask_has_not(t
     image = read_tile(dataclasses.replace(tile, image=path, rasters=rasters), DEEPGLOBE_CLASSES)
     assert (image.rgb == [180, 60, 30]).all()
     assert (image.labels == read_tile(tile, DEEPGLOBE_CLASSES).labels).all()
+
+
+def test_a_tile_and_its_mask_keep_their_rows_where_only_one_says_where_north_is(tmp_path: Path) -> None:
+    tile = write_tile(tmp_path, "1", random_labels(60, 84))
+    southwards = Affine(1, 0, 5e5, 0, 1, 5e6)
+    path = write_raster(tmp_path / "1.tif", bands_of(scene(60, 84)), crs="EPSG:32632", transform=southwards)
+    image = read_tile(dataclasses.replace(tile, image=path), DEEPGLOBE_CLASSES)
+    assert (image.rgb == scene(60, 84)).all()

@@ -72,6 +72,15 @@ def test_a_place_off_the_earth_is_none(tmp_path: Path) -> None:
     assert (image.longitude, image.latitude) == (None, None)
 
 
+def test_jpeg_2000_has_its_place(tmp_path: Path) -> None:
+    (x,), (y,) = transform(WGS84, CRS.from_epsg(32632), [9.0], [48.0])
+    corner = from_origin(x - 400, y + 300, 10, 10)
+    path = write_raster(
+        tmp_path / "a.jp2", bands_of(scene()), "JP2OpenJPEG", crs=CRS.from_epsg(32632), transform=corner, QUALITY=100
+    )
+    assert read_place(path) == pytest.approx((9.0, 48.0), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     "system",
     [
