@@ -39,10 +39,14 @@ def touch(root: Path, *names: str, size: int = 0) -> None:
         ("field/day 1/a.wav", "field/day 1/a.wav"),
         ("field/day 1/a.wav", "Field/Day 1/A.wav"),
         ("audio/odd.format", "odd.format"),
+        ("Audio/a.wav", "a.wav"),
+        ("AUDIO/a.wav", "A"),
     ],
 )
 def test_a_name_finds_its_file(tmp_path: Path, there: str, name: str) -> None:
-    touch(tmp_path, there, "audio/other.wav", "audio/._a.wav")
+    touch(tmp_path, there)
+    if not there.lower().startswith("audio") or there.startswith("audio"):
+        touch(tmp_path, "audio/other.wav", "audio/._a.wav")
     assert sound_files(tmp_path).named(name, "File") == tmp_path / there
 
 
@@ -53,6 +57,7 @@ def test_a_name_finds_its_file(tmp_path: Path, there: str, name: str) -> None:
         ("Site-1.mp3", "no audio/Site-1.mp3; did you mean 'Site_1.wav'?"),
         ("Syte_1.wav", "no audio/Syte_1.wav; did you mean 'Site_1.wav'?"),
         ("Site_2.wav", "no audio/Site_2.wav"),
+        ("Site_0.1.wav", "no audio/Site_0.1.wav"),
         ("nothing.wav", "no audio/nothing.wav"),
         ("../outside.wav", "File '../outside.wav' does not lie in audio/"),
         ("a\0b.wav", "no audio/a\0b.wav"),

@@ -294,3 +294,25 @@ def test_a_missing_table_is_named_with_what_there_is(tmp_path: Path) -> None:
         read_table(tmp_path)
     with pytest.raises(UserError, match=r"--table sites.csv: no such file, and no .*sites.csv"):
         read_table(tmp_path, table=Path("sites.csv"))
+
+
+def test_whole_numbers_of_a_data_frame_are_keys_without_their_point(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("key,longitude,latitude\n1.0,2,3\n12.0,2,3\n,2,3\n")
+    table = read_table(tmp_path)
+    assert [table.key_text(row) for _, row in table.rows] == ["1", "12", ""]
+    assert table.notices == ("keys are whole numbers: 1.0 is read as 1",)
+    (tmp_path / "metadata.csv").write_text("key,longitude,latitude\n1.0,2,3\n1.5,2,3\n")
+    table = read_table(tmp_path)
+    assert ([table.key_text(row) for _, row in table.rows], table.notices) == (["1.0", "1.5"], ())
+
+
+def test_keys_are_made_from_names_of_files_that_are_all_different(tmp_path: Path) -> None:
+    header = "wav,tile,lon,lat\n"
+    rows = {"d1/a 1.wav,t.tif": "d1/a 1", "d2\\b.v2.WAV,t.tif": "d2/b.v2", "./c,u.tif": "c"}
+    (tmp_path / "metadata.csv").write_text(header + "".join(f"{row},1,2\n" for row in rows))
+    table = read_table(tmp_path)
+    assert [table.key_text(row) for _, row in table.rows] == list(rows.values())
+    assert table.notices[-1] == "metadata.csv has no column of keys; keys are made from the names of the sounds"
+    (tmp_path / "metadata.csv").write_text(header + "a.wav,1.tif,1,2\na.wav,2.tif,1,2\n")
+    table = read_table(tmp_path)
+    assert [table.key_text(row) for _, row in table.rows] == ["1", "2"]
