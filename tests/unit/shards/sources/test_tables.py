@@ -67,6 +67,10 @@ def test_an_old_encoding_is_read_and_said_with_a_word_to_judge_by(tmp_path: Path
 def test_a_separator_that_can_not_be_told_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "metadata.csv"
     path.write_text("Revier;Wert,Maß\na;b,c\nd;e,f\n")
+    # Known names of columns decide, where both marks divide every line alike.
+    path.write_text("id;Wert, Maß;lon;lat\n1;b, c;7;50\n")
+    assert read_table(tmp_path, table=path).columns == ("id", "Wert, Maß", "lon", "lat")
+    path.write_text("Revier;Wert,Maß\na;b,c\nd;e,f\n")
     with pytest.raises(UserError, match="may be separated by comma or semicolon; say which with a first line such as"):
         read_table_file(path)
     path.write_text("sep=;\nRevier;Wert,Maß\na;b,c\n")
