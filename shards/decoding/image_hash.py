@@ -131,8 +131,8 @@ def _near_equal(hashes: Sequence[ImageHash]) -> Iterator[tuple[int, int]]:
     if not hashed:
         return
     bits = np.array([hashes[number].bits for number in hashed], dtype=">u8").view(np.uint8).reshape(-1, 8)
-    thumbnails = np.stack([np.frombuffer(hashes[number].thumbnail, np.uint8) for number in hashed])
-    thumbnails = thumbnails.astype(np.float32)
+    greys = np.stack([np.frombuffer(hashes[number].thumbnail, np.uint8) for number in hashed])
+    thumbnails = greys.astype(np.float32)
     brightness = thumbnails.mean(axis=1)
     for part in bits.view(np.uint16).T:
         # Sorted by part, then brightness: an image is compared with those that follow it closely.
