@@ -123,7 +123,7 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
 def small_splits(counts: Mapping[str, int]) -> list[str]:
     """A warning for each of val and test that has fewer than 30 pairs."""
     return [
-        f"{split} has {counts.get(split, 0)} pairs; figures from fewer than {FEW_PAIRS} depend mostly on chance"
+        f"{split} has {count} pair{'s' * (count != 1)}; figures from fewer than {FEW_PAIRS} depend mostly on chance"
         for split in HELD_OUT
-        if counts.get(split, 0) < FEW_PAIRS
+        if (count := counts.get(split, 0)) < FEW_PAIRS
     ]

@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,9 @@ def failures_marked(out: Path) -> Iterator[None]:
     try:
         yield
     except TooManyRejectedError:
-        (out / WORK_FOLDER / FAILED_NAME).touch()
+        # Another part may have finished the set in the meantime, and removed its work files.
+        with suppress(FileNotFoundError):
+            (out / WORK_FOLDER / FAILED_NAME).touch()
         raise
 
 

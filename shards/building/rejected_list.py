@@ -32,8 +32,8 @@ def check_rejected(out: Path, num_rows: int, rejected: Sequence[Rejection], most
     if len(rejected) > most * num_rows:
         raise TooManyRejectedError(
             f"{len(rejected)} of {num_rows} pairs are rejected ({len(rejected) / num_rows:.1%}), above --max-rejected "
-            f"{most:g}; most common reason: {_most_often(rejected)}; see {out / REJECTED_NAME}, and fix the corpus or "
-            "allow a larger share"
+            f"{most:g}; most common reason: {_most_often(rejected)}; see {out / REJECTED_NAME}, and fix the corpus "
+            "(--check lists every problem and what to do) or allow a larger share"
         )
 
 

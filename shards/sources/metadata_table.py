@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ FindFile = Callable[[str, dict[str, str]], Path]
 
 Value = TypeVar("Value")
 
+_FLOAT_KEY = re.compile(r"[0-9]+\.0")
+
 
 @dataclass(frozen=True)
 class MetadataTable:
@@ -35,6 +39,7 @@ class MetadataTable:
         roles: which columns are key, coordinates, files and properties.
         unit: what rows are counted in: line, row, feature or waypoint.
         notices: what the user should know of how the table was read, a sentence each.
+        has_float_keys: all keys are whole numbers with ".0", as data frames write them; it is left out.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class MetadataTable:
     roles: Roles
     unit: str
     notices: tuple[str, ...]
+    has_float_keys: bool = False
 
     def field(self, row: Mapping[str, str], role: str) -> str:
         """A row's field in the column of a role, "" if there is no such column."""
@@ -52,7 +58,8 @@ class MetadataTable:
     def key_text(self, row: Mapping[str, str]) -> str:
         """The text from which a row's key is made: that of the key column, else the name of its sound or image."""
         if "key" in self.roles.columns:
-            return self.field(row, "key")
+            key = self.field(row, "key")
+            return key.removesuffix(".0") if self.has_float_keys else key
         name = self.field(row, self._naming_role).replace("\\", "/")
         stem, dot, _ = name.rpartition(".")
         return (stem if dot and "/" not in name[len(stem) :] else name).removeprefix("./")
@@ -99,7 +106,11 @@ def read_table(
     made = MetadataTable(path, found.columns, found.rows, roles, found.unit, ())
     if "key" not in roles.columns:
         notices.append(f"{path.name} has no column of keys; keys are made from the names of the {made._naming_role}s")
-    return MetadataTable(path, found.columns, found.rows, roles, found.unit, tuple(notices))
+    keys = [key for _, row in found.rows if (key := made.field(row, "key"))]
+    has_float_keys = bool(keys) and all(_FLOAT_KEY.fullmatch(key) for key in keys)
+    if has_float_keys:
+        notices.append(f"keys are whole numbers: {keys[0]} is read as {keys[0].removesuffix('.0')}")
+    return dataclasses.replace(made, notices=tuple(notices), has_float_keys=has_float_keys)
 
 
 def _find_table(root: Path, table: Path | None) -> Path:

@@ -46,7 +46,7 @@ class NamedFiles:
         rule: str,
         ending: str = "",
     ) -> None:
-        self.root, self.folder, self.suffixes, self.kind = root, folder, suffixes, kind
+        self.root, self.folder, self.suffixes, self.kind = root, _folder_as_written(root, folder), suffixes, kind
         self._choose, self._rule = choose, rule
         self._ending = ending or f" with {', '.join(suffixes)}"
         self._matched: Counter[str] = Counter()
@@ -202,19 +202,20 @@ class NamedFiles:
         return self._choose(found)
 
     @cached_property
-    def _plain_stems(self) -> dict[str, str]:
-        """Name of a file by its stem's letters and digits."""
-        return {plain_name(path.stem): path.name for path in reversed(self._below)}
+    def _plain_stems(self) -> dict[str, Path]:
+        """File by the letters and digits of its stem."""
+        return {plain_name(path.stem): path for path in reversed(self._below)}
 
     def _near(self, name: str) -> str:
         """The most similar name with the same numbers, as the end of a sentence, or nothing."""
-        plain = plain_name(PurePosixPath(name).stem if name.lower().endswith(self.suffixes) else name)
+        stem = PurePosixPath(name).stem if name.lower().endswith(self.suffixes) else name
+        plain, numbers = plain_name(stem), _numbers(stem)
         near = self._plain_stems.get(plain)
         self._misses += 1
         if near is None and self._misses <= COMPARED_MISSES and len(self._plain_stems) <= COMPARED_NAMES:
-            stems = [stem for stem in self._plain_stems if _numbers(stem) == _numbers(plain)]
-            near = next((self._plain_stems[stem] for stem in difflib.get_close_matches(plain, stems, 1, 0.8)), None)
-        return f"; did you mean {near!r}?" if near else ""
+            stems = [other for other, path in self._plain_stems.items() if _numbers(path.stem) == numbers]
+            near = next((self._plain_stems[other] for other in difflib.get_close_matches(plain, stems, 1, 0.8)), None)
+        return f"; did you mean {near.name!r}?" if near is not None and _numbers(near.stem) == numbers else ""
 
 
 def image_files(root: Path) -> NamedFiles:
@@ -262,6 +263,13 @@ def _folded(name: str) -> str:
 def _numbers(text: str) -> list[int]:
     """The numbers in a name: recordings 1 and 2 are not alike, 1 and 01 may be."""
     return [int(digits) for digits in re.findall(r"[0-9]+", text)]
+
+
+def _folder_as_written(root: Path, folder: str) -> str:
+    """The name of a folder as it is on the disk, such as Images for images; the given one if there is none."""
+    if (root / folder).is_dir() or not root.is_dir():
+        return folder
+    return next((entry.name for entry in sorted(root.iterdir()) if _folded(entry.name) == folder), folder)
 
 
 def _is_file(path: Path) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from shards.errors import RejectedPair
+from shards.errors import RejectedPair, UserError
 from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, Sample, SpectrogramScale, SpectrogramSettings
 from shards.sources.metadata_table import list_table, read_table, require_columns
 from shards.sources.named_files import released_files
@@ -46,6 +46,12 @@ class SoundingEarthSource(Source):
     def list_pairs(self) -> Listing:
         """Lists metadata.csv; a row without an image or a spectrogram is rejected."""
         options = self.options
+        for role in ("image", "sound"):
+            if role in options.columns:
+                raise UserError(
+                    f"--column {role}={options.columns[role]} has no effect with --source soundingearth, whose files "
+                    "are named by their keys; omit it"
+                )
         table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
         require_columns(table, ("longitude", "latitude"), "give the metadata.csv of the release")
         images = released_files(options.root, "images", kind="image")

@@ -39,10 +39,14 @@ def touch(root: Path, *names: str, size: int = 0) -> None:
         ("field/day 1/a.wav", "field/day 1/a.wav"),
         ("field/day 1/a.wav", "Field/Day 1/A.wav"),
         ("audio/odd.format", "odd.format"),
+        ("Audio/a.wav", "a.wav"),
+        ("AUDIO/a.wav", "A"),
     ],
 )
 def test_a_name_finds_its_file(tmp_path: Path, there: str, name: str) -> None:
-    touch(tmp_path, there, "audio/other.wav", "audio/._a.wav")
+    touch(tmp_path, there)
+    if not there.lower().startswith("audio") or there.startswith("audio"):
+        touch(tmp_path, "audio/other.wav", "audio/._a.wav")
     assert sound_files(tmp_path).named(name, "File") == tmp_path / there
 
 
@@ -52,14 +56,16 @@ def test_a_name_finds_its_file(tmp_path: Path, there: str, name: str) -> None:
         ("Site 1.WAV", "no audio/Site 1.WAV; did you mean 'Site_1.wav'?"),
         ("Site-1.mp3", "no audio/Site-1.mp3; did you mean 'Site_1.wav'?"),
         ("Syte_1.wav", "no audio/Syte_1.wav; did you mean 'Site_1.wav'?"),
-        ("Site_2.wav", "no audio/Site_2.wav"),
+        ("Site_2.wav", "no audio/Site_2.wav; did you mean 'Syte_2.wav'?"),
+        ("Site_3.wav", "no audio/Site_3.wav"),
+        ("Site_0.1.wav", "no audio/Site_0.1.wav"),
         ("nothing.wav", "no audio/nothing.wav"),
         ("../outside.wav", "File '../outside.wav' does not lie in audio/"),
         ("a\0b.wav", "no audio/a\0b.wav"),
     ],
 )
 def test_a_near_miss_is_named_and_another_number_is_none(tmp_path: Path, name: str, detail: str) -> None:
-    touch(tmp_path, "audio/Site_1.wav", "outside.wav")
+    touch(tmp_path, "audio/Site_1.wav", "audio/Syte_2.wav", "outside.wav")
     with pytest.raises(RejectedPair) as rejected:
         sound_files(tmp_path).named(name, "File")
     assert (rejected.value.reason, rejected.value.detail) == ("missing sound", detail)

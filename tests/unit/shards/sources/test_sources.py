@@ -133,6 +133,45 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, name: str, data: bytes 
         list_source(name, tmp_path)
 
 
+def test_released_files_are_named_by_key_alone(tmp_path: Path) -> None:
+    write_table(tmp_path, [["1", "0", "0", "", "", "", ""]])
+    options = SourceOptions(tmp_path, columns={"sound": "mp3name"})
+    with pytest.raises(UserError, match="--column sound=mp3name has no effect with --source soundingearth"):
+        SOURCES["soundingearth"](options).list_pairs()
+
+
+def test_files_are_found_by_columns_and_by_key(tmp_path: Path) -> None:
+    touch(tmp_path, "tiles/A 1.tif", "images/b.jpg", "images/Ü 3.jpg", "images/4.jpg", "Audio/a 1.WAV", "Audio/B.mp3")
+    touch(tmp_path, "Audio/ü 3.wav", "Audio/4.ogg")
+    header = ["Site ID", "Lon", "Lat", "Tile", "Recording file", "track"]
+    rows = [
+        ["A 1", "7,5", "50", "tiles/a 1.TIF", "A 1.wav", "a"],
+        ["b", "8", "51", "", "B.mp3", "b"],
+        ["Ü 3", "8", "51", "", "", "c"],
+        # The column of sounds was only guessed: another name there does not hide the file of the key.
+        ["4", "8", "51", "none.tif", "original.wav", "d"],
+    ]
+    write_table(tmp_path, rows, header)
+    listing = list_source("recordings", tmp_path)
+    assert listing.rejected == ()
+    names = [(pair.image.relative_to(tmp_path).as_posix(), pair.sound.name) for pair in listing.pairs]
+    assert names == [
+        ("tiles/A 1.tif", "a 1.WAV"),
+        ("images/b.jpg", "B.mp3"),
+        ("images/Ü 3.jpg", "ü 3.wav"),
+        ("images/4.jpg", "4.ogg"),
+    ]
+    assert [pair.properties for pair in listing.pairs] == [{"original_key": "A 1"}, {}, {"original_key": "Ü 3"}, {}]
+    assert [pair.place for pair in listing.pairs] == [2, 3, 4, 5]
+    # A column that the user names is taken at its word.
+    options = SourceOptions(root=tmp_path, columns={"sound": "Recording file", "image": "Tile"})
+    rejected = SOURCES["recordings"](options).list_pairs().problems
+    assert [(place, problem.detail) for place, problem in rejected] == [
+        (5, "no images/none.tif"),
+        (5, "no Audio/original.wav"),
+    ]
+
+
 def test_a_wrong_root_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         list_source("recordings", tmp_path / "none")

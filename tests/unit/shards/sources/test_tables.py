@@ -67,6 +67,10 @@ def test_an_old_encoding_is_read_and_said_with_a_word_to_judge_by(tmp_path: Path
 def test_a_separator_that_can_not_be_told_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "metadata.csv"
     path.write_text("Revier;Wert,Maß\na;b,c\nd;e,f\n")
+    # Known names of columns decide, where both marks divide every line alike.
+    path.write_text("id;Wert, Maß;lon;lat\n1;b, c;7;50\n")
+    assert read_table(tmp_path, table=path).columns == ("id", "Wert, Maß", "lon", "lat")
+    path.write_text("Revier;Wert,Maß\na;b,c\nd;e,f\n")
     with pytest.raises(UserError, match="may be separated by comma or semicolon; say which with a first line such as"):
         read_table_file(path)
     path.write_text("sep=;\nRevier;Wert,Maß\na;b,c\n")
@@ -294,3 +298,25 @@ def test_a_missing_table_is_named_with_what_there_is(tmp_path: Path) -> None:
         read_table(tmp_path)
     with pytest.raises(UserError, match=r"--table sites.csv: no such file, and no .*sites.csv"):
         read_table(tmp_path, table=Path("sites.csv"))
+
+
+def test_whole_numbers_of_a_data_frame_are_keys_without_their_point(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("key,longitude,latitude\n1.0,2,3\n12.0,2,3\n,2,3\n")
+    table = read_table(tmp_path)
+    assert [table.key_text(row) for _, row in table.rows] == ["1", "12", ""]
+    assert table.notices == ("keys are whole numbers: 1.0 is read as 1",)
+    (tmp_path / "metadata.csv").write_text("key,longitude,latitude\n1.0,2,3\n1.5,2,3\n")
+    table = read_table(tmp_path)
+    assert ([table.key_text(row) for _, row in table.rows], table.notices) == (["1.0", "1.5"], ())
+
+
+def test_keys_are_made_from_names_of_files_that_are_all_different(tmp_path: Path) -> None:
+    header = "wav,tile,lon,lat\n"
+    rows = {"d1/a 1.wav,t.tif": "d1/a 1", "d2\\b.v2.WAV,t.tif": "d2/b.v2", "./c,u.tif": "c"}
+    (tmp_path / "metadata.csv").write_text(header + "".join(f"{row},1,2\n" for row in rows))
+    table = read_table(tmp_path)
+    assert [table.key_text(row) for _, row in table.rows] == list(rows.values())
+    assert table.notices[-1] == "metadata.csv has no column of keys; keys are made from the names of the sounds"
+    (tmp_path / "metadata.csv").write_text(header + "a.wav,1.tif,1,2\na.wav,2.tif,1,2\n")
+    table = read_table(tmp_path)
+    assert [table.key_text(row) for _, row in table.rows] == ["1", "2"]
