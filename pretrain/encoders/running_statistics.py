@@ -11,6 +11,10 @@ TORCH_MOMENTUM = 0.1
 """Share of a batch in the running statistics of batch norm, torch's default."""
 
 
+MARK = "averages_at_first"
+"""Attribute of batch norms that `average_at_first` was applied to."""
+
+
 class AverageAtFirst:
     """Makes running statistics the plain average of the first 1 / momentum batches, and a moving average after them.
 
@@ -27,6 +31,7 @@ class AverageAtFirst:
 
     def __call__(self, module: nn.Module, _inputs: Any) -> None:
         """Sets the module's momentum for the next batch."""
+        assert isinstance(module, _BatchNorm)
         if not module.training or not isinstance(module.num_batches_tracked, Tensor):
             return
         if self._num_batches is None:
@@ -45,9 +50,9 @@ def average_at_first(module: nn.Module) -> None:
         if isinstance(child, _BatchNorm) and child.momentum is not None:
             child.momentum = max(child.momentum, TORCH_MOMENTUM)
             child.register_forward_pre_hook(AverageAtFirst(child.momentum))
-            child.averages_at_first = True
+            setattr(child, MARK, True)
 
 
 def averages_at_first(module: nn.Module) -> bool:
     """Whether `average_at_first` was applied to a module."""
-    return any(getattr(child, "averages_at_first", False) for child in module.modules())
+    return any(getattr(child, MARK, False) for child in module.modules())

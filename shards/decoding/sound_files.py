@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -157,7 +157,7 @@ class SoundFile:
         except av.PatchWelcomeError as error:
             raise self.undecodable(JOINED) from error
         except av.FFmpegError as error:
-            raise self.undecodable(error.strerror) from error
+            raise self.undecodable(error.strerror or str(error)) from error
 
     def decode(self, packet: Packet | None) -> list[AudioFrame]:
         """The frames that a packet completes; None: those that are still in the decoder.
@@ -165,7 +165,7 @@ class SoundFile:
         Raises:
             av.FFmpegError: the packet is damaged, or refers to packets that were not decoded.
         """
-        return cast("list[AudioFrame]", self.stream.codec_context.decode(packet))
+        return self.stream.codec_context.decode(packet)
 
     def check_end(self, seconds: float, first_frame: int) -> None:
         """Rejects a file that ends before what it states.
@@ -227,7 +227,7 @@ def opened(path: Path) -> Iterator[SoundFile]:
             stream = container.streams.best("audio")
             if stream is None:
                 raise RejectedPair("undecodable sound", f"{path.name}: it has no sound track")
-            yield SoundFile(path, file, container, stream)
+            yield SoundFile(path, file, cast("InputContainer", container), cast("AudioStream", stream))
 
 
 def _not_opened(path: Path, file: BinaryIO, error: Exception) -> RejectedPair:
@@ -247,7 +247,7 @@ def _not_opened(path: Path, file: BinaryIO, error: Exception) -> RejectedPair:
 
 def as_floats(frame: AudioFrame) -> Samples:
     """The samples of a frame, float32 of shape (channels, samples), full scale ±1."""
-    values = frame.to_ndarray()
+    values: npt.NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
     offset, scale = OFFSET_AND_SCALE[frame.format.packed.name]
