@@ -92,6 +92,8 @@ def test_missing_classes_and_images_are_counted_and_may_be_allowed(release: Path
 @pytest.mark.parametrize("allow_partial", [False, True])
 def test_an_unknown_class_is_always_refused(release: Path, allow_partial: bool) -> None:
     (release / "road").mkdir()
+    assert SMALL.load(release, allow_partial=allow_partial).classes == ["field", "roof", "water"]
+    shutil.copy(release / "water" / "water_000.png", release / "road" / "road_000.png")
     sentence = refusal(SMALL, release, allow_partial=allow_partial)
     assert "holds the folder 'road', which is not a class of Small; its classes are: field, roof, water" in sentence
 
