@@ -80,7 +80,8 @@ class RasterSettings:
         Raises:
             ValueError, TypeError: they are not such settings.
         """
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
 
     def describe(self) -> str:
         """A phrase for messages: "bands 4, 3, 2, scaled from 312 to 4120"."""
