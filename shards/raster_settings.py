@@ -80,9 +80,7 @@ class RasterSettings:
         Raises:
             ValueError, TypeError: they are not such settings.
         """
-        plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(**plain)
 
     def describe(self) -> str:
