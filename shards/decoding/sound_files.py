@@ -103,7 +103,7 @@ class SoundFile:
                 yield as_floats(frame), frame.sample_rate
                 seconds += frame.samples / frame.sample_rate
         if failure is not None and seconds == 0:
-            raise self.undecodable("not a sound file that FFmpeg can read")
+            raise _no_sound(self.path, self._file)
         self.check_end(seconds, first_frame or 0)
 
     def even_blocks(self) -> Iterator[Samples]:
@@ -222,7 +222,7 @@ def opened(path: Path) -> Iterator[SoundFile]:
                 metadata_errors="ignore",
             )
         except (av.FFmpegError, ValueError) as error:
-            raise _not_opened(path, file, error) from error
+            raise _no_sound(path, file, is_cut=isinstance(error, av.EOFError)) from error
         with container:
             stream = container.streams.best("audio")
             if stream is None:
@@ -230,15 +230,15 @@ def opened(path: Path) -> Iterator[SoundFile]:
             yield SoundFile(path, file, cast("InputContainer", container), cast("AudioStream", stream))
 
 
-def _not_opened(path: Path, file: BinaryIO, error: Exception) -> RejectedPair:
-    """The reason why FFmpeg opens no such file."""
+def _no_sound(path: Path, file: BinaryIO, *, is_cut: bool = False) -> RejectedPair:
+    """The reason why FFmpeg finds no sound in a file; `is_cut`: it reached the end of the file looking for it."""
     extent = stated_extent(file)
     if extent is not None and file.seek(0, 2) - extent.start < MIN_SOUND_BYTES:
         return RejectedPair("sound too short", f"{path.name}: it ends before its first sample")
     file.seek(0)
     if is_mp4(file.read(8)):
         why = "an MP4 file without a readable index, as an interrupted recording leaves it"
-    elif isinstance(error, av.EOFError):
+    elif is_cut:
         why = "it ends before any sound"
     else:
         why = "not a sound file that FFmpeg can read"
