@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import soundfile
 import soxr
 
 from shards.decoding.channels import AUTO, MIN_CHANNELS_TO_SELECT, Levels, Mix, check_channels
-from shards.decoding.sound_files import TOLERATED_LOSS_SECONDS, Samples, in_chunks, opened
+from shards.decoding.sound_files import TOLERATED_LOSS_SECONDS, Samples, SoundFile, in_chunks, opened
 from shards.decoding.sound_parts import Timeline, part_blocks, survey
 from shards.decoding.spectrogram import repeat_to_length
 from shards.errors import RejectedPair
@@ -94,15 +95,24 @@ def decode_recording(
     if not path.is_file():
         raise RejectedPair("missing sound", f"{path.name}: no such file")
     with opened(path) as sound:
-        stated = sound.stated_seconds
-        rate_hz, num_channels, codec = sound.rate_hz, sound.num_channels, sound.codec
-        mix = Mix.of(channels, num_channels, path.name)
+        return _decode_opened(sound, settings, max_seconds, channels, with_preview)
+
+
+def _decode_opened(
+    sound: SoundFile, settings: SpectrogramSettings, max_seconds: float, channels: str, with_preview: bool
+) -> DecodedRecording:
+    """As `decode_recording`; the file is decoded again if its end shows that it must be done in another way."""
+    path, rate_hz, num_channels, stated = sound.path, sound.rate_hz, sound.num_channels, sound.stated_seconds
+    mix = Mix.of(channels, num_channels, path.name)
     timeline = survey(path) if stated is not None and stated > max_seconds else None
     preview_seconds = PREVIEW_SECONDS if with_preview else 0.0
+    once: SoundFile | None = sound
     while True:
         collected = _Collected(settings, preview_seconds)
         levels = Levels(num_channels)
-        used = _decode(path, collected, levels, mix, timeline, max_seconds, stated)
+        with opened(path) if once is None else nullcontext(once) as current:
+            used = _decode(current, collected, levels, mix, timeline, max_seconds, stated)
+        once = None
         if used is None:
             timeline = survey(path)  # it is longer than it states
             continue
@@ -112,7 +122,7 @@ def decode_recording(
             break
         mix, stated = better, used / rate_hz
     counts = SoundCounts(
-        decoder=f"ffmpeg {codec}",
+        decoder=f"ffmpeg {sound.codec}",
         channels=mix.describe(num_channels),
         num_samples=levels.num_samples,
         num_clipped=levels.num_clipped,
@@ -126,7 +136,7 @@ def decode_recording(
 
 
 def _decode(
-    path: Path,
+    sound: SoundFile,
     collected: _Collected,
     levels: Levels,
     mix: Mix,
@@ -139,35 +149,34 @@ def _decode(
     Without a timeline all is decoded, with the preview from the middle of the expected duration; returns None if the
     file turns out to be longer than `max_seconds`.
     """
-    with opened(path) as sound:
-        rate_hz = sound.rate_hz
-        blocks: Iterator[tuple[int, Samples]]
-        if timeline is None:
-            max_samples, lengths = max_seconds * rate_hz, [(expected_seconds or 0.0) * rate_hz]
-            blocks = ((0, block) for block in sound.even_blocks())
-        else:
-            parts = evenly_spread_parts(timeline.num_samples, rate_hz, max_seconds)
-            max_samples, lengths = math.inf, [length for _, length in parts]
-            blocks = part_blocks(path, timeline, parts)
-        num_samples = 0
-        current, resample = -1, _Resampler(rate_hz, collected.sample_rate_hz)
-        for number, chunk in in_chunks(blocks):
-            if number != current:
-                if current >= 0:
-                    collected.end_part(resample.rest())
-                resample = _Resampler(rate_hz, collected.sample_rate_hz)
-                collected.start_part(lengths[number] / rate_hz, holds_preview=number == len(lengths) // 2)
-                current = number
-            num_samples += chunk.shape[1]
-            if num_samples > max_samples:
-                return None
-            mono = mix(chunk)
-            if not np.isfinite(mono).all():
-                raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
-            levels.add(chunk, mix.scale)
-            collected.add_level(mono)
-            collected.add(resample(mono))
-        collected.end_part(resample.rest())
+    path, rate_hz = sound.path, sound.rate_hz
+    blocks: Iterator[tuple[int, Samples]]
+    if timeline is None:
+        max_samples, lengths = max_seconds * rate_hz, [(expected_seconds or 0.0) * rate_hz]
+        blocks = ((0, block) for block in sound.even_blocks())
+    else:
+        parts = evenly_spread_parts(timeline.num_samples, rate_hz, max_seconds)
+        max_samples, lengths = math.inf, [length for _, length in parts]
+        blocks = part_blocks(path, timeline, parts)
+    num_samples = 0
+    current, resample = -1, _Resampler(rate_hz, collected.sample_rate_hz)
+    for number, chunk in in_chunks(blocks):
+        if number != current:
+            if current >= 0:
+                collected.end_part(resample.rest())
+            resample = _Resampler(rate_hz, collected.sample_rate_hz)
+            collected.start_part(lengths[number] / rate_hz, holds_preview=number == len(lengths) // 2)
+            current = number
+        num_samples += chunk.shape[1]
+        if num_samples > max_samples:
+            return None
+        mono = mix(chunk)
+        if not np.isfinite(mono).all():
+            raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
+        levels.add(chunk, mix.scale)
+        collected.add_level(mono)
+        collected.add(resample(mono))
+    collected.end_part(resample.rest())
     return num_samples
 
 

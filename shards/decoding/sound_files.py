@@ -28,6 +28,10 @@ TOLERATED_LOSS_SECONDS = 1.0
 TOLERATED_LOSS_SHARE = 0.001
 """Encoders state lengths that are off by a few MP3 frames; a file with a larger loss counts as damaged."""
 
+SELF_DESCRIBING = (b"RIFF", b"RF64", b"BW64", b"FORM", b"caff", b"riff", b".snd")
+PROBED_BYTES = "65536"
+"""FFmpeg reads up to 5 MB of a file to find out what it holds, in 30 ms. Headers of these containers state it."""
+
 EXACT = {"flac": 0.0, "ogg": 0.1}
 """Containers that state the number of samples itself, and the tolerance in seconds. A file of several that were joined
 holds more than the first or last states."""
@@ -214,11 +218,15 @@ def opened(path: Path) -> Iterator[SoundFile]:
         if file.seek(0, 2) == 0:
             raise RejectedPair("undecodable sound", f"{path.name}: the file is empty")
         file.seek(0)
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
+        if file.read(4) in SELF_DESCRIBING:
+            options["probesize"] = PROBED_BYTES
+        file.seek(0)
         try:
             # A file object instead of a name, so that FFmpeg sees no name that it might take for a protocol or a list.
             container = av.open(
                 file,
-                options={"format_whitelist": CONTAINERS, "protocol_whitelist": ""},
+                options=options,
                 metadata_errors="ignore",
             )
         except (av.FFmpegError, ValueError) as error:
