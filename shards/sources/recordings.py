@@ -171,6 +171,6 @@ def _place(pair: Pair, longitude: float | None, latitude: float | None) -> tuple
     if pair.longitude is not None and pair.latitude is not None:
         return pair.longitude, pair.latitude
     if longitude is None or latitude is None:
-        raise RejectedPair("missing coordinates", f"neither metadata.csv nor {pair.image.name} has coordinates")
+        raise RejectedPair("missing coordinates", f"neither the table nor {pair.image.name} has coordinates")
     check_coordinates(longitude, latitude)
     return longitude, latitude
