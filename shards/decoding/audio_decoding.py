@@ -9,12 +9,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
-from shards.decoding.channels import AUTO, MIN_CHANNELS_TO_SELECT, Levels, Mix, check_channels
+from shards.decoding.channels import AUTO, MIN_CHANNELS_TO_SELECT, Levels, Mix, check_channels, peak_of
 from shards.decoding.sound_files import TOLERATED_LOSS_SECONDS, Samples, SoundFile, in_chunks, opened
 from shards.decoding.sound_parts import Timeline, part_blocks, survey
 from shards.decoding.spectrogram import repeat_to_length
@@ -30,8 +30,10 @@ SILENCE_PEAK = 1e-4
 
 PREVIEW_SECONDS = 10.0
 
-PREVIEW_COMPRESSION = 0.5
-"""libsndfile's scale from 0 (largest) to 1; here about 28 kbit/s for 16 kHz mono."""
+PREVIEW_ENCODER = {"compression_level": "7", "flags": "+qscale", "global_quality": str(5 * 118)}
+"""LAME's fast search and its variable bit rate V5 (118 is FFmpeg's unit); about 28 kbit/s for 16 kHz mono."""
+
+PREVIEW_CONTAINER = {"id3v2_version": "0", "fflags": "+bitexact"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +173,11 @@ def _decode(
         if num_samples > max_samples:
             return None
         mono = mix(chunk)
-        if not np.isfinite(mono).all():
+        peak = peak_of(mono)
+        if not math.isfinite(peak):
             raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
         levels.add(chunk, mix.scale)
-        collected.add_level(mono)
+        collected.add_level(peak, len(mono))
         collected.add(resample(mono))
     collected.end_part(resample.rest())
     return num_samples
@@ -201,16 +204,18 @@ def encode_preview(waveform: npt.NDArray[np.float32], sample_rate_hz: int = 16_0
         waveform: float32 of shape (samples,), clipped to ±1.
         sample_rate_hz: a sampling rate that MP3 supports (8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz).
     """
+    clipped = np.clip(waveform, -1.0, 1.0)[None]
     encoded = io.BytesIO()
-    soundfile.write(
-        encoded,
-        np.clip(waveform, -1.0, 1.0),
-        sample_rate_hz,
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        bitrate_mode="VARIABLE",
-        compression_level=PREVIEW_COMPRESSION,
-    )
+    with av.open(encoded, "w", format="mp3", options=PREVIEW_CONTAINER) as container:
+        stream = container.add_stream("libmp3lame", rate=sample_rate_hz, layout="mono", options=PREVIEW_ENCODER)
+        stream.codec_context.format = "fltp"
+        stream.codec_context.open()
+        for start in range(0, clipped.shape[1], stream.frame_size):
+            block = np.ascontiguousarray(clipped[:, start : start + stream.frame_size])
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = sample_rate_hz, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return encoded.getvalue()
 
 
@@ -266,12 +271,11 @@ class _Collected:
             if wanted > 0 and skipped < len(waveform):
                 self._preview.append(waveform[skipped : skipped + wanted].copy())
 
-    def add_level(self, mono: Samples) -> None:
-        """Adds the level of samples, at the rate of the file."""
-        peak = max(float(mono.max(initial=0.0)), -float(mono.min(initial=0.0)))
+    def add_level(self, peak: float, num_samples: int) -> None:
+        """Adds the largest magnitude of a chunk, and its length at the rate of the file."""
         self._peak = max(self._peak, peak)
-        self._num_heard += len(mono)
-        self._num_silent += len(mono) if peak < SILENCE_PEAK else 0
+        self._num_heard += num_samples
+        self._num_silent += num_samples if peak < SILENCE_PEAK else 0
 
     @property
     def silent_share(self) -> float:

@@ -42,6 +42,11 @@ def check_channels(channels: str) -> None:
         raise ValueError(f"channels must be auto, mean or the number of a channel, counted from 1, got {channels!r}")
 
 
+def peak_of(samples: Samples) -> float:
+    """Largest magnitude of the samples, 0 of none; NaN if one is NaN."""
+    return float(np.maximum(samples.max(initial=0), -samples.min(initial=0)))
+
+
 @dataclass(frozen=True)
 class Mix:
     """How the channels of a recording become one.
@@ -113,12 +118,12 @@ class Levels:
     def add(self, block: Samples, scale: float = 1.0) -> None:
         """Adds a block, float32 of shape (channels, samples); `scale` is that of the mix, for `num_clipped`."""
         for channel, samples in enumerate(block):
-            highest = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
+            highest = peak_of(samples)
             self.peak = max(self.peak, highest)
             if highest * scale >= FULL_SCALE:
                 self.num_clipped += int(np.count_nonzero(np.abs(samples) * np.float32(scale) >= FULL_SCALE))
             if len(block) == 2:
-                self._sums[channel] += samples.sum(dtype=np.float64)
+                self._sums[channel] += float(samples.sum())
                 self._squares[channel] += float(np.dot(samples, samples))
         if len(block) == 2:
             self._product += float(np.dot(*block))

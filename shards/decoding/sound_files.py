@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import av
 import numpy as np
@@ -29,8 +29,9 @@ TOLERATED_LOSS_SHARE = 0.001
 """Encoders state lengths that are off by a few MP3 frames; a file with a larger loss counts as damaged."""
 
 SELF_DESCRIBING = (b"RIFF", b"RF64", b"BW64", b"FORM", b"caff", b"riff", b".snd")
-PROBED_BYTES = "65536"
-"""FFmpeg reads up to 5 MB of a file to find out what it holds, in 30 ms. Headers of these containers state it."""
+PCM_OPTIONS = {"probesize": "65536", "max_size": "65536"}
+"""Of self-describing containers. FFmpeg reads up to 5 MB of a file to find out what it holds, in 30 ms, where these
+headers state it; and WAV files in packets of 4 KB, each with a cost of its own."""
 
 EXACT = {"flac": 0.0, "ogg": 0.1}
 """Containers that state the number of samples itself, and the tolerance in seconds. A file of several that were joined
@@ -39,15 +40,15 @@ holds more than the first or last states."""
 SAMPLE_RATES_HZ = (1_000, 1_000_000)
 """Rates outside this range indicate a damaged header; resampling from 1 Hz would exhaust the memory."""
 
-OFFSET_AND_SCALE = {
-    "u8": (-128.0, 2.0**-7),
-    "s16": (0.0, 2.0**-15),
-    "s32": (0.0, 2.0**-31),
-    "s64": (0.0, 2.0**-63),
-    "flt": (0.0, 1.0),
-    "dbl": (0.0, 1.0),
+SAMPLE_FORMATS: dict[str, tuple[type[np.generic], float, float]] = {
+    "u8": (np.uint8, -128.0, 2.0**-7),
+    "s16": (np.int16, 0.0, 2.0**-15),
+    "s32": (np.int32, 0.0, 2.0**-31),
+    "s64": (np.int64, 0.0, 2.0**-63),
+    "flt": (np.float32, 0.0, 1.0),
+    "dbl": (np.float64, 0.0, 1.0),
 }
-"""What is added to samples of a format, and then multiplied, for a full scale of ±1."""
+"""Type of the samples of a format, what is added to them, and then multiplied, for a full scale of ±1."""
 
 MIN_SOUND_BYTES = 16
 """FFmpeg opens no file with less sound than that."""
@@ -55,7 +56,7 @@ MIN_SOUND_BYTES = 16
 JOINED = "it holds recordings of different rate or channels that were joined; save each as a file of its own"
 
 CHUNK_SAMPLES = 2**14
-"""Minimum length of what is mixed and resampled at a time; packets are shorter, and each step has a cost of its own."""
+"""Length of what is mixed and resampled at a time; packets have any length, and each step has a cost of its own."""
 
 Samples = npt.NDArray[np.float32]
 
@@ -220,7 +221,7 @@ def opened(path: Path) -> Iterator[SoundFile]:
         file.seek(0)
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
         if file.read(4) in SELF_DESCRIBING:
-            options["probesize"] = PROBED_BYTES
+            options |= PCM_OPTIONS
         file.seek(0)
         try:
             # A file object instead of a name, so that FFmpeg sees no name that it might take for a protocol or a list.
@@ -255,19 +256,22 @@ def _no_sound(path: Path, file: BinaryIO, *, is_cut: bool = False) -> RejectedPa
 
 def as_floats(frame: AudioFrame) -> Samples:
     """The samples of a frame, float32 of shape (channels, samples), full scale ±1."""
-    values: npt.NDArray[Any] = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, frame.layout.nb_channels).T
-    offset, scale = OFFSET_AND_SCALE[frame.format.packed.name]
-    if values.dtype == np.float32:
+    dtype, offset, scale = SAMPLE_FORMATS[frame.format.packed.name]
+    num_samples, num_channels = frame.samples, frame.layout.nb_channels
+    if frame.format.is_planar:  # `frame.to_ndarray` takes twice as long
+        values = np.array([np.frombuffer(memoryview(plane), dtype, num_samples) for plane in frame.planes])
+    else:
+        interleaved = np.frombuffer(memoryview(frame.planes[0]), dtype, num_samples * num_channels)
+        values = interleaved.reshape(-1, num_channels).T
+    if dtype is np.float32:
         return values
-    if values.dtype == np.int16:  # exact in float32, in which it is faster
-        return values.astype(np.float32) * np.float32(scale)
-    return ((values.astype(np.float64) + offset) * scale).astype(np.float32)
+    if dtype is np.int16:  # exact in float32, in which it is faster
+        return np.multiply(values, np.float32(scale), dtype=np.float32, order="C")
+    return ((values + offset) * scale).astype(np.float32, order="C")
 
 
 def in_chunks(blocks: Iterable[tuple[int, Samples]]) -> Iterator[tuple[int, Samples]]:
-    """Joins the blocks of each part to chunks of at least `CHUNK_SAMPLES`, the last of a part excepted.
+    """Divides the blocks of each part anew, into chunks of `CHUNK_SAMPLES`, the last of a part excepted.
 
     Args:
         blocks: (number of the part, float32 of shape (channels, samples)), in the order of the parts.
@@ -275,11 +279,18 @@ def in_chunks(blocks: Iterable[tuple[int, Samples]]) -> Iterator[tuple[int, Samp
     pending: list[Samples] = []
     size, current = 0, 0
     for number, block in blocks:
-        if pending and (number != current or size >= CHUNK_SAMPLES):
+        if size and number != current:
             yield current, np.concatenate(pending, axis=1)
             pending, size = [], 0
         current = number
         pending.append(block)
         size += block.shape[1]
-    if pending:
+        if size >= CHUNK_SAMPLES:
+            joined = np.concatenate(pending, axis=1)
+            size %= CHUNK_SAMPLES
+            end = joined.shape[1] - size
+            for start in range(0, end, CHUNK_SAMPLES):
+                yield current, joined[:, start : start + CHUNK_SAMPLES]
+            pending = [joined[:, end:]]
+    if size:
         yield current, np.concatenate(pending, axis=1)
