@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shards.building.exact_shares import EXACT_BELOW_PAIRS, split_exactly
-from shards.building.splitting import location_cell, split_at_random, split_by_key
+from shards.building.splitting import cell_group, split_at_random, split_by_key, value_group
 from shards.errors import UserError
 from shards.schema import Pair
 from shards.sources.source import Listing, Source
@@ -101,8 +101,7 @@ def _groups(source: Source, listing: Listing, options: BuildOptions, num_workers
     column = split_column(options)
     if column is None or column not in listing.columns:
         raise UserError(f"--column {column}: the table has no such column; choose one of: {', '.join(listing.columns)}")
-    # A pair with an empty value is a group of its own.
-    return [f"value:{value}" if (value := pair.columns[column]) else f"key:{pair.key}" for pair in pairs]
+    return [value_group(pair.columns[column], pair.key) for pair in pairs]
 
 
 def _cell(pair: Pair, cell_km: float) -> str:
@@ -111,5 +110,4 @@ def _cell(pair: Pair, cell_km: float) -> str:
             f"--split-by cell needs coordinates for every pair, but neither the table nor {pair.image.name} has "
             f"them for key {pair.key}; add its longitude and latitude, or remove the row"
         )
-    band, column = location_cell(pair.longitude, pair.latitude, cell_km)
-    return f"cell:{band}:{column}"
+    return cell_group(pair.longitude, pair.latitude, cell_km)

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shards.building.assigning import assign_splits, split_record
-from shards.building.describing import describe_split
-from shards.building.finishing import small_splits
+from shards.building.describing import describe_split, small_splits
 from shards.building.opening import list_corpus, open_source
 from shards.building.planning import BuildOptions, usable_cpus
 from shards.errors import UserError

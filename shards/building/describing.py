@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.building.repeated_images import describe_repeated, repeated_images
+from shards.building.repeated_images import HELD_OUT, describe_repeated, repeated_images
 from shards.building.splitting import EARTH_RADIUS_KM
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
 from shards.schema import METADATA_MEMBER, PREVIEWS_FOLDER, SPLITS
 from shards.streaming.index import load_index, read_member
+
+FEW_PAIRS = 30
+"""Splits with fewer pairs than this are warned of."""
 
 NEAR_METRES = (0, 100, 1000)
 _SAME_PLACE_METRES = 0.001
@@ -147,6 +150,15 @@ def describe_sound(statistics: dict[str, Any]) -> str:
     }
     counts += [f"{count} {phrase}" for name, phrase in words.items() if (count := statistics.get(name, 0))]
     return ", ".join(counts)
+
+
+def small_splits(counts: Mapping[str, int]) -> list[str]:
+    """A warning for each of val and test that has fewer than 30 pairs."""
+    return [
+        f"{split} has {count} pair{'s' * (count != 1)}; figures from fewer than {FEW_PAIRS} depend mostly on chance"
+        for split in HELD_OUT
+        if (count := counts.get(split, 0)) < FEW_PAIRS
+    ]
 
 
 def describe_split(build: dict[str, Any]) -> str:

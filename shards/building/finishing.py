@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from shards.building.describing import small_splits
 from shards.building.folder import begun_parts, clear_partial_files, look_afresh
 from shards.building.packing import ShardRecord, Tally, read_record
 from shards.building.parts import Part
 from shards.building.planning import BuildPlan, ShardPlan
 from shards.building.rejected_list import REJECTED_NAME, TooManyRejectedError, check_rejected
-from shards.building.repeated_images import HELD_OUT, count_repeated
+from shards.building.repeated_images import count_repeated
 from shards.decoding.image_hash import ImageHash
 from shards.manifest import Manifest
 from shards.schema import Rejection
 from shards.sources.source import Listing, Source
 
 _MOST_NAMED = 6
-
-FEW_PAIRS = 30
-"""Splits with fewer pairs than this are warned of."""
 
 
 def read_records(out: Path, shards: Sequence[ShardPlan]) -> dict[str, ShardRecord]:
@@ -118,12 +116,3 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
     return dataclasses.replace(
         manifest, warnings=tuple(small_splits(manifest.splits)), repeated_images=count_repeated(hashes)
     )
-
-
-def small_splits(counts: Mapping[str, int]) -> list[str]:
-    """A warning for each of val and test that has fewer than 30 pairs."""
-    return [
-        f"{split} has {count} pair{'s' * (count != 1)}; figures from fewer than {FEW_PAIRS} depend mostly on chance"
-        for split in HELD_OUT
-        if (count := counts.get(split, 0)) < FEW_PAIRS
-    ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG)."""
@@ -39,26 +38,19 @@ def split_at_random(name: str, seed: int) -> str:
     return "test" if share < VAL_SHARE + TEST_SHARE else "train"
 
 
-def split_by_cell(longitude: float, latitude: float, cell_km: float, seed: int) -> str:
-    """The split of a place by its location cell; no cell is in two splits.
+def cell_group(longitude: float, latitude: float, cell_km: float) -> str:
+    """The group of a place, which is its location cell.
 
     Raises:
         ValueError: see `location_cell`.
     """
     band, column = location_cell(longitude, latitude, cell_km)
-    return split_at_random(f"cell:{band}:{column}", seed)
+    return f"cell:{band}:{column}"
 
 
-def split_by_group(values: Sequence[str], keys: Sequence[str], seed: int) -> list[str]:
-    """The split of each pair by its value in a column; all pairs with the same value are in one split.
-
-    Args:
-        values: the column. A pair with an empty value is a group of its own.
-        keys: keys of the same pairs.
-        seed: another seed gives another assignment.
-    """
-    groups = [f"value:{value}" if value else f"key:{key}" for value, key in zip(values, keys, strict=True)]
-    return [split_at_random(group, seed) for group in groups]
+def value_group(value: str, key: str) -> str:
+    """The group of a pair by its value in a column; a pair with an empty value is a group of its own."""
+    return f"value:{value}" if value else f"key:{key}"
 
 
 def location_cell(longitude: float, latitude: float, cell_km: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from shards.building.assigning import assign_splits, settle_split, split_record
 from shards.building.planning import BuildOptions
-from shards.building.splitting import split_at_random, split_by_cell, split_by_group, split_by_key
+from shards.building.splitting import cell_group, split_at_random, split_by_key, value_group
 from shards.errors import UserError
 from shards.schema import Pair
 from shards.sources import SOURCES
@@ -35,9 +35,11 @@ def test_sets_of_500_pairs_keep_the_splits_of_earlier_versions() -> None:
     keys = [pair.key for pair in listing.pairs]
     assert assign_splits(SOURCE, listing, options_of("key"), 1) == list(map(split_by_key, keys))
     assert assign_splits(SOURCE, listing, options_of("random"), 1) == [split_at_random(key, 3) for key in keys]
-    cells = [split_by_cell(pair.longitude or 0.0, pair.latitude or 0.0, 50.0, 3) for pair in listing.pairs]
+    cells = [
+        split_at_random(cell_group(pair.longitude or 0.0, pair.latitude or 0.0, 50.0), 3) for pair in listing.pairs
+    ]
     assert assign_splits(SOURCE, listing, options_of("cell", cell_km=50.0), 1) == cells
-    by_site = split_by_group([pair.columns["site"] for pair in listing.pairs], keys, 3)
+    by_site = [split_at_random(value_group(pair.columns["site"], pair.key), 3) for pair in listing.pairs]
     options = options_of("column", column=(("site",),))
     assert assign_splits(SOURCE, listing, options, 1) == by_site
     assert split_record(listing, options) == {"split_by": "column", "split_seed": 3, "column": "site"}

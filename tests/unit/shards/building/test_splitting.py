@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from shards.building.splitting import (
     EARTH_RADIUS_KM,
+    cell_group,
     cells_in_band,
     hash_share,
     location_cell,
     split_at_random,
-    split_by_cell,
-    split_by_group,
     split_by_key,
+    value_group,
 )
 from shards.schema import SPLITS
 
@@ -51,20 +51,16 @@ def test_another_seed_deals_anew() -> None:
     assert first == [split_at_random(key, 0) for key in keys]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "key:1"]), st.uuids()), max_size=40), st.integers(0, 99))
-def test_no_value_of_a_column_is_in_two_splits(rows: list[tuple[str, object]], seed: int) -> None:
-    values, keys = [value for value, _ in rows], [str(key) for _, key in rows]
-    splits = split_by_group(values, keys, seed)
-    for value in set(values) - {""}:
-        assert len({split for split, other in zip(splits, values, strict=True) if other == value}) == 1
-    # One more row leaves the others where they are.
-    assert split_by_group([*values, "c"], [*keys, "new"], seed)[:-1] == splits
-    assert set(splits) <= set(SPLITS)
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "key:1"]), st.sampled_from("1ab")), max_size=40))
+def test_pairs_are_one_group_if_they_share_a_value_or_a_key_without_one(rows: list[tuple[str, str]]) -> None:
+    groups = [value_group(value, key) for value, key in rows]
+    for first, group in zip(rows, groups, strict=True):
+        for second, other in zip(rows, groups, strict=True):
+            assert (group == other) == (first[0] == second[0] and (first[0] != "" or first[1] == second[1]))
 
 
 def test_rows_without_a_value_are_dealt_one_by_one() -> None:
-    splits = split_by_group([""] * 200, [str(key) for key in range(200)], seed=0)
-    assert set(splits) == set(SPLITS)
+    assert {split_at_random(value_group("", str(key)), seed=0) for key in range(200)} == set(SPLITS)
 
 
 @given(longitudes, latitudes, sizes_km)
@@ -80,10 +76,10 @@ def test_every_place_lies_in_a_cell(longitude: float, latitude: float, cell_km: 
     assert west - 1e-9 <= turned <= west + 360 / num_columns + 1e-9
 
 
-@given(latitudes, sizes_km, st.integers(0, 9))
-def test_the_date_line_tears_no_place(latitude: float, cell_km: float, seed: int) -> None:
+@given(latitudes, sizes_km)
+def test_the_date_line_tears_no_place(latitude: float, cell_km: float) -> None:
     assert location_cell(180.0, latitude, cell_km) == location_cell(-180.0, latitude, cell_km)
-    assert split_by_cell(180.0, latitude, cell_km, seed) == split_by_cell(-180.0, latitude, cell_km, seed)
+    assert cell_group(180.0, latitude, cell_km) == cell_group(-180.0, latitude, cell_km)
 
 
 @given(latitudes, st.floats(0.5, 1000))
@@ -95,16 +91,13 @@ def test_cells_have_about_equal_area(latitude: float, cell_km: float) -> None:
     assert band_area / cells_in_band(band, cell_km) == pytest.approx(cell_km**2, rel=0.25)
 
 
-@given(longitudes, latitudes, longitudes, latitudes, st.integers(0, 9))
-def test_no_cell_is_in_two_splits(
-    longitude: float, latitude: float, other_longitude: float, other_latitude: float, seed: int
+@given(longitudes, latitudes, longitudes, latitudes)
+def test_places_are_one_group_if_they_share_a_cell(
+    longitude: float, latitude: float, other_longitude: float, other_latitude: float
 ) -> None:
-    first = location_cell(longitude, latitude, 2000.0)
-    second = location_cell(other_longitude, other_latitude, 2000.0)
-    if first == second:
-        assert split_by_cell(longitude, latitude, 2000.0, seed) == split_by_cell(
-            other_longitude, other_latitude, 2000.0, seed
-        )
+    is_one_cell = location_cell(longitude, latitude, 2000.0) == location_cell(other_longitude, other_latitude, 2000.0)
+    groups = {cell_group(longitude, latitude, 2000.0), cell_group(other_longitude, other_latitude, 2000.0)}
+    assert (len(groups) == 1) == is_one_cell
 
 
 @pytest.mark.parametrize("cell_km", [0.0, -1.0, math.nan, math.inf])
