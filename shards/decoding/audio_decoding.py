@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from shards.decoding.channels import AUTO, MIN_CHANNELS_TO_SELECT, Levels, Mix, check_channels, peak_of
+from shards.decoding.channels import AUTO, MIN_CHANNELS_TO_SELECT, Levels, Mix, check_channels
 from shards.decoding.sound_files import TOLERATED_LOSS_SECONDS, Samples, SoundFile, in_chunks, opened
 from shards.decoding.sound_parts import Timeline, part_blocks, survey
 from shards.decoding.spectrogram import repeat_to_length
@@ -27,6 +27,9 @@ MIN_PART_SECONDS = 10.0
 
 SILENCE_PEAK = 1e-4
 """A recording is silent if no sample reaches this fraction of full scale (−80 dBFS, three 16-bit steps)."""
+
+STRETCH_SAMPLES = 2**12
+"""Length of a stretch that is silent or not, a tenth of a second at usual rates."""
 
 PREVIEW_SECONDS = 10.0
 
@@ -173,11 +176,9 @@ def _decode(
         if num_samples > max_samples:
             return None
         mono = mix(chunk)
-        peak = peak_of(mono)
-        if not math.isfinite(peak):
-            raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
         levels.add(chunk, mix.scale)
-        collected.add_level(peak, len(mono))
+        if not collected.add_level(mono):
+            raise RejectedPair("undecodable sound", f"{path.name}: non-finite samples")
         collected.add(resample(mono))
     collected.end_part(resample.rest())
     return num_samples
@@ -210,11 +211,9 @@ def encode_preview(waveform: npt.NDArray[np.float32], sample_rate_hz: int = 16_0
         stream = container.add_stream("libmp3lame", rate=sample_rate_hz, layout="mono", options=PREVIEW_ENCODER)
         stream.codec_context.format = "fltp"
         stream.codec_context.open()
-        for start in range(0, clipped.shape[1], stream.frame_size):
-            block = np.ascontiguousarray(clipped[:, start : start + stream.frame_size])
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = sample_rate_hz, start
-            container.mux(stream.encode(frame))
+        frame = av.AudioFrame.from_ndarray(clipped, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = sample_rate_hz, 0
+        container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return encoded.getvalue()
 
@@ -271,15 +270,18 @@ class _Collected:
             if wanted > 0 and skipped < len(waveform):
                 self._preview.append(waveform[skipped : skipped + wanted].copy())
 
-    def add_level(self, peak: float, num_samples: int) -> None:
-        """Adds the largest magnitude of a chunk, and its length at the rate of the file."""
-        self._peak = max(self._peak, peak)
-        self._num_heard += num_samples
-        self._num_silent += num_samples if peak < SILENCE_PEAK else 0
+    def add_level(self, mono: Samples) -> bool:
+        """Adds the level of samples, at the rate of the file; returns whether all are finite."""
+        starts = np.arange(0, len(mono), STRETCH_SAMPLES)
+        peaks = np.maximum(np.maximum.reduceat(mono, starts), -np.minimum.reduceat(mono, starts))
+        self._peak = max(self._peak, float(peaks.max()))
+        self._num_heard += len(mono)
+        self._num_silent += int(np.diff(starts, append=len(mono))[peaks < SILENCE_PEAK].sum())
+        return bool(np.isfinite(peaks).all())
 
     @property
     def silent_share(self) -> float:
-        """Share of the samples in chunks (`CHUNK_SAMPLES`) without one that reaches `SILENCE_PEAK`."""
+        """Share of the samples in stretches (`STRETCH_SAMPLES`) without one that reaches `SILENCE_PEAK`."""
         return self._num_silent / max(1, self._num_heard)
 
     def end_part(self, rest: Samples) -> None:

@@ -42,11 +42,6 @@ def check_channels(channels: str) -> None:
         raise ValueError(f"channels must be auto, mean or the number of a channel, counted from 1, got {channels!r}")
 
 
-def peak_of(samples: Samples) -> float:
-    """Largest magnitude of the samples, 0 of none; NaN if one is NaN."""
-    return float(np.maximum(samples.max(initial=0), -samples.min(initial=0)))
-
-
 @dataclass(frozen=True)
 class Mix:
     """How the channels of a recording become one.
@@ -118,7 +113,7 @@ class Levels:
     def add(self, block: Samples, scale: float = 1.0) -> None:
         """Adds a block, float32 of shape (channels, samples); `scale` is that of the mix, for `num_clipped`."""
         for channel, samples in enumerate(block):
-            highest = peak_of(samples)
+            highest = max(float(samples.max()), -float(samples.min()))
             self.peak = max(self.peak, highest)
             if highest * scale >= FULL_SCALE:
                 self.num_clipped += int(np.count_nonzero(np.abs(samples) * np.float32(scale) >= FULL_SCALE))

@@ -55,7 +55,7 @@ MIN_SOUND_BYTES = 16
 
 JOINED = "it holds recordings of different rate or channels that were joined; save each as a file of its own"
 
-CHUNK_SAMPLES = 2**14
+CHUNK_SAMPLES = 2**16
 """Length of what is mixed and resampled at a time; packets have any length, and each step has a cost of its own."""
 
 Samples = npt.NDArray[np.float32]
