@@ -18,6 +18,13 @@ START_SECONDS = 180
 @contextmanager
 def explorer(weights: Path, shards: Path, *words: str) -> Iterator[str]:
     """Runs `retrieval/run.py explore` on a free port; gives the page's address."""
+    with explorer_output(weights, shards, *words) as printed:
+        yield printed[-1]
+
+
+@contextmanager
+def explorer_output(weights: Path, shards: Path, *words: str) -> Iterator[list[str]]:
+    """As `explorer`; gives the lines that it printed, and last the page's address."""
     command = python("retrieval/run.py", "explore", "--weights", weights, "--shards", shards, "--port", "0", *words)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
     assert process.stdout is not None
@@ -35,7 +42,7 @@ def explorer(weights: Path, shards: Path, *words: str) -> Iterator[str]:
         alarm.cancel()
         # What is printed later must not fill the pipe.
         threading.Thread(target=lambda: sys.stderr.writelines(process.stdout or ()), daemon=True).start()
-        yield found.group()
+        yield [*printed, found.group()]
     finally:
         alarm.cancel()
         process.terminate()

@@ -15,12 +15,15 @@ from retrieval.embedding import open_model_and_split
 from retrieval.explore.atlas import Atlas, open_atlas
 from retrieval.explore.layout import Layout, open_layout
 from retrieval.explore.options import ExploreOptions
-from retrieval.local_server import FixedHeaders, listen, serve_pages, shown_address
+from retrieval.local_server import FixedHeaders, is_loopback, listen, serve_pages, shown_address
 from shards.errors import UserError, end_on_sigterm
 from shards.schema import SPLITS
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from retrieval.explore.page import ExplorerPage
+    from retrieval.explore.upload_folder import UploadFolder
 
 ATLASES_FOLDER = "explore"
 UPLOADS_PREFIX = "earshot-explore-"
@@ -34,7 +37,7 @@ HEADERS = {
         "base-uri 'self'; form-action 'self'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with "no-referrer", browsers may hide the origin of requests, which is checked
 }
 
 
@@ -50,19 +53,23 @@ def explore(options: ExploreOptions) -> None:
     # Uploads are deleted on SIGTERM too.
     end_on_sigterm()
     with listen(options.host, options.port) as listener, tempfile.TemporaryDirectory(prefix=UPLOADS_PREFIX) as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        _serve_page(options, listener, Path(uploads))
+        folder = Path(uploads).resolve()
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        _serve_page(options, listener, folder)
 
 
 def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path) -> None:
     import gradio as gr
     from fastapi import FastAPI
 
+    from retrieval.access import Door, make_token
+    from retrieval.explore.entrance import Entrance
     from retrieval.explore.page import build_page
-    from retrieval.explore.questions import MAX_UPLOAD_BYTES
+    from retrieval.explore.upload_folder import MAX_UPLOAD_BYTES, UploadFolder
     from retrieval.explore.uploads import UploadGuard
 
-    page = _open_page(options)
+    folder = UploadFolder(uploads)
+    page = _open_page(options, folder)
     system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
     css = resources.files("retrieval.explore").joinpath("templates", "explore.css").read_text(encoding="utf-8")
     app = gr.mount_gradio_app(
@@ -78,11 +85,16 @@ def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path)
         theme=gr.themes.Default(font=system_fonts, font_mono=["ui-monospace", "monospace"]),
         css=css,
     )
+    served: ASGIApp = UploadGuard(app, folder)
+    if not is_loopback(listener):
+        token = make_token()
+        print(f"token {token} (this server's only; visitors type it once; sent over plain HTTP)", flush=True)
+        served = Entrance(served, Door(token, f"explore_{listener.getsockname()[1]}"))
     print(f"explore {page.num_pairs:,} pairs at {shown_address(listener)} (Ctrl-C stops it)", flush=True)
-    serve_pages(FixedHeaders(UploadGuard(app, uploads), HEADERS), listener, options.host)
+    serve_pages(FixedHeaders(served, HEADERS), listener, options.host)
 
 
-def _open_page(options: ExploreOptions) -> ExplorerPage:
+def _open_page(options: ExploreOptions, uploads: UploadFolder) -> ExplorerPage:
     from retrieval.explore.answers import Answerer
     from retrieval.explore.page import ExplorerPage
     from retrieval.explore.plane_view import PlaneView
@@ -110,6 +122,7 @@ def _open_page(options: ExploreOptions) -> ExplorerPage:
         WorldView(atlas.places) if len(located_places(atlas.places)) else None,
         PlaneView(layout, atlas.labels, atlas.label_names) if layout else None,
         _facts(options, model, atlas, about_layout),
+        uploads,
     )
 
 

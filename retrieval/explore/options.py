@@ -41,7 +41,7 @@ class ExploreOptions:
     cache: Path | None = None
     """Folder for embeddings, indexes and layouts; by default explore/ in the folder of the weights."""
     host: str = "127.0.0.1"
-    """Address to serve on; any other than 127.0.0.1 gives access to other machines on the network."""
+    """Address to serve on; any other than 127.0.0.1 gives access to other machines, with a token that is printed."""
     port: int = 7860
     """Port to serve on; 0 selects a free one."""
     batch_size: int = 16

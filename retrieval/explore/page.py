@@ -18,6 +18,7 @@ from retrieval.explore.answers import Answer, Answerer
 from retrieval.explore.atlas import Modality
 from retrieval.explore.plane_view import Colouring, PlaneView
 from retrieval.explore.questions import OTHER, Question, Questioner
+from retrieval.explore.upload_folder import UploadFolder
 from retrieval.explore.world_view import WorldView
 from retrieval.gallery import format_rank
 from shards.errors import UserError
@@ -65,6 +66,7 @@ class ExplorerPage:
         world: the map, None if no pair has coordinates.
         plane: the embedding in two dimensions, None if there are too few pairs.
         facts: facts about weights and set, name → text, for the bottom of the page.
+        uploads: the folder of visitors' own files.
     """
 
     def __init__(
@@ -74,9 +76,10 @@ class ExplorerPage:
         world: WorldView | None,
         plane: PlaneView | None,
         facts: dict[str, str],
+        uploads: UploadFolder,
     ) -> None:
         self.questioner, self.answerer = questioner, answerer
-        self.world, self.plane, self.facts = world, plane, facts
+        self.world, self.plane, self.facts, self.uploads = world, plane, facts, uploads
         self.atlas = questioner.atlas
         self.num_pairs = len(self.atlas)
         self._random = np.random.default_rng()
@@ -126,11 +129,21 @@ class ExplorerPage:
 
     def of_image_file(self, path: str | None) -> tuple[Any, Any, Any]:
         """Searches with a visitor's image."""
-        return self.ask(lambda: self.questioner.of_image_file(Path(path))) if path else NOTHING_NEW
+        return self._of_file(path, self.questioner.of_image_file)
 
     def of_sound_file(self, path: str | None) -> tuple[Any, Any, Any]:
         """Searches with a visitor's sound."""
-        return self.ask(lambda: self.questioner.of_sound_file(Path(path))) if path else NOTHING_NEW
+        return self._of_file(path, self.questioner.of_sound_file)
+
+    def _of_file(self, path: str | None, question_of: Callable[[Path], Question]) -> tuple[Any, Any, Any]:
+        if not path:
+            return NOTHING_NEW
+
+        def make() -> Question:
+            with self.uploads.private_copy(Path(path)) as copy:
+                return question_of(copy)
+
+        return self.ask(make)
 
     def clicked_card(self, event: gr.EventData) -> tuple[Any, Any, Any]:
         """Searches with the pair whose button was clicked."""

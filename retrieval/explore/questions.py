@@ -23,7 +23,6 @@ from shards.streaming.reading import StoredSample
 
 OTHER: dict[Modality, Modality] = {"image": "sound", "sound": "image"}
 PICTURE_PIXELS = 288
-MAX_UPLOAD_BYTES = 50_000_000
 MAX_UPLOAD_PIXELS = 2**25
 """33.5 million, enough for a photograph by a 24-megapixel camera."""
 MAX_UPLOAD_RASTER_BYTES = 200_000_000
@@ -104,9 +103,8 @@ class Questioner:
         """A query with a visitor's own image.
 
         Raises:
-            UserError: the file is too large or can't be decoded.
+            UserError: the image is too large or can't be decoded.
         """
-        _check_bytes(path, "image")
         with _sentences("image"):
             image = image_of_file(
                 path,
@@ -123,11 +121,10 @@ class Questioner:
         """A query with a visitor's own sound.
 
         Raises:
-            UserError: the file is too large or can't be decoded, or the model does not support sound files.
+            UserError: the file can't be decoded, or the model does not support sound files.
         """
         check_hears_files(self.model, self.weights)
         settings = self.model.config.spectrogram
-        _check_bytes(path, "sound")
         with _sentences("sound"):
             sound = decode_recording(path, settings, max_seconds=MAX_UPLOAD_SECONDS)
             assert sound.preview is not None
@@ -152,15 +149,6 @@ class Questioner:
             self.atlas.shard_set.manifest.spectrogram,
             PICTURE_PIXELS,
             clip="" if clip is None else data_uri("audio/mpeg", clip),
-        )
-
-
-def _check_bytes(path: Path, kind: str) -> None:
-    size = path.stat().st_size
-    if size > MAX_UPLOAD_BYTES:
-        raise UserError(
-            f"the {kind} has {size / 1e6:.0f} MB, more than the limit of {MAX_UPLOAD_BYTES / 1e6:.0f} MB; "
-            "give a smaller file"
         )
 
 

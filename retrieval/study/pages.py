@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import sqlite3
@@ -11,8 +10,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import parse_qsl
+from typing import Any
 
 import jinja2
 from starlette.applications import Starlette
@@ -23,15 +21,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from retrieval.study.access import Door, Guard, comes_from_elsewhere
+from retrieval.access import Door, Guard, bounded_form, comes_from_elsewhere, enter, set_cookie
 from retrieval.study.answers import ANSWERS, Answers
 from retrieval.study.folder import MEDIA_FOLDER, Credit, Study, StudyPair
 
-COOKIE_SECONDS = 30 * 24 * 3600
 SECONDS_A_PAIR = 15
-MOST_FORM_BYTES = 4096
-PAUSE_SECONDS = 1.0
-"""Delay after a wrong token."""
 STATIC = {"study.css": "text/css", "study.js": "text/javascript"}
 MEDIA_TYPES = {".jpg": "image/jpeg", ".mp3": "audio/mpeg"}
 SENTENCES = {
@@ -105,7 +99,7 @@ class _Pages:
         rater = await run_in_threadpool(self._rater, request)
         response = RedirectResponse("/thanks", HTTPStatus.SEE_OTHER)
         if rater is None:
-            _set_cookie(response, self._rater_cookie, await run_in_threadpool(self._answers.add_rater))
+            set_cookie(response, self._rater_cookie, await run_in_threadpool(self._answers.add_rater))
         return response
 
     def pair(self, request: Request) -> Response:
@@ -131,7 +125,7 @@ class _Pages:
 
     async def answer(self, request: Request) -> Response:
         """Stores an answer, and only then redirects to the next pair."""
-        form = await _form(request)
+        form = await bounded_form(request)
         rater = await run_in_threadpool(self._rater, request)
         if rater is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -171,21 +165,12 @@ class _Pages:
         return Response(text, media_type=STATIC[name])
 
     async def enter(self, request: Request) -> Response:
-        """Checks a token; the response to a wrong one is delayed, without blocking others at the same address."""
-        address = request.client.host if request.client else ""
+        """Checks a token."""
         if self._door is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        token, is_shut = (await _form(request)).get("token", ""), self._door.is_shut_for(address)
-        if not self._door.opens(token, address):
-            await asyncio.sleep(PAUSE_SECONDS)
-            if is_shut:
-                complaint = "This token is wrong too. Ask the person who runs this study."
-                return self._page("enter", HTTPStatus.TOO_MANY_REQUESTS, complaint=complaint)
-            return self._page("enter", HTTPStatus.FORBIDDEN, complaint="This token is wrong. Try again.")
-        response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        # "lax", so that links from messages work; all requests that change something check their origin.
-        _set_cookie(response, self._door.cookie_name, self._door.cookie, "lax")
-        return response
+        return await enter(
+            request, self._door, lambda status, complaint: self._page("enter", status, complaint=complaint)
+        )
 
     def ask(self, request: Request) -> Response:  # noqa: ARG002
         """The page that asks for the token."""
@@ -225,23 +210,9 @@ def _first_open(order: list[StudyPair], given: dict[str, str]) -> int | None:
     return next((place for place, pair in enumerate(order, start=1) if pair.id not in given), None)
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form; reading stops if the body is larger than any of the study's forms."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        _refuse_if(len(body) > MOST_FORM_BYTES, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return dict(parse_qsl(body.decode("utf-8", errors="replace")))
-
-
 def _refuse_if(condition: bool, status: HTTPStatus) -> None:
     if condition:
         raise HTTPException(status)
-
-
-def _set_cookie(response: Response, name: str, value: str, same_site: Literal["strict", "lax"] = "strict") -> None:
-    # Not "secure": the pages are served over plain HTTP.
-    response.set_cookie(name, value, max_age=COOKIE_SECONDS, httponly=True, samesite=same_site)
 
 
 def _by_title(credit: Credit) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def serve(options: ServeOptions) -> None:
         UserError: there is no study, its media have changed, the address can't be used, or answers can't be stored.
     """
     # Imported here because the other verbs of this command don't need them.
-    from retrieval.study.access import Door, make_token
+    from retrieval.access import Door, make_token
     from retrieval.study.pages import study_app
 
     Study.load(options.folder)  # before a lock file is created in a folder without a study

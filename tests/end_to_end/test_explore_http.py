@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from commands import PATIENCE_SECONDS, python, run
-from explorer_server import explorer
+from explorer_server import explorer, explorer_output
 from listening_shards import write_listening_shards, write_tiny_towers
 
 pytestmark = pytest.mark.slow
@@ -112,8 +112,24 @@ def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) 
     assert kept.resolve() == kept
     # The server answers as soon as it has seen too much, and may hang up on what is still being sent.
     status, told = upload("huge.wav", bytes(60_000_000))
-    assert (status == 413 and "50000000" in told) or (status == 0 and "Connection" in told)
+    assert (status == 413 and "an upload can have 50 MB" in told) or (status == 0 and "Connection" in told)
     assert not [path for path in kept.parent.parent.rglob("*") if path.name == "huge.wav"]
+    assert raw_get(address, "/").startswith("HTTP/1.1 200")
+
+
+def test_deep_requests_and_those_of_other_pages_are_refused(address: str) -> None:
+    def post(path: str, body: bytes, **headers: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"{address}gradio_api/{path}", data=body, headers=headers)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
+        return caught.value.code, caught.value.read().decode()
+
+    json_type = {"Content-Type": "application/json"}
+    assert post("queue/join", b"[" * 100_000, **json_type) == (400, "the request is not valid JSON\n")
+    assert post("queue/join", b"[" * 100 + b"]" * 100, **json_type)[1].startswith("the request is nested deeper")
+    for path in ("queue/join", "upload"):
+        for origin in ("http://elsewhere.example", "null"):
+            assert post(path, b"{}", Origin=origin, **json_type)[0] == 403
     assert raw_get(address, "/").startswith("HTTP/1.1 200")
 
 
@@ -130,6 +146,37 @@ def test_it_is_bound_to_this_machine_alone(address: str) -> None:
     policy = next(line for line in answer.splitlines() if line.lower().startswith("content-security-policy"))
     assert "default-src 'self'" in policy
     assert "http" not in policy.split(":", 1)[1]
+
+
+def test_other_machines_need_the_token(folder: Path) -> None:
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object, **__: object) -> None:
+            return None
+
+    with explorer_output(folder / "model", folder / "shards", "--layout", "tsne", "--host", "0.0.0.0") as printed:
+        token = next(line.split()[1] for line in printed if line.startswith("token "))
+        address = f"http://127.0.0.1:{urlsplit(printed[-1]).port}/"
+        opener = urllib.request.build_opener(Stay)
+
+        def ask(path: str, body: bytes | None = None, cookie: str = "") -> tuple[int, str, str]:
+            request = urllib.request.Request(f"{address}{path}", data=body, headers={"Cookie": cookie})
+            try:
+                answer = opener.open(request, timeout=PATIENCE_SECONDS)
+            except urllib.error.HTTPError as error:
+                answer = error
+            return answer.status, answer.read().decode(), answer.headers.get("set-cookie", "")
+
+        for path, body in (("", None), ("config", None), ("gradio_api/queue/join", b"{}"), ("gradio_api/upload", b"x")):
+            status, text, cookie = ask(path, body)
+            assert (status, cookie) == (401, "")
+            assert "Enter your token" in text
+        assert ask("enter", b"token=wrong")[::2] == (403, "")
+        assert ask("enter", b"x" * 10_000)[0] == 413
+        status, _, cookie = ask("enter", f"token={token}".encode())
+        assert status == 303
+        assert "HttpOnly" in cookie
+        assert ask("config", cookie=cookie.split(";")[0])[0] == 200
+        assert ask("config", cookie=cookie.split("=")[0] + "=guessed")[0] == 401
 
 
 def test_a_taken_port_is_a_sentence(address: str, folder: Path, tmp_path: Path) -> None:

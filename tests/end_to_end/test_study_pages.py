@@ -18,7 +18,7 @@ from commands import PATIENCE_SECONDS, python, run
 from listening_shards import write_listening_shards, write_tiny_towers
 from study_serving import Client, StudyServer, form_fields, serving
 
-from retrieval.study.access import FAILURES_SECONDS, MOST_FAILURES, Door, make_token
+from retrieval.access import FAILURES_SECONDS, MOST_FAILURES, Door, make_token
 from retrieval.study.answers import Answers
 from retrieval.study.folder import Study
 from retrieval.study.options import PrepareOptions, ServeOptions

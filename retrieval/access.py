@@ -1,16 +1,21 @@
-"""Access to a study's pages: token, cookie and rate limit."""
+"""Access to pages that are served: token, cookie, rate limit, and the origin of requests."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Literal
+from urllib.parse import parse_qsl
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOKEN_SYMBOLS = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -19,6 +24,11 @@ TOKEN_GROUPS, GROUP_LENGTH = 3, 4
 MOST_FAILURES = 10
 FAILURES_SECONDS = 600.0
 MOST_ADDRESSES = 10_000
+PAUSE_SECONDS = 1.0
+"""Delay after a wrong token."""
+COOKIE_SECONDS = 30 * 24 * 3600
+MOST_FORM_BYTES = 4096
+"""Limit on forms; a token and the answers of a study take a few hundred bytes."""
 
 
 def make_token() -> str:
@@ -31,9 +41,9 @@ class Door:
     """Grants access by token, and afterwards by cookie.
 
     Args:
-        token: valid as long as this object exists, for any number of raters.
-        version: version of the study; part of the cookie's name, because browsers send a host's cookies to all of its
-            ports, where other studies may be served.
+        token: valid as long as this object exists, for any number of visitors.
+        version: what is served; part of the cookie's name, because browsers send a host's cookies to all of its ports,
+            where other pages may be served.
         clock: returns a time in seconds.
     """
 
@@ -42,7 +52,7 @@ class Door:
         self._token = _plain(token)
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
-        self.cookie = hmac.new(self._token, b"earshot listening study", hashlib.sha256).hexdigest()
+        self.cookie = hmac.new(self._token, b"earshot pages", hashlib.sha256).hexdigest()
 
     def admits(self, cookie: str | None) -> bool:
         """Whether the cookie was issued for this token."""
@@ -67,7 +77,7 @@ class Door:
 
 
 class Guard:
-    """Requires the token for all pages, if there is one.
+    """Requires the token for all requests, if there is one.
 
     Args:
         app: the pages.
@@ -93,6 +103,46 @@ class Guard:
             await self._app(scope, receive, send)
         else:
             await self._ask(request)(scope, receive, send)
+
+
+async def enter(request: Request, door: Door, page: Callable[[HTTPStatus, str], Response]) -> Response:
+    """Checks the token of a form; the response to a wrong one is delayed, without blocking others at the same address.
+
+    Args:
+        request: the form, whose field is `token`.
+        door: checks the token.
+        page: returns the page that asks for the token, from status and complaint.
+    """
+    address = request.client.host if request.client else ""
+    token, is_shut = (await bounded_form(request)).get("token", ""), door.is_shut_for(address)
+    if not door.opens(token, address):
+        await asyncio.sleep(PAUSE_SECONDS)
+        if is_shut:
+            return page(HTTPStatus.TOO_MANY_REQUESTS, "This token is wrong too. Ask the person who runs this page.")
+        return page(HTTPStatus.FORBIDDEN, "This token is wrong. Try again.")
+    response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    # "lax", so that links from messages work; all requests that change something check their origin.
+    set_cookie(response, door.cookie_name, door.cookie, "lax")
+    return response
+
+
+async def bounded_form(request: Request) -> dict[str, str]:
+    """The fields of a form; reading stops if the body is larger than any form.
+
+    Raises:
+        HTTPException: it is too large.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_FORM_BYTES:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return dict(parse_qsl(body.decode("utf-8", errors="replace")))
+
+
+def set_cookie(response: Response, name: str, value: str, same_site: Literal["strict", "lax"] = "strict") -> None:
+    """Sets a cookie that scripts can't read; not "secure", because the pages are served over plain HTTP."""
+    response.set_cookie(name, value, max_age=COOKIE_SECONDS, httponly=True, samesite=same_site)
 
 
 def comes_from_elsewhere(request: Request) -> bool:
