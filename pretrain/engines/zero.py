@@ -21,6 +21,16 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 """What Adam and AdamW keep for each weight, besides the number of steps."""
 
 
+def skip_shared_memory() -> None:
+    """Keeps DeepSpeed from compiling an operator for CPUs that only inference uses; to be called before processes join.
+
+    A start that was killed while it compiled left a lock file on which every later one waited, without end or message.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
 class ZeroEngine(Engine):
     """DeepSpeed's ZeRO of stage 1, 2 or 3 (Rajbhandari et al., SC 2020), with or without offloading to the CPU.
 

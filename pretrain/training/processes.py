@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from pretrain.engines import ENGINES
+from pretrain.engines.zero import skip_shared_memory
 from pretrain.settings.training import RunSettings
 from pretrain.trackers import TRACKERS
 from shards.errors import UserError
@@ -41,6 +42,8 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     if launched > 1 or with_deepspeed:
         waits = timedelta(minutes=settings.timeout_minutes)
         handlers = [InitProcessGroupKwargs(backend="gloo" if on_cpu else "nccl", timeout=waits)]
+    if with_deepspeed and on_cpu:
+        skip_shared_memory()
     accelerator = Accelerator(
         # Otherwise torchrun's processes join without CUDA, but as DistributedType.NO: each would keep its gradients.
         # DeepSpeed would be switched off by it.

@@ -95,6 +95,18 @@ def test_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, 
 
 
 @pytest.mark.slow
+def test_nothing_is_compiled_and_no_lock_is_waited_for(tiny_shards: Path, tmp_path: Path) -> None:
+    operator = tmp_path / "extensions" / "deepspeed_shm_comm"
+    operator.mkdir(parents=True)
+    (operator / "lock").touch()
+    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--epochs", "1", "--out", tmp_path / "run"]
+    environment = {"TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions"), **with_deepspeed("zero2")}
+    result = run_together(python("pretrain/run.py", *words), cwd=REPOSITORY, **environment)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert [path.name for path in operator.iterdir()] == ["lock"]
+
+
+@pytest.mark.slow
 def test_accumulation_and_the_embedding_cache_work_under_zero(tiny_shards: Path, tmp_path: Path) -> None:
     # Two parts a step, each embedded in chunks of 3 of a process's 4 pairs, against two parts on one process.
     words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--optimizer.accumulation", "2"]
