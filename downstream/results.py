@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shards.atomic_files import write_text_atomically
+from shards.csv_text import csv_text
 from shards.errors import UserError
 
 RESULTS_NAME = "results.json"
@@ -82,10 +81,6 @@ class Results:
 
 def write_predictions(folder: Path, header: list[str], rows: list[list[object]]) -> Path:
     """Writes `predictions.csv`, with one row per item."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
     path = folder / PREDICTIONS_NAME
-    write_text_atomically(path, text.getvalue())
+    write_text_atomically(path, csv_text(header, rows))
     return path

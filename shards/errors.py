@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shards.untrusted_text import without_controls
+
 
 class UserError(ValueError):
     """A mistake in the user's input: one sentence that names the field, the value, the rule and the remedy."""
@@ -95,7 +97,8 @@ def run_command(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        # The message may quote a file name, a server or a file of strangers.
+        print(f"error: {without_controls(str(error))}", file=sys.stderr, flush=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of the output, such as head, has closed the pipe; without this, Python reports it again at exit.

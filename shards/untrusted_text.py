@@ -1,10 +1,15 @@
-"""Escapes untrusted text for Markdown."""
+"""Escapes untrusted text for Markdown and terminals."""
 
 from __future__ import annotations
 
 import re
 
 MOST_LETTERS = 120
+
+
+def without_controls(text: str) -> str:
+    """Untrusted text with U+FFFD for control characters, which a terminal obeys, other than tabs and ends of lines."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text.replace("\r\n", "\n"))
 
 
 def as_code(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from importlib import resources
 from string import ascii_lowercase
@@ -14,6 +12,7 @@ from markupsafe import Markup
 from downstream.reporting.rows import Row
 from downstream.reporting.tables import MODALITIES, Table
 from pretrain.scores import NATS, PERCENT
+from shards.csv_text import csv_text
 
 CSV_COLUMNS = (
     *("benchmark", "origin", "weights", "weights_in_full", "backbone", "input", "approach", "protocol", "score"),
@@ -76,15 +75,14 @@ def comma_separated(tables: Sequence[Table]) -> str:
     # Percent has its columns amid the others; nats have theirs in every file.
     units = list(dict.fromkeys([NATS, *(figure.unit for row in rows for figure in row.figures.values())]))
     others = [unit for unit in units if unit != PERCENT]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, *(f"{end}_{unit.name}" for unit in others for end in ("mean", "sd"))])
+    header = [*CSV_COLUMNS, *(f"{end}_{unit.name}" for unit in others for end in ("mean", "sd"))]
+    lines: list[list[object]] = []
     for row in rows:
         fraction = "" if row.train_fraction is None else f"{row.train_fraction:.4f}"
         for name, figure in row.figures.items():
             values = [f"{figure.mean:.4f}", "" if figure.sd is None else f"{figure.sd:.4f}"]
             percent, *rest = (values if unit == figure.unit else ["", ""] for unit in (PERCENT, *others))
-            writer.writerow(
+            lines.append(
                 [
                     *(row.benchmark, row.origin, row.weights, row.weights_in_full, row.backbone),
                     *(row.joined or row.modality, row.approach, row.protocol, name, *percent),
@@ -92,7 +90,7 @@ def comma_separated(tables: Sequence[Table]) -> str:
                     *(value for pair in rest for value in pair),
                 ]
             )
-    return text.getvalue()
+    return csv_text(header, lines)
 
 
 def page(tables: Sequence[Table]) -> str:

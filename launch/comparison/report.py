@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +17,7 @@ from launch.comparison.figure import draw
 from launch.comparison.outcomes import PlannedRow, read_outcome
 from launch.comparison.table import COSTS, Column, Line, Table
 from shards.atomic_files import write_text_atomically
+from shards.csv_text import csv_text
 from shards.errors import UserError
 
 FOLDER_NAME = "report"
@@ -124,7 +123,7 @@ def comma_separated(comparison: Comparison) -> str:
                 row += ["", "", 0] if figure is None else [figure.mean, figure.sd, figure.n]
                 row += [table.chance[column.key]] if column.key in table.chance else []
         rows.append(row)
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def runs_comma_separated(comparison: Comparison) -> str:
@@ -135,15 +134,7 @@ def runs_comma_separated(comparison: Comparison) -> str:
         [*(getattr(outcome, name) for name in names), *(outcome.scores.get(key) for key in keys)]
         for outcome in comparison.outcomes
     )
-    return _csv([*names, *keys], rows)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([*names, *keys], rows)
 
 
 def page(comparison: Comparison, png: bytes | None) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from shards.atomic_files import write_text_atomically
+from shards.csv_text import csv_text
 from shards.errors import UserError
 from shards.schema import Rejection
 
@@ -65,11 +64,8 @@ def check_rejected_so_far(out: Path, num_rows: int, rejected: Sequence[Rejection
 
 
 def _write_list(out: Path, rejected: Sequence[Rejection]) -> None:
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(("key", "reason", "detail"))
-    table.writerows((rejection.key, rejection.reason, rejection.detail) for rejection in rejected)
-    write_text_atomically(out / REJECTED_NAME, text.getvalue())
+    rows = ((rejection.key, rejection.reason, rejection.detail) for rejection in rejected)
+    write_text_atomically(out / REJECTED_NAME, csv_text(("key", "reason", "detail"), rows))
 
 
 def _most_often(rejected: Sequence[Rejection]) -> str:

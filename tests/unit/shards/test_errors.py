@@ -35,6 +35,11 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     [
         ("raise KeyboardInterrupt", "stopped by the user\n", 130),
         ("from shards.errors import UserError; raise UserError('no such thing')", "error: no such thing\n", 2),
+        (
+            r"from shards.errors import UserError; raise UserError('no file \x1b[31mred\r\x9b0m; give\n\tanother')",
+            "error: no file \ufffd[31mred\ufffd\ufffd0m; give\n\tanother\n",
+            2,
+        ),
     ],
 )
 def test_a_sentence_and_a_status(body: str, said: str, status: int) -> None:
