@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_files import find_model_folder
 from pretrain.training.embedding import CropStarts, PairEmbeddings, embed_split
 from retrieval.pair_metadata import readable_metadata
+from shards.atomic_files import written_whole
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.schema import SPLITS
@@ -71,10 +71,8 @@ class EmbeddedSplit:
 def save_npz(path: Path, **arrays: np.ndarray) -> None:
     """Writes arrays to `path` atomically; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    os.replace(partial, path)
 
 
 def make_folder(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,42 @@ _MACHINE_MARK = secrets.token_hex(8)
 """Makes temporary names unique across machines that share a folder; forks inherit it."""
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Writes UTF-8 text to a temporary file, flushes it to disk and renames it to `path`."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives the name of a temporary file, which replaces `path` once it is written; on failure `path` stays as it was.
+
+    Raises:
+        OSError: the disk is full or refuses; it names `path`.
+    """
     partial = partial_path(path)
     try:
-        _write_text(partial, text)
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that takes no more there is nothing to remove
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Makes the errors of writing to a file name it; those of a full disk name none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes a temporary file, flushes it to disk and renames it to `path`."""
+    with written_whole(path) as partial:
+        _write(partial, content)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """As `write_bytes_atomically`, with UTF-8 text."""
+    write_bytes_atomically(path, text.encode())
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -66,7 +96,8 @@ def write_text_once(path: Path, text: str) -> str:
     """
     partial = partial_path(path)
     try:
-        _write_text(partial, text)
+        with naming(path):
+            _write(partial, text.encode())
         try:
             os.link(partial, path)
         except FileExistsError:
@@ -85,17 +116,17 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{_MACHINE_MARK}{PARTIAL_SUFFIX}")
 
 
+def _write(path: Path, content: bytes) -> None:
+    """Writes a new file and flushes it to disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Writes text to a new file and flushes it to disk."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -92,8 +93,30 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+DISK_REFUSALS = {
+    errno.ENOSPC: "can't be written: {}; free up space",
+    errno.EDQUOT: "can't be written: {}; free up space, or ask for a larger quota",
+    errno.EFBIG: "can't be written: {}; allow larger files (ulimit -f), or give a folder on another disk",
+    errno.EROFS: "can't be written: {}; give a folder that can be written to",
+    errno.EACCES: "can't be used: {}; give a place that you may read and write",
+    errno.EPERM: "can't be used: {}; give a place that you may read and write",
+}
+"""What is said of a disk that refuses, by the code of its error."""
+
+
+def disk_refusal(error: OSError) -> str | None:
+    """One sentence about a file that a disk refuses to hold or to open; None if the error is another one."""
+    if error.errno not in DISK_REFUSALS:
+        return None
+    name = "a file" if error.filename is None else os.fsdecode(error.filename)
+    return f"{name} {DISK_REFUSALS[error.errno].format(error.strerror)}, and run the command again"
+
+
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main`; a `UserError` is printed to standard error and the exit status is 2."""
+    """Runs a command's `main`; a `UserError` is printed to standard error and the exit status is 2.
+
+    A disk that is full or refuses is reported in the same way.
+    """
     try:
         main()
     except UserError as error:
@@ -104,6 +127,12 @@ def run_command(main: Callable[[], None]) -> None:
         # The reader of the output, such as head, has closed the pipe; without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        sentence = disk_refusal(error)
+        if sentence is None:
+            raise
+        print(f"error: {without_controls(sentence)}", file=sys.stderr, flush=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr, flush=True)
         sys.exit(130)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.training.embedding import PairEmbeddings, embed_images, embed_sounds
+from shards.atomic_files import write_bytes_atomically
 from shards.decoding.audio_decoding import decode_recording
 from shards.decoding.imagery import stored_image
 from shards.decoding.spectrogram import repeat_to_length
@@ -199,9 +199,7 @@ def save_embeddings(path: Path, embeddings: PairEmbeddings, faults: list[str]) -
     buffer = io.BytesIO()
     keys, sentences = (np.array(values, dtype=np.str_) for values in (embeddings.keys, faults))
     np.savez(buffer, keys=keys, image=embeddings.image, sound=embeddings.sound, faults=sentences)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, path)
+    write_bytes_atomically(path, buffer.getvalue())
 
 
 def load_embeddings(path: Path) -> tuple[PairEmbeddings, list[str]] | None:

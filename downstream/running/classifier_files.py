@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
+from shards.atomic_files import write_bytes_atomically
 from shards.errors import UserError
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -35,9 +35,7 @@ def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            partial = folder / f".{name}.partial"
-            partial.write_bytes(content)
-            os.replace(partial, folder / name)
+            write_bytes_atomically(folder / name, content)
     except OSError as error:
         raise UserError(
             f"the network can't be written to {folder}: {error.strerror or error}; free up space, then resume with "

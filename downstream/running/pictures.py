@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from downstream.running.items import SceneItem
 from downstream.scores import confusion
+from shards.atomic_files import write_bytes_atomically
 from shards.errors import RejectedPair
 
 CONFUSION_NAME = "confusion_matrix.png"
@@ -164,7 +165,5 @@ def save_figure(figure: Figure, path: Path) -> Path:
     buffer = io.BytesIO()
     # No date or version in the file, so that equal results give equal bytes.
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    write_bytes_atomically(path, buffer.getvalue())
     return path

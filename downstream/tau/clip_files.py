@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from downstream.tau.acoustic_features import (
 from downstream.tau.benchmark import Clip, TauData
 from downstream.tau.video_frames import pictures_of_seconds
 from pretrain import distributed
+from shards.atomic_files import write_bytes_atomically
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
 
@@ -158,11 +158,9 @@ def _stamp(source: Path) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        write_bytes_atomically(path, content)
     except OSError as error:
         raise UserError(
             f"frames can't be written to {path.parent}: {error.strerror or error}; free some space, or name another "

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pretrain.engines import TrainingState
 from pretrain.training.run_folder import CHECKPOINTS_FOLDER, list_checkpoints
+from shards.atomic_files import naming
 from shards.errors import UserError
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -152,7 +153,7 @@ def _to_bytes(tensors: dict[str, Tensor]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> str:
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

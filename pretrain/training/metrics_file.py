@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import naming, write_text_atomically
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -19,7 +19,7 @@ class MetricsFile:
 
     def append(self, *, step: int, epoch: int, split: str, **values: Any) -> None:
         """Adds a line and hands it to the operating system at once."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "epoch": epoch, "split": split, **values}) + "\n")
 
     def read(self) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -45,3 +46,26 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_a_sentence_and_a_status(body: str, said: str, status: int) -> None:
     command = ended(body)
     assert (*command.communicate(), command.returncode) == ("", said, status)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENOSPC, "/a/b can't be written: No space left on device; free up space, and run the command again"),
+        (errno.EROFS, "/a/b can't be written: Read-only file system; give a folder that can be written to, and run"),
+        (errno.EACCES, "/a/b can't be used: Permission denied; give a place that you may read and write, and run the"),
+        (errno.EDQUOT, "/a/b can't be written: Disk quota exceeded; free up space, or ask for a larger quota"),
+    ],
+)
+def test_a_disk_that_refuses_gets_a_sentence(code: int, said: str) -> None:
+    process = ended(f"import os; raise OSError({code}, os.strerror({code}), '/a/b')")
+    out, error = process.communicate()
+    assert (out, process.returncode) == ("", 2)
+    assert error.startswith(f"error: {said}")
+    assert error.count("\n") == 1
+
+
+def test_other_errors_of_the_system_are_not_called_refusals() -> None:
+    process = ended("open('/no/such/file')")
+    assert "FileNotFoundError" in process.communicate()[1]
+    assert process.returncode == 1
