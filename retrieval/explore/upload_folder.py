@@ -83,14 +83,11 @@ class UploadFolder:
             yield copy
 
     def _open(self, path: Path) -> int:
-        try:
-            names = path.relative_to(self.path).parts
-        except ValueError as error:
-            raise UserError(NOT_UPLOADED) from error
+        names = path.relative_to(self.path).parts if path.is_relative_to(self.path) else ()
+        if not names or ".." in names:
+            raise UserError(NOT_UPLOADED)
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            if not names or ".." in names:
-                raise UserError(NOT_UPLOADED)
             for name in names[:-1]:
                 inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
                 os.close(folder)
