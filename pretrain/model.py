@@ -20,6 +20,7 @@ from pretrain.cards import TAGS, card
 from pretrain.encoders import CONFIGURED_FAMILIES, ENCODERS
 from pretrain.encoders.building import build_encoder
 from pretrain.encoders.projection import build_projection
+from pretrain.encoders.running_statistics import keep_statistics
 from pretrain.model_config import TwoTowerConfig, preprocessing
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
 from shards.errors import UserError
@@ -49,6 +50,10 @@ class Tower(nn.Module):
         norm: "batch", "sync" or "group".
         config: `Encoder.config` of a stored model.
         head_hidden: see `build_projection`.
+
+    Attributes:
+        is_frozen: whether the encoder is not trained.
+        keeps_statistics: whether its batch norms use their stored statistics while it is trained.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Tower(nn.Module):
         self.num_features = self.trunk.num_features
         self.projection = build_projection(self.num_features, embedding_dim, head_hidden)
         self.is_frozen = False
+        self.keeps_statistics = False
 
     def freeze(self) -> None:
         """Stops training the encoder: its weights stay, and its normalisation layers use their stored statistics."""
@@ -78,14 +84,16 @@ class Tower(nn.Module):
         """Trains the encoder again."""
         self.is_frozen = False
         self.trunk.requires_grad_(True)
-        self.trunk.train(self.training)
+        self.train(self.training)
 
     @override
     def train(self, mode: bool = True) -> Tower:
-        """Sets the mode of all but a frozen encoder."""
+        """Sets the mode of all but a frozen encoder, and of batch norms that keep their statistics."""
         super().train(mode)
         if self.is_frozen:
             self.trunk.eval()
+        elif self.keeps_statistics:
+            keep_statistics(self.trunk)
         return self
 
     def forward(self, inputs: Tensor) -> Tensor:

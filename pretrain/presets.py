@@ -183,6 +183,7 @@ FEW_PAIRS = AudiovisualConfig(
         sound_encoder="mn04",
         embedding_dim=256,
         freeze="image,sound",
+        keep_statistics=True,
         image_init="pretrained",
         sound_init="pretrained",
     ),

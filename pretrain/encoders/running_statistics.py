@@ -1,4 +1,4 @@
-"""Running statistics of batch norm that describe an encoder's own batches from the first step on."""
+"""Running statistics of batch norm: averages from the first step on, or those that pre-trained weights came with."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ def average_at_first(module: nn.Module) -> None:
             child.momentum = max(child.momentum, TORCH_MOMENTUM)
             child.register_forward_pre_hook(AverageAtFirst(child.momentum))
             setattr(child, MARK, True)
+
+
+def keep_statistics(module: nn.Module) -> None:
+    """Puts all batch norms of a module into evaluation mode, until `train` is called on it again."""
+    for child in module.modules():
+        if isinstance(child, _BatchNorm):
+            child.eval()
 
 
 def averages_at_first(module: nn.Module) -> bool:

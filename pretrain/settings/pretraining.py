@@ -158,6 +158,9 @@ class ModelSettings:
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor from the learning rate of each layer of an encoder to that of the layer below it, to fine-tune pre-trained
     encoders; the projections have the full rate. 1: one rate for all."""
+    keep_statistics: bool = False
+    """Whether batch norms of encoders that start from given weights keep their running statistics while they are
+    trained. A few hundred pairs give worse ones, which cost more than training brings."""
     image_init: str = "random"
     """Weights that the image encoder starts from: random, imagenet (torchvision's), pretrained (those published for the
     encoder, such as timm's), a run or model folder, or a file of its weights."""

@@ -72,6 +72,8 @@ def build_towers(config: Config, manifest: Manifest, *, on_sphere: bool) -> TwoT
     for weights, tower in ((image, towers.image_tower), (sound, towers.sound_tower)):
         if weights is None:
             average_at_first(tower.trunk)
+        else:
+            tower.keeps_statistics = config.model.keep_statistics
     for name, tower in (("image", towers.image_tower), ("sound", towers.sound_tower)):
         if name in config.model.freeze.split(","):
             tower.freeze()

@@ -56,6 +56,32 @@ def test_both_trunks_begin_from_imagenet_s_weights(manifest: Manifest, imagenet_
     )
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("freeze", ["none", "image,sound"])
+def test_batch_norms_of_given_weights_keep_their_statistics_if_asked(
+    manifest: Manifest, imagenet_like: Path, is_kept: bool, freeze: str
+) -> None:
+    init = {"image_init": "imagenet", "imagenet_file": imagenet_like, "freeze": freeze}
+    built = towers(manifest, keep_statistics=is_kept, **init).train()
+    built.unfreeze()
+    for tower in (built.image_tower, built.sound_tower):
+        tower.eval()
+        tower.train()
+        weights = {name: value.clone() for name, value in tower.trunk.state_dict().items()}
+        inputs = torch.randn(4, 3 if tower is built.image_tower else 1, 64, 64)
+        optimizer = torch.optim.SGD(tower.parameters(), lr=0.01)
+        features = tower.trunk(inputs)
+        features.square().mean().backward()
+        optimizer.step()
+        changed = {name for name, value in tower.trunk.state_dict().items() if not torch.equal(value, weights[name])}
+        assert {"conv1.weight", "layer4.1.bn2.weight"} <= changed
+        # Sounds start from random weights, which came with no statistics.
+        stays = is_kept and tower is built.image_tower
+        assert ({name for name in changed if "running" in name or "tracked" in name} == set()) == stays
+        tower.trunk.load_state_dict(weights)
+        assert torch.allclose(tower.eval().trunk(inputs), features) == stays
+
+
 def test_the_projections_are_not_taken(manifest: Manifest, imagenet_like: Path) -> None:
     fresh = towers(manifest)
     built = towers(manifest, image_init=str(imagenet_like))
