@@ -15,6 +15,7 @@ import torch
 from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_files import find_model_folder
 from pretrain.training.embedding import CropStarts, PairEmbeddings, embed_split
+from retrieval.finite import refuse_not_finite
 from retrieval.pair_metadata import readable_metadata
 from shards.atomic_files import written_whole
 from shards.errors import UserError
@@ -181,11 +182,15 @@ def embed_pairs(
         crop_starts: selects the crops of a sound to embed and average.
         batch_size: pairs embedded at once.
         provenance: stored with the result.
+
+    Raises:
+        UserError: an embedding is not finite.
     """
     with ProgressLine(f"embedding {split}", shard_set.num_samples(split)) as progress:
         embeddings = embed_split(
             model, shard_set, split, crop_starts=crop_starts, batch_size=batch_size, on_batch=progress.advance
         )
+    refuse_not_finite(embeddings.keys, embeddings.image, embeddings.sound)
     metadata = [readable_metadata(sample) for sample in shard_set.samples(split)]
     if unreadable := metadata.count(None):
         print(

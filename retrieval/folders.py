@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pretrain.model import TwoTower
 from retrieval.embedding import load_model, make_folder, save_npz
 from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
+from retrieval.finite import refuse_not_finite
 from retrieval.options import EmbedOptions
 from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below, other_files_below
 from shards.decoding.audio_decoding import decode_recording
@@ -80,7 +81,11 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
 def embed_files(
     folder: Path, files: list[Path], embed_file: Callable[[Path], NDArray[np.float32]], *, title: str
 ) -> EmbeddedFolder:
-    """Embeds the files one by one; those that raise `RejectedPair` are listed as rejected."""
+    """Embeds the files one by one; those that raise `RejectedPair` are listed as rejected.
+
+    Raises:
+        UserError: an embedding is not finite.
+    """
     names: list[str] = []
     rows: list[NDArray[np.float32]] = []
     rejected: dict[str, tuple[str, str]] = {}
@@ -95,7 +100,9 @@ def embed_files(
             except OSError as error:
                 rejected[name] = ("unreadable file", error.strerror or str(error))
             progress.advance()
-    return EmbeddedFolder(names, np.stack(rows) if rows else np.empty((0, 0), np.float32), rejected)
+    embeddings = np.stack(rows) if rows else np.empty((0, 0), np.float32)
+    refuse_not_finite(names, embeddings)
+    return EmbeddedFolder(names, embeddings, rejected)
 
 
 def _image_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:

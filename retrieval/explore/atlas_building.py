@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_pairs_of, spread_crops
+from retrieval.finite import refuse_not_finite
 from retrieval.pair_metadata import place_of, readable_metadata
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
@@ -169,7 +170,7 @@ def build_atlas(
                 rows = slice(start, min(start + batch_size, end))
                 samples = [numbers.sample(number) for number in range(rows.start, rows.stop)]
                 embeddings = embed_pairs_of(model, samples, crop_starts)
-                _check_finite(samples, *embeddings)
+                refuse_not_finite([sample.key for sample in samples], *embeddings)
                 arrays["image_embeddings"][rows], arrays["sound_embeddings"][rows] = embeddings
                 for number, sample in enumerate(samples, start):
                     arrays["places"][number], arrays["labels"][number] = findings.read(sample)
@@ -231,14 +232,6 @@ def _resume(folder: Path, shape: tuple[int, int]) -> tuple[dict[str, NDArray[Any
         return _open_arrays(folder, shape, "r+"), findings
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _check_finite(samples: list[StoredSample], *embeddings: NDArray[np.float32]) -> None:
-    for rows in embeddings:
-        at_fault = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if at_fault.size:
-            key = samples[at_fault[0]].key
-            raise UserError(f"the embedding of pair {key} is not finite: the weights have diverged; choose others")
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

@@ -35,6 +35,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_embeddings_that_are_not_finite_are_not_written(weights: Path, tmp_path: Path) -> None:
+    model = TwoTower.from_pretrained(weights)
+    with torch.no_grad():
+        model.image_tower.projection.bias.fill_(torch.inf)
+    model.save_pretrained(tmp_path / "diverged")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
+    out = tmp_path / "out" / "images.npz"
+    with pytest.raises(UserError, match=r"1 of 1 embeddings are not finite \(a.png\), so the weights have diverged"):
+        embed(EmbedOptions(tmp_path / "diverged", out, images=tmp_path))
+    assert not out.exists()
+
+
 def test_images_of_a_folder(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     images = tmp_path / "images"
