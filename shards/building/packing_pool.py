@@ -30,6 +30,7 @@ from shards.schema import Pair
 from shards.sources.source import Source
 
 _POLL_SECONDS = 0.2
+_DROPPED_BYTES = 2**16
 
 
 class PackingPool:
@@ -67,9 +68,12 @@ class PackingPool:
         # Not `future.cancel()`: if the workers have died too, the executor fails on cancelled futures.
         ending = threading.Thread(target=self._executor.shutdown, kwargs={"wait": True, "cancel_futures": True})
         ending.start()
-        # Drain the queue until all workers have ended, so that none blocks while reporting progress.
+        # Drain the queue until all workers have ended, so that none blocks while reporting progress. Its bytes are
+        # dropped unread: a signal may have interrupted `get` within a message, so that the rest begins with none.
+        reader = self._queue._reader  # type: ignore[attr-defined]
         while ending.is_alive():
-            self._read_queue(None)
+            while reader.poll():
+                os.read(reader.fileno(), _DROPPED_BYTES)
             ending.join(_POLL_SECONDS)
 
     def probe(self, pairs: tuple[Pair, ...]) -> Probe:

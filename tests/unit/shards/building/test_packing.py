@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def test_memory_that_ran_out_ends_a_build_with_the_pair_and_a_remedy(tmp_path: P
     ):
         list(pool.pack([shard], progress))
     assert [path.name for path in tmp_path.iterdir()] == [WORK_FOLDER]
+
+
+def test_a_message_of_which_a_signal_left_only_a_part_does_not_hinder_the_end(tmp_path: Path) -> None:
+    (tmp_path / WORK_FOLDER).mkdir()
+    with PackingPool(OutOfMemorySource(SourceOptions(tmp_path)), tmp_path, 1, with_previews=False) as pool:
+        pool._executor.submit(time.sleep, 0.5)
+        os.write(pool._queue._writer.fileno(), bytes(4) + b"the rest")  # type: ignore[attr-defined]
+    assert not pool._queue._reader.poll()  # type: ignore[attr-defined]
