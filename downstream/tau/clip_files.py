@@ -26,7 +26,7 @@ from downstream.tau.acoustic_features import (
 from downstream.tau.benchmark import Clip, TauData
 from downstream.tau.video_frames import pictures_of_seconds
 from pretrain import distributed
-from shards.atomic_files import write_bytes_atomically
+from shards.atomic_files import written_whole
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
 
@@ -160,7 +160,8 @@ def _stamp(source: Path) -> str:
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(path, content)
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise UserError(
             f"frames can't be written to {path.parent}: {error.strerror or error}; free some space, or name another "
