@@ -1,5 +1,6 @@
 # make demo      the whole pipeline on a generated world: shards, pre-training, retrieval, report
 # make test      the quick tests; make test-all the slow ones; make check the linters and the type checker
+# make fuzz      changed inputs of every kind for an hour; FUZZ_MINUTES says how long
 # PYTHON chooses the interpreter for a new .venv: make demo PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,12 +9,14 @@ INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 LAUNCH := $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml
 
+FUZZ_MINUTES ?= 60
+
 DEMO_WORLD := data/demo-world
 DEMO_SHARDS := data/demo-shards
 DEMO_RUN := runs/demo
 DEMO_REPORT := $(DEMO_RUN)/retrieval
 
-.PHONY: demo test test-all check install clean-demo
+.PHONY: demo test test-all fuzz check install clean-demo
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -45,6 +48,9 @@ check: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(PYTEST) --durations=15 -m "not slow and not browser"
+
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz/run.py --minutes $(FUZZ_MINUTES)
 
 test-all: $(INSTALLED)
 	$(PYTEST) --durations=25 -m "slow or browser"

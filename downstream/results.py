@@ -5,14 +5,52 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
 
 from shards.atomic_files import write_text_atomically
 from shards.csv_text import csv_text
 from shards.errors import UserError
+from shards.records import Count, Finite, read_json_as, shortened, shown, typed
 
 RESULTS_NAME = "results.json"
 PREDICTIONS_NAME = "predictions.csv"
+
+
+Training = TypedDict("Training", {"optimizer.name": str, "optimizer.learning_rate": Finite, "precision": str})
+"""How a network was trained, in `Results.details`."""
+
+
+class Draw(TypedDict, total=False):
+    """One of several seeds of a benchmark, in `Results.details`."""
+
+    seed: Count
+
+
+class Details(TypedDict, total=False):
+    """What is known of the types in `Results.details`; kinds of benchmarks add their own."""
+
+    num_seeds: Annotated[int, Field(ge=1, lt=2**31)]
+    seeds: list[Draw]
+    training: Training | None
+
+
+class Epoch(TypedDict):
+    """What is known of the types in an entry of `Results.epochs`."""
+
+    epoch: Count
+
+
+def _known(details: dict[str, Any]) -> dict[str, Any]:
+    typed(Details, details)
+    return details
+
+
+def _stating_its_epoch(epoch: dict[str, Any]) -> dict[str, Any]:
+    typed(Epoch, epoch)
+    return epoch
 
 
 @dataclass
@@ -42,16 +80,16 @@ class Results:
     weights: str
     backbone: str
     protocol: str
-    num_train: int
-    num_test: int
-    epochs: list[dict[str, Any]]
-    seconds: float
+    num_train: Count
+    num_test: Count
+    epochs: Annotated[list[Annotated[dict[str, Any], AfterValidator(_stating_its_epoch)]], Field(min_length=1)]
+    seconds: Finite
     head_on: str
     seed: int
     split: str
-    train_fraction: float
+    train_fraction: Finite
     notes: list[str] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Annotated[dict[str, Any], AfterValidator(_known)] = field(default_factory=dict)
     weights_sha256: str | None = None
 
     def write(self, folder: Path) -> Path:
@@ -69,14 +107,23 @@ class Results:
             UserError: the file is missing or invalid.
         """
         path = folder / RESULTS_NAME
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
+        if not path.exists():
+            raise UserError(f"no results in {folder}: no such file; give the --out of a finished benchmark")
+        return read_json_as(cls, path, "run the benchmark again")
+
+    def detail(self, name: str) -> str:
+        """A detail that the kind of benchmark always states, as text.
+
+        Raises:
+            UserError: it is missing, or no text.
+        """
+        value = self.details.get(name)
+        if not isinstance(value, str):
             raise UserError(
-                f"no results in {folder}: {error.strerror}; give the --out of a finished benchmark"
-            ) from error
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path} is not a results file: {error}") from error
+                f"results of {shortened(self.benchmark)} must state details.{name}, a text, they hold {shown(value)}; "
+                "run the benchmark again"
+            )
+        return value
 
 
 def write_predictions(folder: Path, header: list[str], rows: list[list[object]]) -> Path:

@@ -23,11 +23,14 @@ from pretrain.encoders.projection import build_projection
 from pretrain.encoders.running_statistics import keep_statistics
 from pretrain.model_config import TwoTowerConfig, preprocessing
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
+from pretrain.stated_sizes import refuse_other_sizes
 from shards.errors import UserError
 from shards.front_ends import front_end_name
+from shards.records import read_json, record_as, shortened, shown
 from shards.schema import SpectrogramSettings
 
 MODEL_FORMAT_VERSION = 1
+REMEDY = "copy the model folder again"
 
 PREPROCESSING = "preprocessing"
 """Key of `config.json` that describes, for users without Earshot, how to prepare inputs."""
@@ -245,25 +248,28 @@ class TwoTower(
             revision=revision,
         )
         try:
-            record = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-            version = record.pop("format_version")
+            where = str(folder / CONFIG_NAME)
+            record = record_as(dict[str, Any], read_json(folder / CONFIG_NAME, REMEDY), where, REMEDY)
+            version = record.pop("format_version", None)
             if version != MODEL_FORMAT_VERSION:
                 raise UserError(
-                    f"{folder / CONFIG_NAME}: format_version is {version!r}, this Earshot reads {MODEL_FORMAT_VERSION}"
+                    f"{where}: format_version is {shown(version)}, this Earshot reads {MODEL_FORMAT_VERSION}; "
+                    "use the Earshot that wrote it"
                 )
             # Repeats the other fields in one place, for users without Earshot.
             record.pop(PREPROCESSING, None)
-            config = TwoTowerConfig.from_dict(record)
+            config = TwoTowerConfig.from_dict(record, where=where)
             # A folder may come from a third party: outside code that it names is imported only if the user allowed it.
             for encoder in (config.image_encoder, config.sound_encoder):
                 ENCODERS.check_allowed(encoder, str(folder))
             refuse_unnamed_networks(config, folder)
+            refuse_other_sizes(folder / WEIGHTS_NAME, config, lambda: cls(config))
             model = cls(config)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except UserError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            message = " ".join(str(error).split())[:300]
+            message = shortened(" ".join(str(error).split()), 200)
             raise UserError(f"the model in {folder} can't be loaded: {type(error).__name__}: {message}") from error
         return model.eval()
 

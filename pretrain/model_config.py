@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from shards.front_ends import front_end_name
 from shards.raster_settings import RasterSettings
+from shards.records import Finite, record_as
 from shards.schema import SpectrogramSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -15,6 +18,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 CENTRAL_FRACTION = 0.75
 """Side of the central crop used in evaluation, as a fraction of the stored image's shorter side."""
+
+
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A standard deviation, by which inputs are divided."""
+
+
+@dataclass(frozen=True)
+class ImageNormalisation:
+    """The part of a config that is read beside a file of an image encoder's weights."""
+
+    image_mean: tuple[Finite, Finite, Finite]
+    image_std: tuple[Deviation, Deviation, Deviation]
 
 
 @dataclass(frozen=True)
@@ -42,19 +57,19 @@ class TwoTowerConfig:
 
     image_encoder: str = "resnet18"
     sound_encoder: str = "resnet18"
-    embedding_dim: int = 128
-    norm: str = "batch"
+    embedding_dim: Annotated[int, Field(ge=1, le=2**16)] = 128
+    norm: Literal["batch", "sync", "group"] = "batch"
     on_sphere: bool = False
-    image_size: int = 192
-    image_mean: tuple[float, float, float] = IMAGENET_MEAN
-    image_std: tuple[float, float, float] = IMAGENET_STD
-    num_frames: int = 128
-    sound_pooling: int = 1
-    spectrogram_mean: float = 127.5
-    spectrogram_std: float = 50.0
+    image_size: Annotated[int, Field(ge=1, le=2**13)] = 192
+    image_mean: tuple[Finite, Finite, Finite] = IMAGENET_MEAN
+    image_std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
+    num_frames: Annotated[int, Field(ge=1, le=2**17)] = 128
+    sound_pooling: Annotated[int, Field(ge=1, le=16)] = 1
+    spectrogram_mean: Finite = 127.5
+    spectrogram_std: Deviation = 50.0
     spectrogram: SpectrogramSettings = dataclasses.field(default_factory=SpectrogramSettings)
     sound_trained: bool = True
-    head_hidden: int = 0
+    head_hidden: Annotated[int, Field(ge=0, le=2**16)] = 0
     image_encoder_config: dict[str, Any] | None = None
     sound_encoder_config: dict[str, Any] | None = None
     rasters: RasterSettings = dataclasses.field(default_factory=RasterSettings)
@@ -67,17 +82,17 @@ class TwoTowerConfig:
         return {name: value for name, value in values.items() if name not in later or value}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TwoTowerConfig:
-        """Returns the config from a dictionary as `to_dict` writes it to a model folder."""
-        return cls(
-            **{
-                **values,
-                "image_mean": tuple(values["image_mean"]),
-                "image_std": tuple(values["image_std"]),
-                "spectrogram": SpectrogramSettings.from_dict(values["spectrogram"]),
-                "rasters": RasterSettings.from_dict(values.get("rasters") or {}),
-            }
-        )
+    def from_dict(cls, values: dict[str, Any], *, where: str = "config") -> TwoTowerConfig:
+        """Returns the config from a dictionary as `to_dict` writes it to a model folder.
+
+        Args:
+            values: the dictionary.
+            where: the file it was read from, for messages.
+
+        Raises:
+            UserError: it is not such a config; names the first wrong value.
+        """
+        return record_as(cls, {**values, "rasters": values.get("rasters") or {}}, where)
 
 
 def _raster_preprocessing(rasters: RasterSettings) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from shards.records import as_number
+
 Better = Literal["higher", "lower", "neither"]
 
 
@@ -72,17 +74,17 @@ class Score:
         """The same score of a part of the results, such as of the input `sound`."""
         return replace(self, key=f"{part}/{self.key}", heading=f"{self.heading}, {words}")
 
-    def value_in(self, scores: dict[str, Any]) -> float | None:
-        """Its value in nested scores; None where they lack it."""
+    def value_in(self, scores: Any) -> float | None:
+        """Its value in nested scores; None where they lack it, or hold something else than a finite number."""
         return _number_at(scores, self.key)
 
-    def deviation_in(self, scores: dict[str, Any]) -> float | None:
+    def deviation_in(self, scores: Any) -> float | None:
         """The standard deviation beside its value, where the value is a mean."""
         return _number_at(scores, f"{self.key}_sd")
 
 
-def _number_at(scores: dict[str, Any], path: str) -> float | None:
+def _number_at(scores: Any, path: str) -> float | None:
     value: Any = scores
     for name in path.split("/"):
         value = value.get(name) if isinstance(value, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return as_number(value)

@@ -17,9 +17,11 @@ from pretrain.model_files import find_model_folder
 from pretrain.training.embedding import CropStarts, PairEmbeddings, embed_split
 from retrieval.finite import refuse_not_finite
 from retrieval.pair_metadata import readable_metadata
+from shards.array_files import read_arrays
 from shards.atomic_files import written_whole
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.records import DamagedRecord, json_as
 from shards.schema import SPLITS
 from shards.streaming.reading import ShardSet
 
@@ -56,17 +58,20 @@ class EmbeddedSplit:
         Raises:
             UserError: the file is missing, or is not an embedding file of pairs.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                embeddings = PairEmbeddings(
-                    arrays["keys"].tolist(), arrays["image_embeddings"], arrays["sound_embeddings"]
-                )
-                metadata = [json.loads(entry) for entry in arrays["metadata"].tolist()]
-                return cls(embeddings, metadata, json.loads(str(arrays["provenance"])))
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{path} is not an embedding file of pairs ({error}); make one with 'python retrieval/run.py evaluate'"
-            ) from error
+        remedy = "make one with 'python retrieval/run.py evaluate'"
+        names = ("keys", "image_embeddings", "sound_embeddings", "metadata", "provenance")
+        keys, image, sound, metadata, provenance = read_arrays(path, names, remedy).values()
+        is_aligned = image.ndim == 2 and image.shape == sound.shape and len(image) == keys.size == metadata.size
+        if not is_aligned or not all(np.issubdtype(array.dtype, np.floating) for array in (image, sound)):
+            raise DamagedRecord(
+                f"{path} does not hold embeddings (n, d) of n images and sounds with their keys; {remedy}"
+            )
+        refuse_not_finite(keys.tolist(), image, sound)
+        return cls(
+            PairEmbeddings([str(key) for key in keys.tolist()], image, sound),
+            [json_as(dict[str, Any], str(text), f"{path}, metadata", remedy) for text in metadata.tolist()],
+            json_as(dict[str, Any], str(provenance), f"{path}, provenance", remedy),
+        )
 
 
 def save_npz(path: Path, **arrays: np.ndarray) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NotRequired,  # pydantic takes that of Python 3.12 or this one
+)
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.scores import Score
-from shards.atomic_files import read_json
 from shards.errors import UserError
+from shards.records import Count, checked, read_json_as
+from shards.untrusted_text import as_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +31,43 @@ SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The scores of the printed table."""
 
 
+class Scored(TypedDict):
+    """What is known of the types in the scores of a gallery."""
+
+    gallery_size: Annotated[int, Field(ge=1, lt=2**63)]
+    image_to_sound: dict[str, Any]
+    sound_to_image: dict[str, Any]
+    chance: dict[str, Any]
+    label_only: NotRequired[dict[str, Any] | None]
+
+
+class WithoutRepeated(Scored):
+    """Scores without pairs of repeated images."""
+
+    num_left_out: Count
+
+
+class Metrics(Scored):
+    """What is known of the types in `metrics.json`."""
+
+    protocol: str
+    split: NotRequired[str]
+    without_repeated_images: NotRequired[WithoutRepeated | None]
+
+
+def read_metrics(path: Path, remedy: str = "") -> dict[str, Any]:
+    """The scores of an evaluation.
+
+    Args:
+        path: its `metrics.json`.
+        remedy: what to do if it is damaged; appended to the message.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return checked(Metrics, read_json_as(dict[str, Any], path, remedy), str(path), remedy)
+
+
 def read_evaluation(out: Path) -> dict[str, Any]:
     """The metrics of the evaluation in the folder `out`.
 
@@ -29,7 +75,7 @@ def read_evaluation(out: Path) -> dict[str, Any]:
         UserError: the folder holds no finished evaluation.
     """
     try:
-        metrics: dict[str, Any] = read_json(out / METRICS_NAME)
+        metrics = read_metrics(out / METRICS_NAME)
     except UserError as error:
         raise UserError(f"no evaluation at {out} ({error}); make one with evaluate") from error
     if not (out / REPORT_NAME).is_file():
@@ -69,7 +115,8 @@ def print_scores(metrics: dict[str, Any]) -> None:
 
     n = metrics["gallery_size"]
     console = Console(width=100)
-    console.print(_table(f"{metrics['split']} split, {n} pairs, protocol {metrics['protocol']}", metrics))
+    split, protocol = as_line(metrics.get("split", "")), as_line(metrics["protocol"])
+    console.print(_table(f"{split} split, {n} pairs, protocol {protocol}", metrics))
     # Evaluations of earlier versions have no such scores.
     if others := metrics.get(WITHOUT_REPEATED):
         n = others["num_left_out"]
@@ -87,7 +134,7 @@ def _table(title: str, metrics: dict[str, Any]) -> Table:
         table.add_column(shown.heading + k, justify="right")
     for part, words in (DIRECTIONS | {"chance": "chance", LABEL_ONLY: "label known only"}).items():
         if metrics.get(part):
-            table.add_row(words, *(_cell(shown, metrics[part][shown.key]) for shown in SHOWN))
+            table.add_row(words, *(_cell(shown, shown.value_in(metrics[part])) for shown in SHOWN))
     return table
 
 

@@ -18,10 +18,11 @@ from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, 
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
 from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
-from retrieval.pair_metadata import place_of, text_of
+from retrieval.pair_metadata import text_of
 from retrieval.scoring import Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
 from shards.atomic_files import write_text_atomically
+from shards.schema import place_of
 from shards.streaming.reading import ShardSet
 
 LABELS = {direction: words.capitalize() for direction, words in DIRECTIONS.items()}

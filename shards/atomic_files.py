@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from shards.errors import UserError
-
 PARTIAL_SUFFIX = ".partial"
 _MACHINE_MARK = secrets.token_hex(8)
 """Makes temporary names unique across machines that share a folder; forks inherit it."""
@@ -61,32 +59,6 @@ def write_json(path: Path, record: Any) -> None:
     if not _is_unicode(text):  # a file name may contain bytes that are not valid UTF-8
         text = json.dumps(record, indent=1)
     write_text_atomically(path, text + "\n")
-
-
-def read_json(path: Path, remedy: str = "") -> Any:
-    """The JSON in a file.
-
-    Args:
-        path: the file.
-        remedy: what to do if it is missing or damaged; appended to the error message.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else f"is not JSON: {error}"
-        raise UserError(f"{path} {reason}{remedy and '; '}{remedy}") from error
-
-
-def holds_json(path: Path) -> bool:
-    """Whether a file exists and is valid JSON; a truncated one is not."""
-    try:
-        read_json(path)
-    except UserError:
-        return False
-    return True
 
 
 def write_text_once(path: Path, text: str) -> str:

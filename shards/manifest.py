@@ -6,14 +6,35 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from shards.atomic_files import read_json, write_json
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
+
+from shards.atomic_files import write_json
 from shards.errors import UserError
 from shards.raster_settings import RasterSettings
-from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings
+from shards.records import (
+    MOST_BYTES,
+    Count,
+    Finite,
+    Sha256,
+    json_of,
+    read_bytes_within,
+    read_json,
+    record_as,
+    shortened,
+    shown,
+)
+from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings, SplitName
 
 MANIFEST_NAME = "manifest.json"
+REMEDY = "copy the shard set again, or build it again"
+STATISTICS = ("spectrogram_mean", "spectrogram_std", "seconds_of_sound")
+"""Those that every manifest has."""
+
+ShardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+-[0-9]{6}\.tar$")]
+"""It becomes a path and an argument of commands."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +49,19 @@ class ShardEntry:
         sha256: its checksum, in hexadecimal.
     """
 
-    name: str
-    split: str
-    num_samples: int
-    bytes: int
-    sha256: str
+    name: ShardName
+    split: SplitName
+    num_samples: Count
+    bytes: Count
+    sha256: Sha256
+
+
+class RepeatedImages(TypedDict):
+    """Pairs that share their image, see `shards.building.repeated_images.count_repeated`."""
+
+    pairs: Count
+    across_splits: Count
+    keys: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -51,18 +80,18 @@ class Manifest:
         rasters: how rasters became RGB, and which part of an image is stored; manifests of earlier versions name the
             bands alone, and scaled each image by itself.
         warnings: what limits the use of the set, such as a small test split, a sentence each.
-        repeated_images: pairs that share their image, see `shards.building.repeated_images`; empty if not known.
+        repeated_images: pairs that share their image; None if not known.
     """
 
     source: str
     build: dict[str, Any]
     spectrogram: SpectrogramSettings
-    statistics: dict[str, float]
+    statistics: dict[str, Count | Finite]
     shards: tuple[ShardEntry, ...]
     rejected: tuple[Rejection, ...]
     rasters: RasterSettings = field(default_factory=RasterSettings)
     warnings: tuple[str, ...] = ()
-    repeated_images: dict[str, Any] = field(default_factory=dict)
+    repeated_images: RepeatedImages | None = None
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
         """The tars of one split, in order."""
@@ -96,7 +125,7 @@ class Manifest:
             "statistics": self.statistics,
             **self.totals,
             "warnings": list(self.warnings),
-            "repeated_images": self.repeated_images,
+            "repeated_images": self.repeated_images or {},
             "shards": [dataclasses.asdict(shard) for shard in self.shards],
             "rejected": [dataclasses.asdict(rejection) for rejection in self.rejected],
         }
@@ -111,51 +140,35 @@ class Manifest:
         """
         check_shard_folder(folder)
         path = folder / MANIFEST_NAME
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not a readable manifest ({error!r}); build the shards again") from error
-        return cls.from_json(text, where=str(path))
+        return cls.from_json(read_bytes_within(path, MOST_BYTES, REMEDY), where=str(path))
 
     @classmethod
-    def from_json(cls, text: str, *, where: str) -> Manifest:
+    def from_json(cls, text: str | bytes, *, where: str) -> Manifest:
         """Parses a manifest; `where` is the file it was read from, for error messages.
 
         Raises:
             UserError: the text is not a manifest, or one of another format version.
         """
-        try:
-            record = json.loads(text)
-            version = record["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{where} is not a readable manifest ({error!r}); build the shards again") from error
+        record = record_as(dict[str, Any], json_of(text, where, REMEDY), where, REMEDY)
+        version = record.get("format_version")
         if version != FORMAT_VERSION:
             raise UserError(
-                f"{where}: format_version is {version!r}, this Earshot reads {FORMAT_VERSION}; "
+                f"{where}: format_version is {shown(version)}, this Earshot reads {FORMAT_VERSION}; "
                 "build the shards again with this version, or use the Earshot that wrote them"
             )
-        try:
-            return cls(
-                source=record["source"],
-                build=record["build"],
-                spectrogram=SpectrogramSettings.from_dict(record["spectrogram"]),
-                statistics=record["statistics"],
-                shards=tuple(ShardEntry(**shard) for shard in record["shards"]),
-                rejected=tuple(Rejection(**rejection) for rejection in record["rejected"]),
-                rasters=_rasters_of(record),
-                # Sets of earlier versions have neither.
-                warnings=tuple(record.get("warnings", ())),
-                repeated_images=record.get("repeated_images", {}),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{where} is not a complete manifest ({error!r}); build the shards again") from error
+        # Sets of earlier versions have neither.
+        record["rasters"] = record.get("rasters") or _bands_of(record)
+        record["repeated_images"] = record.get("repeated_images") or None
+        manifest = record_as(cls, record, where, REMEDY)
+        for name in STATISTICS:
+            if name not in manifest.statistics:
+                raise UserError(f"{where}: statistics.{name} is missing; {REMEDY}")
+        return manifest
 
 
-def _rasters_of(record: dict[str, Any]) -> RasterSettings:
-    if "rasters" in record:
-        return RasterSettings.from_dict(record["rasters"])
-    red, green, blue = record["build"].get("bands", RasterSettings.bands)
-    return RasterSettings(bands=(red, green, blue))
+def _bands_of(record: dict[str, Any]) -> dict[str, Any]:
+    build = record.get("build")
+    return {"bands": build["bands"]} if isinstance(build, dict) and "bands" in build else {}
 
 
 def check_shard_folder(folder: Path) -> None:
@@ -182,7 +195,7 @@ def wrong_totals(folder: Path) -> list[str]:
     manifest = Manifest.load(folder)
     record = read_json(folder / MANIFEST_NAME)
     return [
-        f"{name} is {json.dumps(record.get(name))}, but the entries add up to {json.dumps(total)}"
+        f"{name} is {shortened(json.dumps(record.get(name)))}, but the entries add up to {json.dumps(total)}"
         for name, total in manifest.totals.items()
         if record.get(name) != total
     ]

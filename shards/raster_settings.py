@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shards.records import typed
+
 ScaleBy = Literal["range", "corpus", "chip"]
 
 MAX_WHOLE_SIDE = 512
@@ -78,10 +80,9 @@ class RasterSettings:
         """Restores settings that `to_dict` wrote.
 
         Raises:
-            ValueError, TypeError: they are not such settings.
+            UserError: they are not such settings.
         """
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**plain)
+        return typed(cls, values)
 
     def describe(self) -> str:
         """A phrase for messages: "bands 4, 3, 2, scaled from 312 to 4120"."""

@@ -7,15 +7,19 @@ import re
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from shards.records import Finite, as_number, typed
 
 FORMAT_VERSION = 1
 """Version of the shard set's layout and of `manifest.json`; readers reject any other."""
 
 SPLITS = ("train", "val", "test")
+SplitName = Annotated[str, Field(pattern=f"^({'|'.join(SPLITS)})$")]
 TRAIN_SPLIT, VALIDATION_SPLIT, _ = SPLITS
 
 IMAGE_MEMBER = "jpg"
@@ -33,6 +37,8 @@ MIN_FRAMES = 128
 """Minimum length of a stored spectrogram in frames; shorter recordings are repeated to this length."""
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+Key = Annotated[str, Field(pattern=f"^{KEY_PATTERN.pattern}$")]
+"""Of a sample, as `is_valid_key` approves of it."""
 
 
 def is_valid_key(key: str) -> bool:
@@ -52,11 +58,15 @@ class SpectrogramScale:
     """
 
     name: str
-    low: float
-    high: float
+    low: Finite
+    high: Finite
 
 
 LOG_MEL_SCALE = SpectrogramScale("log-mel", low=-28.0, high=0.0)
+
+
+MOST_SAMPLE_RATE_HZ = 1_000_000
+WindowSamples = Annotated[int, Field(ge=1, le=2**20)]
 
 
 @dataclass(frozen=True)
@@ -81,22 +91,22 @@ class SpectrogramSettings:
         smallest_power: lower bound on that sum; 0: none.
     """
 
-    sample_rate_hz: int | None = 16_000
-    window_samples: int | None = 1024
-    hop_samples: int | None = 400
-    mel_bands: int = MEL_BANDS
-    mel_scale: str | None = "slaney"
+    sample_rate_hz: Annotated[int, Field(ge=1, le=MOST_SAMPLE_RATE_HZ)] | None = 16_000
+    window_samples: WindowSamples | None = 1024
+    hop_samples: WindowSamples | None = 400
+    mel_bands: Annotated[int, Field(ge=1, le=1024)] = MEL_BANDS
+    mel_scale: Literal["slaney", "kaldi"] | None = "slaney"
     scale: SpectrogramScale = LOG_MEL_SCALE
-    fft_samples: int | None = None
-    window: str = "hann-normalised"
-    pre_emphasis: float = 0.0
-    low_hz: float = 0.0
-    high_hz: float | None = None
+    fft_samples: WindowSamples | None = None
+    window: Literal["hann-normalised", "hann-periodic", "hann-symmetric"] = "hann-normalised"
+    pre_emphasis: Annotated[float, Field(ge=0, le=1)] = 0.0
+    low_hz: Annotated[float, Field(ge=0, le=MOST_SAMPLE_RATE_HZ)] = 0.0
+    high_hz: Annotated[float, Field(gt=0, le=MOST_SAMPLE_RATE_HZ)] | None = None
     is_centred: bool = False
-    added_power: float = 0.0
-    pre_emphasis_of: str = "waveform"
-    mel_norm: str = "peak"
-    smallest_power: float = 0.0
+    added_power: Annotated[float, Field(ge=0, le=1)] = 0.0
+    pre_emphasis_of: Literal["waveform", "frame"] = "waveform"
+    mel_norm: Literal["peak", "area"] = "peak"
+    smallest_power: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The settings for a manifest or a model's config.
@@ -114,8 +124,12 @@ class SpectrogramSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SpectrogramSettings:
-        """Restores settings that `to_dict` wrote to a manifest or a model's config."""
-        return cls(**{**values, "scale": SpectrogramScale(**values["scale"])})
+        """Restores settings that `to_dict` wrote to a manifest or a model's config.
+
+        Raises:
+            UserError: they are not such settings.
+        """
+        return typed(cls, values)
 
     @property
     def top_hz(self) -> float | None:
@@ -157,6 +171,14 @@ class Pair:
     properties: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
     place: int = 0
+
+
+def place_of(metadata: dict[str, Any]) -> tuple[float, float] | None:
+    """Longitude and latitude of a pair's metadata in degrees; None if missing or out of range."""
+    longitude, latitude = as_number(metadata.get("longitude")), as_number(metadata.get("latitude"))
+    if longitude is None or latitude is None or abs(longitude) > 180 or abs(latitude) > 90:
+        return None
+    return longitude, latitude
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def write_retrieval(row: Row, *, rank: float, recall: float = 0.25, n: int = 50)
         | {"recall_at_10": recall / part, "recall_at_10_percent": recall / 4, "median_rank": place}
         for name, part, place in (("image_to_sound", 1, rank), ("sound_to_image", 2, rank + 1))
     }
-    (folder / "metrics.json").write_text(json.dumps({"gallery_size": n, "chance": chance_metrics(n), **directions}))
+    record = {"protocol": "standard", "gallery_size": n, "chance": chance_metrics(n), **directions}
+    (folder / "metrics.json").write_text(json.dumps(record))
 
 
 def write_downstream(job: Job, entries: list[dict[str, Any]]) -> None:

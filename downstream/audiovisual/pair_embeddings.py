@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,14 @@ from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.training.embedding import PairEmbeddings, embed_images, embed_sounds
+from shards.array_files import read_arrays
 from shards.atomic_files import write_bytes_atomically
 from shards.decoding.audio_decoding import decode_recording
 from shards.decoding.imagery import stored_image
 from shards.decoding.spectrogram import repeat_to_length
 from shards.errors import RejectedPair
 from shards.progress import ProgressLine
+from shards.records import DamagedRecord
 from shards.schema import SpectrogramSettings
 
 SOUND_CROPS = 5
@@ -205,8 +206,7 @@ def save_embeddings(path: Path, embeddings: PairEmbeddings, faults: list[str]) -
 def load_embeddings(path: Path) -> tuple[PairEmbeddings, list[str]] | None:
     """Reads what `save_embeddings` wrote; None if it is missing or incomplete."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            embeddings = PairEmbeddings(stored["keys"].tolist(), stored["image"], stored["sound"])
-            return embeddings, stored["faults"].tolist()
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        keys, image, sound, faults = read_arrays(path, ("keys", "image", "sound", "faults")).values()
+    except DamagedRecord:
         return None
+    return PairEmbeddings(keys.tolist(), image, sound), faults.tolist()

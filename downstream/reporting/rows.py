@@ -16,6 +16,7 @@ from downstream.results import Results
 from downstream.tables import Entry, Reporting
 from pretrain.scores import PERCENT, Score, Unit
 from shards.errors import UserError
+from shards.records import shortened
 
 PUBLISHED, MEASURED = "published", "measured"
 
@@ -146,8 +147,8 @@ def _settings_of(results: Results) -> tuple[object, ...]:
     return (
         *(results.benchmark, results.weights, results.backbone, results.protocol, results.head_on, results.split),
         *(results.weights_sha256, json.dumps(details.get("training"), sort_keys=True)),
-        *(results.num_train, results.num_test, tuple(results.notes), results.epochs[-1].get("epoch")),
-        *(details.get(name) for name in {**DETAILS, **kind_of(results.benchmark).reporting.details}),
+        *(results.num_train, results.num_test, tuple(results.notes), results.epochs[-1]["epoch"]),
+        *(json.dumps(details.get(name)) for name in {**DETAILS, **kind_of(results.benchmark).reporting.details}),
     )
 
 
@@ -195,8 +196,8 @@ def _figures(group: Sequence[Results], reporting: Reporting, entry: Entry) -> di
     else:
         last = [
             (
-                results.epochs[-1][entry.part] if entry.part else results.epochs[-1],
-                int(results.details.get("num_seeds", 1)),
+                results.epochs[-1].get(entry.part) if entry.part else results.epochs[-1],
+                results.details.get("num_seeds", 1),
             )
             for results in group
         ]
@@ -204,7 +205,7 @@ def _figures(group: Sequence[Results], reporting: Reporting, entry: Entry) -> di
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def _merged(scores: Sequence[tuple[dict[str, Any], int]], score: Score) -> Figure | None:
+def _merged(scores: Sequence[tuple[Any, int]], score: Score) -> Figure | None:
     """The mean over results and the runs within them, and the deviation over all of these.
 
     Args:
@@ -225,7 +226,7 @@ def _merged(scores: Sequence[tuple[dict[str, Any], int]], score: Score) -> Figur
 def _seeds(group: Sequence[Results]) -> str:
     seeds = ", ".join(str(results.seed) for results in sorted(group, key=lambda results: results.seed))
     plural = "s" if len(group) > 1 else ""
-    draws = int(group[0].details.get("num_seeds", 1))
+    draws = group[0].details.get("num_seeds", 1)
     if draws == 1:
         return f"seed{plural} {seeds}"
     return f"{draws} draws × seeds {seeds}" if plural else f"{draws} draws, seed {seeds}"
@@ -237,7 +238,7 @@ def _conditions(results: Results, reporting: Reporting) -> tuple[str, ...]:
         found.append(results.split)
     for name, words in {**DETAILS, **reporting.details}.items():
         if words and results.details.get(name):
-            found.append(words.format(results.details[name]))
+            found.append(words.format(shortened(str(results.details[name]))))
     if training := results.details.get("training"):
         rate = f"learning rate {training['optimizer.learning_rate']:g}"
         found.append(f"{training['optimizer.name']}, {rate}, {training['precision']}")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from downstream.benchmarks import BENCHMARKS
 from downstream.results import RESULTS_NAME, Results
 from shards.errors import UserError
 
@@ -27,7 +28,7 @@ def runs_of(folders: Sequence[Path]) -> list[Run]:
     Runs that another one trained within its own folder are left out unless they are named themselves.
 
     Raises:
-        UserError: a folder has no results.
+        UserError: a folder has no results, or they name a benchmark from outside that was not allowed.
     """
     runs: dict[Path, Run] = {}
     for folder in folders:
@@ -39,7 +40,11 @@ def runs_of(folders: Sequence[Path]) -> list[Run]:
             raise UserError(f"no results in {folder}: neither it nor a folder below it holds a {RESULTS_NAME}")
         for place in places:
             if place.resolve() not in runs:
-                runs[place.resolve()] = Run(place, Results.read(place))
+                results = Results.read(place)
+                # Results may come from a third party: outside code that they name is imported only if it was allowed.
+                if ":" in results.benchmark:
+                    BENCHMARKS.check_allowed(results.benchmark, str(place / RESULTS_NAME))
+                runs[place.resolve()] = Run(place, results)
     named = {folder.resolve() for folder in folders}
     return [run for place, run in runs.items() if place in named or runs.keys().isdisjoint(place.parents)]
 

@@ -90,7 +90,7 @@ def _columns(layout: TableLayout, rows: Sequence[Row]) -> dict[str, str]:
     if not layout.by_epoch:
         return {score.key: score.heading for score in layout.scores if score.key in found}
     (score,) = layout.scores
-    last = max(int(name.removeprefix(f"{score.key}_")) for name in found)
+    last = max((int(name.removeprefix(f"{score.key}_")) for name in found), default=0)
     # The paper's epochs, and the last of a run that trained on.
     epochs = sorted({*EPOCHS, *([last] if last > max(EPOCHS) else [])})
     return {f"{score.key}_{epoch}": f"{epoch} epoch{'s' * (epoch > 1)}" for epoch in epochs}

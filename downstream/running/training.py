@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,11 @@ from accelerate import Accelerator
 
 from pretrain import distributed
 from pretrain.preemption import PreemptionWatch
-from pretrain.training.checkpoints import STATE_FILE
+from pretrain.training.checkpoints import read_state
 from pretrain.training.loop import Loop
 from pretrain.training.metrics_file import MetricsFile
-from pretrain.training.run_folder import SUMMARY_NAME, list_checkpoints
+from pretrain.training.run_folder import SUMMARY_NAME, list_checkpoints, read_summary
 from pretrain.training.task import Task
-from shards.atomic_files import read_json
 
 
 def train_to_end(
@@ -50,13 +50,13 @@ def finished_summary(run_folder: Path, total_steps: int) -> dict[str, Any] | Non
     """
     path = run_folder / SUMMARY_NAME
     if path.is_file():
-        summary: dict[str, Any] = read_json(path, "remove it to train again")
-        if summary["stopped_early"] or summary["step"] >= total_steps:
+        summary = read_summary(run_folder, "remove it to train again")
+        if summary.get("stopped_early") or summary["step"] >= total_steps:
             return summary
     for checkpoint in list_checkpoints(run_folder)[-1:]:
-        state: dict[str, Any] = read_json(checkpoint / STATE_FILE)["state"]
-        if state["step"] >= total_steps:
-            return {**state, "stopped_early": False}
+        state = read_state(checkpoint)
+        if state.step >= total_steps:
+            return {**asdict(state), "stopped_early": False}
     return None
 
 

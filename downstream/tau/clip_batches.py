@@ -19,6 +19,7 @@ from downstream.tau.benchmark import Clip
 from downstream.tau.clip_files import ClipFiles
 from pretrain.data.batches import BatchLayout, DealtBatches
 from pretrain.data.seeds import derived_seed, sample_seed
+from shards.array_files import open_array
 from shards.errors import UserError
 
 
@@ -31,7 +32,7 @@ class FixedEmbeddings:
 
     def of_clip(self, clip: Clip) -> NDArray[np.float32]:
         """(10, width), a view of the file."""
-        rows: NDArray[np.float32] = np.load(self.path, mmap_mode="r")[self.row_of_clip[clip.key]]
+        rows: NDArray[np.float32] = open_array(self.path)[self.row_of_clip[clip.key]]
         return rows
 
 

@@ -26,6 +26,7 @@ from downstream.tau.acoustic_features import (
 from downstream.tau.benchmark import Clip, TauData
 from downstream.tau.video_frames import pictures_of_seconds
 from pretrain import distributed
+from shards.array_files import open_array
 from shards.atomic_files import written_whole
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
@@ -61,8 +62,7 @@ class ClipFiles:
 
     def acoustic(self, clip: Clip) -> NDArray[np.float32]:
         """A view of (56 + 10 · 3, 2, bands) on the disk: the frames of the clip, then of each second alone."""
-        frames: NDArray[np.float32] = np.load(self._acoustic_path(clip), mmap_mode="r")
-        return frames
+        return open_array(self._acoustic_path(clip))
 
     def picture(self, clip: Clip, second: int) -> NDArray[np.uint8]:
         """(height, width, 3) uint8 RGB: the video frame in the middle of a second."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from downstream.tau.visual_encoder import VisualEncoder
 from pretrain import distributed
 from pretrain.data.batches import to_device
 from pretrain.precision import autocast
+from shards.array_files import open_array
 from shards.progress import ProgressLine
 
 CLIPS_AT_ONCE = 8
@@ -48,7 +50,7 @@ def embed_pictures(
     """
     embeddings = FixedEmbeddings(path, {clip.key: row for row, clip in enumerate(clips)})
     shape = (len(clips), CLIP_SECONDS, encoder.num_features)
-    if distributed.from_first(path.is_file() and np.load(path, mmap_mode="r").shape == shape):
+    if distributed.from_first(path.is_file() and open_array(path).shape == shape):
         return embeddings
     partial = path.with_name(f".{path.name}.partial")
     if distributed.is_first():
@@ -67,7 +69,7 @@ def _fill(
     embeddings: FixedEmbeddings, encoder: VisualEncoder, share: WholeClips, device: torch.device, precision: str
 ) -> None:
     """Writes the rows of this process's share into the file."""
-    file = np.load(embeddings.path, mmap_mode="r+")
+    file: Any = open_array(embeddings.path, "r+")
     encoder.eval()
     title = "embedding pictures"
     with torch.inference_mode(), ProgressLine(title, share.num_own, enabled=distributed.is_first()) as progress:

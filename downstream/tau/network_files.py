@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,18 @@ from downstream.tau.kind import TauRunSettings
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
+from shards.records import read_json_as
 
 ACOUSTIC = "acoustic."
 """Prefix of the acoustic encoder's tensor names."""
+
+
+@dataclass(frozen=True)
+class _Description:
+    """`config.json`, as far as it is read."""
+
+    features: str
+    strategy: str
 
 
 def write_joint_network(run_folder: Path, network: JointNetwork, settings: TauRunSettings) -> None:
@@ -66,11 +75,10 @@ def read_acoustic_encoder(run_folder: Path, features: str) -> AcousticEncoder:
     tensors = {
         name.removeprefix(ACOUSTIC): value for name, value in _tensors(run_folder).items() if name.startswith(ACOUSTIC)
     }
-    try:
-        record = json.loads((run_folder / MODEL_FOLDER / CONFIG_NAME).read_text(encoding="utf-8"))
-        heard, strategy = record["features"], record["strategy"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run_folder} says nowhere what it heard; give a run of tau.strategy audio") from error
+    description = read_json_as(
+        _Description, run_folder / MODEL_FOLDER / CONFIG_NAME, "give a run of tau.strategy audio"
+    )
+    heard, strategy = description.features, description.strategy
     if not tensors:
         raise UserError(f"{run_folder} holds no acoustic encoder; give a run of tau.strategy audio")
     if strategy != "audio":

@@ -48,7 +48,7 @@ ABLATED = replace(
 
 def _entries(results: Results) -> list[Entry]:
     """One row of Table 2, or one of Table 3 and one of Table 4, which share two strategies."""
-    strategy, features = results.details["strategy"], FEATURES.get(results.details["features"], "")
+    strategy, features = results.detail("strategy"), FEATURES.get(results.detail("features"), "")
     if strategy in ("audio", "video"):
         return [Entry(SINGLE.name, modality={"audio": "sound", "video": "image"}[strategy], joined=features)]
     return [

@@ -21,7 +21,7 @@ DETAILS = {
 
 
 def _entries(results: Results) -> list[Entry]:
-    return [Entry("transfer", modality=results.details["modality"], approach=results.details["approach"])]
+    return [Entry("transfer", modality=results.detail("modality"), approach=results.detail("approach"))]
 
 
 TRANSFER = Reporting(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from downstream import settings as downstream_settings
 from downstream.benchmarks import BENCHMARKS
@@ -22,6 +21,7 @@ from pretrain.pretraining import check_norm
 from pretrain.settings import pretraining as pretrain_config
 from pretrain.settings.files import flatten, load_settings
 from pretrain.settings.pretraining import Config, DataSettings
+from pretrain.settings.yaml_text import read_yaml
 from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
 from retrieval.options import EvaluateOptions
@@ -153,9 +153,8 @@ def _compare(before: dict[str, Any], now: dict[str, Any], changeable: frozenset[
 def _num_processes(launch_file: Path) -> int:
     """The number of processes that a launch file starts on all machines."""
     try:
-        record = yaml.safe_load(launch_file.read_text(encoding="utf-8"))
-        return int(record["num_processes"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        return int(read_yaml(launch_file)["num_processes"])
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"launch {launch_file} must be an accelerate config with num_processes, but can't be read as one "
             f"({type(error).__name__}: {' '.join(str(error).split())})"

@@ -12,13 +12,16 @@ from downstream.results import RESULTS_NAME, Results
 from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
-from pretrain.training.run_folder import SUMMARY_NAME
+from pretrain.training.run_folder import SUMMARY_NAME, read_summary
 from retrieval.metrics_file import METRICS_NAME as RETRIEVAL_METRICS_NAME
-from shards.atomic_files import read_json
+from retrieval.metrics_file import read_metrics
 from shards.errors import UserError
+from shards.records import shown
 
 FAILED_NAME = "failed.txt"
 """File in the folder of a failed row, with one line per error."""
+
+REMEDY = "delete it and run the plan again"
 
 RETRIEVAL = "retrieval"
 """Name of the retrieval benchmark; the others are names in `downstream.benchmarks.BENCHMARKS`."""
@@ -136,7 +139,7 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
         chance |= _retrieval_scores(label, metrics, ("chance",) * len(DIRECTIONS))
     for label, result in results.items():
         scores |= _downstream_scores(label, result)
-    summary = _read_json(row.run_folder / SUMMARY_NAME) or {}
+    summary = read_summary(row.run_folder, REMEDY) if (row.run_folder / SUMMARY_NAME).exists() else {}
     steps = summary.get("step")
     state = _state(row, is_trained=bool(summary), num_scored=len(rankings) + len(results))
     return RowOutcome(
@@ -161,20 +164,25 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
 
 def _reason(row: PlannedRow) -> str:
     """The error messages of the failed steps."""
-    return "; ".join((row.folder / FAILED_NAME).read_text(encoding="utf-8").splitlines())
+    return "; ".join((row.folder / FAILED_NAME).read_text(encoding="utf-8", errors="replace").splitlines())
 
 
 def _read_rankings(row: PlannedRow) -> dict[str, dict[str, Any]]:
     """Label → `metrics.json` of the finished retrieval benchmarks."""
     jobs = [job for job in row.benchmarks if job.benchmark == RETRIEVAL]
-    read = {job.label: _read_json(job.folder / RETRIEVAL_METRICS_NAME) for job in jobs}
-    return {label: metrics for label, metrics in read.items() if metrics is not None}
+    files = {job.label: job.folder / RETRIEVAL_METRICS_NAME for job in jobs}
+    return {label: read_metrics(file, REMEDY) for label, file in files.items() if file.exists()}
 
 
 def _read_results(row: PlannedRow) -> dict[str, Results]:
     """Label → results of the finished downstream benchmarks."""
     jobs = [job for job in row.benchmarks if job.benchmark != RETRIEVAL and (job.folder / RESULTS_NAME).is_file()]
-    return {job.label: Results.read(job.folder) for job in jobs}
+    read = {job.label: Results.read(job.folder) for job in jobs}
+    for job in jobs:
+        if read[job.label].benchmark != job.benchmark:
+            found = shown(read[job.label].benchmark)
+            raise UserError(f"{job.folder / RESULTS_NAME} holds results of {found}, not of {job.benchmark}; {REMEDY}")
+    return read
 
 
 def _state(row: PlannedRow, *, is_trained: bool, num_scored: int) -> State:
@@ -205,13 +213,3 @@ def _downstream_scores(label: str, results: Results) -> dict[str, float]:
         for score in kind_of(results.benchmark).reporting.scores
         if (value := score.value_in(results.epochs[-1])) is not None
     }
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    remedy = "delete it and run the plan again"
-    content = read_json(path, remedy)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a JSON object, got {content!r}; {remedy}")
-    return content

@@ -21,11 +21,13 @@ from downstream.settings import DownstreamSettings
 from launch.comparison.rows import Job, Row
 from pretrain.settings.files import flatten, load_settings, save_settings
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
+from pretrain.settings.yaml_text import read_yaml
 from pretrain.training.run_folder import CHECKPOINTS_FOLDER, CONFIG_NAME, SUMMARY_NAME, list_checkpoints
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
 from retrieval.options import EvaluateOptions
-from shards.atomic_files import holds_json, write_text_atomically
+from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
+from shards.records import holds_json, record_as
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_NAME = "settings.yaml"
@@ -160,8 +162,7 @@ def write_row_settings(row: Row) -> None:
 def settings_of_benchmarks(row: Row) -> dict[str, dict[str, Any]]:
     """Settings of a row's benchmarks, as of their last start, by label and dotted name."""
     path = row.folder / BENCHMARKS_NAME
-    record: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return record
+    return record_as(dict[str, dict[str, Any]], read_yaml(path), str(path), "remove it") if path.is_file() else {}
 
 
 def words_of(settings: Any, defaults: dict[str, Any]) -> list[str]:

@@ -50,7 +50,10 @@ class TransformersEncoder(Encoder):
             )
         self.source = source
         self.settings = settings
-        self.network: Any = self.network_class(self.network_class.config_class(**settings))
+        # Other entries say nothing about the network, and a stranger's could make the library do anything.
+        known = self.network_class.config_class().to_dict().keys() - VOLATILE
+        described = {name: value for name, value in settings.items() if name in known}
+        self.network: Any = self.network_class(self.network_class.config_class(**described))
         self.num_features = self.features_of(settings)
 
     @staticmethod
@@ -241,7 +244,7 @@ def build(
     if norm == "group":
         raise UserError(f"model.norm must be batch or sync with transformers:{source}, which has its own norms")
     found = dict(config) if config is not None else _published_config(source)
-    kind = found.pop("model_type")
+    kind = found.pop("model_type", None)
     frames = input_size[1] if input_size else None
     try:
         if kind == ASTConfig.model_type:

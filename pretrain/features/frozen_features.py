@@ -24,9 +24,10 @@ from pretrain.precision import autocast
 from pretrain.settings.files import flatten
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
 from pretrain.training.embedding import PairEmbeddings, mean_of_crops
-from shards.atomic_files import holds_json, read_json, write_json
+from shards.atomic_files import write_json
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.records import holds_json, read_json
 from shards.schema import TRAIN_SPLIT
 from shards.streaming.reading import ShardSet
 

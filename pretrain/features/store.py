@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shards.array_files import open_array
 from shards.atomic_files import PARTIAL_SUFFIX
 from shards.errors import UserError
 
@@ -94,8 +95,7 @@ class FeatureStore:
 
     def read(self, name: str) -> NDArray[Any]:
         """An array, memory-mapped: (pairs, …)."""
-        array: NDArray[Any] = np.load(self._path(name), mmap_mode="r")
-        return array
+        return open_array(self._path(name))
 
     def reader(self, name: str) -> RowReader:
         """Reads single rows of an array."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from pretrain.losses import LOSSES
 from pretrain.methods import METHODS
@@ -21,8 +18,9 @@ from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
 from pretrain.settings.files import read_record, settings_of
 from pretrain.settings.pretraining import Config
+from pretrain.settings.yaml_text import yaml_of
 from pretrain.training.metrics_file import MetricsFile
-from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME
+from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME, read_summary
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.errors import UserError
 from shards.schema import VALIDATION_SPLIT
@@ -154,14 +152,11 @@ def _settings_of(path: Path) -> Config:
 
 def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
     facts.config = _settings_of(run / CONFIG_NAME)
-    try:
-        facts.summary = json.loads((run / SUMMARY_NAME).read_text(encoding="utf-8"))
-        best_step = facts.summary["best_step"]
-        facts.uses = [
-            (use["hardware"], use["processes"], use["seconds"] / 3600) for use in facts.summary.get("uses", [])
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run / SUMMARY_NAME} can't be read as a run's summary ({error!r}); restore it") from error
+    facts.summary = read_summary(run, "restore it")
+    if "best_step" not in facts.summary:
+        raise UserError(f"{run / SUMMARY_NAME}: best_step is missing; restore it")
+    best_step = facts.summary["best_step"]
+    facts.uses = [(use["hardware"], use["processes"], use["seconds"] / 3600) for use in facts.summary.get("uses", [])]
     validations = [line for line in MetricsFile(run).read() if line.get("split") == VALIDATION_SPLIT]
     facts.validation = next((line for line in reversed(validations) if line.get("step") == best_step), {})
     facts.is_chosen = facts.summary.get("best_error") is not None and len(validations) > 1
@@ -206,8 +201,8 @@ def _read_former(facts: Facts) -> None:
     facts.former_card = card[front.end() if front else 0 :].strip()
     facts.former_notice = _text(facts.model_folder / NOTICE_NAME).strip()
     try:
-        data = yaml.safe_load(front[1]) if front else {}
-    except (yaml.YAMLError, ValueError):
+        data = yaml_of(front[1], CARD_NAME) if front else {}
+    except UserError:
         data = {}
         facts.lacks("the licence in the metadata of the weights' own card, which can't be read")
     data = data if isinstance(data, dict) else {}

@@ -6,6 +6,7 @@ from typing import Any
 
 from pretrain.cards import card, loading, section, table
 from pretrain.model_config import TwoTowerConfig
+from pretrain.scores import Score
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
@@ -142,7 +143,7 @@ def results_table(validation: dict[str, Any]) -> str:
     parts = {part: label for part, label in COLUMNS.items() if part in validation}
     rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
     for name, label in FIGURES.items():
-        values = [validation[part][name] for part in parts]
+        values = [Score(f"{part}/{name}", label).value_in(validation) for part in parts]
         cells = ("–" if value is None else f"{value:.3f}" if "recall" in name else f"{value:.1f}" for value in values)
         rows.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pretrain.model_files import WEIGHTS_NAME
 from pretrain.releasing.model_card import FIGURES
 from shards.checksums import file_sha256
 from shards.errors import UserError
+from shards.records import as_number, read_json_as
 
 RETRIEVAL_NAME = "metrics.json"
 DOWNSTREAM_NAME = "results.json"
@@ -87,18 +87,13 @@ def _numbers(epoch: dict[str, Any]) -> dict[str, float]:
         parts = {f"{name} {inner}": number for inner, number in value.items()} if isinstance(value, dict) else {}
         for score, number in (parts or {name: value}).items():
             if isinstance(number, int | float) and not isinstance(number, bool):
-                flat[score] = float(number)
+                known = as_number(number)
+                flat[score] = math.nan if known is None else known
     return flat
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as results: {error}; compute them again") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} holds a {type(record).__name__}, not results; compute them again")
-    return record
+    return read_json_as(dict[str, Any], path, "compute them again")
 
 
 def _check_retrieval(record: dict[str, Any], path: Path) -> None:
@@ -132,11 +127,11 @@ def _check_downstream(record: dict[str, Any], path: Path) -> None:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return as_number(value) is not None
 
 
 def _other_shape(path: Path, missing: str) -> UserError:

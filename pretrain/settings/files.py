@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from pretrain.settings.choosing import Chosen, family_of, kind_of, plain_hints, setting_of_others
+from pretrain.settings.yaml_text import read_yaml
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
+from shards.records import shown, typed
 from shards.registry import nearest
 
 Settings = TypeVar("Settings")
@@ -65,12 +65,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"no settings at {path}: no such file")
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} can't be read as UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    record = read_yaml(path)
     if not isinstance(record, dict) or not record:
         raise UserError(f"{path} must hold lines of `setting: value`, it holds none; restore it or name another")
     return record
@@ -139,7 +134,7 @@ def _built(
         sentence = setting_of_others(settings, name)
         if sentence is None:
             known = [*flatten(settings), *plain_hints(type(settings))]
-            raise UserError(f"unknown setting {name!r}; {nearest(name, known)}".rstrip("; "))
+            raise UserError(f"unknown setting {shown(name)}; {nearest(name, known)}".rstrip("; "))
         if not is_of_all_choices:
             raise UserError(sentence)
     return settings
@@ -156,7 +151,7 @@ def _build(declared: Any, record: Any, current: Any, prefix: str, unknown: list[
         unknown: collects the dotted names of unknown settings.
     """
     if not isinstance(record, Mapping):
-        raise UserError(f"unknown setting {prefix[:-1]!r} with value {record!r}: it is a group of settings")
+        raise UserError(f"unknown setting {shown(prefix[:-1])} with value {shown(record)}: it is a group of settings")
     kind = _kind(declared, record, current, prefix)
     hints, defaults, inherited = plain_hints(kind), _defaults(kind), _inherited(current, kind)
     unknown += (f"{prefix}{name}" for name in _dotted({name: record[name] for name in record if name not in hints}))
@@ -166,7 +161,7 @@ def _build(declared: Any, record: Any, current: Any, prefix: str, unknown: list[
             group = inherited.get(name, defaults.get(name))
             values[name] = _build(hint, record.get(name, {}), group, f"{prefix}{name}.", unknown)
         elif name in record:
-            values[name] = _typed(hint, record[name], f"{prefix}{name}")
+            values[name] = typed(hint, record[name], f"{prefix}{name}")
         elif name in inherited:
             values[name] = inherited[name]
     return kind(**values)
@@ -201,22 +196,3 @@ def _inherited(current: Any, kind: type) -> dict[str, Any]:
         return values
     defaults = _defaults(type(current))
     return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
-
-
-def _typed(hint: Any, value: Any, name: str) -> Any:
-    """Converts a value to its type.
-
-    Raises:
-        UserError: it is of another type.
-    """
-    try:
-        return _adapter(hint).validate_python(value)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join([name, *map(str, fault["loc"])])
-        raise UserError(f"{place}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}") from error
-
-
-@cache
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint)

@@ -9,29 +9,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from pretrain.engines import TrainingState
-from pretrain.training.run_folder import CHECKPOINTS_FOLDER, list_checkpoints
+from pretrain.training.run_folder import CHECKPOINTS_FOLDER, Use, list_checkpoints
 from shards.atomic_files import naming
 from shards.errors import UserError
+from shards.records import Count, Finite, Sha256, read_json_as
 
 WEIGHTS_FILE = "weights.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 FORMAT_VERSION = 2
-
-
-class Use(TypedDict):
-    """How long a run was computed on what."""
-
-    hardware: dict[str, int]
-    processes: int
-    seconds: float
 
 
 @dataclass
@@ -52,15 +44,15 @@ class RunState:
             where a checkpoint of an older Earshot, which did not note it, was resumed.
     """
 
-    step: int = 0
-    best_error: float | None = None
-    best_step: int | None = None
-    validations_since_best: int = 0
-    seconds: float = 0.0
-    training_seconds: float = 0.0
-    preparing_seconds: float = 0.0
-    first_loss: float | None = None
-    peak_memory_bytes: int = 0
+    step: Count = 0
+    best_error: Finite | None = None
+    best_step: Count | None = None
+    validations_since_best: Count = 0
+    seconds: Finite = 0.0
+    training_seconds: Finite = 0.0
+    preparing_seconds: Finite = 0.0
+    first_loss: Finite | None = None
+    peak_memory_bytes: Count = 0
     uses: list[Use] = field(default_factory=list)
 
     def use(self, hardware: dict[str, int], processes: int) -> Use:
@@ -70,6 +62,15 @@ class RunState:
                 return use
         self.uses.append({"hardware": hardware, "processes": processes, "seconds": 0.0})
         return self.uses[-1]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """`state.json` of a checkpoint: the state, and the checksums of the tensors beside it."""
+
+    format_version: Count
+    state: RunState
+    sha256: dict[str, Sha256]
 
 
 def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *, keep: int) -> Path:
@@ -135,17 +136,30 @@ def load_newest_checkpoint(
 
 
 def _load(folder: Path, take_up: Callable[[TrainingState], None]) -> RunState:
-    record = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    if record["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"its format_version is {record['format_version']}, not {FORMAT_VERSION}")
-    state = RunState(**record["state"])
+    record = _read_record(folder)
     data = {name: (folder / name).read_bytes() for name in (WEIGHTS_FILE, OPTIMIZER_FILE)}
     for name, content in data.items():
-        if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
+        if hashlib.sha256(content).hexdigest() != record.sha256[name]:
             raise ValueError(f"{name} does not have the checksum it was written with")
     weights, optimizer = (safetensors.torch.load(data[name]) for name in (WEIGHTS_FILE, OPTIMIZER_FILE))
     take_up(TrainingState(weights, optimizer))
-    return state
+    return record.state
+
+
+def read_state(folder: Path) -> RunState:
+    """The state in a checkpoint.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return _read_record(folder).state
+
+
+def _read_record(folder: Path) -> _Record:
+    record = read_json_as(_Record, folder / STATE_FILE)
+    if record.format_version != FORMAT_VERSION:
+        raise UserError(f"{folder / STATE_FILE}: format_version is {record.format_version}, not {FORMAT_VERSION}")
+    return record
 
 
 def _to_bytes(tensors: dict[str, Tensor]) -> bytes:

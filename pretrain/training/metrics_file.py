@@ -6,9 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
+
 from shards.atomic_files import naming, write_text_atomically
+from shards.records import MOST_BYTES, Count, DamagedRecord, checked, json_as, read_bytes_within
 
 METRICS_NAME = "metrics.jsonl"
+
+
+class Line(TypedDict):
+    """What every line has."""
+
+    step: Count
+    epoch: Count
+    split: str
 
 
 class MetricsFile:
@@ -23,16 +34,25 @@ class MetricsFile:
             file.write(json.dumps({"step": step, "epoch": epoch, "split": split, **values}) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """The whole lines; the last is left out where a killed run wrote only a part of it."""
+        """The whole lines; the last is left out where a killed run wrote only a part of it.
+
+        Raises:
+            UserError: another line is damaged.
+        """
         if not self.path.is_file():
             return []
-        lines = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        lines = read_bytes_within(self.path, MOST_BYTES).splitlines()
+        whole = []
+        for number, line in enumerate(lines, 1):
+            where = f"line {number} of {self.path}"
             try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return lines
+                record = json_as(dict[str, Any], line, where)
+            except DamagedRecord:
+                if number == len(lines):
+                    break
+                raise
+            whole.append(checked(Line, record, where, "remove it"))
+        return whole
 
     def drop_after(self, step: int) -> None:
         """Drops what came after `step`: a run that resumes there will write it again."""

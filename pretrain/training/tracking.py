@@ -13,8 +13,9 @@ from pretrain.settings.files import flatten
 from pretrain.settings.training import RunSettings
 from pretrain.trackers import TRACKERS
 from pretrain.trackers.tracker import TrackedRun
-from shards.atomic_files import read_json, write_json
+from shards.atomic_files import write_json
 from shards.errors import UserError, first_line
+from shards.records import read_json
 
 TRACKING_NAME = "tracking.json"
 PAUSE_FACTOR = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,6 +15,7 @@ from torch import Tensor
 from pretrain.encoders import ENCODERS
 from pretrain.encoders.building import build_encoder
 from shards.errors import UserError
+from shards.records import json_as
 
 PREFERRED_PREFIXES = ("image_tower.trunk.", "encoder_q.", "module.encoder_q.", "student.backbone.", "teacher.backbone.")
 """If a file holds several networks, the first prefix here wins: Earshot's image tower, MoCo's query, DINO's student."""
@@ -125,10 +125,9 @@ def _stated_by(path: Path) -> tuple[str | None, dict[str, Any] | None]:
     if name is None or name in ENCODERS or ":" not in name:
         return None, None
     ENCODERS.check_allowed(name, str(path))
-    try:
-        config = json.loads(metadata.get(CONFIG_ENTRY, "null"))
-    except ValueError as error:
-        raise UserError(f"{path}: {CONFIG_ENTRY} in its metadata is not JSON ({error}); release it again") from error
+    where = f"{path}: {CONFIG_ENTRY} in its metadata"
+    text = metadata.get(CONFIG_ENTRY)
+    config = json_as(dict[str, Any], text, where, "release it again") if text else None
     return name, config
 
 

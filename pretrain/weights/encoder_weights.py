@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.projection import Projection
 from pretrain.encoders.running_statistics import average_at_first
 from pretrain.model import TwoTower
-from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
+from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, ImageNormalisation
 from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, require_weights
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint, towers_of_authors
 from pretrain.weights.encoder_in_file import check_fits, find_encoder
@@ -23,6 +22,7 @@ from pretrain.weights.files import read_weights
 from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
 from shards.raster_settings import RasterSettings
+from shards.records import DamagedRecord, read_json, record_as
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -165,8 +165,8 @@ def _is_of_model_folder(path: Path) -> bool:
 def _config_beside(path: Path) -> dict[str, Any]:
     """Reads `config.json` in a file's folder; empty if there is none or it can't be read."""
     try:
-        record = json.loads((path.parent / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(path.parent / CONFIG_NAME)
+    except DamagedRecord:
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -222,7 +222,8 @@ def _file(
     report += ", …" if len(unused) > NAMES_IN_MESSAGE else ""
     record = _config_beside(path)
     if {"image_encoder", "image_mean", "image_std"} <= record.keys():
-        loaded = replace(loaded, mean=tuple(record["image_mean"]), std=tuple(record["image_std"]))
+        kept = record_as(ImageNormalisation, record, str(path.parent / CONFIG_NAME), "correct it, or remove it")
+        loaded = replace(loaded, mean=kept.image_mean, std=kept.image_std)
     return replace(loaded, report=report, unused=unused, rasters=_rasters_of(record, path))
 
 

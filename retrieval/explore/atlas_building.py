@@ -8,18 +8,22 @@ import os
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_pairs_of, spread_crops
 from retrieval.finite import refuse_not_finite
-from retrieval.pair_metadata import place_of, readable_metadata
+from retrieval.pair_metadata import readable_metadata
+from shards.array_files import open_array
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.records import Count, read_json_as
+from shards.schema import place_of
 from shards.streaming.reading import ShardSet, StoredSample
 
 RECORD_NAME = "atlas.json"
@@ -86,9 +90,9 @@ class Findings:
         counts: see `retrieval.explore.atlas.Atlas`.
     """
 
-    done: int = 0
-    label_names: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    done: Count = 0
+    label_names: Annotated[list[str], Field(max_length=MOST_LABELS)] = field(default_factory=list)
+    counts: dict[str, Count] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
 
     def read(self, sample: StoredSample) -> tuple[tuple[float, float], int]:
         """Longitude and latitude of a pair (NaN if missing), and the index of its label (−1 if missing)."""
@@ -120,6 +124,13 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class _Record:
+    """`atlas.json`, as far as it is read."""
+
+    findings: Findings
+
+
+@dataclass(frozen=True)
 class AtlasContents:
     """The contents of a complete atlas.
 
@@ -141,10 +152,9 @@ def read_atlas(folder: Path, shape: tuple[int, int]) -> AtlasContents | None:
         shape: number of pairs and dimensions.
     """
     try:
-        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        findings = Findings(**record["findings"])
+        findings = read_json_as(_Record, folder / RECORD_NAME).findings
         return AtlasContents(_open_arrays(folder, shape, "r"), findings.label_names, findings.counts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 
@@ -200,7 +210,7 @@ def _open_arrays(folder: Path, shape: tuple[int, int], mode: Any) -> dict[str, N
     """Opens the arrays; raises OSError or ValueError if one is missing, damaged or of another shape."""
     arrays = {}
     for name, (dtype, its_shape) in _layout_of(shape).items():
-        array = np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
+        array = open_array(folder / f"{name}.npy", mode)
         if (array.dtype, array.shape) != (np.dtype(dtype), its_shape) or not array.flags.c_contiguous:
             raise ValueError(f"{name}.npy is {array.dtype} {array.shape}")
         arrays[name] = array
@@ -228,9 +238,9 @@ def _make_arrays(folder: Path, shape: tuple[int, int]) -> dict[str, NDArray[Any]
 def _resume(folder: Path, shape: tuple[int, int]) -> tuple[dict[str, NDArray[Any]], Findings] | None:
     """The arrays and findings of an interrupted build, None if there is none."""
     try:
-        findings = Findings(**json.loads((folder / PROGRESS_NAME).read_text(encoding="utf-8")))
+        findings = read_json_as(Findings, folder / PROGRESS_NAME)
         return _open_arrays(folder, shape, "r+"), findings
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

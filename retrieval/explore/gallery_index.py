@@ -8,14 +8,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from retrieval.index import DIFFERENCES_SLACK, Lists, propose_from_all, squared_distances
 from shards.atomic_files import partial_path, write_text_atomically
 from shards.errors import UserError
+from shards.records import Count, Finite, read_json_as
 
 EXACT_UP_TO = 200_000
 """Maximum gallery size for exact search; with 128 dimensions, a query then takes about 20 ms."""
@@ -41,13 +43,13 @@ class ListsRecord:
         file_bytes: size of the file of lists.
     """
 
-    gallery_size: int
-    dimensions: int
-    lists: int
-    probes: int
-    recall_at_10: float
-    num_queries: int
-    file_bytes: int
+    gallery_size: Count
+    dimensions: Count
+    lists: Count
+    probes: Annotated[int, Field(ge=1, lt=2**31)]
+    recall_at_10: Finite
+    num_queries: Count
+    file_bytes: Count
 
 
 class GalleryIndex:
@@ -191,14 +193,14 @@ def open_index(gallery: NDArray[np.float32], path: Path, *, exact_up_to: int = E
     if len(gallery) <= exact_up_to:
         return GalleryIndex(gallery)
     try:
-        record = ListsRecord(**json.loads(_record_path(path).read_text(encoding="utf-8")))
+        record = read_json_as(ListsRecord, _record_path(path))
         size = path.stat().st_size
         if size != record.file_bytes:
             raise ValueError(f"it has {size} bytes, its record says {record.file_bytes}")
         lists = Lists.open(path)
         if not (record.gallery_size, record.dimensions) == gallery.shape == lists.shape:
             raise ValueError(f"it was built for embeddings of shape {lists.shape}, not {gallery.shape}")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"the index {path} can't be opened ({error}); delete it, so that it is rebuilt") from error
     return GalleryIndex(gallery, (lists, record))
 

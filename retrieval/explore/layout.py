@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from retrieval.embedding import save_npz
 from retrieval.explore.atlas import Atlas
 from retrieval.explore.options import LAYOUTS
+from shards.array_files import read_arrays
 from shards.errors import UserError
 
 DISPLAY_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
@@ -103,10 +103,10 @@ def point_density(points: NDArray[Any]) -> NDArray[np.float32]:
 def _read(path: Path, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
     """Reads the points from a file, images before sounds; None if it is missing, damaged or for other pairs."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            points = np.concatenate([arrays["image_points"], arrays["sound_points"]])
-            is_ours = np.array_equal(arrays["numbers"], numbers)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        image, sound, stored = read_arrays(path, ("image_points", "sound_points", "numbers")).values()
+        points = np.concatenate([image, sound])
+        is_ours = np.array_equal(stored, numbers) and np.issubdtype(points.dtype, np.floating)
+    except ValueError:
         return None
     return points if is_ours and points.shape == (2 * len(numbers), 2) and np.isfinite(points).all() else None
 

@@ -12,10 +12,10 @@ import numpy as np
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
 from retrieval.exhibits import licence_name, picture
-from retrieval.pair_metadata import link_of, place_of, text_of
+from retrieval.pair_metadata import link_of, text_of
 from retrieval.study.folder import Credit
 from shards.building.splitting import EARTH_RADIUS_KM
-from shards.schema import PREVIEWS_FOLDER
+from shards.schema import PREVIEWS_FOLDER, place_of
 from shards.streaming.reading import ShardSet, StoredSample
 
 PICTURE_PIXELS = 640

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from shards.atomic_files import write_text_atomically
 from shards.checksums import file_sha256
 from shards.errors import UserError
+from shards.records import Count, Finite, Sha256, read_json_as, record_as, shown
 
 STUDY_NAME = "study.json"
 MEDIA_FOLDER = "media"
@@ -26,7 +27,6 @@ LOCK_NAME = ".lock"
 STUDY_FORMAT_VERSION = 2
 
 MediaName = Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.(jpg|mp3)$")]
-Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class StudyPair:
 
     id: str
     kind: Literal["true", "retrieved"]
-    rank: int
-    distance: float
+    rank: Count
+    distance: Finite
     picture: MediaName
     clip: MediaName
     picture_sha256: Sha256
@@ -85,9 +85,9 @@ class Study:
     shards: str
     manifest_sha256: str
     split: str
-    crops: int
-    seed: int
-    gallery_size: int
+    crops: Count
+    seed: Count
+    gallery_size: Count
     rule: str
     question: str
     pairs: tuple[StudyPair, ...]
@@ -104,23 +104,17 @@ class Study:
         Raises:
             UserError: there is no study, or it has another format version.
         """
-        path = folder / STUDY_NAME
-        try:
-            text = path.read_text(encoding="utf-8")
-            version = json.loads(text)["format_version"]
-            if version != STUDY_FORMAT_VERSION:
-                raise UserError(
-                    f"{path}: format_version is {version!r}, this Earshot reads {STUDY_FORMAT_VERSION}; prepare "
-                    "another study"
-                )
-            return pydantic.TypeAdapter(cls).validate_json(text)
-        except UserError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
+        path, remedy = folder / STUDY_NAME, "make one with 'python retrieval/run.py study prepare'"
+        if not path.exists():
+            raise UserError(f"no study at {folder}: it has no {STUDY_NAME}; {remedy}")
+        record = read_json_as(dict[str, Any], path, remedy)
+        version = record.get("format_version")
+        if version != STUDY_FORMAT_VERSION:
             raise UserError(
-                f"no study at {folder} ({reason}); make one with 'python retrieval/run.py study prepare'"
-            ) from error
+                f"{path}: format_version is {shown(version)}, this Earshot reads {STUDY_FORMAT_VERSION}; prepare "
+                "another study"
+            )
+        return record_as(cls, record, str(path), remedy)
 
     @property
     def identity(self) -> str:

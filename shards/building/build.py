@@ -252,7 +252,7 @@ def print_build(out: Path, manifest: Manifest) -> None:
         f"{statistics['seconds_of_sound'] / 3600:,.2f} hours of sound, {size / max(1, used) / 1000:,.1f} KB per pair; "
         f"{describe_sound(statistics)}"
     )
-    if manifest.repeated_images.get("pairs"):
+    if manifest.repeated_images and manifest.repeated_images["pairs"]:
         print(f"same images: {describe_repeated(manifest.repeated_images)}")
     for words in manifest.warnings:
         print(f"warning: {words}")

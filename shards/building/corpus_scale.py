@@ -18,6 +18,7 @@ from shards.decoding.rasters import scaled_sample
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.progress import ProgressLine
 from shards.raster_settings import RasterSettings
+from shards.records import json_as
 from shards.schema import TRAIN_SPLIT, Pair
 
 RASTERS_NAME = "rasters.json"
@@ -54,7 +55,7 @@ def settle_scale(rasters: RasterSettings, plan: BuildPlan, out: Path) -> RasterS
     except FileNotFoundError:
         pairs = [pair for shard in plan.shards if shard.split == TRAIN_SPLIT for pair in shard.pairs]
         kept = write_text_once(path, json.dumps(measure_scale(rasters, pairs).to_dict(), indent=1))
-    return RasterSettings.from_dict(json.loads(kept))
+    return json_as(RasterSettings, kept, str(path), "give another --out, or remove this one to start it again")
 
 
 def measure_scale(rasters: RasterSettings, pairs: Sequence[Pair]) -> RasterSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,12 @@ from numpy.typing import NDArray
 
 from shards.building.repeated_images import HELD_OUT, describe_repeated, repeated_images
 from shards.building.splitting import EARTH_RADIUS_KM
-from shards.manifest import Manifest
+from shards.building.verifying import verify_shard
+from shards.errors import UserError, first_line
+from shards.manifest import Manifest, ShardEntry
 from shards.raster_settings import RasterSettings
-from shards.schema import METADATA_MEMBER, PREVIEWS_FOLDER, SPLITS
-from shards.streaming.index import load_index, read_member
+from shards.schema import PREVIEWS_FOLDER, SPLITS, place_of
+from shards.streaming.index import ShardIndex, load_index, read_metadata
 
 FEW_PAIRS = 30
 """Splits with fewer pairs than this are warned of."""
@@ -36,16 +37,15 @@ def describe_shards(folder: Path) -> dict[str, Any]:
     bytes_of_member: Counter[str] = Counter()
     places: dict[str, list[tuple[float, float]]] = {split: [] for split in SPLITS}
     for entry in manifest.shards:
-        index = load_index(folder / entry.name)
-        with (folder / entry.name).open("rb") as file:
-            for sample in index.samples:
-                for member, (_, length) in sample.members.items():
-                    bytes_of_member[member] += length
-                bytes_of_member["tar headers and padding"] += sample.bytes - sum(
-                    length for _, length in sample.members.values()
-                )
-                metadata = json.loads(read_member(file, sample, METADATA_MEMBER))
-                places[entry.split].append((metadata["longitude"], metadata["latitude"]))
+        try:
+            index, found = _sizes_and_places(folder, entry, bytes_of_member)
+        except (ValueError, OSError) as error:
+            faults = [fault.sentence for fault in verify_shard(folder, entry, manifest.spectrogram.mel_bands)]
+            raise UserError(
+                f"{folder / entry.name}: {(faults or [first_line(error)])[0]}; see all faults with "
+                "'python shards/run.py verify', and copy or build the damaged files again"
+            ) from error
+        places[entry.split] += found
         if index.previews is not None and (folder / PREVIEWS_FOLDER / entry.name).is_file():
             bytes_of_member["previews"] += index.previews.bytes
     num_samples = sum(manifest.splits.values())
@@ -69,6 +69,28 @@ def describe_shards(folder: Path) -> dict[str, Any]:
             f"within_{metres}_m": count for metres, count in count_near(places["test"], places["train"]).items()
         },
     }
+
+
+def _sizes_and_places(
+    folder: Path, entry: ShardEntry, bytes_of_member: Counter[str]
+) -> tuple[ShardIndex, list[tuple[float, float]]]:
+    """The index of a tar and the places of its samples; adds the sizes of their members.
+
+    Raises:
+        ValueError, OSError: the tar or its index is damaged.
+    """
+    index, places = load_index(folder / entry.name, entry.bytes), []
+    with (folder / entry.name).open("rb") as file:
+        for sample in index.samples:
+            for member, (_, length) in sample.members.items():
+                bytes_of_member[member] += length
+            content = sum(length for _, length in sample.members.values())
+            bytes_of_member["tar headers and padding"] += sample.bytes - content
+            place = place_of(read_metadata(file, sample))
+            if place is None:
+                raise ValueError(f"sample {sample.key} has no place")
+            places.append(place)
+    return index, places
 
 
 def count_near(
@@ -138,9 +160,9 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
 def describe_sound(statistics: dict[str, Any]) -> str:
     """Counts of recordings that are not as usual, from the manifest's `statistics`."""
     counts = [
-        f"{statistics['silent']} silent",
-        f"{statistics['repeated_to_length']} repeated to length",
-        f"{statistics['shortened']} shortened",
+        f"{statistics.get('silent', 0)} silent",
+        f"{statistics.get('repeated_to_length', 0)} repeated to length",
+        f"{statistics.get('shortened', 0)} shortened",
     ]
     words = {
         "clipped": "clipped at full scale",
@@ -163,12 +185,12 @@ def small_splits(counts: Mapping[str, int]) -> list[str]:
 
 def describe_split(build: dict[str, Any]) -> str:
     """A phrase that describes the split, from the manifest's `build`."""
-    seed = f"seed {build['split_seed']}"
+    seed = f"seed {build.get('split_seed')}"
     words = {
         "key": "by the last digit of the key (7 val, 2 and 5 test)",
         "cell": f"by cells of {build.get('cell_km')} km, {seed}",
         "column": f"by column {build.get('column')}, {seed}",
         "image": f"by image, {seed}",
         "random": f"at random, {seed}",
-    }[build["split_by"]]
+    }.get(str(build.get("split_by")), "as its manifest does not say")
     return f"{words}, exact shares" if build.get("split_shares") == "exact" else words

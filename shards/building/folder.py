@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from shards.building.planning import BuildPlan, ShardPlan, describe_differences
 from shards.building.rejected_list import REJECTED_NAME, TooManyRejectedError
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.records import Count, json_as, read_json, read_json_as
 from shards.schema import PREVIEWS_FOLDER, SPLITS
 from shards.streaming.index import index_path
 
+REMEDY = "give another --out, or remove this one to start it again"
 PLAN_NAME = "plan.json"
 PARTS_NAME = "parts.json"
 LOCK_NAME = "lock"
@@ -113,8 +116,9 @@ def keep_plan(plan: BuildPlan, out: Path) -> None:
     Raises:
         UserError: a build with another plan was started there.
     """
-    kept = json.loads(write_text_once(out / WORK_FOLDER / PLAN_NAME, json.dumps(_plan_record(plan), indent=1)))
-    refuse_another_plan(out, kept["source"], kept["build"], plan, "was started")
+    path = out / WORK_FOLDER / PLAN_NAME
+    kept = json_as(_PlanRecord, write_text_once(path, json.dumps(_plan_record(plan), indent=1)), str(path), REMEDY)
+    refuse_another_plan(out, kept.source, kept.build, plan, "was started")
 
 
 @contextmanager
@@ -137,7 +141,7 @@ def forget_failed_build(plan: BuildPlan, out: Path) -> None:
     mark, stored = out / WORK_FOLDER / FAILED_NAME, out / WORK_FOLDER / PLAN_NAME
     if not mark.is_file():
         return
-    if stored.is_file() and json.loads(stored.read_text(encoding="utf-8")) != _plan_record(plan):
+    if stored.is_file() and read_json(stored, REMEDY) != _plan_record(plan):
         print(f"{out}: an earlier build with other options failed there; this one starts anew", flush=True)
         for split in SPLITS:
             for tar in out.glob(f"{split}-*.tar"):
@@ -148,6 +152,21 @@ def forget_failed_build(plan: BuildPlan, out: Path) -> None:
             path.unlink()
         (out / REJECTED_NAME).unlink(missing_ok=True)
     mark.unlink()
+
+
+@dataclass(frozen=True)
+class _PlanRecord:
+    """The stored plan of a build."""
+
+    source: str
+    build: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _PartsRecord:
+    """The stored number of parts of a build."""
+
+    num_parts: Count
 
 
 def _plan_record(plan: BuildPlan) -> dict[str, Any]:
@@ -164,7 +183,8 @@ def keep_part_count(part: Part | None, out: Path) -> None:
     if part is None:
         path.unlink(missing_ok=True)
         return
-    kept = json.loads(write_text_once(path, json.dumps({"num_parts": part.count})))["num_parts"]
+    text = write_text_once(path, json.dumps({"num_parts": part.count}))
+    kept = json_as(_PartsRecord, text, str(path), REMEDY).num_parts
     if kept != part.count:
         raise UserError(
             f"--out {out} was started with {kept} parts, not {part.count}; start parts K/{kept}, or continue with a "
@@ -174,10 +194,8 @@ def keep_part_count(part: Part | None, out: Path) -> None:
 
 def begun_parts(out: Path) -> int | None:
     """The number of parts of the build, None if it isn't built in parts."""
-    try:
-        return int(json.loads((out / WORK_FOLDER / PARTS_NAME).read_text(encoding="utf-8"))["num_parts"])
-    except FileNotFoundError:
-        return None
+    path = out / WORK_FOLDER / PARTS_NAME
+    return read_json_as(_PartsRecord, path, REMEDY).num_parts if path.exists() else None
 
 
 def look_afresh(out: Path) -> None:

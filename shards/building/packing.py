@@ -25,6 +25,7 @@ from shards.building.writing import ShardWriter
 from shards.decoding.image_hash import hash_image
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.manifest import ShardEntry
+from shards.records import json_as
 from shards.schema import Pair, Rejection, Sample
 from shards.sources.source import Source
 
@@ -137,9 +138,7 @@ class ShardRecord:
     @classmethod
     def from_json(cls, text: str) -> ShardRecord:
         """Restores a record that `to_json` wrote."""
-        values = json.loads(text)
-        rejected = tuple(Rejection(**rejection) for rejection in values["rejected"])
-        return cls(ShardEntry(**values["entry"]), rejected, Tally(**values["tally"]), values["images"])
+        return json_as(cls, text, "the record of a finished shard")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from shards.decoding.image_hash import ImageHash, group_images, hash_image
 from shards.errors import RejectedPair, failures_as_rejections
-from shards.manifest import Manifest
+from shards.manifest import Manifest, RepeatedImages
 from shards.progress import ProgressLine
 from shards.schema import IMAGE_MEMBER, Pair
 from shards.sources.source import Source
@@ -22,7 +21,7 @@ SplitHashes = Iterable[tuple[str, str, ImageHash]]
 """(split, key, hash) of each pair, in the order of the tars."""
 
 
-def count_repeated(pairs: SplitHashes) -> dict[str, Any]:
+def count_repeated(pairs: SplitHashes) -> RepeatedImages:
     """Counts the pairs whose image other pairs have too, for the manifest.
 
     Returns:
@@ -49,7 +48,7 @@ def count_repeated(pairs: SplitHashes) -> dict[str, Any]:
     }
 
 
-def repeated_images(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def repeated_images(folder: Path, manifest: Manifest) -> RepeatedImages:
     """As `count_repeated`, of a finished set: from its manifest, or from its images if it does not say.
 
     Raises:
@@ -63,7 +62,7 @@ def repeated_images(folder: Path, manifest: Manifest) -> dict[str, Any]:
         hashes = []
         for entry in manifest.shards:
             with (folder / entry.name).open("rb") as file:
-                for sample in load_index(folder / entry.name).samples:
+                for sample in load_index(folder / entry.name, entry.bytes).samples:
                     hashes.append((entry.split, sample.key, hash_image(read_member(file, sample, IMAGE_MEMBER))))
                     progress.advance()
     return count_repeated(hashes)
@@ -93,7 +92,7 @@ def groups_by_image(source: Source, pairs: Sequence[Pair], num_workers: int) -> 
     return [f"image:{pairs[number].key}" for number in group_images(hashes)]
 
 
-def describe_repeated(repeated: dict[str, Any]) -> str:
+def describe_repeated(repeated: RepeatedImages) -> str:
     """A phrase on the counts of `count_repeated`."""
     words = ", ".join(f"{len(keys):,} of {split}" for split, keys in repeated["keys"].items())
     return (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.building.planning import usable_cpus
-from shards.errors import RejectedPair, UserError
+from shards.errors import RejectedPair, UserError, first_line
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
 from shards.progress import ProgressLine
-from shards.schema import IMAGE_MEMBER, METADATA_MEMBER, MIN_FRAMES, PREVIEW_MEMBER, PREVIEWS_FOLDER, SPECTROGRAM_MEMBER
-from shards.sources.metadata_table import check_coordinates
+from shards.records import shown
+from shards.schema import (
+    IMAGE_MEMBER,
+    METADATA_MEMBER,
+    MIN_FRAMES,
+    PREVIEW_MEMBER,
+    PREVIEWS_FOLDER,
+    SPECTROGRAM_MEMBER,
+    place_of,
+)
 from shards.streaming.index import (
     FileChecksum,
     SampleEntry,
@@ -25,6 +32,7 @@ from shards.streaming.index import (
     load_index,
     read_frames,
     read_member,
+    read_metadata,
 )
 
 _READ_BYTES = 1 << 20
@@ -100,6 +108,11 @@ def print_verification(folder: Path, verification: Verification) -> None:
         print(f"{len(verification.faults)} faults; copy the faulty files again from an intact set, or rebuild")
 
 
+def verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> list[Fault]:
+    """The faults of a tar and its index, without those of its listening clips."""
+    return _verify_shard(folder, entry, mel_bands)[1]
+
+
 def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[ShardIndex | None, list[Fault]]:
     """Checks a tar and its index; returns an index built from the tar itself, None if the tar can't be read."""
     path = folder / entry.name
@@ -141,8 +154,8 @@ def _decode_some(path: Path, index: ShardIndex, mel_bands: int) -> Iterator[Faul
         for sample in (samples[number] for number in _spread(len(samples))):
             try:
                 _decode_sample(file, sample, mel_bands)
-            except (ValueError, RejectedPair, OSError, KeyError, TypeError) as error:
-                yield Fault(path.name, f"sample {sample.key} can't be decoded: {error}")
+            except (ValueError, RejectedPair, OSError) as error:
+                yield Fault(path.name, f"sample {sample.key} can't be decoded: {first_line(error)}")
 
 
 def _spread(count: int) -> list[int]:
@@ -158,10 +171,14 @@ def _decode_sample(file: io.BufferedReader, sample: SampleEntry, mel_bands: int)
     if sample.num_frames < MIN_FRAMES:
         raise ValueError(f"its spectrogram has {sample.num_frames} frames, fewer than {MIN_FRAMES}")
     read_frames(file, sample, 0, sample.num_frames, mel_bands)
-    metadata = json.loads(read_member(file, sample, METADATA_MEMBER))
-    if metadata["key"] != sample.key:
-        raise ValueError(f"its JSON belongs to {metadata['key']}")
-    check_coordinates(metadata["longitude"], metadata["latitude"])
+    metadata = read_metadata(file, sample)
+    if metadata.get("key") != sample.key:
+        raise ValueError(f"its JSON belongs to {shown(metadata.get('key'))}")
+    if place_of(metadata) is None:
+        place = ", ".join(shown(metadata.get(name)) for name in ("longitude", "latitude"))
+        raise ValueError(
+            f"its longitude and latitude must be numbers within [-180, 180] and [-90, 90], they are {place}"
+        )
 
 
 def _verify_previews(folder: Path, entry: ShardEntry, index: ShardIndex | None) -> tuple[int, list[Fault]]:

@@ -75,6 +75,8 @@ class SoundFile:
     def __init__(self, path: Path, file: BinaryIO, container: InputContainer, stream: AudioStream) -> None:
         self.path, self._file, self.container, self.stream = path, file, container, stream
         context = stream.codec_context
+        if context is None:  # for a codec that FFmpeg doesn't know; PyAV's types don't say so
+            raise RejectedPair("undecodable sound", f"{path.name}: its codec is not known")
         context.thread_count = 1
         if context.name == "flac":
             context.options = {"err_detect": "crccheck+explode"}

@@ -20,13 +20,14 @@ import cv2
 import soundfile
 from PIL import Image
 
-from shards.atomic_files import holds_json, read_json, write_json
+from shards.atomic_files import write_json
 from shards.demo_world.factors import Place, generate_places
 from shards.demo_world.painting import paint_place
 from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
 from shards.demo_world.sounding import record_place
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.records import holds_json, read_json
 
 GENERATOR_VERSION = 2
 """Increased with every change of images or sounds, so that an old corpus is not mistaken for a new one."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from shards.errors import UserError
+from shards.records import json_as
 from shards.sources.geo_tables import LATITUDE, LONGITUDE, point_of_wkb, refuse_other_reference
 from shards.sources.tables import IsKnown, Table, make_table, not_readable, text_of
 
@@ -28,7 +29,9 @@ def read_xlsx(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
             sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
             filled = [(sheet.title, rows) for sheet in sheets if (rows := _rows_of(sheet))]
             book.close()
-    except (BadZipFile, KeyError, ValueError, TypeError, SyntaxError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # openpyxl, zipfile and zlib raise many kinds of errors
         raise not_readable(path, "an XLSX workbook", error) from error
     if not filled:
         raise UserError(f"{path} has no rows in any sheet; it needs a row of column names and one row per pair")
@@ -46,14 +49,20 @@ def _rows_of(sheet: Any) -> list[tuple[int, list[str]]]:
     return [(number, row) for number, row in cells if any(cell.strip() for cell in row)]
 
 
+@dataclass(frozen=True)
+class GeoMetadata:
+    """GeoParquet's description of its geometry, as far as it is read."""
+
+    primary_column: str = ""
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
 def read_parquet(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
     """Reads a Parquet file; the points of a GeoParquet file become the columns longitude and latitude.
 
     Raises:
         UserError: it is no Parquet file, or its geometry is not in degrees.
     """
-    import json
-
     import pyarrow
     import pyarrow.parquet
 
@@ -61,10 +70,11 @@ def read_parquet(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
         frame = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, ValueError) as error:
         raise not_readable(path, "Parquet", error) from error
-    geo = json.loads((frame.schema.metadata or {}).get(b"geo", b"{}"))
-    geometry = geo.get("primary_column")
+    stated = (frame.schema.metadata or {}).get(b"geo", b"{}")
+    geo = json_as(GeoMetadata, stated, f"{path}, its geo metadata", "save the table again")
+    geometry = geo.primary_column
     if geometry in frame.column_names:
-        refuse_other_reference(path, geo["columns"][geometry].get("crs"))
+        refuse_other_reference(path, geo.columns.get(geometry, {}).get("crs"))
     names = [name for name in frame.column_names if not name.startswith("__index_level_")]
     plain = [name for name in names if not pyarrow.types.is_binary(frame.schema.field(name).type)]
     rows = frame.slice(0, limit).to_pylist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 import threading
@@ -24,7 +23,6 @@ from shards.streaming.fetching import RetryRule, ShardSource, UnfetchableError
 from shards.streaming.index import FileChecksum, ShardIndex, index_path
 
 BYTES_PER_GB = 10**9
-_REMOTE_NAME = re.compile(r"[A-Za-z0-9_]+-\d{6}\.tar")
 _PARTIAL_NAME = re.compile(r"\.(?P<tar>.+\.tar)\.(?P<bytes>\d+)\.partial")
 _OPEN_ATTEMPTS = 20
 _ROOM_WAIT_SECONDS = 0.1
@@ -68,7 +66,7 @@ class ShardCache:
         settings: the cache folder and its size limit.
 
     Raises:
-        UserError: the manifest contains invalid shard names, or the folder can't be written.
+        UserError: the folder can't be written.
     """
 
     def __init__(self, source: ShardSource, manifest_text: str, manifest: Manifest, settings: StreamSettings) -> None:
@@ -77,13 +75,6 @@ class ShardCache:
         self.root = settings.cache_folder or default_cache_folder()
         self.folder = self.root / hashlib.sha256(manifest_text.encode()).hexdigest()[:16]
         self._shards = {shard.name: shard for shard in manifest.shards}
-        for name in self._shards:
-            # Remote names are untrusted, and become paths and arguments of commands here.
-            if not _REMOTE_NAME.fullmatch(name):
-                raise UserError(
-                    f"the manifest of {source.location} lists a shard {name!r}; names must be <split>-<number>.tar: "
-                    "build the shards again"
-                )
         with _writing(self.root):
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(_lock_path(self.folder / MANIFEST_NAME)):
@@ -177,8 +168,9 @@ class ShardCache:
                 return
             try:
                 text = self.source.read_bytes(path.name).decode("utf-8")
-                ShardIndex.from_record(json.loads(text))
-            except (UnfetchableError, ValueError, KeyError, TypeError, AttributeError) as error:
+                index = ShardIndex.from_json(text, where=path.name)
+                index.check_within(self._shards[name].bytes, where=path.name, remedy="it is damaged")
+            except (UnfetchableError, ValueError) as error:
                 raise self._unreadable(name, path.name, error) from error
             with _writing(self.root):
                 write_text_atomically(path, text)

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from shards.checksums import file_sha256
 from shards.errors import UserError
+from shards.records import MOST_BYTES
 from shards.streaming.index import FileChecksum
 from shards.streaming.locations import local_folder
 
@@ -114,7 +115,10 @@ class ShardSource:
         while True:
             try:
                 with self._open(name, 0) as (stream, _):
-                    return stream.read()
+                    content = stream.read(MOST_BYTES + 1)
+                if len(content) > MOST_BYTES:
+                    raise UnfetchableError(f"more than {MOST_BYTES:,} bytes")
+                return content
             except (OSError, http.client.HTTPException) as error:
                 failures += 1
                 self._wait_or_give_up(error, failures)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.errors import UserError
-from shards.schema import FORMAT_VERSION, MEL_BANDS, SPECTROGRAM_MEMBER
+from shards.records import MOST_BYTES, Count, Sha256, json_as, read_bytes_within, record_as, shown
+from shards.schema import FORMAT_VERSION, MEL_BANDS, METADATA_MEMBER, SPECTROGRAM_MEMBER, Key
 
 INDEX_SUFFIX = ".index.json"
 _NPY_HEADER_MOST_BYTES = 256
@@ -34,19 +35,19 @@ class SampleEntry:
         num_frames: number of frames of its spectrogram.
     """
 
-    key: str
-    offset: int
-    bytes: int
-    members: dict[str, tuple[int, int]]
-    num_frames: int
+    key: Key
+    offset: Count
+    bytes: Count
+    members: dict[str, tuple[Count, Count]]
+    num_frames: Count
 
 
 @dataclass(frozen=True)
 class FileChecksum:
     """Size in bytes and SHA-256 in hexadecimal of a file."""
 
-    bytes: int
-    sha256: str
+    bytes: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -71,26 +72,45 @@ class ShardIndex:
         return f'{json.dumps(head)[:-1]}, "previews": {json.dumps(previews)}, "samples": [\n{lines}\n]}}\n'
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> ShardIndex:
-        """Restores an index from parsed JSON.
+    def from_json(cls, text: str | bytes, *, where: str, remedy: str = "") -> ShardIndex:
+        """Restores an index that `to_json` wrote.
+
+        Args:
+            text: the JSON.
+            where: the file it was read from, for messages.
+            remedy: what to do if it is no index; appended to the message.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing or invalid.
+            UserError: it is no index, or one of another format version.
         """
-        if record["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format_version is {record['format_version']!r}, not {FORMAT_VERSION}")
-        samples = tuple(
-            SampleEntry(
-                key=sample["key"],
-                offset=int(sample["offset"]),
-                bytes=int(sample["bytes"]),
-                members={name: (int(start), int(length)) for name, (start, length) in sample["members"].items()},
-                num_frames=int(sample["num_frames"]),
+        record = json_as(dict[str, Any], text, where, remedy)
+        version = record.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{where}: format_version is {shown(version)}, not {FORMAT_VERSION}{remedy and '; '}{remedy}"
             )
-            for sample in record["samples"]
-        )
-        previews = record.get("previews")
-        return cls(record["shard"], samples, FileChecksum(**previews) if previews else None)
+        return record_as(cls, record, where, remedy)
+
+    def check_within(self, num_bytes: int, *, where: str, remedy: str) -> None:
+        """Checks that the samples and their members lie within the tar.
+
+        Args:
+            num_bytes: size of the tar.
+            where: the index, for the message.
+            remedy: what to do if they do not; appended to the message.
+
+        Raises:
+            UserError: names the first that does not.
+        """
+        for sample in self.samples:
+            end = sample.offset + sample.bytes
+            is_within = all(
+                sample.offset <= start and start + length <= end for start, length in sample.members.values()
+            )
+            if end > num_bytes or not is_within:
+                raise UserError(
+                    f"{where}: sample {sample.key} is not within the {num_bytes:,} bytes of the tar; {remedy}"
+                )
 
 
 def index_path(tar_path: Path) -> Path:
@@ -98,22 +118,25 @@ def index_path(tar_path: Path) -> Path:
     return tar_path.with_name(tar_path.stem + INDEX_SUFFIX)
 
 
-def load_index(tar_path: Path) -> ShardIndex:
+def load_index(tar_path: Path, tar_bytes: int | None = None) -> ShardIndex:
     """Reads the index beside `tar_path`.
+
+    Args:
+        tar_path: the tar; need not exist.
+        tar_bytes: size of the tar, which its samples must lie within; None: not checked.
 
     Raises:
         UserError: the index is missing or unreadable, or belongs to another tar.
     """
     path = index_path(tar_path)
     remedy = "copy the shard set again with its .index.json files, or build the shards again"
-    try:
-        index = ShardIndex.from_record(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise UserError(f"{tar_path} has no index: {path.name} is missing; {remedy}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a readable index ({error!r}); {remedy}") from error
+    if not path.exists():
+        raise UserError(f"{tar_path} has no index: {path.name} is missing; {remedy}")
+    index = ShardIndex.from_json(read_bytes_within(path, MOST_BYTES, remedy), where=str(path), remedy=remedy)
     if index.shard != tar_path.name:
-        raise UserError(f"{path} is the index of {index.shard}, not of {tar_path.name}; {remedy}")
+        raise UserError(f"{path} is the index of {shown(index.shard)}, not of {tar_path.name}; {remedy}")
+    if tar_bytes is not None:
+        index.check_within(tar_bytes, where=str(path), remedy=remedy)
     return index
 
 
@@ -156,10 +179,23 @@ def read_member(file: BinaryIO, entry: SampleEntry, member: str) -> bytes:
     Raises:
         UserError: the sample has no such member, or the tar is truncated.
     """
+    return _read_exactly(file, *_position(file, entry, member), entry.key)
+
+
+def read_metadata(file: BinaryIO, entry: SampleEntry) -> dict[str, Any]:
+    """Reads a sample's JSON: its coordinates, title, creator, licence …
+
+    Raises:
+        UserError: the sample has none, it is damaged, or the tar is truncated.
+    """
+    content = read_member(file, entry, METADATA_MEMBER)
+    return json_as(dict[str, Any], content, f"the JSON of sample {entry.key} of {file.name}", "build the shards again")
+
+
+def _position(file: BinaryIO, entry: SampleEntry, member: str) -> tuple[int, int]:
     if member not in entry.members:
         raise UserError(f"sample {entry.key} of {file.name} has no member .{member}; build the shards again")
-    start, length = entry.members[member]
-    return _read_exactly(file, start, length, entry.key)
+    return entry.members[member]
 
 
 def read_frames(
@@ -185,7 +221,7 @@ def read_frames(
         raise ValueError(
             f"frames {first_frame} to {first_frame + num_frames} are not within the {entry.num_frames} of {entry.key}"
         )
-    start, length = entry.members[SPECTROGRAM_MEMBER]
+    start, length = _position(file, entry, SPECTROGRAM_MEMBER)
     try:
         header_bytes, stored_bands, stored_frames = _read_npy_header(file, start, length)
         if stored_bands != mel_bands:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +16,10 @@ from shards.decoding.imagery import decode_jpeg
 from shards.decoding.jpeg_parts import Box, decode_part, image_shape
 from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
-from shards.schema import IMAGE_MEMBER, MEL_BANDS, METADATA_MEMBER, PREVIEW_MEMBER, PREVIEWS_FOLDER
+from shards.schema import IMAGE_MEMBER, MEL_BANDS, PREVIEW_MEMBER, PREVIEWS_FOLDER
 from shards.streaming.cache import BYTES_PER_GB, ShardCache, StreamSettings, block_bytes_at_most
 from shards.streaming.fetching import ShardSource, UnfetchableError, local_folder
-from shards.streaming.index import SampleEntry, load_index, read_frames, read_member
+from shards.streaming.index import SampleEntry, load_index, read_frames, read_member, read_metadata
 from shards.streaming.order import epoch_order
 from shards.streaming.tar_files import TarFiles
 
@@ -87,7 +86,7 @@ class StoredSample:
 
     def metadata(self) -> dict[str, Any]:
         """The pair's coordinates, title, creator, licence …"""
-        return json.loads(read_member(self.files.get(self.tar_path), self.entry, METADATA_MEMBER))
+        return read_metadata(self.files.get(self.tar_path), self.entry)
 
     def preview(self) -> bytes | None:
         """The listening clip as MP3, or None if there is none."""
@@ -242,7 +241,7 @@ class _Split:
         path, promised = self._paths[shard], self._shards[shard].num_samples
         try:
             self._files.bring_index(path)
-            samples = load_index(path).samples
+            samples = load_index(path, self._shards[shard].bytes).samples
         except UnreadableShard:
             raise
         except UserError as error:

@@ -227,5 +227,5 @@ def test_a_file_that_can_not_be_understood_is_named(tmp_path: Path, content: str
     row = make_row(tmp_path, "a")
     row.benchmarks[0].folder.mkdir()
     (row.benchmarks[0].folder / "metrics.json").write_text(content)
-    with pytest.raises(UserError, match=r"metrics\.json .*delete it and run the plan again"):
+    with pytest.raises(UserError, match=r"metrics\.json.*delete it and run the plan again"):
         read_outcome(row)

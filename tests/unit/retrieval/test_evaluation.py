@@ -195,9 +195,17 @@ def test_other_spectrograms_are_refused_unless_forced(weights: Path, tiny_shards
 def test_embedding_files_hold_nothing_pickled(tmp_path: Path) -> None:
     path = tmp_path / "embeddings.npz"
     np.savez(path, keys=np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match="not an embedding file"):
+    with pytest.raises(UserError, match=r"has no array 'image_embeddings'; make one with"):
         EmbeddedSplit.load(path)
-    with pytest.raises(UserError, match="not an embedding file"):
+    values = np.zeros((2, 3), np.float32)
+    arrays = {"image_embeddings": values, "sound_embeddings": values, "metadata": np.array(["{}"] * 2)}
+    np.savez(path, keys=np.array([{}] * 2, dtype=object), provenance=np.array("{}"), **arrays, allow_pickle=True)
+    with pytest.raises(UserError, match=r"is not a readable npz file .*allow_pickle"):
+        EmbeddedSplit.load(path)
+    np.savez(path, keys=np.array(["a"]), provenance=np.array("{}"), **arrays)
+    with pytest.raises(UserError, match=r"does not hold embeddings \(n, d\) of n images and sounds"):
+        EmbeddedSplit.load(path)
+    with pytest.raises(UserError, match="can't be read: No such file"):
         EmbeddedSplit.load(tmp_path / "missing.npz")
 
 

@@ -1,4 +1,4 @@
-"""JSON files: written whole, read with a sentence for what is missing or damaged."""
+"""JSON files are written whole."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from commands import python_with_small_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shards.atomic_files import holds_json, read_json, write_json, write_text_atomically, write_text_once
-from shards.errors import UserError
+from shards.atomic_files import write_json, write_text_atomically, write_text_once
+from shards.records import read_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()),
@@ -37,28 +37,11 @@ def test_text_stays_readable_and_any_file_name_can_be_written(tmp_path: Path) ->
     assert read_json(tmp_path / "a.json") == {"name": name}
 
 
-@pytest.mark.parametrize(
-    ("content", "said"), [(b"{", "is not JSON: "), (b"\xff", "is not JSON: "), (None, "can't be read: No such")]
-)
-def test_what_is_missing_or_damaged_gets_a_sentence(content: bytes | None, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=said) as refusal:
-        read_json(path, "run it again")
-    assert str(refusal.value).startswith(f"{path} ")
-    assert str(refusal.value).endswith("; run it again")
-    assert not holds_json(path)
-    with pytest.raises(UserError, match=r"[^;]$"):
-        read_json(path)
-
-
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {1, 2})
     assert read_json(tmp_path / "a.json") == 1
-    assert holds_json(tmp_path / "a.json")
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_other_and_is_named(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ MANIFEST = Manifest(
     source="recordings",
     build={"split_by": "key", "limit": None},
     spectrogram=SpectrogramSettings(hop_samples=None, scale=SpectrogramScale("exp-log-mel/10", 0.25, 1.5)),
-    statistics={"spectrogram_mean": 99.5, "spectrogram_std": 30.25},
+    statistics={"spectrogram_mean": 99.5, "spectrogram_std": 30.25, "seconds_of_sound": 9.5},
     shards=(
-        ShardEntry("train-000000.tar", "train", 5, 10240, "ab"),
-        ShardEntry("train-000001.tar", "train", 2, 10240, "cd"),
-        ShardEntry("test-000000.tar", "test", 1, 10240, "ef"),
+        ShardEntry("train-000000.tar", "train", 5, 10240, "ab" * 32),
+        ShardEntry("train-000001.tar", "train", 2, 10240, "cd" * 32),
+        ShardEntry("test-000000.tar", "test", 1, 10240, "ef" * 32),
     ),
     rejected=(Rejection("ü", "missing image", "no images/ü"),),
 )
@@ -92,16 +92,25 @@ def test_a_folder_without_manifest_is_no_shard_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a readable manifest"),
-        ("[]", "not a readable manifest"),
-        ("{}", "not a readable manifest"),
+        ("{", "is not JSON"),
+        ("[]", r"input should be a valid dictionary, got \[\]; copy the shard set again"),
+        ("{}", "format_version is None"),
         ('{"format_version": 2}', "format_version is 2, this Earshot reads 1"),
-        ('{"format_version": 1, "source": "demo"}', "not a complete manifest"),
+        ('{"format_version": 1, "source": "demo"}', "build: field required"),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / MANIFEST_NAME).write_text(text)
     with pytest.raises(UserError, match=message):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../train-000000.tar", "/etc/passwd", "train-000000.tar\n", "-000000.tar", "train-٠٠٠٠٠٠.tar"]
+)
+def test_names_that_are_no_shards_are_refused(tmp_path: Path, name: str) -> None:
+    dataclasses.replace(MANIFEST, shards=(ShardEntry(name, "train", 1, 1, "ab" * 32),)).save(tmp_path)
+    with pytest.raises(UserError, match=r"manifest\.json: shards\.0\.name: string should match pattern"):
         Manifest.load(tmp_path)
 
 
@@ -129,5 +138,7 @@ def test_an_older_manifest_knows_the_bands_and_scaled_each_image_by_itself(tmp_p
     assert Manifest.load(tmp_path).rasters == RasterSettings((4, 3, 2), None, "chip")
     record["rasters"] = {"bands": [0, 1, 2]}
     path.write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(UserError, match="not a complete manifest"):
+    with pytest.raises(
+        UserError, match=r"rasters: value error, bands must be three numbers counted from 1, got \(0, 1, 2\)"
+    ):
         Manifest.load(tmp_path)

@@ -74,11 +74,11 @@ def break_run(run: Path, name: str, text: str | None) -> Path:
     ("name", "text", "message"),
     [
         ("summary.json", None, r"has not finished, it has no summary\.json; finish it with --resume"),
-        ("summary.json", "{", r"summary\.json can't be read as a run's summary"),
-        ("summary.json", "[1]", r"summary\.json can't be read as a run's summary"),
+        ("summary.json", "{", r"summary\.json is not JSON: .*; restore it"),
+        ("summary.json", "[1]", r"summary\.json: input should be a valid dictionary, got \[1\]; restore it"),
         ("config.yaml", "epoch: 2", "unknown setting 'epoch'"),
         ("model/config.json", None, "no weights at .*; a run writes its model after the first validation"),
-        ("model/config.json", "[]", "can't be loaded"),
+        ("model/config.json", "[]", r"config\.json: input should be a valid dictionary, got \[\]; copy"),
         ("model/model.safetensors", "cut", "can't be loaded: SafetensorError"),
     ],
 )

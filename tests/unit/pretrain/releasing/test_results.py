@@ -88,8 +88,8 @@ def test_results_of_other_weights_are_refused(weights: Path, other: str, tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics.json", "{", r"metrics\.json can't be read as results"),
-        ("metrics.json", [1], r"metrics\.json holds a list, not results"),
+        ("metrics.json", "{", r"metrics\.json is not JSON: .*; compute them again"),
+        ("metrics.json", [1], r"metrics\.json: input should be a valid dictionary, got \["),
         ("metrics.json", {"accuracy": 1}, "lacks protocol and gallery_size"),
         ("metrics.json", RETRIEVAL | {"chance": None}, r"lacks a number from 0 to 1 as chance\.recall_at_1"),
         (

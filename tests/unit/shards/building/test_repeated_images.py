@@ -30,7 +30,7 @@ def test_what_repeats_is_counted_over_splits_and_named() -> None:
 def test_a_set_that_does_not_say_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_tiny_shards(tmp_path / "set", {"train": 9, "val": 2, "test": 3})
     manifest = Manifest.load(folder)
-    assert manifest.repeated_images == {}
+    assert manifest.repeated_images is None
     nothing = {"pairs": 0, "across_splits": 0, "keys": {"val": [], "test": []}}
     assert repeated_images(folder, manifest) == nothing
     built = {"split_by": "image", "split_seed": 4, "split_shares": "exact"}

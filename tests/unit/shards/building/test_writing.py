@@ -187,7 +187,30 @@ def test_a_tar_without_its_index_says_so(tmp_path: Path) -> None:
 def test_an_index_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path)
     index_path(path).write_text(text)
-    with pytest.raises(UserError, match="not a readable index"):
+    with pytest.raises(UserError, match=r"train-000003\.index\.json.*; copy the shard set again"):
+        load_index(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("offset", 2**40), ("bytes", 2**40), ("members", {"jpg": [512, 2**40]}), ("members", {"jpg": [0, 2**40]})],
+)
+def test_an_index_that_points_beyond_the_tar_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    path = write(tmp_path)
+    record = json.loads(index_path(path).read_text())
+    record["samples"][1][field] = value
+    index_path(path).write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"sample .* is not within the [0-9,]+ bytes of the tar; copy"):
+        load_index(path, path.stat().st_size)
+
+
+@pytest.mark.parametrize(("field", "value"), [("offset", -1), ("bytes", 1e400), ("num_frames", "x"), ("key", "a/b")])
+def test_an_index_with_a_wrong_value_names_it(tmp_path: Path, field: str, value: object) -> None:
+    path = write(tmp_path)
+    record = json.loads(index_path(path).read_text())
+    record["samples"][1][field] = value
+    index_path(path).write_text(json.dumps(record))
+    with pytest.raises(UserError, match=rf"samples\.1\.{field}: "):
         load_index(path)
 
 
@@ -195,7 +218,7 @@ def test_an_index_of_another_tar_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.rename(tmp_path / "val-000000.tar")
     index_path(path).rename(index_path(tmp_path / "val-000000.tar"))
-    with pytest.raises(UserError, match=r"is the index of train-000003\.tar"):
+    with pytest.raises(UserError, match=r"is the index of 'train-000003\.tar'"):
         load_index(tmp_path / "val-000000.tar")
 
 

@@ -162,7 +162,7 @@ def test_an_error_page_instead_of_an_index_is_not_kept(server: ShardServer, tmp_
 @pytest.mark.parametrize("fault", [Fault(status=404), Fault(corrupt=True)])
 def test_no_set_at_the_url(server: ShardServer, tmp_path: Path, fault: Fault) -> None:
     server.always[MANIFEST_NAME] = fault
-    with pytest.raises(UserError, match=f"no shards at {server.url}|{server.url}/manifest.json is not a readable man"):
+    with pytest.raises(UserError, match=f"no shards at {server.url}|{server.url}/manifest.json is not JSON"):
         ShardSet.open(server.url, settings(tmp_path))
 
 
@@ -174,7 +174,7 @@ def test_a_manifest_can_not_name_files_elsewhere(tiny_shards: Path, tmp_path: Pa
     (folder / MANIFEST_NAME).write_text(json.dumps(record))
     with (
         serve(folder) as server,
-        pytest.raises(UserError, match=r"lists a shard '../../train-000000.tar'; names must be"),
+        pytest.raises(UserError, match=r"name: string should match pattern .*, got '../../train-000000.tar'"),
     ):
         ShardSet.open(server.url, settings(tmp_path))
 

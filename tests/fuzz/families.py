@@ -1,0 +1,8 @@
+"""All families of inputs."""
+
+from __future__ import annotations
+
+from fuzz import model_families, shard_families
+
+FAMILIES = [*shard_families.FAMILIES, *model_families.FAMILIES]
+assert len({family.name for family in FAMILIES}) == len(FAMILIES)
