@@ -51,6 +51,7 @@ test: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz/run.py --minutes $(FUZZ_MINUTES)
+	$(BIN)/python tests/fuzz/run.py --commands 40
 
 test-all: $(INSTALLED)
 	$(PYTEST) --durations=25 -m "slow or browser"

@@ -97,7 +97,7 @@ def _resume(file: Path) -> None:
     load_newest_checkpoint(file.parents[2], take_up, lambda sentence: None)
 
 
-def _retrieval_metrics(folder: Path) -> Path:
+def write_retrieval_metrics(folder: Path) -> Path:
     scores = {name: chance_metrics(50) for name in ("image_to_sound", "sound_to_image", "chance")}
     repeated = {**scores, "gallery_size": 40, "num_left_out": 10}
     record = {"protocol": "standard", "split": "test", "gallery_size": 50, "weights": "run", **scores}
@@ -110,7 +110,7 @@ def _show(file: Path) -> None:
     print_scores(read_evaluation(file.parent))
 
 
-def _results(benchmark: str, **details: object) -> Callable[[Path], Path]:
+def write_results(benchmark: str, **details: object) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         scores = {"accuracy": 0.8, "accuracy_sd": 0.02, "precision": 0.7, "recall": 0.7, "f1": 0.7, "log_loss": 0.5}
         parts = {name: dict(scores) for name in ("image", "sound", "mean", "concatenation")}
@@ -241,6 +241,8 @@ TAU_TABLE = (
 LAUNCH_FILE = "compute_environment: LOCAL_MACHINE\nnum_processes: 2\nnum_machines: 1\nmixed_precision: 'no'\n"
 LISTS = ListsRecord(1000, 128, 32, 4, 0.97, 200, 5000)
 
+OF_TAU = {"strategy": "audio", "features": "fbank"}
+
 FAMILIES = [
     _family("run's config.yaml", _run("config.yaml"), lambda file: load_settings(Config, file), change_text),
     _family("plan", _text("plan.yaml", PLAN), load_plan, change_text),
@@ -258,12 +260,12 @@ FAMILIES = [
     _family("release by the metrics", _run("metrics.jsonl"), lambda f: gather_facts(f.parent), change_json_lines),
     _family("release by the settings", _run("config.yaml"), lambda f: gather_facts(f.parent), change_text),
     _family("release by the card", _run("model/README.md"), lambda f: gather_facts(f.parent), change_text),
-    _family("metrics.json", _retrieval_metrics, _show, change_json),
-    _family("metrics.json of a release", _retrieval_metrics, _release_results, change_json),
-    _family("results.json", _results("ucmerced"), _report, change_json),
-    _family("results.json of pairs", _results("advance"), _report, change_json),
-    _family("results.json of TAU", _results("tau-scenes", strategy="audio", features="fbank"), _report, change_json),
-    _family("results.json of a release", _results("ucmerced"), _release_results, change_json),
+    _family("metrics.json", write_retrieval_metrics, _show, change_json),
+    _family("metrics.json of a release", write_retrieval_metrics, _release_results, change_json),
+    _family("results.json", write_results("ucmerced"), _report, change_json),
+    _family("results.json of pairs", write_results("advance"), _report, change_json),
+    _family("results.json of TAU", write_results("tau-scenes", **OF_TAU), _report, change_json),
+    _family("results.json of a release", write_results("ucmerced"), _release_results, change_json),
     _family("embeddings", _embeddings, EmbeddedSplit.load, change_bytes),
     _family("stored pairs", _stored_pairs, load_embeddings, change_bytes),
     _family("atlas", _atlas("atlas.json"), lambda file: read_atlas(file.parent, (3, 4)), change_json),

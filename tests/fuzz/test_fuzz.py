@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from fuzz import campaign
 from fuzz.campaign import ACCEPTED, REFUSED, Family, try_family
+from fuzz.command_families import COMMANDS, CommandFamily, try_command
 from fuzz.families import FAMILIES
 from fuzz.mutations import change_bytes, change_json, change_text
 
@@ -24,6 +26,14 @@ def test_changed_inputs_are_accepted_or_refused_in_a_sentence(family: Family) ->
     findings = try_family(family, range(INPUTS), seed=0)
     assert findings.failures == {}
     assert sum(findings.counts.values()) == INPUTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", COMMANDS, ids=lambda family: family.name)
+def test_commands_on_changed_inputs_end_with_a_sentence(family: CommandFamily) -> None:
+    findings = try_command(family, range(3), seed=0)
+    assert findings.failures == {}
+    assert sum(findings.counts.values()) == 3
 
 
 def _family(use: object) -> Family:
@@ -55,7 +65,7 @@ def _grow(file: Path) -> None:
     [
         (lambda file: {}["missing"], "KeyError in test_fuzz.py"),
         (_long_sentence, "a sentence of 4"),
-        (lambda file: os.abort(), "the process ended with status -6"),
+        (lambda file: os.kill(os.getpid(), signal.SIGKILL), "the process ended with status -9"),
         (lambda file: time.sleep(60), "no end within 1 s"),
         (lambda file: (file.parents[1] / "canary" / "secret").read_bytes(), "it opened or contacted"),
         (lambda file: os.system("true"), "it opened or contacted os.system"),
