@@ -16,10 +16,12 @@ from retrieval.protocols import PROTOCOLS
 from retrieval.protocols.protocol import Protocol
 from retrieval.report import write_report
 from retrieval.scoring import Evaluation, score
-from shards.atomic_files import write_json
+from shards.atomic_files import replaced_together, write_json
 from shards.building.repeated_images import repeated_images
 from shards.errors import UserError
 from shards.streaming.reading import ShardSet
+
+EMBEDDINGS_NAME = "embeddings.npz"
 
 
 def evaluate(options: EvaluateOptions) -> Evaluation:
@@ -54,10 +56,13 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         provenance=provenance,
     )
     evaluation = score(protocol, embedded, _repeated_keys(shard_set, options.split))
-    _remove_earlier(options.out)
-    embedded.save(options.out / "embeddings.npz")
-    write_json(options.out / METRICS_NAME, evaluation.metrics)
-    report = write_report(options.out / REPORT_NAME, evaluation, shard_set)
+    if (options.out / METRICS_NAME).exists():
+        print(f"replacing the evaluation in {options.out}")
+    with replaced_together(options.out, (EMBEDDINGS_NAME, METRICS_NAME, REPORT_NAME)) as new:
+        embedded.save(new / EMBEDDINGS_NAME)
+        write_json(new / METRICS_NAME, evaluation.metrics)
+        write_report(new / REPORT_NAME, evaluation, shard_set)
+    report = options.out / REPORT_NAME
     print_scores(evaluation.metrics)
     print(f"report: {report}")
     _attach(options.weights, report, evaluation.metrics)
@@ -73,21 +78,6 @@ def _repeated_keys(shard_set: ShardSet, split: str) -> list[str]:
         print(f"warning: repeated images are not known, scores are of all pairs ({error})", file=sys.stderr, flush=True)
         return []
     return keys
-
-
-def _remove_earlier(out: Path) -> None:
-    """Removes the report and metrics of an earlier evaluation, so that old and new files are never mixed.
-
-    Raises:
-        UserError: they can't be removed.
-    """
-    if (out / METRICS_NAME).exists():
-        print(f"replacing the evaluation in {out}")
-    try:
-        for name in (REPORT_NAME, METRICS_NAME):
-            (out / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"the evaluation in {out} can't be replaced: {error.strerror}; give another --out") from error
 
 
 def _crops(options: EvaluateOptions, protocol: Protocol) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,35 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # on a disk that takes no more there is nothing to remove
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_together(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Gives a new folder within `folder` to write files to, which replace those of their names once all are written.
+
+    On failure those in `folder` stay as they were.
+
+    Args:
+        folder: exists.
+        names: of the files; the last one says that all are there, so it is removed first and comes last.
+
+    Raises:
+        OSError: the disk is full or refuses; it names the file in `folder`.
+    """
+    new = partial_path(folder / "new")
+    try:
+        try:
+            new.mkdir()
+            yield new
+        except OSError as error:
+            error.filename, error.filename2 = str(folder / Path(str(error.filename or "")).name), None
+            raise
+        (folder / names[-1]).unlink(missing_ok=True)
+        for name in names:
+            with naming(folder / name):
+                os.replace(new / name, folder / name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 @contextmanager

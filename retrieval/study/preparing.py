@@ -23,6 +23,7 @@ from retrieval.study.folder import (
 )
 from retrieval.study.options import PrepareOptions
 from retrieval.study.pairs import DrawnPair, draw_pairs
+from shards.atomic_files import naming
 from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
@@ -30,7 +31,7 @@ from shards.progress import ProgressLine
 
 QUESTION = "Was the sound clip recorded somewhere within the image?"
 """The question of SoundingEarth's study (section V-E)."""
-UNFINISHED_FOLDER = ".media.unfinished"
+UNFINISHED_FOLDER = ".unfinished"
 RULE = (
     "A retrieved pair has the nearest sound to the image by Euclidean distance, among all sounds of the split with a "
     "listening clip, except the image's own sound, copies of it, and sounds recorded within "
@@ -54,6 +55,7 @@ def prepare(options: PrepareOptions) -> Study:
     _check_audible(len(numbers), options)
     make_folder(options.out)
     with at_work_in(options.out, alone=True):
+        _complete(options.out)
         earlier = _earlier_study(options.out)
         embedded = embed_pairs(
             model,
@@ -133,12 +135,37 @@ def _draw(options: PrepareOptions, audible: AudiblePairs) -> list[DrawnPair]:
 
 
 def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair], earlier: Study | None) -> Study:
-    """Writes the study; an earlier one is replaced only after all media files have been written."""
+    """Writes the study; an earlier one is replaced only after all files have been written."""
     unfinished = options.out / UNFINISHED_FOLDER
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    try:
+        study = _write_files(unfinished, options, audible, drawn)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        error.filename, error.filename2 = str(options.out / Path(str(error.filename or "")).name), None
+        raise
+    if earlier:
+        _remove(options.out, earlier)
+    (unfinished / MEDIA_FOLDER).rename(options.out / MEDIA_FOLDER)
+    # Last: without it, the folder does not count as a study.
+    (unfinished / STUDY_NAME).rename(options.out / STUDY_NAME)
+    unfinished.rmdir()
+    return study
+
+
+def _complete(out: Path) -> None:
+    """Ends a replacement that was killed between its last two steps."""
+    unfinished = out / UNFINISHED_FOLDER
+    was_killed = (unfinished / STUDY_NAME).is_file() and not (unfinished / MEDIA_FOLDER).exists()
+    if was_killed and (out / MEDIA_FOLDER).is_dir() and not (out / STUDY_NAME).exists():
+        (unfinished / STUDY_NAME).rename(out / STUDY_NAME)
+
+
+def _write_files(folder: Path, options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair]) -> Study:
+    media = folder / MEDIA_FOLDER
+    media.mkdir(parents=True)
     digits = len(str(len(drawn)))
-    pairs = [_write_pair(unfinished, f"{i:0{digits}}", pair, audible) for i, pair in enumerate(drawn, start=1)]
+    pairs = [_write_pair(media, f"{i:0{digits}}", pair, audible) for i, pair in enumerate(drawn, start=1)]
     study = Study(
         format_version=STUDY_FORMAT_VERSION,
         weights=str(options.weights),
@@ -152,11 +179,7 @@ def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair
         question=QUESTION,
         pairs=tuple(pairs),
     )
-    if earlier:
-        _remove(options.out, earlier)
-    unfinished.rename(options.out / MEDIA_FOLDER)
-    # Written last: without it, the folder does not count as a study.
-    study.save(options.out)
+    study.save(folder)
     return study
 
 
@@ -175,6 +198,7 @@ def _write_pair(media: Path, pair_id: str, drawn: DrawnPair, audible: AudiblePai
         image=audible.credit(drawn.image),
         sound=audible.credit(drawn.sound),
     )
-    (media / pair.picture).write_bytes(picture)
-    (media / pair.clip).write_bytes(clip)
+    for path, content in ((media / pair.picture, picture), (media / pair.clip, clip)):
+        with naming(path):
+            path.write_bytes(content)
     return pair

@@ -243,7 +243,7 @@ def test_a_split_must_be_there(tiny_shards: Path, tmp_path: Path) -> None:
         open_split(copy, "val")
 
 
-def test_an_evaluation_that_is_replaced_leaves_nothing_to_be_mixed_up(
+def test_an_evaluation_stays_until_another_is_whole(
     weights: Path,
     tiny_shards: Path,
     tmp_path: Path,
@@ -258,8 +258,10 @@ def test_an_evaluation_that_is_replaced_leaves_nothing_to_be_mixed_up(
         with pytest.raises(KeyboardInterrupt):
             evaluate(dataclasses.replace(options, split="val"))
     assert f"replacing the evaluation in {tmp_path}" in capsys.readouterr().out
-    with pytest.raises(UserError, match="no evaluation at"):
-        show(ShowOptions(tmp_path))
+    show(ShowOptions(tmp_path))
+    assert "test split, 24 pairs" in capsys.readouterr().out
+    evaluate(dataclasses.replace(options, split="val"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["embeddings.npz", "metrics.json", "report.html"]
 
 
 def test_auto_takes_what_is_there() -> None:
