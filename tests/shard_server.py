@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,12 +21,16 @@ class Fault:
         cut_after: promise all bytes, send so many and drop the connection.
         truncate_to: promise and send so many bytes only, as if that were all of the file.
         corrupt: send other bytes of the same number.
+        redirect_to: answer with a redirect to this address.
+        seconds_a_byte: wait so long before each byte.
     """
 
     status: int | None = None
     cut_after: int | None = None
     truncate_to: int | None = None
     corrupt: bool = False
+    redirect_to: str | None = None
+    seconds_a_byte: float = 0.0
 
 
 @dataclass
@@ -68,6 +73,11 @@ def serve(folder: Path) -> Iterator[ShardServer]:
             if fault.status or not path.is_file():
                 self.send_error(fault.status or 404)
                 return
+            if fault.redirect_to:
+                self.send_response(302)
+                self.send_header("Location", fault.redirect_to)
+                self.end_headers()
+                return
             data = path.read_bytes()[: fault.truncate_to]
             if fault.corrupt:
                 data = bytes(len(data))
@@ -81,7 +91,13 @@ def serve(folder: Path) -> Iterator[ShardServer]:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: fault.cut_after])
+            if not fault.seconds_a_byte:
+                self.wfile.write(body[: fault.cut_after])
+                return
+            with suppress(OSError):  # the client gave up
+                for byte in body:
+                    time.sleep(fault.seconds_a_byte)
+                    self.wfile.write(bytes([byte]))
 
         def log_message(self, format: str, *args: object) -> None:
             pass

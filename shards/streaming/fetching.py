@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from shards.checksums import file_sha256
 from shards.errors import UserError
-from shards.records import MOST_BYTES
+from shards.records import MOST_BYTES, shortened
 from shards.streaming.index import FileChecksum
 from shards.streaming.locations import local_folder
 
@@ -33,6 +33,8 @@ _TRANSIENT_STATUS = (408, 425, 429)
 _GOOD_ENDS = (0, -signal.SIGPIPE, 128 + signal.SIGPIPE)
 _CHUNK_BYTES = 1 << 20
 _SILENCE_SECONDS = 60.0
+_LEAST_BYTES = 60_000
+"""In that time; a server that sends less is as good as silent."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,11 @@ class ShardSource:
         while True:
             try:
                 with self._open(name, 0) as (stream, _):
-                    content = stream.read(MOST_BYTES + 1)
-                if len(content) > MOST_BYTES:
-                    raise UnfetchableError(f"more than {MOST_BYTES:,} bytes")
+                    content = b"".join(_arriving(stream, MOST_BYTES + 1))
+                    if len(content) > MOST_BYTES:
+                        raise UnfetchableError(f"more than {MOST_BYTES:,} bytes")
+                    if missing := getattr(stream, "length", None):  # of an answer by HTTP
+                        raise OSError(f"the download ended {missing:,} bytes early")
                 return content
             except (OSError, http.client.HTTPException) as error:
                 failures += 1
@@ -154,7 +158,7 @@ class ShardSource:
         with self._open(name, have) as (stream, start), path.open("r+b" if start else "wb") as file:
             file.seek(start)
             # One byte too many is enough to know that it is a different file.
-            while chunk := stream.read(min(_CHUNK_BYTES, num_bytes + 1 - file.tell())):
+            for chunk in _arriving(stream, num_bytes + 1 - start):
                 file.write(chunk)
             if file.tell() < num_bytes:
                 raise OSError(f"the download ended after {file.tell()} of {num_bytes} bytes")
@@ -192,6 +196,37 @@ class ShardSource:
                 yield stream, 0
 
 
+def _arriving(stream: Any, most_bytes: int) -> Iterator[bytes]:
+    """Yields what a stream sends, up to this many bytes.
+
+    Raises:
+        OSError: less than `_LEAST_BYTES` arrived in `_SILENCE_SECONDS`.
+    """
+    since, arrived, left = time.monotonic(), 0, most_bytes
+    while left and (chunk := stream.read1(min(_CHUNK_BYTES, left))):
+        yield chunk
+        arrived, left, now = arrived + len(chunk), left - len(chunk), time.monotonic()
+        if now - since > _SILENCE_SECONDS:
+            if arrived < _LEAST_BYTES:
+                raise OSError(f"only {arrived:,} bytes arrived in {now - since:.0f} s")
+            since, arrived = now, 0
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https alone; urllib would follow them to ftp too."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The request to send next.
+
+        Raises:
+            UnfetchableError: it would be of another scheme.
+        """
+        scheme = urlsplit(newurl).scheme.lower()
+        if scheme not in _HTTP_SCHEMES:
+            raise UnfetchableError(f"redirected to {shortened(scheme)}, only http and https are followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _check_pipe(location: str, allow_pipe: bool) -> None:
     if not allow_pipe:
         raise UserError(
@@ -208,12 +243,13 @@ def _check_pipe(location: str, allow_pipe: bool) -> None:
 def _open_http(url: str, start: int) -> Any:
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_SILENCE_SECONDS)
+        opener = urllib.request.build_opener(_WebOnly)
+        response = opener.open(urllib.request.Request(url, headers=headers), timeout=_SILENCE_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return _open_http(url, 0)
-        reason = f"HTTP {error.code} {error.reason}"
+        reason = f"HTTP {error.code} {shortened(str(error.reason))}"
         if 400 <= error.code < 500 and error.code not in _TRANSIENT_STATUS:
             raise UnfetchableError(reason) from error
         raise OSError(reason) from error

@@ -27,6 +27,7 @@ from pretrain.settings.files import load_settings, save_settings
 from pretrain.settings.pretraining import Config, DataSettings
 from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.streaming import fetching
 from shards.streaming.cache import BYTES_PER_GB, StreamSettings, block_bytes_at_most
 from shards.streaming.fetching import RetryRule, ShardSource
 from shards.streaming.locations import is_url
@@ -114,7 +115,7 @@ def test_a_cut_connection_is_gone_on_with(server: ShardServer, tmp_path: Path, s
 
 
 def test_errors_that_pass_are_waited_out(server: ShardServer, tmp_path: Path) -> None:
-    unwell = [Fault(status=503), Fault(status=503)]
+    unwell = [Fault(status=503), Fault(cut_after=100)]
     server.faults = {name: list(unwell) for name in (MANIFEST_NAME, FIRST, "train-000000.index.json")}
     assert ShardSet.open(server.url, settings(tmp_path)).sample("train", 0).metadata()["title"] == "place 1000"
 
@@ -126,6 +127,7 @@ def test_errors_that_pass_are_waited_out(server: ShardServer, tmp_path: Path) ->
         (Fault(status=503), 4, "HTTP 503 Service Unavailable, 4 times"),
         (Fault(corrupt=True), 4, "size or SHA-256 of the downloaded file differs from the manifest, 4 times"),
         (Fault(cut_after=0), 4, r"the download ended after 0 of \d+ bytes, 4 times"),
+        (Fault(redirect_to="ftp://127.0.0.1/a"), 1, "redirected to ftp, only http and https are followed"),
     ],
 )
 def test_a_shard_that_stays_unreadable_is_named(
@@ -138,6 +140,28 @@ def test_a_shard_that_stays_unreadable_is_named(
     assert len(server.asked_for(FIRST)) == requests
     assert shard_set.sample("train", 7).image().shape == (64, 64, 3)
     assert [path.name for path in cached_tars(tmp_path)] == ["train-000001.tar"]
+
+
+def test_a_server_that_is_slower_than_a_limit_is_as_good_as_silent(
+    server: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_SILENCE_SECONDS", 0.2)
+    server.faults = {name: [Fault(seconds_a_byte=0.01)] for name in (MANIFEST_NAME, FIRST)}
+    shard_set = ShardSet.open(server.url, settings(tmp_path))
+    assert shard_set.sample("train", 0).image().shape == (64, 64, 3)
+    assert [len(server.asked_for(name)) for name in (MANIFEST_NAME, FIRST)] == [2, 2]
+    server.always[MANIFEST_NAME] = Fault(seconds_a_byte=0.01)
+    with pytest.raises(
+        UserError, match=r"manifest\.json could not be fetched \(only \d+ bytes arrived in 0 s, 4 times"
+    ):
+        ShardSet.open(server.url, settings(tmp_path))
+
+
+def test_small_files_are_bounded(server: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"manifest\.json could not be fetched \(more than 1,000 bytes\)"):
+        ShardSet.open(server.url, settings(tmp_path))
+    assert len(server.asked_for(MANIFEST_NAME)) == 1
 
 
 def test_a_truncated_file_is_no_shard_and_is_fetched_again_when_it_is_mended(
