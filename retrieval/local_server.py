@@ -11,6 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from retrieval.prompt_clients import PromptClients
 from shards.errors import UserError
 
 LOOPBACK = "127.0.0.1"
@@ -93,7 +94,7 @@ def shown_address(listener: socket.socket) -> str:
 
 
 def serve_pages(app: ASGIApp, listener: socket.socket, host: str) -> None:
-    """Serves until stopped by Ctrl-C or SIGTERM.
+    """Serves until stopped by Ctrl-C or SIGTERM; clients that are slow to send a request are let go.
 
     Against DNS rebinding, where a foreign page makes its own host name resolve to 127.0.0.1, requests must name this
     machine in their Host header if only this machine is served.
@@ -113,6 +114,7 @@ def serve_pages(app: ASGIApp, listener: socket.socket, host: str) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=PromptClients,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[listener])
