@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from pretrain.encoders import ENCODERS
 from pretrain.model_config import TwoTowerConfig
 from pretrain.model_files import CONFIG_NAME
 from shards.errors import UserError
@@ -38,6 +39,8 @@ def refuse_other_sizes(weights: Path, config: TwoTowerConfig, build: Callable[[]
                 f"{weights.parent / CONFIG_NAME} states {num_layers} layers, but {weights.name} holds {len(stored)} "
                 "tensors; copy the model folder again"
             )
+    for name in (config.image_encoder, config.sound_encoder):
+        ENCODERS.load(name)  # a module that is first imported on the meta device keeps its constants there
     with torch.device("meta"):
         wanted = {name: tuple(value.shape) for name, value in build().state_dict().items()}
     for name in sorted(wanted.keys() | stored.keys()):

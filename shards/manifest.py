@@ -195,7 +195,7 @@ def wrong_totals(folder: Path) -> list[str]:
     manifest = Manifest.load(folder)
     record = read_json(folder / MANIFEST_NAME)
     return [
-        f"{name} is {shortened(json.dumps(record.get(name)))}, but the entries add up to {json.dumps(total)}"
+        f"{name} is {shortened(json.dumps(record.get(name)), 200)}, but the entries add up to {json.dumps(total)}"
         for name, total in manifest.totals.items()
         if record.get(name) != total
     ]

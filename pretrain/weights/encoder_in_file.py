@@ -137,6 +137,7 @@ def _candidate(name: str) -> _Candidate:
 
 
 def _built_candidate(name: str, channels: int, config: dict[str, Any] | None) -> _Candidate:
+    ENCODERS.load(name)  # a module that is first imported on the meta device keeps its constants there
     with torch.device("meta"):
         encoder = build_encoder(name, channels=channels, config=config)
     return _Candidate(name, encoder.published_state(), next(iter(encoder.input_weights), ""))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shards.decoding.image_hash import ImageHash, group_images, hash_image
-from shards.errors import RejectedPair, failures_as_rejections
+from shards.errors import RejectedPair, UserError, failures_as_rejections
 from shards.manifest import Manifest, RepeatedImages
 from shards.progress import ProgressLine
 from shards.schema import IMAGE_MEMBER, Pair
@@ -52,8 +52,7 @@ def repeated_images(folder: Path, manifest: Manifest) -> RepeatedImages:
     """As `count_repeated`, of a finished set: from its manifest, or from its images if it does not say.
 
     Raises:
-        UserError: a shard or its index is missing or damaged.
-        ValueError: a stored image can't be decoded.
+        UserError: a shard or its index is missing or damaged, or a stored image can't be decoded.
     """
     if manifest.repeated_images:
         return manifest.repeated_images
@@ -63,7 +62,16 @@ def repeated_images(folder: Path, manifest: Manifest) -> RepeatedImages:
         for entry in manifest.shards:
             with (folder / entry.name).open("rb") as file:
                 for sample in load_index(folder / entry.name, entry.bytes).samples:
-                    hashes.append((entry.split, sample.key, hash_image(read_member(file, sample, IMAGE_MEMBER))))
+                    try:
+                        image = hash_image(read_member(file, sample, IMAGE_MEMBER))
+                    except UserError:
+                        raise
+                    except ValueError as error:
+                        raise UserError(
+                            f"the image of sample {sample.key} in {folder / entry.name} can't be decoded ({error}); "
+                            "see all faults with 'python shards/run.py verify'"
+                        ) from error
+                    hashes.append((entry.split, sample.key, image))
                     progress.advance()
     return count_repeated(hashes)
 

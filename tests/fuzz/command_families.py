@@ -51,6 +51,10 @@ def try_command(family: CommandFamily, numbers: range, seed: int) -> Findings:
         template.mkdir()
         family.write(template)
         content = (template / family.target).read_bytes()
+        tried = Path(name) / "tried"
+        shutil.copytree(template, tried)
+        outcome = _outcome(family, tried)
+        assert outcome == ACCEPTED, f"{family.name} does not accept its valid input: {outcome}"
         for number in numbers:
             folder = Path(name) / "tried"
             shutil.rmtree(folder, ignore_errors=True)
@@ -92,12 +96,12 @@ def _set(folder: Path) -> None:
 def _corpus(folder: Path) -> None:
     generator = np.random.default_rng(0)
     (folder / "images").mkdir()
-    (folder / "sounds").mkdir()
+    (folder / "audio").mkdir()
     lines = ["key,longitude,latitude,title"]
     for row in ROWS[:4]:
         key = row["key"]
         write_image(folder / "images" / f"{key}.png", (90, 60, 30), generator)
-        write_sound(folder / "sounds" / f"{key}.wav", 440.0, generator)
+        write_sound(folder / "audio" / f"{key}.wav", 440.0, generator)
         lines.append(f"{key},{row['longitude']},{row['latitude']},{row['title']}")
     (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
 
@@ -139,7 +143,8 @@ def _evaluate(folder: Path) -> list[str]:
 
 
 def _embed(folder: Path, kind: str) -> list[str]:
-    words = ("--weights", folder / "run", f"--{kind}", folder / kind, "--out", folder / "embeddings.npz")
+    files = folder / {"images": "images", "sounds": "audio"}[kind]
+    words = ("--weights", folder / "run", f"--{kind}", files, "--out", folder / "embeddings.npz")
     return python("retrieval/run.py", "embed", *words)
 
 
@@ -168,13 +173,13 @@ COMMANDS = [
     CommandFamily("build --check csv", _corpus, "metadata.csv", lambda folder: _build(folder, "--check"), change_text),
     CommandFamily("build csv", _corpus, "metadata.csv", _build, change_text),
     CommandFamily("build png", _corpus, "images/1.png", _build, change_bytes),
-    CommandFamily("build wav", _corpus, "sounds/1.wav", _build, change_bytes),
+    CommandFamily("build wav", _corpus, "audio/1.wav", _build, change_bytes),
     CommandFamily("evaluate config", _run, "run/model/config.json", _evaluate, change_json),
     CommandFamily("evaluate weights", _run, "run/model/model.safetensors", _evaluate, change_bytes),
     CommandFamily("evaluate manifest", _run, MANIFEST, _evaluate, change_json),
     CommandFamily("evaluate tar", _run, "set/test-000000.tar", _evaluate, change_bytes),
     CommandFamily("embed png", _run_and_files, "images/1.png", lambda folder: _embed(folder, "images"), change_bytes),
-    CommandFamily("embed wav", _run_and_files, "sounds/1.wav", lambda folder: _embed(folder, "sounds"), change_bytes),
+    CommandFamily("embed wav", _run_and_files, "audio/1.wav", lambda folder: _embed(folder, "sounds"), change_bytes),
     CommandFamily("release summary", _run, "run/summary.json", _release, change_json),
     CommandFamily("release metrics", _run, "run/metrics.jsonl", _release, change_json_lines),
     CommandFamily("release settings", _run, "run/config.yaml", _release, change_text),
