@@ -18,7 +18,7 @@ from fuzz.mutations import change_bytes, change_json, change_text
 
 from shards.errors import UserError
 
-INPUTS = 12
+INPUTS = 8
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -31,9 +31,9 @@ def test_changed_inputs_are_accepted_or_refused_in_a_sentence(family: Family) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("family", COMMANDS, ids=lambda family: family.name)
 def test_commands_on_changed_inputs_end_with_a_sentence(family: CommandFamily) -> None:
-    findings = try_command(family, range(3), seed=0)
+    findings = try_command(family, range(1), seed=0)
     assert findings.failures == {}
-    assert sum(findings.counts.values()) == 3
+    assert sum(findings.counts.values()) == 1
 
 
 def _family(use: object) -> Family:
