@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,3 +226,12 @@ def test_results_of_an_unknown_benchmark_are_refused_by_name(tmp_path: Path) -> 
     write_results(tmp_path, benchmark="ucmerce")
     with pytest.raises(UserError, match=r"unknown benchmark 'ucmerce'; did you mean 'ucmerced'\?"):
         report_from([str(tmp_path), "--out", str(tmp_path / "report")])
+
+
+def test_results_can_t_choose_code_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strange_code.py").write_text("raise SystemExit('it ran')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_results(tmp_path / "out", benchmark="strange_code:BENCHMARK")
+    with pytest.raises(UserError, match=r"results\.json uses the benchmark strange_code:BENCHMARK.*EARSHOT_PLUGINS="):
+        report_from([str(tmp_path / "out"), "--out", str(tmp_path / "report")])
+    assert "strange_code" not in sys.modules
