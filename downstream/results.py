@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
 
 from shards.atomic_files import write_text_atomically
 from shards.csv_text import csv_text
 from shards.errors import UserError
-from shards.records import Count, Finite, read_json_as, shortened, shown, typed
+from shards.records import Count, Finite, knowing, read_json_as, shortened, shown
 
 RESULTS_NAME = "results.json"
 PREDICTIONS_NAME = "predictions.csv"
@@ -41,16 +41,6 @@ class Epoch(TypedDict):
     """What is known of the types in an entry of `Results.epochs`."""
 
     epoch: Count
-
-
-def _known(details: dict[str, Any]) -> dict[str, Any]:
-    typed(Details, details)
-    return details
-
-
-def _stating_its_epoch(epoch: dict[str, Any]) -> dict[str, Any]:
-    typed(Epoch, epoch)
-    return epoch
 
 
 @dataclass
@@ -82,14 +72,14 @@ class Results:
     protocol: str
     num_train: Count
     num_test: Count
-    epochs: Annotated[list[Annotated[dict[str, Any], AfterValidator(_stating_its_epoch)]], Field(min_length=1)]
+    epochs: Annotated[list[Annotated[dict[str, Any], knowing(Epoch)]], Field(min_length=1)]
     seconds: Finite
     head_on: str
     seed: int
     split: str
     train_fraction: Finite
     notes: list[str] = field(default_factory=list)
-    details: Annotated[dict[str, Any], AfterValidator(_known)] = field(default_factory=dict)
+    details: Annotated[dict[str, Any], knowing(Details)] = field(default_factory=dict)
     weights_sha256: str | None = None
 
     def write(self, folder: Path) -> Path:

@@ -73,7 +73,7 @@ def _repeated_keys(shard_set: ShardSet, split: str) -> list[str]:
     """Keys of the split's pairs whose image is also in training or earlier in the split; of training, none."""
     try:
         keys: list[str] = repeated_images(shard_set.folder, shard_set.manifest)["keys"].get(split, [])
-    except (UserError, OSError, ValueError) as error:
+    except (UserError, OSError) as error:
         # A set of an earlier version, of which not all shards are here.
         print(f"warning: repeated images are not known, scores are of all pairs ({error})", file=sys.stderr, flush=True)
         return []

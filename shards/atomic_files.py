@@ -48,18 +48,25 @@ def replaced_together(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """
     new = partial_path(folder / "new")
     try:
-        try:
+        with naming_in(folder):
             new.mkdir()
             yield new
-        except OSError as error:
-            error.filename, error.filename2 = str(folder / Path(str(error.filename or "")).name), None
-            raise
         (folder / names[-1]).unlink(missing_ok=True)
         for name in names:
             with naming(folder / name):
                 os.replace(new / name, folder / name)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def naming_in(folder: Path) -> Iterator[None]:
+    """Makes the errors of files in a temporary folder name those of `folder` that they are to replace."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(folder / Path(str(error.filename or "")).name), None
+        raise
 
 
 @contextmanager

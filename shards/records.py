@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from shards.errors import UserError, first_line
 
@@ -65,6 +65,20 @@ def checked(kind: type[Any], record: dict[str, Any], where: str, remedy: str = "
     except DamagedRecord as error:
         raise DamagedRecord(f"{where}: {error}{remedy and '; '}{remedy}") from error
     return record
+
+
+def knowing(kind: type[Any]) -> AfterValidator:
+    """For a field of a record: its value stays as it is, and the entries that are known are checked, as by `checked`.
+
+    Args:
+        kind: a TypedDict of the entries whose types are known.
+    """
+
+    def check(value: Any) -> Any:
+        _validated(kind, value, "", is_strict=True)
+        return value
+
+    return AfterValidator(check)
 
 
 def _validated(kind: type[Any], value: Any, name: str, *, is_strict: bool) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shards.records import Finite, as_number, typed
+from shards.records import Finite, as_number
 
 FORMAT_VERSION = 1
 """Version of the shard set's layout and of `manifest.json`; readers reject any other."""
@@ -121,15 +121,6 @@ class SpectrogramSettings:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         values = dataclasses.asdict(self)
         return {name: value for name, value in values.items() if name not in later or value != defaults[name]}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SpectrogramSettings:
-        """Restores settings that `to_dict` wrote to a manifest or a model's config.
-
-        Raises:
-            UserError: they are not such settings.
-        """
-        return typed(cls, values)
 
     @property
     def top_hz(self) -> float | None:

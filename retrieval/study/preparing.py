@@ -23,7 +23,7 @@ from retrieval.study.folder import (
 )
 from retrieval.study.options import PrepareOptions
 from retrieval.study.pairs import DrawnPair, draw_pairs
-from shards.atomic_files import naming
+from shards.atomic_files import naming, naming_in
 from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
@@ -139,10 +139,10 @@ def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair
     unfinished = options.out / UNFINISHED_FOLDER
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        study = _write_files(unfinished, options, audible, drawn)
-    except OSError as error:
+        with naming_in(options.out):
+            study = _write_files(unfinished, options, audible, drawn)
+    except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)
-        error.filename, error.filename2 = str(options.out / Path(str(error.filename or "")).name), None
         raise
     if earlier:
         _remove(options.out, earlier)

@@ -8,15 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from shard_commands import files_of
 
 from shards.building.build import build
 from shards.building.planning import BuildOptions
 from shards.errors import UserError
 from shards.streaming.index import index_path
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

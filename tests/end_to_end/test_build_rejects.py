@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shard_commands import files_of
 
 from shards.building import rejected_list
 from shards.building.build import build
@@ -18,10 +19,6 @@ def options_for(root: Path, out: Path, **more: Any) -> BuildOptions:
     return BuildOptions(
         **{"source": "recordings", "root": root, "out": out, "workers": 1, "samples_per_shard": 5, **more}
     )
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def listed(out: Path) -> list[str]:

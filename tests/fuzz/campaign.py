@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from fuzz.mutations import Mutation
 
@@ -63,6 +64,25 @@ class Findings:
     failures: dict[int, str] = field(default_factory=dict)
     peak_bytes: int = 0
 
+    def add(self, number: int, outcome: str) -> None:
+        """Counts the outcome of an input; one that is neither `ACCEPTED` nor `REFUSED` says why it failed."""
+        kind = outcome if outcome in (ACCEPTED, REFUSED) else FAILED
+        self.counts[kind] += 1
+        if kind == FAILED:
+            self.failures[number] = outcome
+
+
+class Changed(Protocol):
+    """What an input is changed by."""
+
+    @property
+    def name(self) -> str:
+        """Unique."""
+
+    @property
+    def change(self) -> Mutation:
+        """How the file is changed."""
+
 
 def try_family(family: Family, numbers: range, seed: int) -> Findings:
     """Tries the inputs with these numbers; the seed, the family and a number fix an input."""
@@ -78,13 +98,12 @@ def try_family(family: Family, numbers: range, seed: int) -> Findings:
         while start < numbers.stop:
             start = _try_in_process(family, folder, target, range(start, numbers.stop), seed, findings)
             if opens.seen() and not any("opened" in why for why in findings.failures.values()):
-                findings.counts[FAILED] += 1
-                findings.failures[start - 1] = "a file outside of the input's folder was opened"
+                findings.add(start - 1, "a file outside of the input's folder was opened")
         opens.close()
     return findings
 
 
-def changed_input(family: Family, content: bytes, seed: int, number: int) -> bytes:
+def changed_input(family: Changed, content: bytes, seed: int, number: int) -> bytes:
     """The input with this number."""
     return family.change(content, random.Random(f"{seed}/{family.name}/{number}"))
 
@@ -113,35 +132,25 @@ def verdict(family: Family, use: Callable[[], object], folder: Path) -> str:
 
 def _try_in_process(family: Family, folder: Path, target: Path, numbers: range, seed: int, findings: Findings) -> int:
     """Tries inputs in a fork until it ends or hangs; the number of the input to go on with."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _quietly(lambda: _try_each(family, folder, target, numbers, seed, writing))
-    os.close(writing)
+    child, lines = _forked(lambda out: _try_each(family, folder, target, numbers, seed, out))
     begun = numbers.start
-    with os.fdopen(reading, "rb") as lines:
+    with lines:
         while True:
             if not select.select([lines], [], [], PATIENCE_SECONDS)[0]:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                findings.counts[FAILED] += 1
-                findings.failures[begun] = f"no end within {PATIENCE_SECONDS:.0f} s"
+                findings.add(begun, f"no end within {PATIENCE_SECONDS:.0f} s")
                 return begun + 1
             line = lines.readline().decode()
             if not line:
                 break
             outcome, _, grown = line.rstrip("\n").rpartition("\t")
             findings.peak_bytes = max(findings.peak_bytes, int(grown))
-            kind = outcome if outcome in (ACCEPTED, REFUSED) else FAILED
-            findings.counts[kind] += 1
-            if kind == FAILED:
-                findings.failures[begun] = outcome
+            findings.add(begun, outcome)
             begun += 1
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if begun < numbers.stop and status != 0:
-        findings.counts[FAILED] += 1
-        findings.failures[begun] = f"the process ended with status {status}"
+        findings.add(begun, f"the process ended with status {status}")
         begun += 1
     return begun
 
@@ -159,7 +168,7 @@ def _try_each(family: Family, folder: Path, target: Path, numbers: range, seed: 
         outcome = verdict(family, lambda place=place: family.use(place / target), place)
         if watch:
             outcome = f"it opened or contacted {watch[0]}"
-        grown = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+        grown = max(0, _memory_bytes() - before)
         if grown > MOST_MEMORY_BYTES:
             outcome = f"it took {grown / 1e9:.1f} GB"
         os.write(out, f"{' '.join(outcome.split())}\t{grown}\n".encode("utf-8", "replace"))
@@ -173,33 +182,33 @@ def _write_valid(family: Family, folder: Path) -> Path:
     Returns:
         The file to be changed, relative to the folder.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
 
-        def write() -> None:
-            file = family.write(folder)
-            outcome = verdict(family, lambda: family.use(file), folder)
-            os.write(writing, f"{outcome}\t{file.relative_to(folder)}".encode())
+    def write(out: int) -> None:
+        file = family.write(folder)
+        outcome = verdict(family, lambda: family.use(file), folder)
+        os.write(out, f"{outcome}\t{file.relative_to(folder)}".encode())
 
-        _quietly(write)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
+    child, answer = _forked(write)
+    with answer:
         outcome, _, target = answer.read().decode().partition("\t")
     os.waitpid(child, 0)
     assert outcome == ACCEPTED, f"the valid input of {family.name} is not accepted: {outcome or 'its process ended'}"
     return Path(target)
 
 
-def _quietly(work: Callable[[], None]) -> None:
-    """Does the work of a fork, which prints nothing, and ends it."""
+def _forked(work: Callable[[int], None]) -> tuple[int, BinaryIO]:
+    """Does work in a fork that prints nothing: its process number, and what it writes to the file that it is given."""
+    reading, writing = os.pipe()
+    if child := os.fork():
+        os.close(writing)
+        return child, os.fdopen(reading, "rb")
     status = 1
     try:
+        os.close(reading)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        work()
+        work(writing)
         status = 0
     finally:
         os._exit(status)
@@ -210,7 +219,7 @@ def _memory_bytes() -> int:
 
 
 def _watch_opens() -> list[str]:
-    """A list to which what Python opens in the canary's folder, or for writing elsewhere, and contacts, is added."""
+    """A list to which is added what Python opens in the canary's folder, imports for an input, starts or contacts."""
     seen: list[str] = []
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:

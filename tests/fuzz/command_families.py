@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from commands import python, run
-from fuzz.campaign import ACCEPTED, FAILED, MOST_LETTERS, REFUSED, Findings
+from fuzz.campaign import ACCEPTED, MOST_LETTERS, REFUSED, Findings, changed_input
 from fuzz.model_families import PLAN, write_results, write_retrieval_metrics
 from fuzz.mutations import Mutation, change_bytes, change_json, change_json_lines, change_text
 from fuzz.shard_families import ROWS
@@ -47,25 +46,21 @@ def try_command(family: CommandFamily, numbers: range, seed: int) -> Findings:
     """Runs the command on the inputs with these numbers."""
     findings = Findings()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-        template = Path(name) / "valid"
+        template, tried = Path(name) / "valid", Path(name) / "tried"
         template.mkdir()
         family.write(template)
-        content = (template / family.target).read_bytes()
-        tried = Path(name) / "tried"
-        shutil.copytree(template, tried)
-        outcome = _outcome(family, tried)
+        valid = (template / family.target).read_bytes()
+
+        def outcome_of(content: bytes) -> str:
+            shutil.rmtree(tried, ignore_errors=True)
+            shutil.copytree(template, tried)
+            (tried / family.target).write_bytes(content)
+            return _outcome(family, tried)
+
+        outcome = outcome_of(valid)
         assert outcome == ACCEPTED, f"{family.name} does not accept its valid input: {outcome}"
         for number in numbers:
-            folder = Path(name) / "tried"
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(template, folder)
-            changed = family.change(content, random.Random(f"{seed}/{family.name}/{number}"))
-            (folder / family.target).write_bytes(changed)
-            outcome = _outcome(family, folder)
-            kind = outcome if outcome in (ACCEPTED, REFUSED) else FAILED
-            findings.counts[kind] += 1
-            if kind == FAILED:
-                findings.failures[number] = outcome
+            findings.add(number, outcome_of(changed_input(family, valid, seed, number)))
     return findings
 
 
@@ -107,18 +102,8 @@ def _corpus(folder: Path) -> None:
 
 
 def _build(folder: Path, *more: str) -> list[str]:
-    words = (
-        "--source",
-        "recordings",
-        "--root",
-        folder,
-        "--out",
-        folder / "out",
-        "--max-rejected",
-        "1",
-        "--workers",
-        "1",
-    )
+    places = ("--source", "recordings", "--root", folder, "--out", folder / "out")
+    words = (*places, "--max-rejected", "1", "--workers", "1")
     return python("shards/run.py", "build", *words, *more)
 
 
@@ -163,12 +148,16 @@ def _compare(folder: Path) -> list[str]:
 MANIFEST, INDEX, TAR = "set/manifest.json", "set/train-000000.index.json", "set/train-000000.tar"
 COMMANDS = [
     *(
-        CommandFamily(f"{verb} {Path(target).suffixes[-1]} {number}", _set, target, words, change)
+        CommandFamily(f"{verb} {name}", _set, target, words, change)
         for verb, words in (
             ("info", lambda folder: python("shards/run.py", "info", folder / "set")),
             ("verify", lambda folder: python("shards/run.py", "verify", folder / "set")),
         )
-        for number, (target, change) in enumerate(((MANIFEST, change_json), (INDEX, change_json), (TAR, change_bytes)))
+        for name, target, change in (
+            ("manifest", MANIFEST, change_json),
+            ("index", INDEX, change_json),
+            ("tar", TAR, change_bytes),
+        )
     ),
     CommandFamily("build --check csv", _corpus, "metadata.csv", lambda folder: _build(folder, "--check"), change_text),
     CommandFamily("build csv", _corpus, "metadata.csv", _build, change_text),

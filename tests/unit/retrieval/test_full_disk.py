@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from listening_shards import write_listening_shards, write_tiny_towers
+from shard_commands import files_of
 
 from retrieval.evaluation import evaluate
 from retrieval.options import EvaluateOptions
@@ -31,10 +32,6 @@ def small_files(most_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")

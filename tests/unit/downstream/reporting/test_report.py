@@ -235,3 +235,23 @@ def test_results_can_t_choose_code_to_run(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UserError, match=r"results\.json uses the benchmark strange_code:BENCHMARK.*EARSHOT_PLUGINS="):
         report_from([str(tmp_path / "out"), "--out", str(tmp_path / "report")])
     assert "strange_code" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"details": {"num_seeds": "2"}},
+            r"results\.json: details: .*num_seeds: input should be a valid integer, got '2'",
+        ),
+        (
+            {"epochs": [{"epoch": "1", "accuracy": 0.5}]},
+            r"epochs\.0: .*epoch: input should be a valid integer, got '1'",
+        ),
+        ({"epochs": []}, r"epochs: list should have at least 1 item"),
+    ],
+)
+def test_entries_of_another_type_are_named(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    write_results(tmp_path, **changes)
+    with pytest.raises(UserError, match=sentence):
+        Results.read(tmp_path)

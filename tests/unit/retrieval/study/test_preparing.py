@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from listening_shards import write_listening_shards, write_tiny_towers
+from shard_commands import files_of
 
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
@@ -34,10 +35,6 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> PrepareOptions:
 @pytest.fixture(scope="module")
 def study(options: PrepareOptions) -> Study:
     return prepare(options)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_folder_holds_what_study_json_names(options: PrepareOptions, study: Study) -> None:

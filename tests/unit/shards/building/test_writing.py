@@ -191,25 +191,28 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
         load_index(path)
 
 
+def write_with(folder: Path, field: str, value: object) -> Path:
+    """A tar in whose index a field of the second sample has another value."""
+    path = write(folder)
+    record = json.loads(index_path(path).read_text())
+    record["samples"][1][field] = value
+    index_path(path).write_text(json.dumps(record))
+    return path
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("offset", 2**40), ("bytes", 2**40), ("members", {"jpg": [512, 2**40]}), ("members", {"jpg": [0, 2**40]})],
 )
 def test_an_index_that_points_beyond_the_tar_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    path = write(tmp_path)
-    record = json.loads(index_path(path).read_text())
-    record["samples"][1][field] = value
-    index_path(path).write_text(json.dumps(record))
+    path = write_with(tmp_path, field, value)
     with pytest.raises(UserError, match=r"sample .* is not within the [0-9,]+ bytes of the tar; copy"):
         load_index(path, path.stat().st_size)
 
 
 @pytest.mark.parametrize(("field", "value"), [("offset", -1), ("bytes", 1e400), ("num_frames", "x"), ("key", "a/b")])
 def test_an_index_with_a_wrong_value_names_it(tmp_path: Path, field: str, value: object) -> None:
-    path = write(tmp_path)
-    record = json.loads(index_path(path).read_text())
-    record["samples"][1][field] = value
-    index_path(path).write_text(json.dumps(record))
+    path = write_with(tmp_path, field, value)
     with pytest.raises(UserError, match=rf"samples\.1\.{field}: "):
         load_index(path)
 

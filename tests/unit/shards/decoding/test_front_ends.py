@@ -16,6 +16,7 @@ from transformers import ASTFeatureExtractor, ClapFeatureExtractor
 from shards.decoding.spectrogram import encode_scale
 from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.front_ends import AST_16K, AUDIOSET_32K, CLAP_48K, EARSHOT_16K, FRONT_ENDS, front_end_name
+from shards.records import typed
 from shards.schema import SpectrogramSettings
 
 
@@ -167,6 +168,6 @@ def test_every_front_end_has_its_name_and_survives_a_manifest() -> None:
     for name in FRONT_ENDS:
         known = FRONT_ENDS.load(name)
         assert front_end_name(known) == name
-        assert SpectrogramSettings.from_dict(known.to_dict()) == known
+        assert typed(SpectrogramSettings, known.to_dict()) == known
     assert front_end_name(dataclasses.replace(AUDIOSET_32K, hop_samples=160)) is None
     assert "is_centred" not in EARSHOT_16K.to_dict()
