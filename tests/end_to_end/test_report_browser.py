@@ -55,7 +55,8 @@ def make_shards(folder: Path) -> ShardSet:
             writer.add(Sample(str(number), encode_jpeg(image), np.asfortranarray(sound), metadata, preview))
         checksum = writer.finish()
     entry = ShardEntry("test-000000.tar", "test", NUM_PAIRS, checksum.bytes, checksum.sha256)
-    Manifest("recordings", {}, SpectrogramSettings(), {}, (entry,), ()).save(folder)
+    statistics = {"spectrogram_mean": 127.0, "spectrogram_std": 73.6, "seconds_of_sound": 400.0}
+    Manifest("recordings", {}, SpectrogramSettings(), statistics, (entry,), ()).save(folder)
     return ShardSet.open(folder)
 
 
