@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PARTIAL_SUFFIX = ".partial"
-_MACHINE_MARK = secrets.token_hex(8)
-"""Makes temporary names unique across machines that share a folder; forks inherit it."""
+from shards.temporary_files import PARTIAL_SUFFIX, Temporary
 
 
 @contextmanager
@@ -23,14 +19,23 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk is full or refuses; it names `path`.
     """
-    partial = partial_path(path)
+    with naming(path), temporary_beside(path) as partial:
+        yield partial
+        os.replace(partial, path)
+
+
+@contextmanager
+def temporary_beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
+    """Gives a temporary file or folder beside `path`, which is removed in the end if it was not renamed.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    temporary = Temporary(path, is_folder=is_folder)
     try:
-        with naming(path):
-            yield partial
-            os.replace(partial, path)
+        yield temporary.path
     finally:
-        with suppress(OSError):  # on a disk that takes no more there is nothing to remove
-            partial.unlink(missing_ok=True)
+        temporary.discard()
 
 
 @contextmanager
@@ -46,17 +51,11 @@ def replaced_together(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     Raises:
         OSError: the disk is full or refuses; it names the file in `folder`.
     """
-    new = partial_path(folder / "new")
-    try:
-        with naming_in(folder):
-            new.mkdir()
-            yield new
+    with naming_in(folder), temporary_beside(folder / "new", is_folder=True) as new:
+        yield new
         (folder / names[-1]).unlink(missing_ok=True)
         for name in names:
-            with naming(folder / name):
-                os.replace(new / name, folder / name)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+            os.replace(new / name, folder / name)
 
 
 @contextmanager
@@ -65,7 +64,8 @@ def naming_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(folder / Path(str(error.filename or "")).name), None
+        name = Path(os.fsdecode(error.filename)).name if isinstance(error.filename, str | bytes) else ""
+        error.filename, error.filename2 = str(folder if name.endswith(PARTIAL_SUFFIX) else folder / name), None
         raise
 
 
@@ -103,10 +103,8 @@ def write_text_once(path: Path, text: str) -> str:
 
     If several processes call this at once, on one machine or many, one succeeds and all return its text.
     """
-    partial = partial_path(path)
-    try:
-        with naming(path):
-            _write(partial, text.encode())
+    with naming(path), temporary_beside(path) as partial:
+        _write(partial, text.encode())
         try:
             os.link(partial, path)
         except FileExistsError:
@@ -115,14 +113,7 @@ def write_text_once(path: Path, text: str) -> str:
             # No hard links: never a file system shared by machines, so the race between check and rename is accepted.
             if not path.exists():
                 os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8")
-
-
-def partial_path(path: Path) -> Path:
-    """A temporary name in the folder of `path` that no other process uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{_MACHINE_MARK}{PARTIAL_SUFFIX}")
 
 
 def _write(path: Path, content: bytes) -> None:

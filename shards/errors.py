@@ -108,7 +108,7 @@ def disk_refusal(error: OSError) -> str | None:
     """One sentence about a file that a disk refuses to hold or to open; None if the error is another one."""
     if error.errno not in DISK_REFUSALS:
         return None
-    name = "a file" if error.filename is None else os.fsdecode(error.filename)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
     return f"{name} {DISK_REFUSALS[error.errno].format(error.strerror)}, and run the command again"
 
 

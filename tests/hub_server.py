@@ -6,14 +6,16 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKEN = "hf_of_the_tests"
 OWNER = "tester"
+CHUNK_BYTES = 1 << 16
 
 
 @dataclass
@@ -26,6 +28,7 @@ class HubServer:
         refusals: by the beginning of a path, the status that its requests are answered with.
         requests: (method, path) of every request, in order.
         large: contents that were uploaded as large files, by SHA-256.
+        seconds_a_chunk: how long every 64 KB of an answer take.
     """
 
     url: str = ""
@@ -33,6 +36,7 @@ class HubServer:
     refusals: dict[str, int] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     large: dict[str, bytes] = field(default_factory=dict)
+    seconds_a_chunk: float = 0.0
 
     def environment(self, home: object, token: str | None = TOKEN) -> dict[str, str]:
         """What a process's environment must say for its client to come here, with a cache of its own."""
@@ -174,7 +178,10 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                with suppress(OSError):  # the client was ended
+                    for first in range(0, len(data), CHUNK_BYTES):
+                        time.sleep(hub.seconds_a_chunk)
+                        self.wfile.write(data[first : first + CHUNK_BYTES])
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -23,6 +23,7 @@ class Fault:
         corrupt: send other bytes of the same number.
         redirect_to: answer with a redirect to this address.
         seconds_a_byte: wait so long before each byte.
+        bytes_at_once: how many bytes of these are sent together.
     """
 
     status: int | None = None
@@ -31,6 +32,7 @@ class Fault:
     corrupt: bool = False
     redirect_to: str | None = None
     seconds_a_byte: float = 0.0
+    bytes_at_once: int = 1
 
 
 @dataclass
@@ -95,9 +97,9 @@ def serve(folder: Path) -> Iterator[ShardServer]:
                 self.wfile.write(body[: fault.cut_after])
                 return
             with suppress(OSError):  # the client gave up
-                for byte in body:
-                    time.sleep(fault.seconds_a_byte)
-                    self.wfile.write(bytes([byte]))
+                for first in range(0, len(body), fault.bytes_at_once):
+                    time.sleep(fault.seconds_a_byte * fault.bytes_at_once)
+                    self.wfile.write(body[first : first + fault.bytes_at_once])
 
         def log_message(self, format: str, *args: object) -> None:
             pass

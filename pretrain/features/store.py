@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from shards.array_files import open_array
-from shards.atomic_files import PARTIAL_SUFFIX
 from shards.errors import UserError
+from shards.temporary_files import PARTIAL_SUFFIX
 
 BLOCK = 64
 """Pairs computed and recorded as a whole."""

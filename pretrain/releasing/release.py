@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from pretrain.hub import check_can_push, push_folder
@@ -15,6 +14,7 @@ from pretrain.releasing.notice import notice
 from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.results import read_results
 from pretrain.weights.same_embeddings import Probe, check_towers, fixed_probe, real_probe
+from shards.atomic_files import temporary_beside
 from shards.checksums import file_sha256
 from shards.errors import UserError, end_on_sigterm
 
@@ -52,19 +52,17 @@ def release(options: ReleaseOptions) -> list[str]:
     facts.results = read_results(options.results, facts.model_folder)
     for folder in facts.results.untraced:
         facts.lacks("whether all of the results shown belong to these weights", f"{folder} records no checksum")
-    partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        partial.mkdir(parents=True)
-        probes = _probes(facts)
-        _write(partial, facts, options, options.push_to_hub or out.name)
-        checked = _check_loading(partial, facts, probes)
-        os.replace(partial, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(out, is_folder=True) as partial:
+            probes = _probes(facts)
+            _write(partial, facts, options, options.push_to_hub or out.name)
+            checked = _check_loading(partial, facts, probes)
+            os.replace(partial, out)
     except OSError as error:
         raise UserError(
             f"out {options.out} can't be written: {error.strerror or error}; choose another --out"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     told = [checked, f"not tested: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
     if options.push_to_hub:
         files = [CHECKSUMS_NAME, *_names(facts)]

@@ -83,7 +83,8 @@ def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *
     final = folder / f"step-{state.step:08d}"
     partial = folder / f".{final.name}.partial"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in folder.glob(".step-*.partial"):  # by a killed process, perhaps of another step
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         checksums = {
             WEIGHTS_FILE: _write(partial / WEIGHTS_FILE, _to_bytes(tensors.weights)),

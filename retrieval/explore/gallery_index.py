@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from retrieval.index import DIFFERENCES_SLACK, Lists, propose_from_all, squared_distances
-from shards.atomic_files import partial_path, write_text_atomically
+from shards.atomic_files import write_text_atomically, written_whole
 from shards.errors import UserError
 from shards.records import Count, Finite, read_json_as
 
@@ -171,16 +170,13 @@ def build_index(
     if len(gallery) <= exact_up_to:
         return GalleryIndex(gallery)
     lists = Lists.of(gallery, round(len(gallery) ** 0.5))
-    partial = partial_path(path)
     try:
-        lists.save(partial)
-        record = _measure(lists, gallery, queries, partial.stat().st_size)
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            lists.save(partial)
+            record = _measure(lists, gallery, queries, partial.stat().st_size)
         write_text_atomically(_record_path(path), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
     except OSError as error:
         raise UserError(f"the index {path} can't be written ({error}); free up space there") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return open_index(gallery, path, exact_up_to=exact_up_to)
 
 

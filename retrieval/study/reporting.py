@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, St
 from retrieval.study.options import StudyReportOptions
 from retrieval.study.rates import RateSummary
 from retrieval.study.tally import KINDS, PairLine, Tally, tally
-from shards.atomic_files import partial_path
+from shards.atomic_files import replaced_together
 from shards.decoding.imagery import decode_jpeg
 from shards.errors import UserError
 
@@ -55,17 +54,9 @@ def report(options: StudyReportOptions) -> Tally:
 def _write(out: Path, files: dict[str, bytes]) -> None:
     """Writes the files atomically, replacing those of an earlier report."""
     make_folder(out)
-    partial = {name: partial_path(out / name) for name in files}
-    try:
+    with replaced_together(out, tuple(files)) as new:
         for name, content in files.items():
-            partial[name].write_bytes(content)
-        for name, path in partial.items():
-            os.replace(path, out / name)
-    except OSError as error:
-        raise UserError(f"out {out} can't be written: {error.strerror}; give another folder with --out") from error
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+            (new / name).write_bytes(content)
 
 
 def _render(options: StudyReportOptions, study: Study, counts: Tally, num_raters: int) -> dict[str, bytes]:

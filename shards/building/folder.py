@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.atomic_files import PARTIAL_SUFFIX, partial_path, write_text_once
+from shards.atomic_files import temporary_beside, write_text_once
 from shards.building.packing import WORK_FOLDER
 from shards.building.parts import Part
 from shards.building.planning import BuildPlan, ShardPlan, describe_differences
@@ -23,6 +23,7 @@ from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.records import Count, json_as, read_json, read_json_as
 from shards.schema import PREVIEWS_FOLDER, SPLITS
 from shards.streaming.index import index_path
+from shards.temporary_files import PARTIAL_SUFFIX
 
 REMEDY = "give another --out, or remove this one to start it again"
 PLAN_NAME = "plan.json"
@@ -204,9 +205,8 @@ def look_afresh(out: Path) -> None:
     For up to a minute, a client caches that a file does not exist, unless it writes to the folder itself. Two parts
     that finish at the same time would each consider the other unfinished.
     """
-    scratch = partial_path(out / WORK_FOLDER / "look")
-    scratch.touch()
-    scratch.unlink()
+    with temporary_beside(out / WORK_FOLDER / "look"):
+        pass
 
 
 def remove_work_folder(out: Path) -> None:

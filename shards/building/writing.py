@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.atomic_files import partial_path, write_text_atomically
+from shards.atomic_files import write_text_atomically
 from shards.schema import (
     IMAGE_MEMBER,
     MAX_KEY_CHARACTERS,
@@ -29,6 +29,7 @@ from shards.schema import (
     is_valid_key,
 )
 from shards.streaming.index import FileChecksum, SampleEntry, ShardIndex, index_path
+from shards.temporary_files import Temporary
 
 
 def tar_name(split: str, number: int) -> str:
@@ -44,10 +45,10 @@ class AtomicTar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.partial = partial_path(path)
+        self._temporary = Temporary(path)
         self.size = 0
         self._sha256 = hashlib.sha256()
-        self._file: BinaryIO = self.partial.open("wb")
+        self._file: BinaryIO = self._temporary.path.open("wb")
 
     def add(self, name: str, data: bytes) -> int:
         """Appends a member and returns the offset of its data."""
@@ -70,14 +71,14 @@ class AtomicTar:
 
     def publish(self) -> None:
         """Renames the completed tar to its final name."""
-        os.replace(self.partial, self.path)
+        self._temporary.keep()
 
     def discard(self) -> None:
         """Removes the temporary file if it was not published."""
         # On a full disk closing fails too, because it writes the buffer.
         with contextlib.suppress(OSError):
             self._file.close()
-        self.partial.unlink(missing_ok=True)
+        self._temporary.discard()
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

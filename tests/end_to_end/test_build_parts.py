@@ -24,7 +24,6 @@ from shard_commands import (
     wait_until,
 )
 
-from shards.atomic_files import partial_path
 from shards.building import build as building
 from shards.building.build import build
 from shards.building.folder import clear_partial_files
@@ -32,6 +31,7 @@ from shards.building.parts import Part
 from shards.building.planning import BuildOptions, ShardPlan
 from shards.errors import UserError
 from shards.manifest import Manifest
+from shards.temporary_files import partial_path
 
 
 def options_for(root: Path, out: Path, **more: Any) -> BuildOptions:
@@ -110,11 +110,12 @@ def test_a_part_leaves_alone_what_another_is_writing(tmp_path: Path) -> None:
     (tmp_path / "previews").mkdir()
     mine = ["train-000001.tar", "train-000001.index.json", "previews/train-000001.tar"]
     others = ["train-000002.tar", "train-000002.index.json", "train-000010.tar", "manifest.json"]
-    for path in map(partial_path, (tmp_path / name for name in (*mine, *others))):
+    partial = {name: partial_path(tmp_path / name) for name in (*mine, *others)}
+    for path in partial.values():
         path.touch()
     clear_partial_files(tmp_path, [ShardPlan("train-000001.tar", "train", ())])
     left = {path for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {partial_path(tmp_path / name) for name in others}
+    assert left == {partial[name] for name in others}
     clear_partial_files(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
