@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
+import sys
 from types import FrameType, TracebackType
 
 from pretrain import distributed
@@ -13,12 +16,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 EXIT_STATUS = 75
 """EX_TEMPFAIL of sysexits.h: nothing is wrong, and the run can be resumed later."""
 
+LAUNCHED_BY = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
+"""Variables that torchrun and `accelerate launch` set for the processes they start."""
+
 CHECK_EVERY_STEPS = 10
 """Several processes exchange their flags only this often, because each exchange waits for all of them."""
 
+_PR_SET_PDEATHSIG = 1
+
 
 class PreemptionWatch:
-    """Context manager that records the scheduler's signals."""
+    """Context manager that records the scheduler's signals; the death of the launcher counts as one."""
 
     def __init__(self) -> None:
         self._received: int | None = None
@@ -27,6 +35,8 @@ class PreemptionWatch:
     def __enter__(self) -> PreemptionWatch:
         for number in SIGNALS:
             self._former[number] = signal.signal(number, self._note)
+        if any(name in os.environ for name in LAUNCHED_BY):
+            _end_with_the_parent()
         return self
 
     def __exit__(
@@ -43,6 +53,12 @@ class PreemptionWatch:
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._received = number
+
+
+def _end_with_the_parent() -> None:
+    """Has the system send SIGTERM to this process when its parent is killed, which can't tell it so itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def ignore_signals() -> None:

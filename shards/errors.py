@@ -93,23 +93,29 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-DISK_REFUSALS = {
-    errno.ENOSPC: "can't be written: {}; free up space",
-    errno.EDQUOT: "can't be written: {}; free up space, or ask for a larger quota",
-    errno.EFBIG: "can't be written: {}; allow larger files (ulimit -f), or give a folder on another disk",
-    errno.EROFS: "can't be written: {}; give a folder that can be written to",
-    errno.EACCES: "can't be used: {}; give a place that you may read and write",
-    errno.EPERM: "can't be used: {}; give a place that you may read and write",
+DISK_REMEDIES = {
+    errno.ENOSPC: "free up space",
+    errno.EDQUOT: "free up space or ask for a larger quota",
+    errno.EFBIG: "allow larger files (ulimit -f) or use another disk",
+    errno.EROFS: "make it writable or give another place",
+    errno.EACCES: "make it readable and writable or give another place",
+    errno.EPERM: "make it readable and writable or give another place",
 }
-"""What is said of a disk that refuses, by the code of its error."""
+"""What helps where a disk refuses, by the code of its error."""
+
+
+def disk_remedy(error: OSError) -> str:
+    """What helps where a file can't be written."""
+    return DISK_REMEDIES.get(error.errno or 0, "mend that")
 
 
 def disk_refusal(error: OSError) -> str | None:
     """One sentence about a file that a disk refuses to hold or to open; None if the error is another one."""
-    if error.errno not in DISK_REFUSALS:
+    if error.errno not in DISK_REMEDIES:
         return None
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
-    return f"{name} {DISK_REFUSALS[error.errno].format(error.strerror)}, and run the command again"
+    verb = "used" if error.errno in (errno.EACCES, errno.EPERM) else "written"
+    return f"{name} can't be {verb}: {error.strerror}; {disk_remedy(error)}, and run the command again"
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.atomic_files import write_bytes_atomically
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -38,8 +38,8 @@ def write_network(run_folder: Path, state: Mapping[str, Tensor], record: Mapping
             write_bytes_atomically(folder / name, content)
     except OSError as error:
         raise UserError(
-            f"the network can't be written to {folder}: {error.strerror or error}; free up space, then resume with "
-            "--resume"
+            f"the network can't be written to {folder}: {error.strerror or error}; {disk_remedy(error)}, then resume "
+            "with --resume"
         ) from error
 
 

@@ -28,7 +28,7 @@ from downstream.tau.video_frames import pictures_of_seconds
 from pretrain import distributed
 from shards.array_files import open_array
 from shards.atomic_files import written_whole
-from shards.errors import RejectedPair, UserError
+from shards.errors import RejectedPair, UserError, disk_remedy
 from shards.progress import ProgressLine
 
 JPEG_QUALITY = 95
@@ -164,6 +164,6 @@ def _write(path: Path, content: bytes) -> None:
             partial.write_bytes(content)
     except OSError as error:
         raise UserError(
-            f"frames can't be written to {path.parent}: {error.strerror or error}; free some space, or name another "
-            "folder by --tau.cache"
+            f"frames can't be written to {path.parent}: {error.strerror or error}; {disk_remedy(error)}, or name "
+            "another folder by --tau.cache"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from shards.array_files import open_array
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 from shards.temporary_files import PARTIAL_SUFFIX
 
 BLOCK = 64
@@ -155,6 +155,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def cannot_write(folder: Path, error: OSError) -> UserError:
     """The error of a folder of features that can't be written, or is on a full disk."""
     return UserError(
-        f"features can't be written to {folder} ({error.strerror or error}); free up space and resume the run, or give "
-        "another folder by --data.features-dir"
+        f"features can't be written to {folder} ({error.strerror or error}); {disk_remedy(error)}, and resume the run, "
+        "or give another folder by --data.features-dir"
     )

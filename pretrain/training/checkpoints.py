@@ -17,7 +17,7 @@ from torch import Tensor
 from pretrain.engines import TrainingState
 from pretrain.training.run_folder import CHECKPOINTS_FOLDER, Use, list_checkpoints
 from shards.atomic_files import naming
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 from shards.records import Count, Finite, Sha256, read_json_as
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -101,7 +101,7 @@ def save_checkpoint(run_folder: Path, tensors: TrainingState, state: RunState, *
         remedy = f"the last good one is {folder / last[0]}" if last else "there is no earlier one"
         raise UserError(
             f"the checkpoint of step {state.step} can't be written to {folder}: {error.strerror or error}; {remedy}; "
-            f"free some space, then go on with --resume {run_folder}"
+            f"{disk_remedy(error)}, then go on with --resume {run_folder}"
         ) from error
     for old in list_checkpoints(run_folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)

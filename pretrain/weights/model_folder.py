@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pretrain.model import TwoTower
 from pretrain.model_files import CARD_NAME
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 
 MODEL_FOLDER = "model"
 FORMER_FOLDER = f".{MODEL_FOLDER}.former"
@@ -45,7 +45,7 @@ def write_model_folder(
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"the model can't be written to {final}: {error.strerror or error}; free some space, then resume with "
+            f"the model can't be written to {final}: {error.strerror or error}; {disk_remedy(error)}, then resume with "
             f"--resume {run_folder}"
         ) from error
     finally:

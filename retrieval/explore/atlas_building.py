@@ -20,7 +20,7 @@ from retrieval.finite import refuse_not_finite
 from retrieval.pair_metadata import readable_metadata
 from shards.array_files import open_array
 from shards.atomic_files import write_text_atomically
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 from shards.progress import ProgressLine
 from shards.records import Count, read_json_as
 from shards.schema import place_of
@@ -231,7 +231,7 @@ def _make_arrays(folder: Path, shape: tuple[int, int]) -> dict[str, NDArray[Any]
     except OSError as error:
         for name in _layout_of(shape):
             (folder / f"{name}.npy").unlink(missing_ok=True)
-        raise UserError(f"the atlas {folder} can't be written: {error.strerror}; free up space there") from error
+        raise UserError(f"the atlas {folder} can't be written: {error.strerror}; {disk_remedy(error)}") from error
     return arrays
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from retrieval.index import DIFFERENCES_SLACK, Lists, propose_from_all, squared_distances
 from shards.atomic_files import write_text_atomically, written_whole
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 from shards.records import Count, Finite, read_json_as
 
 EXACT_UP_TO = 200_000
@@ -176,7 +176,7 @@ def build_index(
             record = _measure(lists, gallery, queries, partial.stat().st_size)
         write_text_atomically(_record_path(path), json.dumps(dataclasses.asdict(record), indent=1) + "\n")
     except OSError as error:
-        raise UserError(f"the index {path} can't be written ({error}); free up space there") from error
+        raise UserError(f"the index {path} can't be written ({error}); {disk_remedy(error)}") from error
     return open_index(gallery, path, exact_up_to=exact_up_to)
 
 

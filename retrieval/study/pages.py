@@ -125,12 +125,13 @@ class _Pages:
 
     async def answer(self, request: Request) -> Response:
         """Stores an answer, and only then redirects to the next pair."""
+        _refuse_if(comes_from_elsewhere(request), HTTPStatus.FORBIDDEN)
         form = await bounded_form(request)
         rater = await run_in_threadpool(self._rater, request)
         if rater is None:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER)
         is_ours = hmac.compare_digest(form.get("form_token", "").encode(), self._form_token(rater).encode())
-        _refuse_if(comes_from_elsewhere(request) or not is_ours, HTTPStatus.FORBIDDEN)
+        _refuse_if(not is_ours, HTTPStatus.FORBIDDEN)
         pair, answer = form.get("pair", ""), form.get("answer", "")
         _refuse_if(pair not in self._ids or answer not in ANSWERS, HTTPStatus.BAD_REQUEST)
         await run_in_threadpool(self._answers.record, rater, pair, answer)

@@ -24,7 +24,7 @@ from shards.building.packing import (
     start_worker,
 )
 from shards.building.planning import ShardPlan
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 from shards.progress import ProgressLine
 from shards.schema import Pair
 from shards.sources.source import Source
@@ -141,8 +141,8 @@ class PackingPool:
 def cannot_write(folder: Path, error: OSError) -> UserError:
     """The error for a folder that can't be written to, for example because the disk is full."""
     return UserError(
-        f"can't write to --out {folder}: {error.strerror}; finished shards are kept: free up space and rerun the "
-        "same command"
+        f"can't write to --out {folder}: {error.strerror}; finished shards are kept: {disk_remedy(error)}, "
+        "and rerun the same command"
     )
 
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import cv2
 import soundfile
 from PIL import Image
 
-from shards.atomic_files import write_json
+from shards.atomic_files import write_json, written_whole
 from shards.demo_world.factors import Place, generate_places
 from shards.demo_world.painting import paint_place
 from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
@@ -195,8 +195,7 @@ def _is_written(root: Path, place: Place, parameters: CorpusParameters) -> bool:
 
 
 def _write_place(root: Path, parameters: CorpusParameters, place: Place) -> None:
-    """Writes image, mask and sound of one place, each atomically."""
-    image, mask, sound = _files(root, place, parameters)
+    """Writes image, mask and sound of one place, which have their names once all are written."""
     _, extension, num_channels = _sound_name(place, parameters)
     picture, cover = paint_place(place, parameters.image_size, place.generator(parameters.seed, _PICTURE))
     samples = record_place(
@@ -206,15 +205,11 @@ def _write_place(root: Path, parameters: CorpusParameters, place: Place) -> None
         num_channels=num_channels,
         generator=place.generator(parameters.seed, _SOUND),
     )
-    Image.fromarray(picture).save(_partial(image), format="JPEG", quality=90)
-    Image.fromarray(cover).save(_partial(mask), format="PNG")
-    write_sound(_partial(sound), samples, parameters.sample_rate_hz, extension)
-    for path in (image, mask, sound):
-        os.replace(_partial(path), path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+    with ExitStack() as files:
+        image, mask, sound = (files.enter_context(written_whole(path)) for path in _files(root, place, parameters))
+        Image.fromarray(picture).save(image, format="JPEG", quality=90)
+        Image.fromarray(cover).save(mask, format="PNG")
+        write_sound(sound, samples, parameters.sample_rate_hz, extension)
 
 
 def _write_metadata(root: Path, places: Iterable[Place], parameters: CorpusParameters) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from shards.errors import UserError
+from shards.errors import UserError, disk_remedy
 from shards.sources.recordings import RecordingsSource
 
 
@@ -25,7 +25,7 @@ class DemoSource(RecordingsSource):
         except OSError as error:
             raise UserError(
                 f"can't write the demo corpus to --root {root}: {error.strerror or error}; written files are kept: "
-                "free up space and rerun the same command, or give another --root"
+                f"{disk_remedy(error)}, and rerun the same command, or give another --root"
             ) from error
         except (BrokenProcessPool, MemoryError) as error:
             raise UserError(

@@ -123,11 +123,12 @@ class ShardCache:
         """
         shard, path = self._shards[name], self.folder / name
         partial = path.with_name(f".{name}.{shard.bytes}.partial")
-        failure, asked_ns = path.with_name(f".{name}.failure"), time.time_ns()
+        failure = path.with_name(f".{name}.failure")
+        earlier = _version(failure)
         with _locked(_lock_path(path)):
             if path.exists():
                 return
-            if failure.exists() and failure.stat().st_mtime_ns >= asked_ns:
+            if _version(failure) not in (None, earlier):
                 # While this process waited, the holder of the lock exhausted its retries.
                 raise self._unreadable(name, name, failure.read_text(encoding="utf-8"))
             with _writing(self.root):
@@ -250,6 +251,15 @@ def _writing(root: Path) -> Iterator[None]:
         raise UserError(
             f"data.cache_dir {root} can't be written: {error.strerror}; give a folder on a local disk with free space"
         ) from error
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Changes whenever the file is written, whatever the clock says; None if there is no file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _lock_path(path: Path) -> Path:

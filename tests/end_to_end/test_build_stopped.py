@@ -12,21 +12,10 @@ from pathlib import Path
 
 import pytest
 from commands import PATIENCE_SECONDS
+from processes import processes_with
 from shard_commands import build_arguments, command, error_of, files_of, run, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def processes_with(text: str) -> dict[int, str]:
-    """Command lines of the processes whose environment holds `text`, by process id."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if text.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-    return found
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_SECONDS, REPOSITORY, SMALL, environment, python, run
+from commands import PATIENCE_SECONDS, REPOSITORY, SMALL, accelerate_launch, environment, last_step, python, run
+from processes import processes_with
+from shard_commands import wait_until
 
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.training.run_folder import list_checkpoints
@@ -95,6 +97,24 @@ def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, t
     while any(folder.exists() for folder in loaders):
         assert time.monotonic() < deadline, loaders
         time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_trainer_saves_and_ends_when_its_launcher_is_killed(
+    uninterrupted: Path, tiny_shards: Path, tmp_path: Path
+) -> None:
+    folder, mark = tmp_path / "run", {"LAUNCHED_BY_TEST": str(tmp_path)}
+    command = accelerate_launch("demo", "--shards", tiny_shards, "--out", folder, *OPTIONS)
+    launcher = subprocess.Popen(command, cwd=REPOSITORY, env=environment(**mark), start_new_session=True)
+    wait_until(lambda: last_step(folder) >= 2 or launcher.poll() is not None)
+    launcher.kill()
+    launcher.wait(PATIENCE_SECONDS)
+    wait_until(lambda: not processes_with(f"LAUNCHED_BY_TEST={tmp_path}"))
+    assert 2 <= last_step(folder) < EPOCHS * STEPS_PER_EPOCH
+    assert losses(folder)[-1][0] == last_step(folder)
+    result = run(python("pretrain/run.py", "--resume", folder), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert weights_at_the_end(folder) == weights_at_the_end(uninterrupted)
 
 
 @pytest.mark.parametrize("workers", [pytest.param("2", marks=pytest.mark.slow), "0"])

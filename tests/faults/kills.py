@@ -14,6 +14,7 @@ from pathlib import Path
 
 from commands import REPOSITORY, environment, python, warm_python
 from faults.works import Files, Work, remains
+from processes import processes_with
 from warm_python import WarmProcess, WarmPython, wait_for_all
 
 PATIENCE_SECONDS = 300.0
@@ -150,14 +151,7 @@ class Kills:
 
     def _processes(self) -> list[int]:
         """What runs of this command, whoever started it."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"FAULTS_MARK={self._mark}".encode() in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        return list(processes_with(f"FAULTS_MARK={self._mark}"))
 
 
 def kill_campaigns(work: Work, numbers: range, seed: int) -> Killed:

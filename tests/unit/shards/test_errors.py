@@ -52,9 +52,9 @@ def test_a_sentence_and_a_status(body: str, said: str, status: int) -> None:
     ("code", "said"),
     [
         (errno.ENOSPC, "/a/b can't be written: No space left on device; free up space, and run the command again"),
-        (errno.EROFS, "/a/b can't be written: Read-only file system; give a folder that can be written to, and run"),
-        (errno.EACCES, "/a/b can't be used: Permission denied; give a place that you may read and write, and run the"),
-        (errno.EDQUOT, "/a/b can't be written: Disk quota exceeded; free up space, or ask for a larger quota"),
+        (errno.EROFS, "/a/b can't be written: Read-only file system; make it writable or give another place, and run"),
+        (errno.EACCES, "/a/b can't be used: Permission denied; make it readable and writable or give another"),
+        (errno.EDQUOT, "/a/b can't be written: Disk quota exceeded; free up space or ask for a larger quota"),
     ],
 )
 def test_a_disk_that_refuses_gets_a_sentence(code: int, said: str) -> None:

@@ -142,6 +142,17 @@ def test_a_shard_that_stays_unreadable_is_named(
     assert [path.name for path in cached_tars(tmp_path)] == ["train-000001.tar"]
 
 
+def test_a_failure_is_tried_again_whatever_the_clock_says(server: ShardServer, tmp_path: Path) -> None:
+    server.faults[FIRST] = [Fault(status=404)]
+    shard_set = ShardSet.open(server.url, settings(tmp_path))
+    with pytest.raises(UnreadableShard):
+        shard_set.sample("train", 0).image()
+    (failure,) = (tmp_path / "cache").glob(f"*/.{FIRST}.failure")
+    tomorrow = time.time() + 24 * 3600  # the clock was ahead when it was written, and has been put right
+    os.utime(failure, (tomorrow, tomorrow))
+    assert shard_set.sample("train", 0).image().shape == (64, 64, 3)
+
+
 def test_a_server_that_is_slower_than_a_limit_is_as_good_as_silent(
     server: ShardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
