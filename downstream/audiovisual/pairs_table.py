@@ -29,7 +29,7 @@ def find_table_pairs(root: Path, *, label_column: str, group_column: str) -> Fou
     table = read_table(root)
     remedy = "set other columns with --transfer.label-column, --transfer.group-column and --transfer.event-column"
     require_columns(table, (label_column, group_column), remedy)
-    files = PairFiles(table, root)
+    files = PairFiles(table, root, follow_links=True)
     rows = sorted(
         ((table.key_text(row), row) for _, row in table.rows if row[label_column]), key=lambda keyed: keyed[0]
     )

@@ -71,4 +71,5 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
         spectrogram=options.spectrogram,
         table=options.table,
         columns=columns,
+        follow_links=options.follow_links,
     )

@@ -92,6 +92,9 @@ class BuildOptions:
     """Front end of the spectrograms: earshot-16k, or that of a pre-trained sound encoder (mn04 and its kin:
     audioset-32k)."""
 
+    follow_links: bool = False
+    """Use files also where symbolic links lead out of --root."""
+
     limit: int | None = None
     """Use only the first rows of the table, for a trial."""
 

@@ -33,6 +33,7 @@ class NamedFiles:
         choose: which of several files with one stem is meant.
         rule: how `choose` decides, as a phrase.
         ending: what follows the key in the message of a missing file; by default all suffixes.
+        follow_links: whether symbolic links may lead out of the corpus.
     """
 
     def __init__(
@@ -45,12 +46,15 @@ class NamedFiles:
         choose: Choose,
         rule: str,
         ending: str = "",
+        follow_links: bool = False,
     ) -> None:
         self.root, self.folder, self.suffixes, self.kind = root, _folder_as_written(root, folder), suffixes, kind
         self._choose, self._rule = choose, rule
         self._ending = ending or f" with {', '.join(suffixes)}"
         self._matched: Counter[str] = Counter()
         self._misses = 0
+        self._follow_links = follow_links
+        self._inner_folders: dict[Path, bool] = {}
 
     def list_folder(self) -> None:
         """Lists the folder, which a corpus must have if its files are named by key.
@@ -72,9 +76,12 @@ class NamedFiles:
             stems: the key as the table has it, and as the sample is named.
 
         Raises:
-            RejectedPair: there is none, or several that differ in more than their suffix.
+            RejectedPair: there is none, several that differ in more than their suffix, or a link out of the corpus.
             UserError: the folder can't be listed.
         """
+        return self._within(self._of_key(*stems))
+
+    def _of_key(self, *stems: str) -> Path:
         for stem in stems:
             if stem in self._by_stem:
                 return self._one_of(self._by_stem[stem], stem)
@@ -99,8 +106,11 @@ class NamedFiles:
             column: where it stands, for messages.
 
         Raises:
-            RejectedPair: there is none, or several.
+            RejectedPair: there is none, several, or a link out of the corpus.
         """
+        return self._within(self._named(name, column))
+
+    def _named(self, name: str, column: str) -> Path:
         wanted = PurePosixPath(name.replace("\\", "/"))
         is_inside = not (wanted.is_absolute() or PureWindowsPath(name).drive or ".." in wanted.parts)
         if is_inside:
@@ -124,6 +134,26 @@ class NamedFiles:
         if several:
             notices.append(f"{several} {self.kind}s have several files with one name; {self._rule} is taken")
         return notices
+
+    def _within(self, path: Path) -> Path:
+        """The file, unless it is a link out of the corpus, or lies in a folder that is one.
+
+        Raises:
+            RejectedPair: it is, and such links are not to be followed.
+        """
+        if self._follow_links:
+            return path
+        if path.parent not in self._inner_folders:
+            self._inner_folders[path.parent] = self._is_inside(path.parent)
+        if self._inner_folders[path.parent] and (not path.is_symlink() or self._is_inside(path)):
+            return path
+        raise RejectedPair(
+            "link out of the corpus",
+            f"{path.relative_to(self.root).as_posix()} leads out of --root; give --follow-links if you made the links",
+        )
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.root.resolve())
 
     @property
     def _place(self) -> Path:
@@ -218,22 +248,29 @@ class NamedFiles:
         return f"; did you mean {near.name!r}?" if near is not None and _numbers(near.stem) == numbers else ""
 
 
-def image_files(root: Path) -> NamedFiles:
+def image_files(root: Path, *, follow_links: bool = False) -> NamedFiles:
     """The images of a corpus, in images/."""
     rule = "the one with the most pixels (of equal ones a TIFF)"
-    return NamedFiles(root, "images", IMAGE_SUFFIXES, kind="image", choose=largest_raster, rule=rule)
+    return NamedFiles(
+        *(root, "images", IMAGE_SUFFIXES), kind="image", choose=largest_raster, rule=rule, follow_links=follow_links
+    )
 
 
-def sound_files(root: Path) -> NamedFiles:
+def sound_files(root: Path, *, follow_links: bool = False) -> NamedFiles:
     """The sounds of a corpus, in audio/."""
     rule = "the largest file"
-    return NamedFiles(root, "audio", SOUND_SUFFIXES, kind="sound", choose=largest_file, rule=rule)
+    return NamedFiles(
+        *(root, "audio", SOUND_SUFFIXES), kind="sound", choose=largest_file, rule=rule, follow_links=follow_links
+    )
 
 
-def released_files(root: Path, folder: str, *, kind: str) -> NamedFiles:
+def released_files(root: Path, folder: str, *, kind: str, follow_links: bool = False) -> NamedFiles:
     """JPEGs of SoundingEarth's release, in one of its folders."""
     choose, rule = largest_file, "the largest file"
-    return NamedFiles(root, folder, (".jpg", ".jpeg"), kind=kind, choose=choose, rule=rule, ending=".jpg")
+    suffixes = (".jpg", ".jpeg")
+    return NamedFiles(
+        *(root, folder, suffixes), kind=kind, choose=choose, rule=rule, ending=".jpg", follow_links=follow_links
+    )
 
 
 def largest_raster(paths: Sequence[Path]) -> Path:

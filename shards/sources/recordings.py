@@ -33,13 +33,15 @@ class PairFiles:
     Args:
         table: the table.
         root: folder of the corpus.
+        follow_links: whether symbolic links may lead out of the corpus.
 
     Raises:
         UserError: files are named by the key, and their folder can't be listed.
     """
 
-    def __init__(self, table: MetadataTable, root: Path) -> None:
-        self.images, self.sounds = image_files(root), sound_files(root)
+    def __init__(self, table: MetadataTable, root: Path, *, follow_links: bool = False) -> None:
+        self.images = image_files(root, follow_links=follow_links)
+        self.sounds = sound_files(root, follow_links=follow_links)
         self._table = table
         for files in (self.images, self.sounds):
             if files.kind not in table.roles.columns:
@@ -90,7 +92,7 @@ class RecordingsSource(Source):
         """Lists the table; coordinates may be missing for TIFF images, which can be georeferenced."""
         options = self.options
         table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
-        files = PairFiles(table, options.root)
+        files = PairFiles(table, options.root, follow_links=options.follow_links)
         if not any(map(is_tiff, files.images.all_files)) and "image" not in table.roles.columns:
             require_columns(table, ("longitude", "latitude"), "only GeoTIFF images can do without them")
         listing = list_table(table, files.find_image, files.find_sound)

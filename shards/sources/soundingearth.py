@@ -54,8 +54,9 @@ class SoundingEarthSource(Source):
                 )
         table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
         require_columns(table, ("longitude", "latitude"), "give the metadata.csv of the release")
-        images = released_files(options.root, "images", kind="image")
-        spectrograms = released_files(options.root, "spectrograms", kind="sound")
+        links = options.follow_links
+        images = released_files(options.root, "images", kind="image", follow_links=links)
+        spectrograms = released_files(options.root, "spectrograms", kind="sound", follow_links=links)
         for files in (images, spectrograms):
             files.list_folder()
 

@@ -32,6 +32,7 @@ class SourceOptions:
         spectrogram: front end of the spectrograms, a name in `FRONT_ENDS`.
         table: file of the table, None for metadata.csv.
         columns: column of each role that the user named, such as key, image or sound.
+        follow_links: whether symbolic links may lead out of the corpus.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class SourceOptions:
     spectrogram: str = DEFAULT_FRONT_END
     table: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,19 @@ def awkward_corpus(real_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def run_build(root: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "shards/run.py", "build", "--source", "recordings", "--root", str(root), *more]
+    command = [
+        sys.executable,
+        "shards/run.py",
+        "build",
+        "--source",
+        "recordings",
+        "--root",
+        str(root),
+        *more,
+        "--follow-links",
+    ]
     return subprocess.run(
-        [*command, "--out", str(out)], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE_SECONDS
+        [*command, "--follow-links", "--out", str(out)], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE_SECONDS
     )
 
 

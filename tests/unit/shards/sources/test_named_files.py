@@ -50,6 +50,33 @@ def test_a_name_finds_its_file(tmp_path: Path, there: str, name: str) -> None:
     assert sound_files(tmp_path).named(name, "File") == tmp_path / there
 
 
+@pytest.mark.parametrize("linked", ["audio/a.wav", "audio", "audio/sub", "field/a.wav"])
+def test_links_out_of_the_corpus_are_followed_only_if_that_was_asked_for(tmp_path: Path, linked: str) -> None:
+    root, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    name = {"audio/sub": "sub/a.wav", "field/a.wav": "field/a.wav"}.get(linked, "a.wav")
+    touch(elsewhere, "a.wav", "other.wav")
+    touch(root, "audio/other.wav" if linked != "audio" else "images/other.jpg")
+    link = root / linked
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere / "a.wav" if linked.endswith(".wav") else elsewhere)
+    with pytest.raises(
+        RejectedPair, match=r"^link out of the corpus: .*a\.wav leads out of --root; give"
+    ):
+        sound_files(root).named(name, "File")
+    followed = sound_files(root, follow_links=True).named(name, "File")
+    assert followed.resolve() == elsewhere / "a.wav"
+
+
+def test_links_within_the_corpus_and_to_it_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path / "corpus", "audio/a.wav")
+    (tmp_path / "corpus" / "audio" / "b.wav").symlink_to("a.wav")
+    (tmp_path / "link").symlink_to(tmp_path / "corpus")
+    for root in (tmp_path / "corpus", tmp_path / "link"):
+        files = sound_files(root)
+        assert files.of_key("b") == root / "audio" / "b.wav"
+        assert files.named("a.wav", "File") == root / "audio" / "a.wav"
+
+
 @pytest.mark.parametrize(
     ("name", "detail"),
     [
