@@ -18,6 +18,13 @@ def as_code(text: str) -> str:
     return f"`{clean[:MOST_LETTERS]}`" if clean else "–"
 
 
+def as_text(text: str) -> str:
+    """Untrusted text as Markdown on one line, within prose or a table cell: shown as it is, none of it is markup."""
+    line = " ".join(without_controls(text).split())
+    escaped = re.sub(r"[\\`*\[|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def as_line(text: str) -> str:
     """Text on one line, without the characters that start code, table cells, links or HTML."""
     return " ".join(re.sub(r"[`|<>\[\]]", "", text).split())

@@ -13,6 +13,7 @@ from downstream.reporting.rows import Row
 from downstream.reporting.tables import MODALITIES, Table
 from pretrain.scores import NATS, PERCENT
 from shards.csv_text import csv_text
+from shards.untrusted_text import as_text
 
 CSV_COLUMNS = (
     *("benchmark", "origin", "weights", "weights_in_full", "backbone", "input", "approach", "protocol", "score"),
@@ -33,19 +34,20 @@ def markdown(tables: Sequence[Table]) -> str:
         ]
         for row in table.rows:
             marks = "".join(f" [{table.notes.index(note) + 1}]" for note in row.all_notes)
-            origin = f"{row.origin} [{letters[row.source]}]" if row.source else f"**{row.origin}**"
+            origin = as_text(row.origin)
+            origin = f"{origin} [{letters[row.source]}]" if row.source else f"**{origin}**"
             said = {
-                "Weights": row.weights + marks,
-                "Backbone": row.backbone or "–",
-                "Input": _input(row),
-                "Approach": row.approach,
-                "Protocol": row.protocol,
+                "Weights": as_text(row.weights) + marks,
+                "Backbone": as_text(row.backbone or "–"),
+                "Input": as_text(_input(row)),
+                "Approach": as_text(row.approach),
+                "Protocol": as_text(row.protocol),
             }
             figures = (str(row.figures.get(name, "–")) for name in table.columns)
             lines.append([*(said[name] for name in described), *figures, _share(row), row.seeds or "–", origin])
         parts.append(f"## {table.title}\n\n{table.layout.caption}\n")
-        parts.append("\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n")
-        parts += [f"- [{number}] {note}" for number, note in enumerate(table.notes, 1)]
+        parts.append("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n")
+        parts += [f"- [{number}] {as_text(note)}" for number, note in enumerate(table.notes, 1)]
         parts += [f"- [{letter}] {source}" for source, letter in letters.items()]
         parts.append("")
     return "\n".join(parts)
@@ -63,10 +65,6 @@ def _input(row: Row) -> str:
 
 def _share(row: Row) -> str:
     return "not published" if row.train_fraction is None else f"{row.train_fraction:.0%}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def comma_separated(tables: Sequence[Table]) -> str:

@@ -19,6 +19,7 @@ from launch.comparison.table import COSTS, Column, Line, Table
 from shards.atomic_files import write_text_atomically
 from shards.csv_text import csv_text
 from shards.errors import UserError
+from shards.untrusted_text import as_text
 
 FOLDER_NAME = "report"
 MARKDOWN_NAME, CSV_NAME, RUNS_NAME = "comparison.md", "comparison.csv", "runs.csv"
@@ -71,11 +72,11 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
 
 def markdown(comparison: Comparison, *, has_figure: bool = False) -> str:
     """Renders the tables as GitHub-flavoured Markdown."""
-    parts = [f"# {_cell(comparison.name)}\n", f"{_cell(comparison.notes[0])}\n"]
+    parts = [f"# {as_text(comparison.name)}\n", f"{as_text(comparison.notes[0])}\n"]
     for table in comparison.tables:
         rows = [["Method", "Backbone", *(column.title for column in table.columns)]]
         rows += [[line.method + table.mark(line), line.backbone_title] for line in table.lines]
-        cells = [[_cell(text) for text in row] for row in rows]
+        cells = [[as_text(text) for text in row] for row in rows]
         for row, line in zip(cells[1:], table.lines, strict=True):
             row += [_figure(table, line, column) for column in table.columns]
         if table.chance:
@@ -83,10 +84,10 @@ def markdown(comparison: Comparison, *, has_figure: bool = False) -> str:
             cells.append(["*chance*", "", *shown])
         cells.insert(1, ["---", "---", *["---:"] * len(table.columns)])
         lines = "\n".join("| " + " | ".join(row) + " |" for row in cells)
-        parts.append(f"## {_cell(table.title)}\n\n{_cell(table.caption)}\n\n{lines}\n")
+        parts.append(f"## {as_text(table.title)}\n\n{as_text(table.caption)}\n\n{lines}\n")
     if has_figure:
         parts.append(f"![Every seed, and mean ± standard deviation, by method]({FIGURE_NAME})\n")
-    parts += [f"- {_cell(note)}" for note in comparison.notes[1:]]
+    parts += [f"- {as_text(note)}" for note in comparison.notes[1:]]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -98,12 +99,6 @@ def _figure(table: Table, line: Line, column: Column) -> str:
     text = f"**{mean}**" if table.is_best(line, column) else mean
     text += "" if figure.sd is None else f" ± {column.show(figure.sd)}"
     return f"{text} (n = {figure.n})" if table.is_partial(line, column) else text
-
-
-def _cell(text: str) -> str:
-    for character in "\\|*`[":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def comma_separated(comparison: Comparison) -> str:

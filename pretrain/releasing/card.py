@@ -23,7 +23,7 @@ from pretrain.releasing.model_card import (
 )
 from pretrain.releasing.notice import recordings
 from pretrain.releasing.results import scores_of
-from shards.untrusted_text import as_code, as_line, as_quote
+from shards.untrusted_text import as_code, as_line, as_quote, as_text
 
 OWN_LICENCE = "see-notice"
 """What the hub shows if no licence was named for the weights."""
@@ -245,11 +245,6 @@ def _downstream(records: list[dict[str, Any]]) -> str:
 def hours_text(hours: float) -> str:
     """Formats hours with a sensible number of digits."""
     return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"
-
-
-def as_text(words: str) -> str:
-    """Returns a name from a file without any characters that could be markup."""
-    return "".join(letter for letter in words if letter.isalnum() or letter in " -_@%.")
 
 
 def _intended_use(facts: Facts) -> str:

@@ -53,7 +53,8 @@ def release(options: ReleaseOptions) -> list[str]:
     for folder in facts.results.untraced:
         facts.lacks("whether all of the results shown belong to these weights", f"{folder} records no checksum")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        if not out.parent.exists():
+            out.parent.mkdir(parents=True)
         with temporary_beside(out, is_folder=True) as partial:
             probes = _probes(facts)
             _write(partial, facts, options, options.push_to_hub or out.name)

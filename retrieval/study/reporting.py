@@ -23,6 +23,7 @@ from retrieval.study.tally import KINDS, PairLine, Tally, tally
 from shards.atomic_files import replaced_together
 from shards.decoding.imagery import decode_jpeg
 from shards.errors import UserError
+from shards.untrusted_text import as_text
 
 PAPER = {"true": PublishedRate(0.716, 0.121), "retrieved": PublishedRate(0.695, 0.131)}
 PAPER_SOURCE = "Heidler et al., arXiv 2108.00688, section V-E: 15 raters, 35 pairs of each kind"
@@ -92,6 +93,7 @@ def _render(options: StudyReportOptions, study: Study, counts: Tally, num_raters
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["as_text"] = as_text
     for name in (MARKDOWN_NAME, HTML_NAME):
         texts[name] = environment.get_template(f"{name}.j2").render(contents)
     return {FIGURE_NAME: figure} | {name: text.encode() for name, text in texts.items()}

@@ -46,7 +46,11 @@ def run_build(root: Path, out: Path, *more: str) -> subprocess.CompletedProcess[
         "--follow-links",
     ]
     return subprocess.run(
-        [*command, "--follow-links", "--out", str(out)], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE_SECONDS
+        [*command, "--follow-links", "--out", str(out)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -59,9 +59,7 @@ def test_links_out_of_the_corpus_are_followed_only_if_that_was_asked_for(tmp_pat
     link = root / linked
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(elsewhere / "a.wav" if linked.endswith(".wav") else elsewhere)
-    with pytest.raises(
-        RejectedPair, match=r"^link out of the corpus: .*a\.wav leads out of --root; give"
-    ):
+    with pytest.raises(RejectedPair, match=r"^link out of the corpus: .*a\.wav leads out of --root; give"):
         sound_files(root).named(name, "File")
     followed = sound_files(root, follow_links=True).named(name, "File")
     assert followed.resolve() == elsewhere / "a.wav"
