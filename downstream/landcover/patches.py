@@ -14,7 +14,6 @@ from typing_extensions import override
 from downstream.landcover.benchmark import Colour, Tile
 from downstream.landcover.tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage, read_tile
 from pretrain.data.batches import BatchLayout, DealtBatches
-from pretrain.data.seeds import sample_seed
 from shards.errors import RejectedPair
 
 
@@ -72,7 +71,6 @@ class PatchBatches(DealtBatches):
 
     The order is a permutation of the patches by seed and epoch, so batches are the same for any number of processes
     and workers, and resuming is starting later. No tile stays in memory: a patch is cut from its tile, read anew.
-    Each batch also holds "seed", a number for the random choices that the network makes on it.
 
     Args:
         index: the patches.
@@ -105,14 +103,10 @@ class PatchBatches(DealtBatches):
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.index))
 
     @override
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
-        batch = self._batch(order[positions])
-        return {**batch, "seed": sample_seed(self.seed, number, f"dropout of process {self.rank}")}
-
-    def _batch(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         """A batch: "keys", "image" (n, 3, size, size) uint8, "labels" (n, size, size) uint8; or "error", a sentence."""
         size = self.index.size
-        places = [self.index.place(int(number)) for number in numbers]
+        places = [self.index.place(int(item)) for item in order[positions]]
         images = torch.empty((len(places), 3, size, size), dtype=torch.uint8)
         labels = torch.empty((len(places), size, size), dtype=torch.uint8)
         # Patches of one tile side by side, so that it is decoded once for all of them.

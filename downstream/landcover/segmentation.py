@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
@@ -123,11 +122,6 @@ class LandCoverMapping(FineTuning):
             last_step=last_step,
         )
         return self.read(batches)
-
-    @override
-    def observe_batch(self, batch: Mapping[str, Any]) -> None:
-        """Seeds dropout by the batch, so that a resumed run repeats it."""
-        torch.manual_seed(batch["seed"])
 
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:

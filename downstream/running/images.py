@@ -119,7 +119,7 @@ class SceneBatches(DealtBatches):
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
 
     @override
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         return read_batch([self.items[order[i]] for i in positions], self.view, seed=self.seed, epoch=epoch)
 
 

@@ -83,7 +83,7 @@ class FrameBatches(DealtBatches):
     """The training batches: pairs of an acoustic frame and the picture of its second (section 2.2.1).
 
     The order is a permutation by seed and epoch, and a view draws from (seed, epoch, key): so batches are the same for
-    any number of processes and workers, and resuming is starting later. A batch also holds its "number".
+    any number of processes and workers, and resuming is starting later.
 
     Args:
         clips: of the training part.
@@ -119,9 +119,9 @@ class FrameBatches(DealtBatches):
         return np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
 
     @override
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         try:
-            return {**stacked([self._item(int(order[i]), epoch) for i in positions]), "number": number}
+            return stacked([self._item(int(order[i]), epoch) for i in positions])
         except OSError as error:
             folder = self.reader.files.folder
             raise UserError(

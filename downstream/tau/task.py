@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,7 +23,6 @@ from downstream.tau.kind import TauRunSettings
 from downstream.tau.network_files import write_joint_network
 from downstream.tau.segment_scores import class_wise_scores
 from pretrain import distributed
-from pretrain.data.seeds import derived_seed
 from pretrain.training.task import Evaluation
 
 CLIPS_AT_ONCE = 8
@@ -86,11 +84,6 @@ class JointScenes(FineTuning):
             last_step=last_step,
         )
         return self.read(batches)
-
-    @override
-    def observe_batch(self, batch: Mapping[str, Any]) -> None:
-        """Seeds dropout by the batch number, so that a resumed run repeats it."""
-        torch.manual_seed(derived_seed(self.settings.seed, f"dropout/{batch['number']}/{distributed.rank()}"))
 
     @override
     def loss(self, outputs: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:

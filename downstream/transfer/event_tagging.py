@@ -46,7 +46,7 @@ class SoundBatches(DealtBatches):
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
 
     @override
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         items = [self.items[order[i]] for i in positions]
         keys = [item.key for item in items]
         return {

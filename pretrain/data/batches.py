@@ -130,14 +130,13 @@ class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
         """The items' numbers in the order of an epoch, (num_items,)."""
 
     @abc.abstractmethod
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         """A batch.
 
         Args:
             order: of the epoch.
             positions: in it, of the batch's items.
             epoch: from 0.
-            number: of the part, counted over all steps from the beginning of the run.
 
         Raises:
             UserError: an item can't be read.
@@ -155,7 +154,7 @@ class DealtBatches(IterableDataset[dict[str, Any]], abc.ABC):
             if epoch != order_epoch:
                 order, order_epoch = self.order(epoch), epoch
             try:
-                yield self.make(order, self.layout.positions(step_of_epoch, part, self.rank), epoch, number)
+                yield self.make(order, self.layout.positions(step_of_epoch, part, self.rank), epoch)
             except UserError as error:
                 # Raised in a worker it would reach the user inside a traceback; `next_batch` raises it.
                 yield {"error": str(error)}
@@ -217,7 +216,7 @@ class TrainingBatches(ShardBatches):
         self.views = views or ImageAndSound(config.data, shard_set.manifest.spectrogram)
 
     @override
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         # Half a block on: when this block is half used, the next one's shards are fetched.
         ahead = positions.start + self.config.data.block_samples // 2
         self.shard_set.fetch_ahead(TRAIN_SPLIT, order[ahead : ahead + self.layout.batch_size])

@@ -10,7 +10,7 @@ def mixed_pairs(image: Tensor, sound: Tensor, alpha: float) -> tuple[Tensor, Ten
     """Mixes each pair with another of the batch: λ · own + (1 − λ) · other, λ ~ Beta(alpha, alpha) for each pair.
 
     The mixture of two pairs is a pair again, because both modalities are mixed by the same λ with the same partner.
-    Random numbers are torch's on the CPU, which checkpoints restore.
+    Random numbers are torch's on the CPU, which the training loop seeds at each step.
 
     Source: Vouitsis et al., Data-Efficient Multimodal Fusion on a Single GPU (FuseMix), arXiv 2312.10144, section 4.
 

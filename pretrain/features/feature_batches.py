@@ -51,7 +51,7 @@ class FeatureBatches(ShardBatches):
         return [self.shard_set.sample(TRAIN_SPLIT, row).key for row in range(self.num_items)]
 
     @override
-    def make(self, order: NDArray[np.int64], positions: range, epoch: int, number: int) -> dict[str, Any]:
+    def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
         if epoch != self._epoch:
             generator = np.random.default_rng((self.config.seed, epoch))
             num_views = self.config.data.feature_views

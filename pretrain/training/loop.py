@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pretrain import distributed
 from pretrain.data.batches import next_batch, to_device
+from pretrain.data.seeds import derived_seed
 from pretrain.engines import ENGINES
 from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
@@ -213,6 +214,8 @@ class Loop:
     def _step(self, stream: Iterator[dict[str, Any]], rate: Rate) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step over one global batch; the loss and the last part's outputs, detached."""
         settings = self.settings.optimizer
+        # For dropout, mixing and the like: a resumed run draws what it would have drawn, and nothing needs saving.
+        torch.manual_seed(derived_seed(self.settings.seed, f"step {self.state.step} of process {distributed.rank()}"))
         if self.task.before_step(self.state.step):
             self.engine.prepare()
         total = torch.zeros((), device=self.accelerator.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import PATIENCE_SECONDS, SMALL, environment, python, run, run_together
+from commands import PATIENCE_SECONDS, SMALL, environment, last_step, python, run, run_together
 from safetensors.torch import load_file
 from tiny_shards import write_tiny_shards
 
@@ -24,6 +25,7 @@ from pretrain.methods.settings import AudiovisualConfig
 from pretrain.model import TwoTower
 from pretrain.settings.pretraining import DataSettings, ModelSettings
 from pretrain.training.embedding import embed_split, spread_crops
+from pretrain.training.run_folder import list_checkpoints
 from shards.streaming.reading import ShardSet
 
 FROZEN = [
@@ -128,6 +130,24 @@ def test_a_killed_pass_over_the_encoders_resumes(shards: Path, finished: Path, t
     assert np.array_equal(stored, np.load(finished / "features" / "train-image.npy"))
     found, expected = weights(out), weights(finished)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_run_that_mixes_and_is_killed_in_an_epoch_ends_with_the_same_bits(
+    shards: Path, finished: Path, tmp_path: Path
+) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    more = ["--checkpoint.every-steps", "5", "--data.features-dir", finished / "features"]
+    result = run(python("pretrain/run.py", *words(shards, whole), *more), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    shutil.copytree(whole, resumed)
+    shutil.rmtree(list_checkpoints(resumed)[-1])
+    assert 0 < last_step(resumed) < last_step(whole)
+    result = run(python("pretrain/run.py", "--resume", resumed), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found, expected = (
+        (list_checkpoints(folder)[-1] / "weights.safetensors").read_bytes() for folder in (resumed, whole)
+    )
+    assert found == expected
 
 
 def test_two_processes_share_the_pass_and_train_as_one(shards: Path, finished: Path, tmp_path: Path) -> None:
