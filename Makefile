@@ -1,6 +1,7 @@
 # make demo      the whole pipeline on a generated world: shards, pre-training, retrieval, report
 # make test      the quick tests; make test-all the slow ones; make check the linters and the type checker
 # make fuzz      changed inputs of every kind for an hour; FUZZ_MINUTES says how long
+# make faults    kills, full disks and crowds of visitors, for an hour; needs root
 # PYTHON chooses the interpreter for a new .venv: make demo PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +17,7 @@ DEMO_SHARDS := data/demo-shards
 DEMO_RUN := runs/demo
 DEMO_REPORT := $(DEMO_RUN)/retrieval
 
-.PHONY: demo test test-all fuzz check install clean-demo
+.PHONY: demo test test-all fuzz faults check install clean-demo
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -52,6 +53,11 @@ test: $(INSTALLED)
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz/run.py --minutes $(FUZZ_MINUTES)
 	$(BIN)/python tests/fuzz/run.py --commands 40
+
+faults: $(INSTALLED)
+	$(BIN)/python tests/faults/run.py kills
+	$(BIN)/python tests/faults/run.py disks
+	$(BIN)/python tests/faults/run.py servers
 
 test-all: $(INSTALLED)
 	$(PYTEST) --durations=25 -m "slow or browser"

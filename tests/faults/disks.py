@@ -138,7 +138,9 @@ class _Trial:
         said = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
         sentence = (said or [result.stderr[-300:]])[-1]
         self.found.sentences[when] = sentence
-        if result.returncode != 2 or not said or "Traceback" in result.stderr:
+        if "Traceback" in result.stderr:
+            self.found.failures.append(f"{when}: a traceback: {result.stderr[-600:]}")
+        elif result.returncode != 2 or not said:
             self.found.failures.append(f"{when}: status {result.returncode}: {result.stderr[-600:]}")
         elif len(sentence) > MOST_LETTERS or ".partial" in sentence or str(self.disk.path) not in sentence:
             self.found.failures.append(f"{when}: it says: {sentence}")

@@ -19,6 +19,8 @@ from warm_python import WarmProcess, WarmPython, wait_for_all
 
 PATIENCE_SECONDS = 300.0
 """For a command that takes seconds."""
+LEFT_SECONDS = 60.0
+"""How long processes of a command that has ended may take to end too."""
 MOST_KILLS = 3
 
 
@@ -105,7 +107,7 @@ class Kills:
             return f"other contents: {different}"
         if left := remains(self._out):
             return f"left behind: {left}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LEFT_SECONDS
         while processes := self._processes():
             if time.monotonic() > deadline:
                 return f"still running: {processes}"
