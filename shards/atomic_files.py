@@ -64,9 +64,11 @@ def naming_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # a library's own
+            raise
         name = Path(os.fsdecode(error.filename)).name if isinstance(error.filename, str | bytes) else ""
-        error.filename, error.filename2 = str(folder if name.endswith(PARTIAL_SUFFIX) else folder / name), None
-        raise
+        place = folder if name.endswith(PARTIAL_SUFFIX) else folder / name
+        raise OSError(error.errno, error.strerror, str(place)) from error
 
 
 @contextmanager
@@ -75,8 +77,9 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:

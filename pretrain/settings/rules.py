@@ -31,6 +31,9 @@ Degrees = Annotated[float, Field(ge=0, le=180)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 
+LARGEST = 1e9
+"""Of numbers in settings: far more than any makes sense, and far less than where 32-bit arithmetic overflows."""
+
 COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     Gt: operator.gt,
     Ge: operator.ge,
@@ -92,6 +95,8 @@ def check_rules(settings: Any) -> None:
         UserError: names the setting, its value and its rule.
     """
     for name, value, metadata in _settings_with_metadata(settings):
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise UserError(f"{name} must be at most {LARGEST:g} in size, got {value:g}")
         for rule in metadata:
             if isinstance(rule, OneOf):
                 rule.check(value, name)

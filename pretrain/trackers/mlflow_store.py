@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from shards.errors import UserError, first_line, without_passwords
+from shards.errors import UserError, disk_refusal, first_line, without_passwords
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_NAME = ".mlflow.lock"
@@ -73,6 +73,7 @@ class Store:
 
         Raises:
             UserError: anything failed inside the context; names the store and the remedy.
+            OSError: the disk refuses a file; see `shards.errors.disk_refusal`.
         """
         try:
             with (folder / LOCK_NAME).open("w") as lock:
@@ -80,6 +81,8 @@ class Store:
                 self.check()
                 yield quiet_mlflow()
         except Exception as error:
+            if isinstance(error, OSError) and disk_refusal(error):
+                raise
             raise UserError(
                 f"tracker mlflow can't use the store {self}: {first_line(error)}; set {URI_VARIABLE} to another "
                 "store, or choose another --tracker"

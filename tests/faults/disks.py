@@ -136,11 +136,14 @@ class _Trial:
             return False
         self.found.refused += 1
         said = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        # A plan goes on to its other rows, and says in the end what failed.
+        rows = [line.strip() for line in result.stdout.splitlines() if line.startswith("  failed: ")]
+        said, status = (rows, 1) if rows else (said, 2)
         sentence = (said or [result.stderr[-300:]])[-1]
         self.found.sentences[when] = sentence
         if "Traceback" in result.stderr:
             self.found.failures.append(f"{when}: a traceback: {result.stderr[-600:]}")
-        elif result.returncode != 2 or not said:
+        elif result.returncode != status or not said:
             self.found.failures.append(f"{when}: status {result.returncode}: {result.stderr[-600:]}")
         elif len(sentence) > MOST_LETTERS or ".partial" in sentence or str(self.disk.path) not in sentence:
             self.found.failures.append(f"{when}: it says: {sentence}")

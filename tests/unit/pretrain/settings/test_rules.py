@@ -47,6 +47,8 @@ class Harp:
     [
         (Harp(pedals=0), "pedals must be >= 1, got 0"),
         (Harp(capo=-1.0), "capo must be > 0, got -1.0"),
+        (Harp(capo=1e39), "capo must be at most 1e+09 in size, got 1e+39"),
+        (Harp(capo=math.inf), "capo must be at most 1e+09 in size, got inf"),
         (Harp(side=16), "side must be 0 or >= 32 pixels, got 16"),
         (Harp(fork="p"), "unknown fork 'p'; "),
         (Harp(strings=Strings(gauge=0)), "strings.gauge must be in (0, 2], got 0"),
