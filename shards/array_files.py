@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from shards.errors import first_line
 from shards.records import DamagedRecord
+from shards.zip_files import refuse_bombs
 
 MOST_EXPANSION = 8
 """How many times its size a file may unpack to; those of Earshot are not compressed."""
@@ -48,10 +48,7 @@ def read_arrays(path: Path, names: Iterable[str], remedy: str = "") -> dict[str,
     """
     end = f"; {remedy}" if remedy else ""
     try:
-        with zipfile.ZipFile(path) as members:
-            unpacked = sum(member.file_size for member in members.infolist())
-        if unpacked > max(SMALL_BYTES, MOST_EXPANSION * path.stat().st_size):
-            raise DamagedRecord(f"{path} would unpack to {unpacked:,} bytes, far more than its size{end}")
+        refuse_bombs(path, max(SMALL_BYTES, MOST_EXPANSION * path.stat().st_size), remedy)
         with np.load(path, allow_pickle=False) as arrays:
             missing = [name for name in names if name not in arrays]
             if missing:

@@ -9,7 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from shards.errors import UserError
+from shards.zip_files import refuse_bombs
 
+MOST_EXPANSION = 4
+"""How many times its size a file may unpack to; torch.save does not compress."""
 WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher", "net")
 """Names under which training scripts nest the weights in a file; the first one present is used."""
 
@@ -24,6 +27,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is a folder; give the weights file in it")
     if not path.is_file():
         raise UserError(f"no weights at {path}: no such file")
+    refuse_bombs(path, MOST_EXPANSION * path.stat().st_size)
     try:
         state = (
             load_file(path)
@@ -49,6 +53,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise UserError(f"{path} has no named tensors; give a saved state_dict()")
     for name, value in tensors.items():
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            shape = " x ".join(map(str, value.shape))
+            raise UserError(f"{path}: {name} states {shape} values, more than the file holds; fetch it anew")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(f"{path}: {name} holds non-finite values; its training must have diverged")
     return tensors

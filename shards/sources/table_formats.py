@@ -11,16 +11,22 @@ from shards.errors import UserError
 from shards.records import json_as
 from shards.sources.geo_tables import LATITUDE, LONGITUDE, point_of_wkb, refuse_other_reference
 from shards.sources.tables import IsKnown, Table, make_table, not_readable, text_of
+from shards.zip_files import refuse_bombs
+
+MOST_BYTES = 500_000_000
+"""What a table may unpack to: some millions of rows."""
+ROWS_AT_ONCE = 10_000
 
 
 def read_xlsx(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
     """Reads the first visible sheet of a workbook that has rows; formulas give the value that was saved.
 
     Raises:
-        UserError: it is no XLSX workbook, or no sheet has rows.
+        UserError: it is no XLSX workbook, no sheet has rows, or it unpacks to more than `MOST_BYTES`.
     """
     import openpyxl
 
+    refuse_bombs(path, MOST_BYTES, "save it as CSV")
     try:
         with warnings.catch_warnings():
             # Of parts of a workbook that openpyxl leaves out, such as lists to choose from.
@@ -61,13 +67,25 @@ def read_parquet(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
     """Reads a Parquet file; the points of a GeoParquet file become the columns longitude and latitude.
 
     Raises:
-        UserError: it is no Parquet file, or its geometry is not in degrees.
+        UserError: it is no Parquet file, its geometry is not in degrees, or it unpacks to more than `MOST_BYTES`.
     """
     import pyarrow
     import pyarrow.parquet
 
     try:
-        frame = pyarrow.parquet.read_table(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            batches: list[Any] = []
+            unpacked = 0
+            for batch in file.iter_batches(ROWS_AT_ONCE):
+                batches.append(batch)
+                unpacked += batch.nbytes
+                if unpacked > MOST_BYTES:
+                    raise UserError(f"{path} unpacks to more than {MOST_BYTES:,} bytes; save only the columns you need")
+                if limit is not None and ROWS_AT_ONCE * len(batches) >= limit:
+                    break
+            frame = pyarrow.Table.from_batches(batches, file.schema_arrow)
+    except UserError:
+        raise
     except (pyarrow.ArrowException, ValueError) as error:
         raise not_readable(path, "Parquet", error) from error
     stated = (frame.schema.metadata or {}).get(b"geo", b"{}")

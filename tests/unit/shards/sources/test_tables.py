@@ -279,6 +279,18 @@ def test_a_file_that_is_no_table_is_one_sentence(tmp_path: Path, name: str, data
         read_table(tmp_path, table=Path(name))
 
 
+@pytest.mark.parametrize("name", ["metadata.xlsx", "metadata.parquet"])
+def test_a_table_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"key": [f"k{number}" for number in range(500)]})
+    frame.to_excel(tmp_path / name, index=False) if name.endswith("xlsx") else frame.to_parquet(tmp_path / name)
+    assert len(read_table(tmp_path, table=Path(name)).rows) == 500
+    monkeypatch.setattr("shards.sources.table_formats.MOST_BYTES", 3000)
+    with pytest.raises(UserError, match=rf"{name} .*unpacks? to .*bytes.*; save"):
+        read_table(tmp_path, table=Path(name))
+
+
 def test_a_limit_holds_for_every_format(tmp_path: Path) -> None:
     header, rows = ["key", "longitude", "latitude"], [["1", 1, 2], ["2", 3, 4]]
     as_xlsx(tmp_path / "a.xlsx", [header, *rows])
