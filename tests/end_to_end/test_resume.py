@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,17 @@ sys.argv[0] = script
 runpy.run_path(script, run_name="__main__")
 """
 """Runs a script of Earshot's in which the second training sample that is read is the first one again."""
+
+JUMPING_CLOCK = """
+import itertools, runpy, sys, time
+jumps, now, now_ns = itertools.cycle((0, 86_400, -86_400)), time.time, time.time_ns
+time.time = lambda: now() + next(jumps)
+time.time_ns = lambda: now_ns() + 10**9 * next(jumps)
+script = sys.argv.pop(1)
+sys.argv[0] = script
+runpy.run_path(script, run_name="__main__")
+"""
+"""Runs a script of Earshot's under a clock that jumps by a day whenever it is read."""
 
 EPOCHS, STEPS_PER_EPOCH = 5, 3
 OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
@@ -97,6 +109,18 @@ def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, t
     while any(folder.exists() for folder in loaders):
         assert time.monotonic() < deadline, loaders
         time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_changes_nothing(uninterrupted: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = python("pretrain/run.py", "demo", "--shards", tiny_shards, "--out", folder, *OPTIONS)
+    command[1:1] = ["-c", JUMPING_CLOCK]
+    result = run([*command, "--data.workers", "0", "--checkpoint.every-minutes", "1"], cwd=REPOSITORY)
+    assert result.returncode == 0, result.stderr
+    assert losses(folder) == losses(uninterrupted)
+    assert weights_at_the_end(folder) == weights_at_the_end(uninterrupted)
+    assert json.loads((folder / "summary.json").read_text())["seconds"] < PATIENCE_SECONDS
 
 
 @pytest.mark.slow
