@@ -42,6 +42,14 @@ def test_what_is_no_file_of_the_folder_is_not_opened(folder: UploadFolder, name:
         pytest.fail("it was opened")
 
 
+def test_a_name_through_a_link_is_not_held(folder: UploadFolder) -> None:
+    (folder.path / "link.wav").symlink_to(folder.path.parent / "secret.wav")
+    (folder.path / "linked").symlink_to(folder.path.parent)
+    assert folder.holds(str(folder.path / "a1" / "own.wav"))
+    for name in ("link.wav", "linked/secret.wav", "../secret.wav", "a1/../../secret.wav"):
+        assert not folder.holds(str(folder.path / name)), name
+
+
 def test_descriptors_are_closed(folder: UploadFolder) -> None:
     def opened() -> int:
         return len(os.listdir("/proc/self/fd"))

@@ -338,6 +338,20 @@ def test_nothing_beside_a_raster_is_read(tmp_path: Path, driver: str, name: str)
     assert (beside.longitude, beside.latitude) == (alone.longitude, alone.latitude) == (None, None)
 
 
+@pytest.mark.parametrize(("driver", "name"), [("GTiff", "a.tif"), ("JP2OpenJPEG", "a.jp2"), ("PNG", "a.png")])
+def test_no_other_driver_is_asked(tmp_path: Path, driver: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_raster(tmp_path / name, np.full((3, 64, 64), 700, np.uint16), driver)
+    opened, asked = rasterio.open, list[str | None]()
+
+    def watched(*args: object, **kwargs: object) -> object:
+        asked.append(kwargs.get("driver"))
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(rasterio, "open", watched)
+    load_image(path)
+    assert set(asked) == {driver}
+
+
 def test_overviews_are_never_read(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 255, (3, 512, 512)).astype(np.uint8)
     path = write_raster(tmp_path / "a.tif", values, tiled=True)
