@@ -156,8 +156,8 @@ class Kills:
         return list(processes_with(f"FAULTS_MARK={self._mark}"))
 
 
-def kill_campaigns(work: Work, numbers: range, seed: int) -> Killed:
-    """Tries a command with these campaigns, in a temporary folder."""
+def kill_campaigns(work: Work, numbers: range, seed: int, *, until_failure: bool = False) -> Killed:
+    """Tries a command with these campaigns, or until one fails, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name) / "in"
         folder.mkdir()
@@ -166,4 +166,6 @@ def kill_campaigns(work: Work, numbers: range, seed: int) -> Killed:
             kills = Kills(work, Path(name), more)
             for number in numbers:
                 kills.campaign(number, seed)
+                if until_failure and kills.found.failures:
+                    break
             return kills.found

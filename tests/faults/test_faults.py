@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -15,34 +16,34 @@ from faults.study_kills import kill_study_server
 from faults.works import WORKS, Work
 from shard_commands import files_of
 
+pytestmark = pytest.mark.slow
+
 WORK = {work.name: work for work in WORKS}
+MOST_CAMPAIGNS = 50
+"""Of a command that must be found to fail; a moment that shows it comes up long before."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["build", "evaluate", "pretrain frozen", "scenes", "study prepare"])
 def test_a_killed_command_ends_in_the_same_bytes(name: str) -> None:
-    killed = kill_campaigns(WORK[name], range(2), seed=0)
+    killed = kill_campaigns(WORK[name], range(1), seed=0)
     assert killed.failures == {}
-    assert killed.campaigns == 2
+    assert killed.campaigns == 1
 
 
-@pytest.mark.slow
 def test_a_killed_study_server_keeps_each_answer_once() -> None:
     killed = kill_study_server(range(2), seed=0)
     assert killed.failures == {}
     assert killed.kills > 0
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("may_mount")
-@pytest.mark.parametrize("name", ["advance", "embed", "landcover", "release", "report", "study prepare", "tau"])
+@pytest.mark.parametrize("name", ["advance", "embed", "release", "study prepare", "tau"])
 def test_a_disk_that_is_full_or_read_only_is_one_sentence(name: str) -> None:
     found = take_the_disk(WORK[name], shares=(0.3,))
     assert found.failures == []
     assert found.refused > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SITES)
 def test_good_visitors_are_served_beside_bad_and_slow_ones(name: str) -> None:
     served = try_site(name, requests=80, slow=20, seed=0)
@@ -80,17 +81,14 @@ def test_a_command_that_does_not_go_on_as_it_should_is_noticed(
     code: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("faults.kills.LEFT_SECONDS", 1.0)
-    killed = kill_campaigns(_made_up(tmp_path, code), range(4), seed=0)
-    assert killed.kills > 0
+    killed = kill_campaigns(_made_up(tmp_path, code), range(MOST_CAMPAIGNS), seed=0, until_failure=True)
     assert any(why in failure for failure in killed.failures.values()), killed
 
 
 def test_remains_are_noticed(tmp_path: Path) -> None:
     code = "(out / 'a').write_text('x')\nif begun: (out / '.a.partial').touch()"
-    work = _made_up(tmp_path, code)
-    killed = kill_campaigns(
-        Work(work.name, work.prepare, work.words, lambda out: {"a": (out / "a").read_bytes()}), range(3), seed=0
-    )
+    work = dataclasses.replace(_made_up(tmp_path, code), results=lambda out: {"a": (out / "a").read_bytes()})
+    killed = kill_campaigns(work, range(MOST_CAMPAIGNS), seed=0, until_failure=True)
     assert any("left behind: ['.a.partial']" in failure for failure in killed.failures.values()), killed
 
 
