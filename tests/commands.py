@@ -83,7 +83,7 @@ def run_together(
         port = probe.getsockname()[1]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     place |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
-    warm = warm_python("deepspeed") if "ACCELERATE_USE_DEEPSPEED" in more else warm_python()
+    warm = warm_python_for(environment(**more))
     started = [
         warm.start(command, cwd=cwd, environment=environment(RANK=str(rank), LOCAL_RANK=str(rank), **place, **more))
         for rank in range(processes)
@@ -126,6 +126,12 @@ def warm_python(*more_packages: str) -> WarmPython:
     warm = WarmPython(environment(), *more_packages)
     atexit.register(warm.close)
     return warm
+
+
+def warm_python_for(settings: dict[str, str]) -> WarmPython:
+    """One whose forks find the packages loaded as these variables say; a new one where none of those there does."""
+    warm = warm_python("deepspeed") if "ACCELERATE_USE_DEEPSPEED" in settings else warm_python()
+    return warm if warm.is_loaded_as(settings) else WarmPython(settings)
 
 
 def python_with_small_files(code: str, *words: str | Path, most_bytes: int) -> str:

@@ -55,9 +55,11 @@ class WarmPython:
 
     def can_run(self, command: list[str], environment: dict[str, str]) -> bool:
         """Whether a command is a Python script for which the packages would be loaded as they are here."""
-        return (
-            command[0] == sys.executable and command[1].endswith(".py") and _read_at_import(environment) == self._fixed
-        )
+        return command[0] == sys.executable and command[1].endswith(".py") and self.is_loaded_as(environment)
+
+    def is_loaded_as(self, environment: dict[str, str]) -> bool:
+        """Whether the packages would be loaded as they are here."""
+        return _read_at_import(environment) == self._fixed
 
     def start(self, command: list[str], *, cwd: Path, environment: dict[str, str]) -> WarmProcess:
         """Starts a command that `can_run` approves of."""

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commands import REPOSITORY, environment, run_together, warm_python
+from commands import REPOSITORY, environment, run_together, warm_python_for
 from faults.works import Files, Work, remains
 from shard_commands import files_of
-from warm_python import WarmPython
 
 PATIENCE_SECONDS = 300.0
 SHARES = (0.0, 0.1, 0.3, 0.6, 0.9)
@@ -99,9 +98,7 @@ class _Trial:
         # Beside them, where there is room, lie the caches of the packages.
         caches = {"XDG_CACHE_HOME": str(folder.parent / "cache"), "MPLCONFIGDIR": str(folder.parent)}
         self._more = {**caches, **work.environment, **more}
-        self._warm = warm_python()
-        if not self._warm.can_run(self.words(), environment(**self._more)):
-            self._warm = WarmPython(environment(**self._more))
+        self._warm = warm_python_for(environment(**self._more))
         self.found = Refused()
 
     def words(self) -> list[str]:

@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commands import REPOSITORY, environment, python, warm_python
+from commands import REPOSITORY, environment, python, warm_python_for
 from faults.works import Files, Work, remains
 from processes import processes_with
-from warm_python import WarmProcess, WarmPython, wait_for_all
+from warm_python import WarmProcess, wait_for_all
 
 PATIENCE_SECONDS = 300.0
 """For a command that takes seconds."""
@@ -56,9 +56,7 @@ class Kills:
         self._mark = f"{os.getpid()}-{folder.name}"
         own = {"XDG_CACHE_HOME": str(self._out / "cache"), "MPLCONFIGDIR": str(folder)}
         self._environment = environment(**own, **work.environment, **more)
-        self._warm = warm_python("deepspeed") if "ACCELERATE_USE_DEEPSPEED" in self._environment else warm_python()
-        if not self._warm.can_run(work.words(self._folder, self._out), self._environment):
-            self._warm = WarmPython(self._environment)
+        self._warm = warm_python_for(self._environment)
         self._wait(
             [self._warm.start(python("shards/run.py", "--version"), cwd=REPOSITORY, environment=self._environment)]
         )
