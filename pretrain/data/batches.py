@@ -19,6 +19,7 @@ from pretrain.data.seeds import sample_seed
 from pretrain.data.views import ImageAndSound, Views
 from pretrain.preemption import ignore_signals
 from pretrain.settings.pretraining import Config
+from shards.child_processes import end_with_parent
 from shards.errors import UnreadableShard, UserError
 from shards.schema import TRAIN_SPLIT
 from shards.streaming.cache import BYTES_PER_GB, StreamSettings
@@ -305,6 +306,7 @@ def next_batch(stream: Iterator[dict[str, Any]]) -> dict[str, Any]:
 def _start_worker(_worker: int) -> None:
     import cv2
 
+    end_with_parent()
     ignore_signals()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import json
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import numpy as np
 from shards.atomic_files import write_text_atomically
 from shards.building.planning import ShardPlan
 from shards.building.writing import ShardWriter
+from shards.child_processes import end_with_parent
 from shards.decoding.image_hash import hash_image
 from shards.errors import RejectedPair, failures_as_rejections
 from shards.manifest import ShardEntry
@@ -184,17 +182,10 @@ def start_worker(queue: SimpleQueue[Progress], stop: ctypes.c_bool, folder: Path
     with (folder / WORK_FOLDER / DECODERS_LOG).open("ab") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     import cv2
 
     cv2.setNumThreads(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
 
 
 def _report(progress: Progress) -> None:

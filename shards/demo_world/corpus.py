@@ -21,6 +21,7 @@ import soundfile
 from PIL import Image
 
 from shards.atomic_files import write_json, written_whole
+from shards.child_processes import end_with_parent
 from shards.demo_world.factors import Place, generate_places
 from shards.demo_world.painting import paint_place
 from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
@@ -175,8 +176,13 @@ def _in_parallel(write: partial[None], places: list[Place], num_workers: int) ->
         yield from map(write, places)
         return
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, spawning, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(num_workers, spawning, initializer=_start_worker) as pool:
         yield from pool.map(write, places, chunksize=4)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
 
 
 def _sound_name(place: Place, parameters: CorpusParameters) -> tuple[str, str, int]:

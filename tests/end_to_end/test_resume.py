@@ -112,6 +112,18 @@ def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, t
 
 
 @pytest.mark.slow
+def test_loader_processes_end_whose_trainer_is_killed_while_they_start(tiny_shards: Path, tmp_path: Path) -> None:
+    words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *OPTIONS]
+    process = subprocess.Popen(python("pretrain/run.py", *words), cwd=tmp_path, env=environment())
+    wait_until(lambda: len(loader_processes_of(process.pid)) == 2 or process.poll() is not None)
+    loaders = loader_processes_of(process.pid)
+    process.kill()
+    process.wait(PATIENCE_SECONDS)
+    assert len(loaders) == 2
+    wait_until(lambda: not any(folder.exists() for folder in loaders))
+
+
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_nothing(uninterrupted: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = python("pretrain/run.py", "demo", "--shards", tiny_shards, "--out", folder, *OPTIONS)

@@ -1,0 +1,24 @@
+"""Processes that this one starts: they end when it is killed, at whatever moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from multiprocessing.connection import wait
+
+
+def end_with_parent() -> None:
+    """To be called in a child of `multiprocessing`: it ends as soon as its parent is gone, even if it already is.
+
+    Queues don't show it, because each child holds both of their ends; nor does the parent's number, as torch's loaders
+    compare it, to a child whose parent was killed while it was still starting.
+    """
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
