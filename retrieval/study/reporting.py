@@ -55,9 +55,12 @@ def report(options: StudyReportOptions) -> Tally:
 def _write(out: Path, files: dict[str, bytes]) -> None:
     """Writes the files atomically, replacing those of an earlier report."""
     make_folder(out)
-    with replaced_together(out, tuple(files)) as new:
-        for name, content in files.items():
-            (new / name).write_bytes(content)
+    try:
+        with replaced_together(out, tuple(files)) as new:
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+    except OSError as error:
+        raise UserError(f"out {out} can't be written: {error.strerror}; give another folder with --out") from error
 
 
 def _render(options: StudyReportOptions, study: Study, counts: Tally, num_raters: int) -> dict[str, bytes]:
