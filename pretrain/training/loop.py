@@ -214,8 +214,6 @@ class Loop:
     def _step(self, stream: Iterator[dict[str, Any]], rate: Rate) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step over one global batch; the loss and the last part's outputs, detached."""
         settings = self.settings.optimizer
-        # For dropout, mixing and the like: a resumed run draws what it would have drawn, and nothing needs saving.
-        torch.manual_seed(derived_seed(self.settings.seed, f"step {self.state.step} of process {distributed.rank()}"))
         if self.task.before_step(self.state.step):
             self.engine.prepare()
         total = torch.zeros((), device=self.accelerator.device)
@@ -227,6 +225,7 @@ class Loop:
             self.task.observe_batch(batch)
             keys += batch["keys"]
             tensors = to_device(batch, self.accelerator.device)
+            self._seed(part)
             loss, outputs = backward_part(
                 self.engine,
                 tensors,
@@ -248,6 +247,14 @@ class Loop:
         )
         self.task.after_step(self.engine.whole_weights)
         return total, outputs
+
+    def _seed(self, part: int) -> None:
+        """Seeds dropout, mixing and the like: a resumed run draws what it would have drawn, and nothing is saved.
+
+        It comes after the batch, because a loader that begins draws from the same generator.
+        """
+        place = f"part {part} of step {self.state.step}, process {distributed.rank()}"
+        torch.manual_seed(derived_seed(self.settings.seed, place))
 
     def _see_clock(self) -> None:
         """Notes how much of the time for steps is over; the processes' clocks differ: the first one's counts."""
