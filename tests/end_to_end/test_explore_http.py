@@ -112,7 +112,9 @@ def test_an_upload_keeps_to_its_folder_and_its_size(address: str, folder: Path) 
     assert kept.resolve() == kept
     # The server answers as soon as it has seen too much, and may hang up on what is still being sent.
     status, told = upload("huge.wav", bytes(60_000_000))
-    assert (status == 413 and "an upload can have 50 MB" in told) or (status == 0 and "Connection" in told)
+    assert (status == 413 and "an upload can have 50 MB" in told) or (
+        status == 0 and ("Connection" in told or "Broken" in told)
+    )
     assert not [path for path in kept.parent.parent.rglob("*") if path.name == "huge.wav"]
     assert raw_get(address, "/").startswith("HTTP/1.1 200")
 

@@ -24,8 +24,6 @@ from retrieval.study.options import PrepareOptions
 from retrieval.study.preparing import prepare
 
 RATERS = 6
-LONGEST_SECONDS = 0.7
-"""Until a kill, from the moment when the server answers."""
 
 
 def kill_study_server(numbers: range, seed: int) -> Killed:
@@ -47,6 +45,7 @@ def kill_study_server(numbers: range, seed: int) -> Killed:
 def _campaign(study: Path, chance: random.Random, killed: Killed) -> str | None:
     server = _Server(study)
     is_over = threading.Event()
+    acknowledged: list[str] = []
     answers = {
         (rater, pair.id): chance.choice(("yes", "no")) for rater in range(RATERS) for pair in Study.load(study).pairs
     }
@@ -57,15 +56,17 @@ def _campaign(study: Path, chance: random.Random, killed: Killed) -> str | None:
         while True:
             try:
                 client.port = server.port
-                _answer_missing(client, mine)
+                _answer_missing(client, mine, acknowledged)
                 return client.rater
             except (OSError, HTTPException):  # the server was killed; a visitor tries again
                 time.sleep(0.02)
 
+    moments = sorted(chance.sample(range(len(answers)), chance.randint(1, MOST_KILLS)))
+
     def kill_it() -> None:
-        for _ in range(chance.randint(1, MOST_KILLS)):
-            if is_over.wait(chance.uniform(0, LONGEST_SECONDS)):
-                return
+        for moment in moments:
+            while len(acknowledged) <= moment and not is_over.wait(0.002):
+                pass
             server.kill()
             killed.kills += 1
             server.start()
@@ -84,7 +85,7 @@ def _campaign(study: Path, chance: random.Random, killed: Killed) -> str | None:
     return None if max(stored.values()) == 1 else "an answer is stored twice"
 
 
-def _answer_missing(client: Client, answers: dict[str, str]) -> None:
+def _answer_missing(client: Client, answers: dict[str, str], acknowledged: list[str]) -> None:
     """Answers what this rater has not answered, from wherever it stands."""
     if not client.cookies:
         client.post("/begin", {})
@@ -92,6 +93,7 @@ def _answer_missing(client: Client, answers: dict[str, str]) -> None:
         fields = form_fields(client.get(reply.headers["location"]).text)
         reply = client.post("/answers", fields | {"answer": answers[fields["pair"]]})
         assert reply.status == 303, reply.text
+        acknowledged.append(fields["pair"])
 
 
 class _Server:
