@@ -75,13 +75,13 @@ def read_parquet(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             batches: list[Any] = []
-            unpacked = 0
+            num_rows = unpacked = 0
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 batches.append(batch)
-                unpacked += batch.nbytes
+                num_rows, unpacked = num_rows + batch.num_rows, unpacked + batch.nbytes
                 if unpacked > MOST_BYTES:
                     raise UserError(f"{path} unpacks to more than {MOST_BYTES:,} bytes; save only the columns you need")
-                if limit is not None and ROWS_AT_ONCE * len(batches) >= limit:
+                if limit is not None and num_rows >= limit:
                     break
             frame = pyarrow.Table.from_batches(batches, file.schema_arrow)
     except UserError:

@@ -291,6 +291,16 @@ def test_a_table_that_unpacks_to_too_much_is_refused(
         read_table(tmp_path, table=Path(name))
 
 
+def test_a_limit_counts_rows_whatever_the_groups_they_are_stored_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"key": [f"k{number}" for number in range(20)]})
+    frame.to_parquet(tmp_path / "a.parquet", row_group_size=2)
+    monkeypatch.setattr("shards.sources.table_formats.ROWS_AT_ONCE", 4)
+    for limit in (1, 5, 12, 30):
+        assert len(read_table(tmp_path, limit, table=Path("a.parquet")).rows) == min(limit, 20)
+
+
 def test_a_limit_holds_for_every_format(tmp_path: Path) -> None:
     header, rows = ["key", "longitude", "latitude"], [["1", 1, 2], ["2", 3, 4]]
     as_xlsx(tmp_path / "a.xlsx", [header, *rows])
