@@ -49,12 +49,15 @@ class Temporary:
                 self.path.mkdir()
             else:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            self._lock: int | None = os.open(self.path, os.O_RDONLY if is_folder else os.O_RDWR)
+            try:
+                self._lock: int | None = os.open(self.path, os.O_RDONLY if is_folder else os.O_RDWR)
+            except FileNotFoundError:
+                continue  # another process swept it up before it was locked
             with suppress(OSError):  # a file system without locks: nothing can be swept up there
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             if self.path.exists():
                 return
-            os.close(self._lock)  # another process swept it up before it was locked
+            os.close(self._lock)  # it was being swept up
 
     def keep(self) -> None:
         """Renames it to what it is to become."""
@@ -93,21 +96,22 @@ def _sweep(folder: Path) -> None:
     for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
         match = _NAME.fullmatch(path.name)
         with suppress(OSError):
-            if match and (match["machine"] == _machine() or _is_left_alone(path)) and _can_be_locked(path):
-                _remove(path)
+            if match and (match["machine"] == _machine() or _is_left_alone(path)):
+                _remove_unless_held(path)
 
 
 def _is_left_alone(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > OTHER_MACHINES_SECONDS
 
 
-def _can_be_locked(path: Path) -> bool:
+def _remove_unless_held(path: Path) -> None:
+    """Removes it under its lock, for which a process that has just made it waits; raises OSError if it is held."""
     file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(path)
     finally:
         os.close(file)
-    return True
 
 
 def _remove(path: Path) -> None:

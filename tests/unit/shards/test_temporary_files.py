@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from commands import environment
 
+from shards import temporary_files
 from shards.atomic_files import write_text_atomically
 from shards.temporary_files import OTHER_MACHINES_SECONDS, Temporary, partial_path
 
@@ -59,6 +63,28 @@ def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
     with another_process(tmp_path):
         write_text_atomically(tmp_path / "c", "x")
         assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_begun_while_another_sweeps_stays(tmp_path: Path, is_folder: bool) -> None:
+    is_over = threading.Event()
+
+    def sweep() -> None:
+        while not is_over.is_set():
+            temporary_files._swept.clear()
+            temporary_files._sweep(tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        sweepers = [pool.submit(sweep) for _ in range(2)]
+        try:
+            for number in range(300):
+                temporary = Temporary(tmp_path / str(number), is_folder=is_folder)
+                time.sleep(0.001)
+                temporary.keep()
+        finally:
+            is_over.set()
+        assert all(sweeper.exception() is None for sweeper in sweepers)
+    assert len(os.listdir(tmp_path)) == 300
 
 
 def test_what_another_machine_writes_stays_until_it_was_left_alone_for_a_day(
