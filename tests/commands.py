@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from warm_python import WarmPython, wait_for_all
+from warm_python import WarmProcess, WarmPython, wait_for_all
 
 from pretrain.training.run_folder import list_checkpoints
 
@@ -78,19 +78,28 @@ def run_together(
 
     It spares the launcher and its imports; `torchrun` and `accelerate_launch` are for what they do themselves.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    place |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
-    warm = warm_python_for(environment(**more))
-    started = [
-        warm.start(command, cwd=cwd, environment=environment(RANK=str(rank), LOCAL_RANK=str(rank), **place, **more))
-        for rank in range(processes)
-    ]
+    started = start_together(command, cwd=cwd, processes=processes, settings=environment(**more))
     results = wait_for_all(started, timeout_seconds)
     printed = ("".join(getattr(result, stream) for result in results) for stream in ("stdout", "stderr"))
     return subprocess.CompletedProcess(command, max((result.returncode for result in results), key=abs), *printed)
+
+
+def start_together(
+    command: list[str], *, cwd: Path, processes: int, settings: dict[str, str], warm: WarmPython | None = None
+) -> list[WarmProcess]:
+    """Starts a Python script in processes that will join, with these variables; see `run_together`."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    place |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
+    warm = warm or warm_python_for(settings)
+    ranks = [place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    return [warm.start(command, cwd=cwd, environment=settings | rank) for rank in ranks]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def last_step(run_folder: Path) -> int:

@@ -6,13 +6,12 @@ import os
 import random
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commands import REPOSITORY, environment, python, warm_python_for
+from commands import REPOSITORY, environment, python, start_together, warm_python_for
 from faults.works import Files, Work, remains
 from processes import processes_with
 from warm_python import WarmProcess, wait_for_all
@@ -121,12 +120,7 @@ class Kills:
         count = self.work.processes
         if count == 1:
             return [self._warm.start(words, cwd=REPOSITORY, environment=self._environment)]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
-        place |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(count))
-        ranks = [place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-        return [self._warm.start(words, cwd=REPOSITORY, environment=self._environment | rank) for rank in ranks]
+        return start_together(words, cwd=REPOSITORY, processes=count, settings=self._environment, warm=self._warm)
 
     def _kill(self, processes: list[WarmProcess], *, everything: bool) -> None:
         """Kills the processes of the command alone, or those too that they have started."""

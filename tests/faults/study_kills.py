@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import tempfile
 import threading
 import time
@@ -14,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from sqlite3 import connect
 
-from commands import environment, python, warm_python
+from commands import environment, free_port, python, warm_python
 from faults.kills import MOST_KILLS, PATIENCE_SECONDS, Killed
 from listening_shards import write_listening_shards, write_tiny_towers
 from study_serving import Client, form_fields
@@ -105,7 +104,7 @@ class _Server:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        words = python("retrieval/run.py", "study", "serve", self._study, "--port", self.port or _free_port())
+        words = python("retrieval/run.py", "study", "serve", self._study, "--port", self.port or free_port())
         self.port = int(words[-1])
         self._process = warm_python().start(words, cwd=self._study.parent, environment=environment())
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -122,9 +121,3 @@ class _Server:
         """Kills it."""
         self._process.kill()
         self._process.wait(PATIENCE_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
