@@ -9,9 +9,7 @@ import sys
 from types import FrameType, TracebackType
 
 from pretrain import distributed
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What Slurm and other schedulers send before they stop a job."""
+from pretrain.signals import SIGNALS
 
 EXIT_STATUS = 75
 """EX_TEMPFAIL of sysexits.h: nothing is wrong, and the run can be resumed later."""
@@ -59,9 +57,3 @@ def _end_with_the_parent() -> None:
     """Has the system send SIGTERM to this process when its parent is killed, which can't tell it so itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def ignore_signals() -> None:
-    """Makes a helper process ignore the signals, which are meant for the process that saves."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

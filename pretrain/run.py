@@ -39,6 +39,10 @@ def main() -> None:
 
 def pre_train(request: Request) -> bool:
     """Joins the launched processes, trains, and reports how it ended; whether the run was preempted."""
+    if request.config.data.workers:
+        from pretrain.data.loader_processes import start_server
+
+        start_server()
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch

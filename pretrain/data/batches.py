@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import Unpack, override
 
+from pretrain.data.loader_processes import START_METHOD, start_server
 from pretrain.data.seeds import sample_seed
 from pretrain.data.views import ImageAndSound, Views
-from pretrain.preemption import ignore_signals
 from pretrain.settings.pretraining import Config
+from pretrain.signals import ignore_signals
 from shards.child_processes import end_with_parent
 from shards.errors import UnreadableShard, UserError
 from shards.schema import TRAIN_SPLIT
@@ -272,15 +273,15 @@ def training_loader(
     Every batch holds "keys" (list of str), tensors with a row for each of its items, "num_replaced", how many of its
     samples replace unreadable ones, and "unreadable_shards", a sentence for each shard that can't be read.
     """
+    if workers:
+        start_server()
     return webdataset.WebLoader(
         batches,
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=2 if workers else None,
-        # A forkserver and its workers keep each other alive when the trainer is killed; spawned workers see that it
-        # is gone and end.
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context=START_METHOD if workers else None,
         worker_init_fn=_start_worker,
     )
 

@@ -1,0 +1,29 @@
+"""Loader processes, forked from a server that has imported what they need: they share its memory and start at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing import forkserver
+
+START_METHOD = "forkserver"
+
+PRELOADED = ("pretrain.data.server_signals", "pretrain.data.batches", "pretrain.features.inputs")
+"""What the server imports, the signals first. It computes nothing: no thread or device gets lost in a fork."""
+
+
+def start_server() -> None:
+    """Starts the server of this process's loaders unless it runs already; it imports while this process goes on.
+
+    It ends with this process and the loaders, which end with this process (`shards.child_processes`).
+    """
+    multiprocessing.set_forkserver_preload(list(PRELOADED))
+    # As for this process, whose path begins with its script: no module is taken from the current folder.
+    former = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONSAFEPATH")
+        if former is not None:
+            os.environ["PYTHONSAFEPATH"] = former
