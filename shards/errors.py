@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shards.threads import let_waiting_threads_sleep
 from shards.untrusted_text import without_controls
 
 
@@ -123,6 +124,7 @@ def run_command(main: Callable[[], None]) -> None:
 
     A disk that is full or refuses is reported in the same way.
     """
+    let_waiting_threads_sleep()
     try:
         main()
     except UserError as error:
