@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+from dataclasses import dataclass
 from pathlib import Path
+
+from shards.records import Count, Sha256
+
+
+@dataclass(frozen=True)
+class FileChecksum:
+    """Size in bytes and SHA-256 in hexadecimal of a file."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+def checksum_of(content: bytes | mmap.mmap) -> FileChecksum:
+    """Size and SHA-256 of the content of a file."""
+    return FileChecksum(len(content), hashlib.sha256(content).hexdigest())
 
 
 def file_sha256(path: Path) -> str:

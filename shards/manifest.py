@@ -12,6 +12,7 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
 
 from shards.atomic_files import write_json
+from shards.checksums import FileChecksum
 from shards.errors import UserError
 from shards.raster_settings import RasterSettings
 from shards.records import (
@@ -26,7 +27,7 @@ from shards.records import (
     shortened,
     shown,
 )
-from shards.schema import FORMAT_VERSION, Rejection, SpectrogramSettings, SplitName
+from shards.schema import FORMAT_VERSION, READABLE_VERSIONS, Rejection, SpectrogramSettings, SplitName
 
 MANIFEST_NAME = "manifest.json"
 REMEDY = "copy the shard set again, or build it again"
@@ -47,6 +48,8 @@ class ShardEntry:
         num_samples: samples in the tar.
         bytes: size of the tar.
         sha256: its checksum, in hexadecimal.
+        index: checksum of its index; None if that is a JSON file, as in format version 1.
+        previews: checksum of its tar of listening clips; None if it has none.
     """
 
     name: ShardName
@@ -54,6 +57,8 @@ class ShardEntry:
     num_samples: Count
     bytes: Count
     sha256: Sha256
+    index: FileChecksum | None = None
+    previews: FileChecksum | None = None
 
 
 class RepeatedImages(TypedDict):
@@ -151,9 +156,10 @@ class Manifest:
         """
         record = record_as(dict[str, Any], json_of(text, where, REMEDY), where, REMEDY)
         version = record.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in READABLE_VERSIONS:
             raise UserError(
-                f"{where}: format_version is {shown(version)}, this Earshot reads {FORMAT_VERSION}; "
+                f"{where}: format_version is {shown(version)}, this Earshot reads "
+                f"{' and '.join(map(str, READABLE_VERSIONS))}; "
                 "build the shards again with this version, or use the Earshot that wrote them"
             )
         # Sets of earlier versions have neither.

@@ -15,8 +15,10 @@ from pydantic import Field
 
 from shards.records import Finite, as_number
 
-FORMAT_VERSION = 1
-"""Version of the shard set's layout and of `manifest.json`; readers reject any other."""
+FORMAT_VERSION = 2
+"""Version of the shard set's layout and of `manifest.json`: 2 has binary indexes, stated in the manifest."""
+READABLE_VERSIONS = (1, FORMAT_VERSION)
+"""Readers reject any other."""
 
 SPLITS = ("train", "val", "test")
 SplitName = Annotated[str, Field(pattern=f"^({'|'.join(SPLITS)})$")]

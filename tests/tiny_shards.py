@@ -72,8 +72,7 @@ def write_shard_set(
                 for _ in range(size):
                     writer.add(pair(number))
                     number += 1
-                checksum = writer.finish()
-            entries.append(ShardEntry(name, name_of_split, size, checksum.bytes, checksum.sha256))
+                entries.append(writer.finish())
     statistics = {"spectrogram_mean": 90.0, "spectrogram_std": 60.0, "seconds_of_sound": seconds_of_sound}
     statistics |= dict.fromkeys(("silent", "repeated_to_length", "shortened"), 0)
     Manifest("recordings", split, SpectrogramSettings(), statistics, tuple(entries), rejected=()).save(folder)

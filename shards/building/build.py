@@ -171,15 +171,15 @@ def _finished_build(work: _Work) -> Manifest:
             clear_partial_files(out)
             # With the scale that the set was built with.
             again = work.with_rasters(manifest.rasters)
-            _pack_again([shard for shard in plan.shards if shard.name in damaged], again, manifest)
+            manifest = _pack_again([shard for shard in plan.shards if shard.name in damaged], again, manifest)
     remove_work_folder(out)
     ending = f"{len(damaged)} of its shards repacked" if damaged else "nothing to do"
     print(f"{work.prefix}{out} is already built with these options from this corpus: {ending}")
     return manifest
 
 
-def _pack_again(shards: list[ShardPlan], work: _Work, manifest: Manifest) -> None:
-    """Repacks lost shards of a finished set.
+def _pack_again(shards: list[ShardPlan], work: _Work, manifest: Manifest) -> Manifest:
+    """Repacks lost shards of a finished set; returns its manifest, which of sets of format version 1 is a new one.
 
     Raises:
         UserError: a repacked shard differs from the manifest's checksum.
@@ -193,13 +193,21 @@ def _pack_again(shards: list[ShardPlan], work: _Work, manifest: Manifest) -> Non
         ProgressLine("repacking lost shards", num_pairs) as progress,
     ):
         for record in pool.pack(shards, progress):
-            if record.entry != entries[record.entry.name]:
+            stated, found = entries[record.entry.name], record.entry
+            entries[found.name] = dataclasses.replace(
+                stated, index=found.index, previews=found.previews or stated.previews
+            )
+            if (found.num_samples, found.bytes, found.sha256) != (stated.num_samples, stated.bytes, stated.sha256):
                 (out / record.entry.name).unlink()
                 raise UserError(
                     f"{record.entry.name} was repacked and differs from the shard in {out / MANIFEST_NAME}: files or "
                     "decoder versions have changed; copy it from an intact copy of the set, or remove the folder and "
                     "rebuild"
                 )
+    repaired = dataclasses.replace(manifest, shards=tuple(entries.values()))
+    if repaired != manifest:
+        repaired.save(out)
+    return repaired
 
 
 def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord]) -> None:

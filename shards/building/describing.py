@@ -17,7 +17,8 @@ from shards.errors import UserError, first_line
 from shards.manifest import Manifest, ShardEntry
 from shards.raster_settings import RasterSettings
 from shards.schema import PREVIEWS_FOLDER, SPLITS, place_of
-from shards.streaming.index import ShardIndex, load_index, read_metadata
+from shards.streaming.entries import read_metadata
+from shards.streaming.index import load_index, previews_checksum
 
 FEW_PAIRS = 30
 """Splits with fewer pairs than this are warned of."""
@@ -38,7 +39,8 @@ def describe_shards(folder: Path) -> dict[str, Any]:
     places: dict[str, list[tuple[float, float]]] = {split: [] for split in SPLITS}
     for entry in manifest.shards:
         try:
-            index, found = _sizes_and_places(folder, entry, bytes_of_member)
+            found = _sizes_and_places(folder, entry, bytes_of_member)
+            previews = previews_checksum(folder, entry)
         except (ValueError, OSError) as error:
             faults = [fault.sentence for fault in verify_shard(folder, entry, manifest.spectrogram.mel_bands)]
             raise UserError(
@@ -46,8 +48,8 @@ def describe_shards(folder: Path) -> dict[str, Any]:
                 "'python shards/run.py verify', and copy or build the damaged files again"
             ) from error
         places[entry.split] += found
-        if index.previews is not None and (folder / PREVIEWS_FOLDER / entry.name).is_file():
-            bytes_of_member["previews"] += index.previews.bytes
+        if previews is not None and (folder / PREVIEWS_FOLDER / entry.name).is_file():
+            bytes_of_member["previews"] += previews.bytes
     num_samples = sum(manifest.splits.values())
     return {
         "source": manifest.source,
@@ -71,17 +73,15 @@ def describe_shards(folder: Path) -> dict[str, Any]:
     }
 
 
-def _sizes_and_places(
-    folder: Path, entry: ShardEntry, bytes_of_member: Counter[str]
-) -> tuple[ShardIndex, list[tuple[float, float]]]:
-    """The index of a tar and the places of its samples; adds the sizes of their members.
+def _sizes_and_places(folder: Path, entry: ShardEntry, bytes_of_member: Counter[str]) -> list[tuple[float, float]]:
+    """The places of a tar's samples; adds the sizes of their members.
 
     Raises:
         ValueError, OSError: the tar or its index is damaged.
     """
-    index, places = load_index(folder / entry.name, entry.bytes), []
+    places = []
     with (folder / entry.name).open("rb") as file:
-        for sample in index.samples:
+        for sample in load_index(folder, entry):
             for member, (_, length) in sample.members.items():
                 bytes_of_member[member] += length
             content = sum(length for _, length in sample.members.values())
@@ -90,7 +90,7 @@ def _sizes_and_places(
             if place is None:
                 raise ValueError(f"sample {sample.key} has no place")
             places.append(place)
-    return index, places
+    return places
 
 
 def count_near(

@@ -22,7 +22,7 @@ from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.records import Count, json_as, read_json, read_json_as
 from shards.schema import PREVIEWS_FOLDER, SPLITS
-from shards.streaming.index import index_path
+from shards.streaming.index import index_name, remove_index
 from shards.temporary_files import PARTIAL_SUFFIX
 
 REMEDY = "give another --out, or remove this one to start it again"
@@ -146,7 +146,7 @@ def forget_failed_build(plan: BuildPlan, out: Path) -> None:
         print(f"{out}: an earlier build with other options failed there; this one starts anew", flush=True)
         for split in SPLITS:
             for tar in out.glob(f"{split}-*.tar"):
-                index_path(tar).unlink(missing_ok=True)
+                remove_index(tar)
                 tar.unlink()
         shutil.rmtree(out / PREVIEWS_FOLDER, ignore_errors=True)
         for path in (out / WORK_FOLDER).glob("*.json"):
@@ -255,4 +255,4 @@ def _damage(out: Path, entry: ShardEntry) -> str:
     size = path.stat().st_size
     if size != entry.bytes:
         return f"has {size:,} bytes instead of {entry.bytes:,}"
-    return "" if index_path(path).is_file() else "has no index"
+    return "" if path.with_name(index_name(entry)).is_file() else "has no index"

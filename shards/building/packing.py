@@ -229,8 +229,7 @@ def pack_shard(source: Source, shard: ShardPlan, folder: Path, *, with_previews:
                 images[sample.key] = hash_image(sample.image).to_text()
                 used_seconds = sample.used_seconds if source.has_recordings else 0.0
             _report(Progress(os.getpid(), pair.key, True, used_seconds, time.perf_counter() - started))
-        checksum = writer.finish()
-    entry = ShardEntry(shard.name, shard.split, len(images), checksum.bytes, checksum.sha256)
+        entry = writer.finish()
     record = ShardRecord(entry, tuple(rejected), tally, images)
     write_text_atomically(record_path(folder, shard.name), record.to_json())
     return record
@@ -279,4 +278,4 @@ def read_record(folder: Path, shard: ShardPlan) -> ShardRecord | None:
         size = (folder / shard.name).stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if size == record.entry.bytes else None
+    return record if size == record.entry.bytes and record.entry.index else None

@@ -13,7 +13,8 @@ from shards.manifest import Manifest, RepeatedImages
 from shards.progress import ProgressLine
 from shards.schema import IMAGE_MEMBER, Pair
 from shards.sources.source import Source
-from shards.streaming.index import load_index, read_member
+from shards.streaming.entries import read_member
+from shards.streaming.index import load_index
 
 HELD_OUT = ("val", "test")
 
@@ -61,7 +62,7 @@ def repeated_images(folder: Path, manifest: Manifest) -> RepeatedImages:
         hashes = []
         for entry in manifest.shards:
             with (folder / entry.name).open("rb") as file:
-                for sample in load_index(folder / entry.name, entry.bytes).samples:
+                for sample in load_index(folder, entry):
                     try:
                         image = hash_image(read_member(file, sample, IMAGE_MEMBER))
                     except UserError:

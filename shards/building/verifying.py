@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.building.planning import usable_cpus
+from shards.checksums import FileChecksum
 from shards.errors import RejectedPair, UserError, first_line
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
 from shards.progress import ProgressLine
@@ -24,19 +25,13 @@ from shards.schema import (
     SPECTROGRAM_MEMBER,
     place_of,
 )
-from shards.streaming.index import (
-    FileChecksum,
-    SampleEntry,
-    ShardIndex,
-    build_index_from_tar,
-    load_index,
-    read_frames,
-    read_member,
-    read_metadata,
-)
+from shards.streaming.entries import SampleEntry, read_frames, read_member, read_metadata
+from shards.streaming.index import entries_in_tar, load_index, previews_checksum
 
 _READ_BYTES = 1 << 20
 _MEMBERS = {IMAGE_MEMBER, METADATA_MEMBER, SPECTROGRAM_MEMBER}
+
+Entries = tuple[SampleEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -76,17 +71,17 @@ def verify_shards(folder: Path, *, show_progress: bool = True) -> Verification:
         ThreadPoolExecutor(usable_cpus()) as pool,
         ProgressLine("verifying shards", len(manifest.shards), enabled=show_progress) as progress,
     ):
-        for entry, (index, found) in zip(
+        for entry, (samples, found) in zip(
             manifest.shards,
             pool.map(lambda entry: _verify_shard(folder, entry, manifest.spectrogram.mel_bands), manifest.shards),
             strict=True,
         ):
             faults += found
-            for sample in index.samples if index else ():
+            for sample in samples or ():
                 if sample.key in shard_of_key:
                     faults.append(Fault(entry.name, f"key {sample.key} is also in {shard_of_key[sample.key]}"))
                 shard_of_key.setdefault(sample.key, entry.name)
-            clips, found = _verify_previews(folder, entry, index)
+            clips, found = _verify_previews(folder, entry, samples)
             num_previews += clips
             faults += found
             progress.advance()
@@ -113,8 +108,8 @@ def verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> list[Fault]
     return _verify_shard(folder, entry, mel_bands)[1]
 
 
-def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[ShardIndex | None, list[Fault]]:
-    """Checks a tar and its index; returns an index built from the tar itself, None if the tar can't be read."""
+def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[Entries | None, list[Fault]]:
+    """Checks a tar and its index; returns the samples found in the tar itself, None if it can't be read."""
     path = folder / entry.name
     faults: list[Fault] = []
 
@@ -132,14 +127,14 @@ def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[Shar
     elif checksum.sha256 != entry.sha256:
         fault("its checksum differs from the manifest: the file was changed or damaged")
     try:
-        in_tar = build_index_from_tar(path)
+        in_tar = entries_in_tar(path)
     except UserError as error:
         fault(str(error))
         return None, faults
-    if len(in_tar.samples) != entry.num_samples:
-        fault(f"holds {len(in_tar.samples)} samples, the manifest says {entry.num_samples}")
+    if len(in_tar) != entry.num_samples:
+        fault(f"holds {len(in_tar)} samples, the manifest says {entry.num_samples}")
     try:
-        if load_index(path).samples != in_tar.samples:
+        if tuple(load_index(folder, entry)) != in_tar:
             fault("its index does not match the tar")
     except UserError as error:
         fault(str(error))
@@ -147,9 +142,8 @@ def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[Shar
     return in_tar, faults
 
 
-def _decode_some(path: Path, index: ShardIndex, mel_bands: int) -> Iterator[Fault]:
+def _decode_some(path: Path, samples: Entries, mel_bands: int) -> Iterator[Fault]:
     """Decodes the first, middle and last sample of a tar."""
-    samples = index.samples
     with path.open("rb") as file:
         for sample in (samples[number] for number in _spread(len(samples))):
             try:
@@ -181,28 +175,28 @@ def _decode_sample(file: io.BufferedReader, sample: SampleEntry, mel_bands: int)
         )
 
 
-def _verify_previews(folder: Path, entry: ShardEntry, index: ShardIndex | None) -> tuple[int, list[Fault]]:
+def _verify_previews(folder: Path, entry: ShardEntry, samples: Entries | None) -> tuple[int, list[Fault]]:
     """Checks the listening clips of a shard and counts them; a set may have none, but not only some of its clips."""
     import soundfile
 
     name = f"{PREVIEWS_FOLDER}/{entry.name}"
     path = folder / name
-    if index is None or not (folder / PREVIEWS_FOLDER).is_dir():
+    if samples is None or not (folder / PREVIEWS_FOLDER).is_dir():
         return 0, []
     try:
-        stated = load_index(folder / entry.name).previews
+        stated = previews_checksum(folder, entry)
     except UserError:
         stated = None
     if stated is None:
         return 0, []
     try:
-        faults = [] if _file_checksum(path) == stated else [Fault(name, "its checksum differs from the index")]
-        clips = build_index_from_tar(path).samples
+        faults = [] if _file_checksum(path) == stated else [Fault(name, "its checksum differs from the one stated")]
+        clips = entries_in_tar(path)
     except FileNotFoundError:
         return 0, [Fault(name, "the file is missing")]
     except UserError as error:
         return 0, [Fault(name, str(error))]
-    foreign = {clip.key for clip in clips} - {sample.key for sample in index.samples}
+    foreign = {clip.key for clip in clips} - {sample.key for sample in samples}
     faults += [Fault(name, f"clip {key} belongs to no sample of {entry.name}") for key in sorted(foreign)]
     with path.open("rb") as file:
         for clip in [clips[number] for number in _spread(len(clips))[:1]]:

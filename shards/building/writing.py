@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import write_bytes_atomically
+from shards.checksums import FileChecksum, checksum_of
+from shards.manifest import ShardEntry
 from shards.schema import (
     IMAGE_MEMBER,
     MAX_KEY_CHARACTERS,
@@ -28,7 +30,8 @@ from shards.schema import (
     Sample,
     is_valid_key,
 )
-from shards.streaming.index import FileChecksum, SampleEntry, ShardIndex, index_path
+from shards.streaming.entries import SampleEntry
+from shards.streaming.index import encode_index, index_name
 from shards.temporary_files import Temporary
 
 
@@ -143,16 +146,20 @@ class ShardWriter:
             self._previews.add(f"{sample.key}.{PREVIEW_MEMBER}", sample.preview)
         return entry
 
-    def finish(self) -> FileChecksum:
-        """Renames previews, index and tar, the tar last, to their final names; returns the checksum of the tar."""
-        previews_checksum = self._previews.complete() if self._previews else None
-        checksum = self._tar.complete()
-        index = ShardIndex(self._tar.path.name, tuple(self._entries), previews_checksum)
+    def finish(self) -> ShardEntry:
+        """Renames previews, index and tar, the tar last, to their final names; returns the shard's manifest entry."""
+        previews = self._previews.complete() if self._previews else None
+        tar, index = self._tar.complete(), encode_index(self._entries)
+        name = self._tar.path.name
+        split = name.rpartition("-")[0]
+        entry = ShardEntry(
+            name, split, len(self._entries), tar.bytes, tar.sha256, index=checksum_of(index), previews=previews
+        )
         if self._previews is not None:
             self._previews.publish()
-        write_text_atomically(index_path(self._tar.path), index.to_json())
+        write_bytes_atomically(self._tar.path.with_name(index_name(entry)), index)
         self._tar.publish()
-        return checksum
+        return entry
 
 
 def encode_spectrogram(spectrogram: NDArray[np.uint8], mel_bands: int = MEL_BANDS) -> bytes:

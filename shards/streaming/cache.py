@@ -16,11 +16,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import write_bytes_atomically, write_text_atomically
+from shards.checksums import FileChecksum
 from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.streaming.fetching import RetryRule, ShardSource, UnfetchableError
-from shards.streaming.index import FileChecksum, ShardIndex, index_path
+from shards.streaming.index import check_index, index_name
 
 BYTES_PER_GB = 10**9
 _PARTIAL_NAME = re.compile(r"\.(?P<tar>.+\.tar)\.(?P<bytes>\d+)\.partial")
@@ -142,7 +143,7 @@ class ShardCache:
             failure.unlink(missing_ok=True)
 
     def fetch_indexes(self, names: Sequence[str]) -> dict[str, UnreadableShard]:
-        """Fetches the indexes of shards in parallel; returns the errors of those that failed, by shard."""
+        """Fetches the missing indexes of shards in parallel; returns the errors of those that failed, by shard."""
         faults: dict[str, UnreadableShard] = {}
 
         def fetch(name: str) -> None:
@@ -161,20 +162,20 @@ class ShardCache:
         Raises:
             UnreadableShard: it can't be fetched, or the fetched file is not an index.
         """
-        path = index_path(self.folder / name)
+        entry = self._shards[name]
+        path = self.folder / index_name(entry)
         if path.is_file():
             return
         with _locked(_lock_path(path)):
             if path.is_file():
                 return
             try:
-                text = self.source.read_bytes(path.name).decode("utf-8")
-                index = ShardIndex.from_json(text, where=path.name)
-                index.check_within(self._shards[name].bytes, where=path.name, remedy="it is damaged")
+                content = self.source.read_bytes(path.name)
+                check_index(content, entry)
             except (UnfetchableError, ValueError) as error:
                 raise self._unreadable(name, path.name, error) from error
             with _writing(self.root):
-                write_text_atomically(path, text)
+                write_bytes_atomically(path, content)
 
     def prefetch(self, names: Sequence[str]) -> None:
         """Fetches shards in the background; errors are raised when a failed shard is opened."""

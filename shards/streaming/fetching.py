@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from shards.checksums import file_sha256
+from shards.checksums import FileChecksum, file_sha256
 from shards.errors import UserError
 from shards.records import MOST_BYTES, shortened
-from shards.streaming.index import FileChecksum
 from shards.streaming.locations import local_folder
 
 PIPE_NAME = "{name}"

@@ -1,147 +1,220 @@
-"""The index beside a tar: offsets of all samples and members, for random access."""
+"""The index beside a tar, memory-mapped: where each sample and its members lie, for random access.
+
+It is a structured array in a npy file, `np.load("train-000000.index.npy", mmap_mode="r")`: a record for each sample, in
+the order of the tar, with its key, byte offset and bytes (all members with headers and padding), the frames of its
+spectrogram, and offset and bytes of each member's data.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import json
-import os
+import mmap
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from shards.errors import UserError
-from shards.records import MOST_BYTES, Count, Sha256, json_as, read_bytes_within, record_as, shown
-from shards.schema import FORMAT_VERSION, MEL_BANDS, METADATA_MEMBER, SPECTROGRAM_MEMBER, Key
+from shards.checksums import FileChecksum, checksum_of
+from shards.errors import UserError, first_line
+from shards.manifest import ShardEntry
+from shards.schema import IMAGE_MEMBER, MAX_KEY_CHARACTERS, METADATA_MEMBER, SPECTROGRAM_MEMBER
+from shards.streaming.entries import SampleEntry, read_npy_header
+from shards.streaming.index_json import JSON_SUFFIX, REMEDY, JsonIndex
 
-INDEX_SUFFIX = ".index.json"
-_NPY_HEADER_MOST_BYTES = 256
+INDEX_SUFFIX = ".index.npy"
 
+_MEMBERS = {"jpg": IMAGE_MEMBER, "json": METADATA_MEMBER, "spectrogram": SPECTROGRAM_MEMBER}
+"""By the names that the fields of a record begin with."""
+_NUMBERS = ("offset", "bytes", "num_frames", *(f"{name}_{what}" for name in _MEMBERS for what in ("offset", "bytes")))
+_HEADER_MOST_BYTES = 2048
 
-@dataclass(frozen=True)
-class SampleEntry:
-    """Position of one sample in its tar.
-
-    Attributes:
-        key: the sample's key.
-        offset: byte offset of its first header.
-        bytes: size of all its members with headers and padding.
-        members: extension → (byte offset of the member's data, length of the data in bytes).
-        num_frames: number of frames of its spectrogram.
-    """
-
-    key: Key
-    offset: Count
-    bytes: Count
-    members: dict[str, tuple[Count, Count]]
-    num_frames: Count
+_IN_KEYS = np.zeros(256, dtype=bool)
+_IN_KEYS[[ord(letter) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"]] = True
 
 
-@dataclass(frozen=True)
-class FileChecksum:
-    """Size in bytes and SHA-256 in hexadecimal of a file."""
-
-    bytes: Count
-    sha256: Sha256
+def _record_type(key_characters: int) -> np.dtype[np.void]:
+    return np.dtype([("key", f"S{key_characters}"), *((name, "<i8") for name in _NUMBERS)])
 
 
-@dataclass(frozen=True)
-class ShardIndex:
-    """The samples of one tar, in order.
-
-    Attributes:
-        shard: file name of the tar.
-        samples: one entry per sample.
-        previews: checksum of the tar of listening clips with the same name in `previews/`, None if there is none.
-    """
-
-    shard: str
-    samples: tuple[SampleEntry, ...]
-    previews: FileChecksum | None = None
-
-    def to_json(self) -> str:
-        """Serialises the index, one sample per line."""
-        head = {"format_version": FORMAT_VERSION, "shard": self.shard}
-        previews = dataclasses.asdict(self.previews) if self.previews else None
-        lines = ",\n".join(json.dumps(dataclasses.asdict(sample)) for sample in self.samples)
-        return f'{json.dumps(head)[:-1]}, "previews": {json.dumps(previews)}, "samples": [\n{lines}\n]}}\n'
-
-    @classmethod
-    def from_json(cls, text: str | bytes, *, where: str, remedy: str = "") -> ShardIndex:
-        """Restores an index that `to_json` wrote.
-
-        Args:
-            text: the JSON.
-            where: the file it was read from, for messages.
-            remedy: what to do if it is no index; appended to the message.
-
-        Raises:
-            UserError: it is no index, or one of another format version.
-        """
-        record = json_as(dict[str, Any], text, where, remedy)
-        version = record.get("format_version")
-        if version != FORMAT_VERSION:
-            raise UserError(
-                f"{where}: format_version is {shown(version)}, not {FORMAT_VERSION}{remedy and '; '}{remedy}"
-            )
-        return record_as(cls, record, where, remedy)
-
-    def check_within(self, num_bytes: int, *, where: str, remedy: str) -> None:
-        """Checks that the samples and their members lie within the tar.
-
-        Args:
-            num_bytes: size of the tar.
-            where: the index, for the message.
-            remedy: what to do if they do not; appended to the message.
-
-        Raises:
-            UserError: names the first that does not.
-        """
-        for sample in self.samples:
-            end = sample.offset + sample.bytes
-            is_within = all(
-                sample.offset <= start and start + length <= end for start, length in sample.members.values()
-            )
-            if end > num_bytes or not is_within:
-                raise UserError(
-                    f"{where}: sample {sample.key} is not within the {num_bytes:,} bytes of the tar; {remedy}"
-                )
-
-
-def index_path(tar_path: Path) -> Path:
-    """`<split>-<index>.index.json` beside `<split>-<index>.tar`."""
-    return tar_path.with_name(tar_path.stem + INDEX_SUFFIX)
-
-
-def load_index(tar_path: Path, tar_bytes: int | None = None) -> ShardIndex:
-    """Reads the index beside `tar_path`.
+class StoredEntries(Sequence[SampleEntry]):
+    """The samples of an index file.
 
     Args:
-        tar_path: the tar; need not exist.
-        tar_bytes: size of the tar, which its samples must lie within; None: not checked.
+        records: (n,), as `encode_index` writes them.
+    """
+
+    def __init__(self, records: NDArray[np.void]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, number: int) -> SampleEntry: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[SampleEntry]: ...
+
+    @override
+    def __getitem__(self, number: int | slice) -> SampleEntry | Sequence[SampleEntry]:
+        if isinstance(number, slice):
+            return StoredEntries(self._records[number])
+        key, offset, size, num_frames, *places = self._records[number].item()
+        members = dict(zip(_MEMBERS.values(), zip(places[::2], places[1::2], strict=True), strict=True))
+        return SampleEntry(key.decode("ascii"), offset, size, members, num_frames)
+
+
+def encode_index(entries: Sequence[SampleEntry]) -> bytes:
+    """The index file of the samples of a tar, which have exactly an image, metadata and a spectrogram."""
+    kind = _record_type(max((len(entry.key) for entry in entries), default=1))
+    records = np.array([_record(entry) for entry in entries], kind)
+    file = io.BytesIO()
+    np.save(file, records, allow_pickle=False)
+    return file.getvalue()
+
+
+def _record(entry: SampleEntry) -> tuple[bytes | int, ...]:
+    places = (number for member in _MEMBERS.values() for number in entry.members[member])
+    return (entry.key.encode("ascii"), entry.offset, entry.bytes, entry.num_frames, *places)
+
+
+def index_name(entry: ShardEntry) -> str:
+    """File name of a shard's index: `<split>-<number>.index.npy`, or .index.json in format version 1."""
+    return Path(entry.name).stem + (INDEX_SUFFIX if entry.index else JSON_SUFFIX)
+
+
+def remove_index(tar_path: Path) -> None:
+    """Removes the index beside a tar, of whatever format version."""
+    for suffix in (INDEX_SUFFIX, JSON_SUFFIX):
+        tar_path.with_name(tar_path.stem + suffix).unlink(missing_ok=True)
+
+
+def check_index_size(folder: Path, entry: ShardEntry) -> None:
+    """Checks that a shard's index is there and as large as the manifest says, without reading it.
 
     Raises:
-        UserError: the index is missing or unreadable, or belongs to another tar.
+        UserError: it isn't.
     """
-    path = index_path(tar_path)
-    remedy = "copy the shard set again with its .index.json files, or build the shards again"
-    if not path.exists():
-        raise UserError(f"{tar_path} has no index: {path.name} is missing; {remedy}")
-    index = ShardIndex.from_json(read_bytes_within(path, MOST_BYTES, remedy), where=str(path), remedy=remedy)
-    if index.shard != tar_path.name:
-        raise UserError(f"{path} is the index of {shown(index.shard)}, not of {tar_path.name}; {remedy}")
-    if tar_bytes is not None:
-        index.check_within(tar_bytes, where=str(path), remedy=remedy)
-    return index
+    path = folder / index_name(entry)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise UserError(f"{folder / entry.name} has no index: {path.name} is missing; {REMEDY}") from error
+    if entry.index and size != entry.index.bytes:
+        raise UserError(f"{path} has {size:,} bytes, the manifest says {entry.index.bytes:,}; {REMEDY}")
 
 
-def build_index_from_tar(tar_path: Path) -> ShardIndex:
-    """Builds the index (without the checksum of the previews) by reading the whole tar.
+def check_index(content: bytes, entry: ShardEntry) -> None:
+    """Checks that the content of a file is the index of a shard.
+
+    Raises:
+        UserError: it isn't.
+    """
+    if entry.index is None:
+        JsonIndex.parse(content, index_name(entry), entry)
+    elif checksum_of(content) != entry.index:
+        raise UserError("size or SHA-256 of the downloaded index differs from the manifest")
+
+
+def load_index(folder: Path, entry: ShardEntry) -> Sequence[SampleEntry]:
+    """Opens and checks the index of a shard.
+
+    Args:
+        folder: of the shard set.
+        entry: of the shard in the manifest; its tar need not exist.
+
+    Returns:
+        The samples, in the order of the tar.
+
+    Raises:
+        UserError: the index is missing, unreadable, not the one of the manifest, or does not describe such a tar.
+    """
+    check_index_size(folder, entry)
+    path = folder / index_name(entry)
+    samples: Sequence[SampleEntry]
+    if entry.index is None:
+        samples = JsonIndex.load(path, entry).samples
+    else:
+        samples = StoredEntries(_checked(_open(path, entry.index), entry, path))
+    if len(samples) != entry.num_samples:
+        raise UserError(
+            f"the index of {folder / entry.name} has {len(samples)} samples, the manifest says {entry.num_samples}; "
+            f"{REMEDY}"
+        )
+    return samples
+
+
+def previews_checksum(folder: Path, entry: ShardEntry) -> FileChecksum | None:
+    """What a shard's tar of listening clips should be; None if it has none.
+
+    Raises:
+        UserError: the index of a set of format version 1, which says so, is missing or damaged.
+    """
+    if entry.index is not None:
+        return entry.previews
+    return JsonIndex.load(folder / index_name(entry), entry).previews
+
+
+def _open(path: Path, checksum: FileChecksum) -> NDArray[np.void]:
+    """The records of an index file, memory-mapped."""
+    try:
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: it is empty
+        raise UserError(f"{path} can't be read: {first_line(error)}; {REMEDY}") from error
+    if checksum_of(content) != checksum:
+        raise UserError(f"{path} is not the index of the manifest: its checksum differs; {REMEDY}")
+    try:
+        kind, count, start = _parse_header(content[: 10 + int.from_bytes(content[8:10], "little")])
+        return np.frombuffer(content, kind, count, start)
+    except Exception as error:  # numpy parses the header as Python source, which raises many kinds of errors
+        raise UserError(f"{path} is not an index ({first_line(error)[:120]}); {REMEDY}") from error
+
+
+@lru_cache(maxsize=1024)
+def _parse_header(header: bytes) -> tuple[np.dtype[Any], int, int]:
+    """Type and number of the records, and the bytes before them."""
+    file = io.BytesIO(header)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"npy version {version}, not (1, 0)")
+    shape, _, kind = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER_MOST_BYTES)
+    width = kind["key"].itemsize if kind.names and "key" in kind.names else 0
+    if len(shape) != 1 or not 1 <= width <= MAX_KEY_CHARACTERS or kind != _record_type(width):
+        raise ValueError("it has other fields")
+    return kind, shape[0], file.tell()
+
+
+def _checked(records: NDArray[np.void], entry: ShardEntry, path: Path) -> NDArray[np.void]:
+    """The records, in which every key is valid and every position lies within the tar."""
+    letters = np.ascontiguousarray(records["key"]).view(np.uint8).reshape(len(records), records.dtype["key"].itemsize)
+    is_letter = letters != 0
+    is_fine = (_IN_KEYS[letters] | ~is_letter).all(axis=1) & is_letter[:, 0]
+    is_fine &= ~(is_letter[:, 1:] & ~is_letter[:, :-1]).any(axis=1)
+    if not is_fine.all():
+        raise UserError(f"{path}: the key of sample {int(np.argmin(is_fine))} can't name a sample; {REMEDY}")
+    numbers = {name: records[name] for name in _NUMBERS}
+    # Each within the tar first, so that no sum of two can overflow.
+    is_fine = np.all([(number >= 0) & (number <= entry.bytes) for number in numbers.values()], axis=0)
+    end = numbers["offset"] + numbers["bytes"]
+    is_fine &= end <= entry.bytes
+    for name in _MEMBERS:
+        start = numbers[f"{name}_offset"]
+        is_fine &= (numbers["offset"] <= start) & (start + numbers[f"{name}_bytes"] <= end)
+    if not is_fine.all():
+        sample = StoredEntries(records)[int(np.argmin(is_fine))]
+        raise UserError(f"{path}: sample {sample.key} is not within the {entry.bytes:,} bytes of the tar; {REMEDY}")
+    return records
+
+
+def entries_in_tar(tar_path: Path) -> tuple[SampleEntry, ...]:
+    """The samples of a tar, found by reading all its headers.
 
     Raises:
         UserError: the tar can't be read to its end, or a spectrogram in it is invalid.
@@ -158,113 +231,11 @@ def build_index_from_tar(tar_path: Path) -> ShardIndex:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 entry = dataclasses.replace(entry, members=members, bytes=end - entry.offset)
                 if extension == SPECTROGRAM_MEMBER:
-                    _, _, num_frames = _read_npy_header(file, member.offset_data, member.size)
+                    _, _, num_frames = read_npy_header(file, member.offset_data, member.size)
                     entry = dataclasses.replace(entry, num_frames=num_frames)
                 entries[-1] = entry
     except (tarfile.TarError, OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{tar_path} is not a readable shard ({error}); copy or build it again") from error
-    return ShardIndex(tar_path.name, tuple(entries))
-
-
-def read_member(file: BinaryIO, entry: SampleEntry, member: str) -> bytes:
-    """Reads one member of a sample.
-
-    Args:
-        file: the tar, open for binary reading; its position is neither used nor moved, so threads can share it.
-        entry: the sample's entry in the index.
-        member: extension of the member, such as "jpg".
-
-    Raises:
-        UserError: the sample has no such member, or the tar is truncated.
-    """
-    return _read_exactly(file, *_position(file, entry, member), entry.key)
-
-
-def read_metadata(file: BinaryIO, entry: SampleEntry) -> dict[str, Any]:
-    """Reads a sample's JSON: its coordinates, title, creator, licence …
-
-    Raises:
-        UserError: the sample has none, it is damaged, or the tar is truncated.
-    """
-    content = read_member(file, entry, METADATA_MEMBER)
-    return json_as(dict[str, Any], content, f"the JSON of sample {entry.key} of {file.name}", "build the shards again")
-
-
-def _position(file: BinaryIO, entry: SampleEntry, member: str) -> tuple[int, int]:
-    if member not in entry.members:
-        raise UserError(f"sample {entry.key} of {file.name} has no member .{member}; build the shards again")
-    return entry.members[member]
-
-
-def read_frames(
-    file: BinaryIO, entry: SampleEntry, first_frame: int, num_frames: int, mel_bands: int = MEL_BANDS
-) -> NDArray[np.uint8]:
-    """Reads consecutive frames of a sample's spectrogram, without the rest of it.
-
-    Args:
-        file: the tar, open for binary reading; its position is neither used nor moved.
-        entry: the sample's entry in the index.
-        first_frame: 0 … entry.num_frames − num_frames.
-        num_frames: number of frames, at least 1.
-        mel_bands: of the shard set's spectrograms.
-
-    Returns:
-        uint8 (mel_bands, num_frames) in Fortran order, the stored bytes.
-
-    Raises:
-        ValueError: the frames are not all within the spectrogram.
-        UserError: the member is not a spectrogram or differs from the index, or the tar is truncated.
-    """
-    if num_frames < 1 or first_frame < 0 or first_frame + num_frames > entry.num_frames:
-        raise ValueError(
-            f"frames {first_frame} to {first_frame + num_frames} are not within the {entry.num_frames} of {entry.key}"
-        )
-    start, length = _position(file, entry, SPECTROGRAM_MEMBER)
-    try:
-        header_bytes, stored_bands, stored_frames = _read_npy_header(file, start, length)
-        if stored_bands != mel_bands:
-            raise ValueError(f"its spectrogram has {stored_bands} mel bands, not the {mel_bands} of the manifest")
-    except ValueError as error:
-        raise UserError(f"sample {entry.key} of {file.name}: {error}; run verify on the shards") from error
-    if stored_frames != entry.num_frames:
-        raise UserError(
-            f"sample {entry.key} of {file.name} has {stored_frames} frames, its index says {entry.num_frames}; "
-            "tar and index are from different builds: copy or build them again"
-        )
-    data = _read_exactly(file, start + header_bytes + first_frame * mel_bands, num_frames * mel_bands, entry.key)
-    return np.frombuffer(data, dtype=np.uint8).reshape((mel_bands, num_frames), order="F")
-
-
-def _read_npy_header(file: BinaryIO, start: int, length: int) -> tuple[int, int, int]:
-    """Length of the npy header in bytes, mel bands and frames; raises ValueError if it is not a valid spectrogram."""
-    head = os.pread(file.fileno(), min(length, _NPY_HEADER_MOST_BYTES), start)
-    header_bytes, mel_bands, num_frames = _parse_npy_header(head[: 10 + int.from_bytes(head[8:10], "little")])
-    if header_bytes + mel_bands * num_frames != length:
-        raise ValueError(
-            f"its spectrogram has {length} bytes, which does not match {mel_bands} bands x {num_frames} frames"
-        )
-    return header_bytes, mel_bands, num_frames
-
-
-@lru_cache(maxsize=4096)  # numpy evaluates the header as Python source, which takes longer than reading the frames
-def _parse_npy_header(header: bytes) -> tuple[int, int, int]:
-    head = io.BytesIO(header)
-    version = np.lib.format.read_magic(head)
-    if version != (1, 0):
-        raise ValueError(f"its spectrogram is npy version {version}, not (1, 0)")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
-    if dtype != np.uint8 or len(shape) != 2 or not is_fortran:
-        raise ValueError(f"its spectrogram is {dtype} {shape}, not uint8 (mel bands, frames) in Fortran order")
-    return head.tell(), *shape
-
-
-def _read_exactly(file: BinaryIO, start: int, length: int, key: str) -> bytes:
-    data = os.pread(file.fileno(), length, start)
-    while len(data) < length:
-        more = os.pread(file.fileno(), length - len(data), start + len(data))
-        if not more:
-            raise UserError(f"{file.name} ends within sample {key}: it is truncated; copy or build it again")
-        data += more
-    return data
+    return tuple(entries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.schema import IMAGE_MEMBER, MEL_BANDS, PREVIEW_MEMBER, PREVIEWS_FOLDER
 from shards.streaming.cache import BYTES_PER_GB, ShardCache, StreamSettings, block_bytes_at_most
+from shards.streaming.entries import SampleEntry, read_frames, read_member, read_metadata
 from shards.streaming.fetching import ShardSource, UnfetchableError, local_folder
-from shards.streaming.index import SampleEntry, load_index, read_frames, read_member, read_metadata
+from shards.streaming.index import check_index_size, load_index
 from shards.streaming.order import epoch_order
 from shards.streaming.tar_files import TarFiles
 
 MAX_HELD_INDEXES = 256
+_PARALLEL_CHECKS = 8
+"""File systems of clusters answer many questions at once."""
 
 
 @dataclass(frozen=True)
@@ -165,28 +169,34 @@ class ShardSet:
         return epoch_order(counts, seed=seed, epoch=epoch, block_samples=block_samples)
 
     def check_files(self, split: str, *, skip_unreadable: bool = False) -> None:
-        """Checks the index of every shard of a split and, if the set is read in place, the size of its tar.
+        """Checks that the tars of a split and their indexes are there and complete; a remote set's indexes are fetched.
+
+        It reads none of them: what is in an index is checked when its shard is first used, and `verify` reads it all.
 
         Args:
             split: "train", "val" or "test".
             skip_unreadable: add faulty shards to `unreadable` instead of raising.
 
         Raises:
-            UnreadableShard: a shard is missing or truncated, or its index does not match; names the first such shard.
+            UnreadableShard: a tar or an index is missing or has another size; names the first such shard.
         """
         shards = self.manifest.of_split(split)
-        faults = self._cache.fetch_indexes([shard.name for shard in shards]) if self._cache else {}
-        for number, shard in enumerate(shards):
-            try:
-                if shard.name in faults:
-                    raise faults[shard.name]
-                if self._cache is None:
-                    _check_size(self.folder / shard.name, shard)
-                self._split(split).entries(number)
-            except UnreadableShard as error:
+        if self._cache:
+            faults = self._cache.fetch_indexes([shard.name for shard in shards])
+        else:
+            with ThreadPoolExecutor(_PARALLEL_CHECKS) as pool:
+                parts = pool.map(
+                    self._size_faults, (shards[first::_PARALLEL_CHECKS] for first in range(_PARALLEL_CHECKS))
+                )
+                faults = {fault.shard: fault for part in parts for fault in part}
+        for shard in shards:
+            if shard.name in faults:
                 if not skip_unreadable:
-                    raise
-                self.unreadable[shard.name] = str(error)
+                    raise faults[shard.name]
+                self.unreadable[shard.name] = str(faults[shard.name])
+
+    def _size_faults(self, shards: Sequence[ShardEntry]) -> list[UnreadableShard]:
+        return [fault for shard in shards if (fault := _size_fault(self.folder, shard))]
 
     def prepare_blocks(self, split: str, block_samples: int) -> None:
         """Checks that the shards of any block fit into the cache; if two blocks fit, the next one is prefetched.
@@ -231,27 +241,20 @@ class _Split:
         self._first = np.concatenate([[0], np.cumsum([shard.num_samples for shard in self._shards])]).tolist()
         self._files = files
         self._unreadable = shard_set.unreadable
-        self._indexes: OrderedDict[int, tuple[SampleEntry, ...]] = OrderedDict()
+        self._indexes: OrderedDict[int, Sequence[SampleEntry]] = OrderedDict()
 
-    def entries(self, shard: int) -> tuple[SampleEntry, ...]:
+    def entries(self, shard: int) -> Sequence[SampleEntry]:
         """The samples of the shard with this number in the split."""
         if shard in self._indexes:
             self._indexes.move_to_end(shard)
             return self._indexes[shard]
-        path, promised = self._paths[shard], self._shards[shard].num_samples
+        entry, folder = self._shards[shard], self._paths[shard].parent
+        if not self._files.fetch_index(entry.name) and (fault := _size_fault(folder, entry)):
+            raise fault
         try:
-            self._files.bring_index(path)
-            samples = load_index(path, self._shards[shard].bytes).samples
-        except UnreadableShard:
-            raise
+            samples = load_index(folder, entry)
         except UserError as error:
-            raise UnreadableShard(str(error), shard=path.name) from error
-        if len(samples) != promised:
-            raise UnreadableShard(
-                f"the index of {path} has {len(samples)} samples, the manifest says {promised}; "
-                "copy the shard set again, or build it again",
-                shard=path.name,
-            )
+            raise UnreadableShard(str(error), shard=entry.name) from error
         if len(self._indexes) >= MAX_HELD_INDEXES:
             self._indexes.popitem(last=False)
         self._indexes[shard] = samples
@@ -273,13 +276,21 @@ class _Split:
         return StoredSample(self._paths[shard], entry, self._files, self._mel_bands)
 
 
-def _check_size(path: Path, shard: ShardEntry) -> None:
-    if not path.is_file():
-        raise UnreadableShard(f"shard {path} is missing; copy it again, or build the shards again", shard=shard.name)
-    size = path.stat().st_size
+def _size_fault(folder: Path, shard: ShardEntry) -> UnreadableShard | None:
+    """What is wrong with a tar or its index, judged by their sizes; None if nothing is."""
+    path = folder / shard.name
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return UnreadableShard(f"shard {path} is missing; copy it again, or build the shards again", shard=shard.name)
     if size != shard.bytes:
-        raise UnreadableShard(
+        return UnreadableShard(
             f"shard {path} has {size} bytes, the manifest says {shard.bytes}: it was truncated or replaced; "
             "copy it again, or build the shards again",
             shard=shard.name,
         )
+    try:
+        check_index_size(folder, shard)
+    except UserError as error:
+        return UnreadableShard(str(error), shard=shard.name)
+    return None

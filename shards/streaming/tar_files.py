@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from shards.errors import UnreadableShard
 from shards.streaming.cache import ShardCache
-from shards.streaming.index import SampleEntry, build_index_from_tar
+from shards.streaming.entries import SampleEntry
+from shards.streaming.index import entries_in_tar
 
 MAX_OPEN_TARS = 64
 
@@ -49,19 +50,20 @@ class TarFiles:
             ) from error
         return self._open[path]
 
-    def bring_index(self, path: Path) -> None:
-        """Fetches the index of the tar at `path` if tars are read through a cache.
+    def fetch_index(self, name: str) -> bool:
+        """Fetches the index of a tar if tars are read through a cache; whether they are.
 
         Raises:
             UnreadableShard: it can't be fetched.
         """
         if self._cache:
-            self._cache.fetch_index(path.name)
+            self._cache.fetch_index(name)
+        return self._cache is not None
 
     def clips(self, path: Path) -> dict[str, SampleEntry]:
         """The listening clips in the tar at `path`, by key; empty if the tar does not exist."""
         if path not in self._clips:
-            entries = build_index_from_tar(path).samples if path.is_file() else ()
+            entries = entries_in_tar(path) if path.is_file() else ()
             self._clips[path] = {entry.key: entry for entry in entries}
         return self._clips[path]
 

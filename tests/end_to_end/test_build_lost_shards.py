@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from index_files import index_of, to_version_1
 from shard_commands import files_of
 
 from shards.building.build import build
 from shards.building.planning import BuildOptions
+from shards.building.verifying import verify_shards
 from shards.errors import UserError
-from shards.streaming.index import index_path
+from shards.manifest import Manifest
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_lost_shards_are_named_and_packed_again(
 ) -> None:
     (copied_shards / "val-000000.tar").unlink()
     os.truncate(copied_shards / "train-000002.tar", 30_000)
-    index_path(copied_shards / "test-000000.tar").unlink()
+    index_of(copied_shards / "test-000000.tar").unlink()
     manifest = build(options_for(small_corpus, copied_shards))
     printed = capsys.readouterr().out
     assert "train-000002.tar has 30,000 bytes instead of " in printed
@@ -41,6 +43,19 @@ def test_lost_shards_are_named_and_packed_again(
     assert files_of(copied_shards) == files_of(small_shards)
     build(options_for(small_corpus, copied_shards))
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_lost_shards_of_a_set_of_version_1_are_packed_again(
+    small_corpus: Path, small_shards: Path, copied_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to_version_1(copied_shards)
+    (copied_shards / "val-000000.tar").unlink()
+    manifest = build(options_for(small_corpus, copied_shards))
+    assert "1 of its shards repacked" in capsys.readouterr().out
+    assert [entry.name for entry in manifest.shards if entry.index] == ["val-000000.tar"]
+    assert manifest == Manifest.load(copied_shards)
+    assert verify_shards(copied_shards, show_progress=False).faults == ()
+    assert (copied_shards / "val-000000.tar").read_bytes() == (small_shards / "val-000000.tar").read_bytes()
 
 
 def test_clips_that_were_removed_stay_away(small_corpus: Path, small_shards: Path, copied_shards: Path) -> None:

@@ -108,8 +108,8 @@ def test_a_part_that_is_killed_goes_on(small_corpus: Path, small_shards: Path, t
 
 def test_a_part_leaves_alone_what_another_is_writing(tmp_path: Path) -> None:
     (tmp_path / "previews").mkdir()
-    mine = ["train-000001.tar", "train-000001.index.json", "previews/train-000001.tar"]
-    others = ["train-000002.tar", "train-000002.index.json", "train-000010.tar", "manifest.json"]
+    mine = ["train-000001.tar", "train-000001.index.npy", "previews/train-000001.tar"]
+    others = ["train-000002.tar", "train-000002.index.npy", "train-000010.tar", "manifest.json"]
     partial = {name: partial_path(tmp_path / name) for name in (*mine, *others)}
     for path in partial.values():
         path.touch()

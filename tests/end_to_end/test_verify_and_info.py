@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -10,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from index_files import change_records, index_of
 from shard_commands import error_of, run
 
 from shards.building.describing import describe_shards
 from shards.building.verifying import print_verification, verify_shards
-from shards.streaming.index import index_path
+from shards.manifest import Manifest
 
 
 @pytest.fixture
@@ -48,8 +50,11 @@ def change_total(folder: Path, old: str, new: str) -> None:
 
 
 def swap_index(folder: Path) -> None:
-    text = index_path(folder / "test-000000.tar").read_text().replace('"num_frames": 1', '"num_frames": 2')
-    index_path(folder / "test-000000.tar").write_text(text)
+    manifest = Manifest.load(folder)
+    entries = {entry.name: entry for entry in manifest.shards}
+    name = "test-000000.tar"
+    entries[name] = change_records(folder, entries[name], lambda records: records["num_frames"].__iadd__(100))
+    dataclasses.replace(manifest, shards=tuple(entries.values())).save(folder)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
@@ -77,7 +82,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "not in the manifest",
     ),
     "missing index": (
-        lambda folder: index_path(folder / "test-000000.tar").unlink(),
+        lambda folder: index_of(folder / "test-000000.tar").unlink(),
         "test-000000.tar",
         "has no index",
     ),

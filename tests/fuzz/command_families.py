@@ -145,7 +145,7 @@ def _compare(folder: Path) -> list[str]:
     return python("launch/compare.py", folder / "plan.yaml", "--out", folder / "out", "--report-only")
 
 
-MANIFEST, INDEX, TAR = "set/manifest.json", "set/train-000000.index.json", "set/train-000000.tar"
+MANIFEST, INDEX, TAR = "set/manifest.json", "set/train-000000.index.npy", "set/train-000000.tar"
 COMMANDS = [
     *(
         CommandFamily(f"{verb} {name}", _set, target, words, change)
@@ -155,7 +155,7 @@ COMMANDS = [
         )
         for name, target, change in (
             ("manifest", MANIFEST, change_json),
-            ("index", INDEX, change_json),
+            ("index", INDEX, change_bytes),
             ("tar", TAR, change_bytes),
         )
     ),

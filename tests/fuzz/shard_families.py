@@ -11,6 +11,7 @@ import cv2
 import pandas as pd
 from fuzz.campaign import Family
 from fuzz.mutations import change_bytes, change_json, change_text
+from index_files import to_version_1
 from raster_files import bands_of, scene, write_raster
 from sound_writers import sndfile_bytes, tone, write_with_ffmpeg
 from tiny_shards import write_tiny_shards
@@ -19,6 +20,7 @@ from shards.building.describing import describe_shards, print_description
 from shards.building.folder import begun_parts
 from shards.building.packing import ShardRecord, Tally
 from shards.building.verifying import print_verification, verify_shards
+from shards.checksums import checksum_of
 from shards.decoding.audio_decoding import decode_recording
 from shards.decoding.image_size import check_image_header
 from shards.decoding.imagery import decode_jpeg, load_image, read_place
@@ -31,10 +33,11 @@ from shards.records import json_as
 from shards.schema import Rejection, place_of
 from shards.sources.coordinates import LATITUDE_AXIS, LONGITUDE_AXIS, parse_coordinate
 from shards.sources.metadata_table import list_table, read_table
-from shards.streaming.index import build_index_from_tar, load_index
+from shards.streaming.index import entries_in_tar, load_index
 from shards.streaming.reading import ShardSet
 
 SENTENCES = (UserError, RejectedPair)
+INDEX, JSON_INDEX = "train-000000.index.npy", "train-000000.index.json"
 
 
 def _set(member: str) -> Callable[[Path], Path]:
@@ -59,8 +62,29 @@ def _describe(file: Path) -> None:
     print_description(file.parent, describe_shards(file.parent))
 
 
+def _set_of_version_1(member: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = _set(member)(folder)
+        to_version_1(path.parent)
+        return path
+
+    return write
+
+
+def _with_its_index(use: Callable[[Path], object]) -> Callable[[Path], object]:
+    """What is done with a set once its manifest states the checksum of an index, as that of a stranger would."""
+
+    def agree(file: Path) -> None:
+        manifest = Manifest.load(file.parent)
+        first = dataclasses.replace(manifest.shards[0], index=checksum_of(file.read_bytes()))
+        dataclasses.replace(manifest, shards=(first, *manifest.shards[1:])).save(file.parent)
+        use(file)
+
+    return agree
+
+
 def _load_index(file: Path) -> None:
-    load_index(file.with_name("train-000000.tar"), 10**6)
+    load_index(file.parent, Manifest.load(file.parent).shards[0])
 
 
 def _verify(file: Path) -> None:
@@ -224,16 +248,15 @@ FAMILIES = [
         change_json,
     ),
     _family("verify by the manifest", _set(MANIFEST_NAME), _verify, change_json),
-    _family(
-        "index",
-        _set("train-000000.index.json"),
-        lambda f: load_index(f.with_name("train-000000.tar"), 10**6),
-        change_json,
-    ),
-    _family("set by an index", _set("train-000000.index.json"), _read_all, change_json),
-    _family("info by an index", _set("train-000000.index.json"), _describe, change_json),
-    _family("verify by an index", _set("train-000000.index.json"), _verify, change_json),
-    _family("tar", _set("train-000000.tar"), build_index_from_tar, change_bytes),
+    _family("index", _set(INDEX), _with_its_index(_load_index), change_bytes),
+    _family("set by an index", _set(INDEX), _with_its_index(_read_all), change_bytes),
+    _family("info by an index", _set(INDEX), _with_its_index(_describe), change_bytes),
+    _family("verify by an index", _set(INDEX), _with_its_index(_verify), change_bytes),
+    _family("index of version 1", _set_of_version_1(JSON_INDEX), _load_index, change_json),
+    _family("set by an index of version 1", _set_of_version_1(JSON_INDEX), _read_all, change_json),
+    _family("info by an index of version 1", _set_of_version_1(JSON_INDEX), _describe, change_json),
+    _family("verify by an index of version 1", _set_of_version_1(JSON_INDEX), _verify, change_json),
+    _family("tar", _set("train-000000.tar"), entries_in_tar, change_bytes),
     _family("set by a tar", _set("train-000000.tar"), _read_all, change_bytes),
     _family("info by a tar", _set("train-000000.tar"), _describe, change_bytes),
     _family("verify by a tar", _set("train-000000.tar"), _verify, change_bytes),

@@ -43,7 +43,7 @@ def test_it_counts_by_split() -> None:
 def test_a_reader_without_earshot_finds_the_counts(tmp_path: Path) -> None:
     MANIFEST.save(tmp_path)
     record = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
-    assert record["format_version"] == 1
+    assert record["format_version"] == 2
     assert record["splits"] == {"train": {"num_samples": 7}, "test": {"num_samples": 1}}
     assert record["num_rejected"] == 1
     assert record["rejected"] == [{"key": "ü", "reason": "missing image", "detail": "no images/ü"}]
@@ -95,7 +95,7 @@ def test_a_folder_without_manifest_is_no_shard_set(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[]", r"input should be a valid dictionary, got \[\]; copy the shard set again"),
         ("{}", "format_version is None"),
-        ('{"format_version": 2}', "format_version is 2, this Earshot reads 1"),
+        ('{"format_version": 3}', "format_version is 3, this Earshot reads 1 and 2"),
         ('{"format_version": 1, "source": "demo"}', "build: field required"),
     ],
 )

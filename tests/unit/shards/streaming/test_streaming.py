@@ -77,7 +77,7 @@ def test_batches_through_http_are_those_of_the_folder(
         assert torch.equal(a["sound"], b["sound"])
     # Each shard came once, though two epochs were read, and by two processes.
     assert {name: len(server.asked_for(name)) for name, _ in server.requests if name.startswith("train")} == {
-        f"train-{number:06d}.{kind}": 1 for number in range(7) for kind in ("tar", "index.json")
+        f"train-{number:06d}.{kind}": 1 for number in range(7) for kind in ("tar", "index.npy")
     }
 
 
@@ -116,7 +116,7 @@ def test_a_cut_connection_is_gone_on_with(server: ShardServer, tmp_path: Path, s
 
 def test_errors_that_pass_are_waited_out(server: ShardServer, tmp_path: Path) -> None:
     unwell = [Fault(status=503), Fault(cut_after=100)]
-    server.faults = {name: list(unwell) for name in (MANIFEST_NAME, FIRST, "train-000000.index.json")}
+    server.faults = {name: list(unwell) for name in (MANIFEST_NAME, FIRST, "train-000000.index.npy")}
     assert ShardSet.open(server.url, settings(tmp_path)).sample("train", 0).metadata()["title"] == "place 1000"
 
 
@@ -187,9 +187,9 @@ def test_a_truncated_file_is_no_shard_and_is_fetched_again_when_it_is_mended(
 
 
 def test_an_error_page_instead_of_an_index_is_not_kept(server: ShardServer, tmp_path: Path) -> None:
-    server.faults["train-000002.index.json"] = [Fault(corrupt=True)]
+    server.faults["train-000002.index.npy"] = [Fault(corrupt=True)]
     shard_set = ShardSet.open(server.url, settings(tmp_path))
-    with pytest.raises(UnreadableShard, match=r"shard train-000002.tar can't be read: .*index.json"):
+    with pytest.raises(UnreadableShard, match=r"shard train-000002.tar can't be read: .*index.npy"):
         shard_set.check_files("train")
     shard_set.check_files("train")
 
@@ -351,7 +351,7 @@ def test_what_a_killed_process_left_is_gone_on_with_or_evicted(
 def test_samples_of_unreadable_shards_are_replaced_without_repetition_in_a_batch(
     server: ShardServer, tiny_shards: Path, tmp_path: Path
 ) -> None:
-    server.always = {"train-000002.tar": Fault(status=404), "train-000004.index.json": Fault(status=404)}
+    server.always = {"train-000002.tar": Fault(status=404), "train-000004.index.npy": Fault(status=404)}
     far = config(server.url, tmp_path, skip_bad_shards=True)
     bad = {s.key for n in (*range(14, 21), *range(28, 35)) for s in [ShardSet.open(tiny_shards).sample("train", n)]}
     whole = batches_of(ShardSet.open(tiny_shards), far)
