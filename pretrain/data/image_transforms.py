@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import abc
-import math
-import os
 import random
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
-
-# By default albumentations checks for its newest version online when it is imported.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations as A
-import cv2
 
 from pretrain.model_config import CENTRAL_FRACTION
 from pretrain.settings.pretraining import DataSettings
 from shards.decoding.jpeg_parts import Box
 from shards.streaming.reading import StoredSample
 
-BLUR_KERNEL_PIXELS = (3, 5)
-MOST_REDUCTION = 2
-"""By how much a crop is reduced while it is rotated; bilinear interpolation would skip pixels beyond."""
+if TYPE_CHECKING:
+    import albumentations as A
 
 
 class ImageView(abc.ABC):
     """A random view of an image; which part of it is shown is known before the image is decoded.
 
-    Args:
-        transform: of the part, to the size of the view.
+    albumentations is imported by the processes that make views, not by those that only hand them on.
     """
 
-    def __init__(self, transform: A.Compose) -> None:
-        self._transform = transform
+    @abc.abstractmethod
+    def augmentation(self) -> A.Compose:
+        """What turns the part into a view of its size."""
+
+    @cached_property
+    def _transform(self) -> A.Compose:
+        return self.augmentation()
 
     @abc.abstractmethod
     def crop(self, height: int, width: int, seed: int) -> Box:
@@ -70,65 +68,19 @@ class RandomImageView(ImageView):
     """
 
     def __init__(self, settings: DataSettings) -> None:
-        super().__init__(
-            A.Compose(
-                [
-                    *([A.RandomRotate90(p=1.0)] if settings.right_angles else []),
-                    *([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)] if settings.flips else []),
-                    RotatedResize(settings.image_size, settings.rotation_degrees),
-                    A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
-                    # OpenCV's 8-bit hue counts in steps of 2 degrees.
-                    A.HueSaturationValue(
-                        settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=1.0
-                    ),
-                ]
-            )
-        )
         self._settings = settings
+
+    @override
+    def augmentation(self) -> A.Compose:
+        from pretrain.data.augmentations import paper_augmentation
+
+        return paper_augmentation(self._settings)
 
     @override
     def crop(self, height: int, width: int, seed: int) -> Box:
         generator, settings, shorter = random.Random(seed), self._settings, min(height, width)
         side = generator.randint(*(max(1, round(part * shorter)) for part in (settings.crop_min, settings.crop_max)))
         return Box(generator.randint(0, height - side), generator.randint(0, width - side), side, side)
-
-
-class RotatedResize(A.ImageOnlyTransform):
-    """A square image turned by a random angle about its centre and brought to another size, in one interpolation.
-
-    What the turned square does not cover is filled by reflection. Larger reductions than by `MOST_REDUCTION` begin
-    with an average over the pixels.
-
-    Args:
-        size: side of the result in pixels.
-        degrees: the angle is drawn uniformly from [-degrees, degrees].
-    """
-
-    def __init__(self, size: int, degrees: float) -> None:
-        super().__init__(p=1.0)
-        self.size = size
-        self.degrees = degrees
-
-    def get_params(self) -> dict[str, float]:
-        """Draws the angle."""
-        return {"angle": self.py_random.uniform(-self.degrees, self.degrees)}
-
-    def apply(self, img: NDArray[np.uint8], angle: float, **_others: object) -> NDArray[np.uint8]:
-        """(side, side, 3) uint8 → (size, size, 3) uint8."""
-        if len(img) > MOST_REDUCTION * self.size:
-            smaller = cv2.resize(img, (MOST_REDUCTION * self.size,) * 2, interpolation=cv2.INTER_AREA)
-            img = smaller.astype(np.uint8, copy=False)
-        side = len(img)
-        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        # Padded by reflection first: OpenCV's interpolation takes twice as long if it has to reflect.
-        margin = math.ceil(side * (abs(cos) + abs(sin) - 1) / 2) + 1
-        padded = cv2.copyMakeBorder(img, margin, margin, margin, margin, cv2.BORDER_REFLECT_101 | cv2.BORDER_ISOLATED)
-        scale = side / self.size
-        turn = scale * np.array([[cos, -sin], [sin, cos]])
-        shift = margin + (side - 1) / 2 - turn.sum(axis=1) * (self.size - 1) / 2
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        turned = cv2.warpAffine(padded, np.column_stack([turn, shift]), (self.size,) * 2, flags=flags)
-        return turned.astype(np.uint8, copy=False)
 
 
 def evaluation_image(image: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:

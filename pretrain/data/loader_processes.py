@@ -8,7 +8,10 @@ from multiprocessing import forkserver
 
 START_METHOD = "forkserver"
 
-PRELOADED = ("pretrain.data.server_signals", "pretrain.data.batches", "pretrain.features.inputs")
+PRELOADED = (
+    *("pretrain.data.server_signals", "pretrain.data.batches", "pretrain.data.augmentations"),
+    "pretrain.features.inputs",
+)
 """What the server imports, the signals first. It computes nothing: no thread or device gets lost in a fork."""
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import random
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from pretrain.data.image_transforms import A, ImageView, cv2
+from pretrain.data.image_transforms import ImageView
 from pretrain.settings.pretraining import StrongViewSettings
 from shards.decoding.jpeg_parts import Box
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 WIDEST = 4 / 3
 """Sides of a crop are at most so far from each other."""
 CROP_TRIES = 10
-LEAST_BLUR, MOST_BLUR, BLUR_AT_SIDE = 0.1, 2.0, 224
-"""Standard deviations in pixels, at this side of the view."""
 
 
 class StrongImageView(ImageView):
@@ -31,32 +33,21 @@ class StrongImageView(ImageView):
     """
 
     def __init__(self, settings: StrongViewSettings, image_size: int) -> None:
-        sigmas = tuple(sigma * image_size / BLUR_AT_SIDE for sigma in (LEAST_BLUR, MOST_BLUR))
-        transform = A.Compose(
-            [
-                A.Resize(image_size, image_size, interpolation=cv2.INTER_LINEAR, area_for_downscale="image"),
-                A.HorizontalFlip(p=0.5),
-                A.VerticalFlip(p=0.5),
-                A.ColorJitter(
-                    brightness=settings.brightness,
-                    contrast=settings.contrast,
-                    saturation=settings.saturation,
-                    hue=settings.hue_degrees / 360,
-                    p=settings.jitter_probability,
-                ),
-                A.ToGray(p=settings.grey_probability),
-                A.GaussianBlur(sigma_limit=sigmas, p=settings.blur_probability),
-            ]
-        )
-        super().__init__(transform)
-        self._least_area = settings.crop_area_min
+        self._settings = settings
+        self._image_size = image_size
+
+    @override
+    def augmentation(self) -> A.Compose:
+        from pretrain.data.augmentations import simclr_augmentation
+
+        return simclr_augmentation(self._settings, self._image_size)
 
     @override
     def crop(self, height: int, width: int, seed: int) -> Box:
         """A part of at least the set area whose sides are up to 4:3; the largest one in the middle where none fits."""
         generator = random.Random(seed)
         for _ in range(CROP_TRIES):
-            area = height * width * generator.uniform(self._least_area, 1)
+            area = height * width * generator.uniform(self._settings.crop_area_min, 1)
             aspect = WIDEST ** generator.uniform(-1, 1)
             tall, wide = max(1, round(math.sqrt(area / aspect))), max(1, round(math.sqrt(area * aspect)))
             if tall <= height and wide <= width:

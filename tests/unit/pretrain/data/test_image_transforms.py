@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pretrain.data.image_transforms import RandomImageView, RotatedResize
+from pretrain.data.augmentations import RotatedResize
+from pretrain.data.image_transforms import RandomImageView
 from pretrain.settings.pretraining import DataSettings
 
 SETTINGS = DataSettings(image_size=32)
