@@ -122,47 +122,54 @@ def _byte_equal(hashes: Sequence[ImageHash]) -> Iterator[tuple[int, int]]:
 
 
 def _near_equal(hashes: Sequence[ImageHash]) -> Iterator[tuple[int, int]]:
-    """Pairs of near-equal images.
+    """Pairs of near-equal images; of images with equal bytes, the first stands for all.
 
     Of two hashes that differ in at most three bits, one of four parts of 16 bits is equal, so that only images with an
     equal part are compared, and of these only those of about equal brightness.
     """
-    hashed = [number for number, image in enumerate(hashes) if image.bits is not None]
+    distinct = dict.fromkeys(image.checksum for image in hashes)
+    hashed = []
+    for number, image in enumerate(hashes):
+        if image.bits is not None and image.checksum in distinct:
+            del distinct[image.checksum]
+            hashed.append(number)
     if not hashed:
         return
+    numbers = np.array(hashed)
     bits = np.array([hashes[number].bits for number in hashed], dtype=">u8").view(np.uint8).reshape(-1, 8)
-    greys = np.stack([np.frombuffer(hashes[number].thumbnail, np.uint8) for number in hashed])
-    thumbnails = greys.astype(np.float32)
-    brightness = thumbnails.mean(axis=1)
+    thumbnails = np.stack([np.frombuffer(hashes[number].thumbnail, np.uint8) for number in hashed])
+    brightness = thumbnails.mean(axis=1, dtype=np.float32)
     for part in bits.view(np.uint16).T:
-        # Sorted by part, then brightness: an image is compared with those that follow it closely.
-        order = np.lexsort((brightness, part))
-        starts = np.flatnonzero(np.diff(part[order], prepend=-1, append=-1))
-        for start, end in itertools.pairwise(starts):
-            for one, other in _compare(order[start:end], bits, thumbnails, brightness):
-                yield hashed[one], hashed[other]
+        for one, other in _candidates(part, brightness):
+            near = _NUM_ONES[bits[one] ^ bits[other]].sum(axis=1) <= MAX_DIFFERENT_BITS
+            one, other = one[near], other[near]
+            alike = _are_alike(thumbnails[one].astype(np.float32), thumbnails[other].astype(np.float32))
+            yield from zip(numbers[one[alike]].tolist(), numbers[other[alike]].tolist(), strict=True)
 
 
-def _compare(
-    members: NDArray[np.int64],
-    bits: NDArray[np.uint8],
-    thumbnails: NDArray[np.float32],
-    brightness: NDArray[np.float32],
-) -> Iterator[tuple[int, int]]:
-    """The near-equal pairs among images that are sorted by brightness."""
-    levels = brightness[members]
-    # The mean difference of two thumbnails is at least the difference of their means.
-    ends = np.searchsorted(levels, levels + MAX_THUMBNAIL_DIFFERENCE + 0.01, side="right")
-    for place, one in enumerate(members[:-1].tolist()):
-        others = members[place + 1 : ends[place]]
-        near = others[_NUM_ONES[bits[others] ^ bits[one]].sum(axis=1) <= MAX_DIFFERENT_BITS]
-        if len(near):
-            alike = _are_alike(thumbnails[one], thumbnails[near])
-            yield from ((one, other) for other in near[alike].tolist())
+def _candidates(
+    part: NDArray[np.uint16], brightness: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """All pairs of images with an equal part and about equal brightness, as two arrays at a time.
+
+    In the order of part, then brightness, the images that one is compared with follow it closely: first all are
+    compared with the next, then those that still have one with the next but one, and so on.
+    """
+    order = np.lexsort((brightness, part))
+    part, brightness = part[order], brightness[order]
+    places, distance = np.arange(len(order)), 1
+    while len(places := places[places < len(order) - distance]):
+        others = places + distance
+        # The mean difference of two thumbnails is at least the difference of their means.
+        is_close = brightness[others] <= brightness[places] + (MAX_THUMBNAIL_DIFFERENCE + 0.01)
+        places = places[is_close & (part[others] == part[places])]
+        yield order[places], order[places + distance]
+        distance += 1
 
 
-def _are_alike(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether thumbnails with contrast, (256,) and (n, 256), are those of one image; (n,)."""
-    covariances = ((one - one.mean()) * (others - others.mean(axis=1, keepdims=True))).mean(axis=1)
-    are_correlated = covariances >= MIN_CORRELATION * one.std() * others.std(axis=1)
-    return are_correlated & (np.abs(others - one).mean(axis=1) <= MAX_THUMBNAIL_DIFFERENCE)
+def _are_alike(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each two thumbnails with contrast, both (n, 256), are those of one image; (n,)."""
+    centred = [images - images.mean(axis=1, keepdims=True) for images in (ones, others)]
+    covariances = (centred[0] * centred[1]).mean(axis=1)
+    are_correlated = covariances >= MIN_CORRELATION * ones.std(axis=1) * others.std(axis=1)
+    return are_correlated & (np.abs(others - ones).mean(axis=1) <= MAX_THUMBNAIL_DIFFERENCE)

@@ -115,3 +115,44 @@ def test_a_hash_survives_its_text() -> None:
     for bad in (b"", b"no image"):
         with pytest.raises(ValueError, match="not a JPEG"):
             hash_image(bad)
+
+
+def literal_groups(hashes: list[ImageHash]) -> list[int]:
+    """All with all, and groups joined until nothing changes."""
+    thumbnails = [np.frombuffer(image.thumbnail, np.uint8).astype(float) for image in hashes]
+
+    def are_same(one: int, other: int) -> bool:
+        first, second = hashes[one], hashes[other]
+        if first.checksum == second.checksum:
+            return True
+        if first.bits is None or second.bits is None or (first.bits ^ second.bits).bit_count() > 3:
+            return False
+        grey, other_grey = thumbnails[one], thumbnails[other]
+        is_close = np.abs(grey - other_grey).mean() <= 4
+        return bool(is_close and np.corrcoef(grey, other_grey)[0, 1] >= 0.97)
+
+    found = list(range(len(hashes)))
+    for one, other in itertools.combinations(range(len(hashes)), 2):
+        if are_same(one, other):
+            low, high = sorted((found[one], found[other]))
+            found = [low if group == high else group for group in found]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_are_those_of_comparing_all_with_all(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    texture = rng.integers(-40, 40, 256)
+    hashes = []
+    for number in range(150):
+        bits = int(rng.integers(2**40)) ^ sum(1 << int(bit) for bit in rng.integers(64, size=rng.integers(5)))
+        if hashes and rng.random() < 0.7:
+            near = hashes[rng.integers(len(hashes))].bits
+            bits = bits if near is None else near ^ sum(1 << int(bit) for bit in set(rng.integers(64, size=2)))
+        grey = np.clip(rng.integers(60, 180) // 5 * 5 + texture + rng.integers(-2, 3, 256), 0, 255)
+        image = ImageHash(str(number), None if rng.random() < 0.1 else bits, grey.astype(np.uint8).tobytes())
+        # Some are byte for byte one of the others.
+        hashes.append(image if rng.random() < 0.9 or not hashes else hashes[rng.integers(len(hashes))])
+    groups = group_images(hashes)
+    assert groups == literal_groups(hashes)
+    assert 10 < len(set(groups)) < 140
