@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any, TypeVar
 
 import torch
@@ -36,6 +37,11 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this process is the one that writes and prints."""
     return rank() == 0
+
+
+def is_first_on_machine() -> bool:
+    """Whether this process is the one that does what its machine needs once, as torchrun and accelerate number them."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def print_once(text: str) -> None:

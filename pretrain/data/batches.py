@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import Unpack, override
 
+from pretrain import distributed
 from pretrain.data.loader_processes import START_METHOD, start_server
 from pretrain.data.seeds import sample_seed
 from pretrain.data.views import ImageAndSound, Views
@@ -28,7 +29,9 @@ from shards.streaming.reading import ShardSet
 
 
 def open_training_shards(config: Config) -> ShardSet:
-    """The shard set of a run, opened as its settings say.
+    """The shard set of a run, opened as its settings say; the first process of a machine checks its files.
+
+    The others meet a shard that is at fault when they first use it.
 
     Raises:
         UserError: there is none, a shard of the training split is at fault and not to be skipped, or its blocks
@@ -40,7 +43,8 @@ def open_training_shards(config: Config) -> ShardSet:
         allow_pipe=config.data.allow_pipe,
     )
     shard_set = ShardSet.open(config.shards, settings)
-    shard_set.check_files(TRAIN_SPLIT, skip_unreadable=config.data.skip_bad_shards)
+    if distributed.is_first_on_machine():
+        shard_set.check_files(TRAIN_SPLIT, skip_unreadable=config.data.skip_bad_shards)
     shard_set.prepare_blocks(TRAIN_SPLIT, config.data.block_samples)
     return shard_set
 

@@ -393,7 +393,9 @@ def test_nothing_readable_is_an_error_all_the_same(server: ShardServer, tmp_path
         assert "error" not in batches_of(open_training_shards(far), far)[0]
 
 
-def test_a_local_shard_that_is_truncated_is_skipped_too(tiny_shards: Path, tmp_path: Path) -> None:
+def test_a_local_shard_that_is_truncated_is_skipped_too(
+    tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     for path in tiny_shards.glob("*.*"):
@@ -402,7 +404,15 @@ def test_a_local_shard_that_is_truncated_is_skipped_too(tiny_shards: Path, tmp_p
     local = Config(shards=folder, batch_size=8, data=replace(DATA, skip_bad_shards=True))
     shard_set = open_training_shards(local)
     assert list(shard_set.unreadable) == [FIRST]
-    assert sum(batch["num_replaced"] for batch in batches_of(shard_set, local, steps=6)) == 7
+    batches = batches_of(shard_set, local, steps=6)
+    assert sum(batch["num_replaced"] for batch in batches) == 7
+    with monkeypatch.context() as second_process:
+        second_process.setenv("LOCAL_RANK", "1")
+        shard_set = open_training_shards(local)
+        assert not shard_set.unreadable
+        met = batches_of(shard_set, local, steps=6)
+        assert [batch["keys"] for batch in met] == [batch["keys"] for batch in batches]
+        assert list(met[-1]["unreadable_shards"]) == [FIRST]
     with pytest.raises(UserError, match="has 0 bytes, the manifest says"):
         open_training_shards(replace(local, data=DATA))
 
