@@ -3,9 +3,9 @@
     python tests/benchmarks/scaling.py [--step-ms-a-pair 0.114 …] [--gpus 1 8 64 512] [--json FILE]
 
 A GPU takes a batch from its own loader cores, which read ahead as far as the queue allows, embeds it, gathers all
-embeddings, computes its rows of the loss, and exchanges gradients while it goes backward. A step begins when every GPU
-has its batch, so that one slow file system answer holds up all. Loader times vary from batch to batch; everything else
-is arithmetic. The defaults are those of the page in launch/README.md.
+embeddings, computes the loss of the whole batch, and exchanges gradients while it goes backward. A step begins when
+every GPU has its batch, so that one slow answer of a file system holds up all. Loader times vary from batch to batch;
+everything else is arithmetic. The defaults are those of the page in launch/README.md.
 """
 
 from __future__ import annotations
@@ -110,20 +110,20 @@ def loader_ms(cluster: Cluster, gpus: int) -> float:
 def fixed_ms(cluster: Cluster, gpus: int) -> dict[str, float]:
     """Milliseconds of the parts of a step that do not vary.
 
-    Rings send twice the gradients, once the embeddings and once their gradients, through every node's card; a step of
-    a ring adds a latency. Half of the backward pass, a third of the encoders' time, hides gradients.
+    Rings send the embeddings once, and their gradients and those of the weights twice, through every node's card; a
+    step of a ring adds a latency. Half of the backward pass, a third of the encoders' time, hides the weights'.
     """
     encoders = cluster.pairs_a_gpu * cluster.step_ms_a_pair
     batch = gpus * cluster.pairs_a_gpu
-    # Forward and backward: distances, and two products for the gradients, of own rows and own columns with all.
-    loss = 2 * 3 * 2 * cluster.pairs_a_gpu * batch * cluster.dimensions / (cluster.loss_tflops * 1e12) * 1e3
+    # Every process computes all distances, and two products of that size for the gradients.
+    loss = 3 * 2 * batch**2 * cluster.dimensions / (cluster.loss_tflops * 1e12) * 1e3
     nodes = -(-gpus // cluster.gpus_a_node)
     if nodes == 1:
         return {ENCODERS: encoders, GATHER: 0.0, LOSS: loss, GRADIENTS: 0.0}
     bytes_a_ms = cluster.network_gbit / 8 * 1e9 / 1e3
     share = (nodes - 1) / nodes
     latency = cluster.latency_us / 1e3 * (nodes - 1)
-    gather = 2 * (2 * batch * cluster.dimensions * 4 * share / bytes_a_ms + latency)
+    gather = 3 * (2 * batch * cluster.dimensions * 4 * share / bytes_a_ms + latency)
     gradients = 2 * (cluster.gradient_mb * 1e6 * share / bytes_a_ms + latency)
     return {ENCODERS: encoders, GATHER: gather, LOSS: loss, GRADIENTS: max(0.0, gradients - encoders / 3)}
 
