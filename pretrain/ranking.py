@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pretrain.rank_bounds import RankBounds, count_bounds
 from pretrain.ranking_scores import MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
 
 Embeddings = TypeVar("Embeddings", NDArray[Any], torch.Tensor)
 Metrics = dict[str, float | None]
 """The metrics of one direction; None where k exceeds the gallery's size."""
-
-ROWS_PER_TILE = 256
-COLUMNS_PER_TILE = 4096
-PAIRS_PER_CHUNK = 16_384
-"""Pairs per chunk when distances are computed by direct subtraction."""
-
-
-@dataclass(frozen=True)
-class RankBounds:
-    """The position of each query's true match in its gallery.
-
-    Attributes:
-        nearer: (n,) int64, number of gallery items strictly nearer than the true match.
-        tied: (n,) int64, number of gallery items exactly as near as the true match, itself included (at least 1).
-    """
-
-    nearer: NDArray[np.int64]
-    tied: NDArray[np.int64]
-
-    @property
-    def ranks(self) -> NDArray[np.float64]:
-        """(n,) average ranks, from 1 to the gallery's size."""
-        return self.nearer + (self.tied + 1) / 2
 
 
 def cross_modal_ranks(query_embeddings: Embeddings, gallery_embeddings: Embeddings) -> Embeddings:
@@ -76,7 +53,7 @@ def cross_modal_rank_bounds(
     Raises:
         ValueError: for an empty gallery, shapes that differ, or values that are not finite.
     """
-    bounds, _ = _count(_as_float64(query_embeddings), _as_float64(gallery_embeddings), both_ways=False)
+    bounds, _ = count_bounds(_as_float64(query_embeddings), _as_float64(gallery_embeddings), both_ways=False)
     if isinstance(query_embeddings, torch.Tensor):
         device = query_embeddings.device
         return torch.from_numpy(bounds.nearer).to(device), torch.from_numpy(bounds.tied).to(device)
@@ -98,7 +75,7 @@ def rank_bounds_both_ways(
     Raises:
         ValueError: for an empty gallery, shapes that differ, or values that are not finite.
     """
-    return _count(_as_float64(image_embeddings), _as_float64(sound_embeddings), both_ways=True)
+    return count_bounds(_as_float64(image_embeddings), _as_float64(sound_embeddings), both_ways=True)
 
 
 def both_directions(
@@ -207,103 +184,3 @@ def _as_float64(embeddings: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
     if isinstance(embeddings, torch.Tensor):
         embeddings = embeddings.detach().to("cpu", torch.float64).numpy()
     return np.ascontiguousarray(embeddings, dtype=np.float64)
-
-
-def _count(
-    queries: NDArray[np.float64], gallery: NDArray[np.float64], *, both_ways: bool
-) -> tuple[RankBounds, RankBounds]:
-    """Counts bounds over tiles of the distance matrix; the second bounds stay zero unless `both_ways`."""
-    if queries.ndim != 2 or queries.shape != gallery.shape:
-        raise ValueError(
-            f"embeddings must both be (n, d) with the same n and d, got {queries.shape} and {gallery.shape}"
-        )
-    if queries.size == 0:
-        raise ValueError(f"embeddings must not be empty, got shape {queries.shape}")
-    if not (np.isfinite(queries).all() and np.isfinite(gallery).all()):
-        raise ValueError("embeddings must be finite, got NaN or infinity")
-    pairs = _Pairs(queries, gallery)
-    n = len(queries)
-    forward, backward = (RankBounds(np.zeros(n, np.int64), np.zeros(n, np.int64)) for _ in range(2))
-    for top in range(0, n, ROWS_PER_TILE):
-        rows = slice(top, top + ROWS_PER_TILE)
-        for left in range(0, n, COLUMNS_PER_TILE):
-            columns = slice(left, left + COLUMNS_PER_TILE)
-            distances, tolerance = pairs.tile(rows, columns)
-            pairs.count_tile(forward, distances, tolerance, rows, columns)
-            if both_ways:
-                pairs.count_tile(backward, distances, tolerance, rows, columns, query_axis=1)
-    return forward, backward
-
-
-class _Pairs:
-    """The distances between queries and gallery: fast ones from matrix products, and exact ones pair by pair.
-
-    A matrix product rounds differently from pair to pair, so it can break a tie or swap two nearly tied items. It
-    decides only the comparisons that its rounding can't affect; the rest are decided by direct subtraction, in which
-    equal rows give bit-identical distances.
-    """
-
-    def __init__(self, queries: NDArray[np.float64], gallery: NDArray[np.float64]) -> None:
-        self._rows = (queries, gallery)
-        # Rounding errors grow with the norms, and distances don't depend on the origin: move it to the points' centre.
-        centre = (queries.mean(axis=0) + gallery.mean(axis=0)) / 2
-        self._centred = (queries - centre, gallery - centre)
-        self._norms = tuple(np.einsum("nd,nd->n", rows, rows) for rows in self._centred)
-        if not all(np.isfinite(norms).all() for norms in self._norms):
-            raise ValueError("embeddings are too large: their squared norms overflow float64")
-        self._tolerance = 4 * (queries.shape[1] + 8) * np.finfo(np.float64).eps
-        self._ids = tuple(_row_ids(rows) for rows in self._rows)
-        everyone = np.arange(len(queries))
-        self._true = self._direct(everyone, everyone)
-
-    def tile(self, rows: slice, columns: slice) -> tuple[NDArray[np.float64], float]:
-        """Returns squared distances of a block of queries and gallery items, and a bound on their rounding error."""
-        squared_queries, squared_gallery = self._norms[0][rows], self._norms[1][columns]
-        distances = (-2.0 * self._centred[0][rows]) @ self._centred[1][columns].T
-        distances += squared_queries[:, None]
-        distances += squared_gallery[None, :]
-        tolerance = self._tolerance * (squared_queries.max() + squared_gallery.max()) + np.finfo(np.float64).tiny
-        return distances, float(tolerance)
-
-    def count_tile(
-        self,
-        bounds: RankBounds,
-        distances: NDArray[np.float64],
-        tolerance: float,
-        rows: slice,
-        columns: slice,
-        query_axis: int = 0,
-    ) -> None:
-        """Adds a tile to `bounds`; the queries run along `query_axis` of `distances`, the gallery along the other."""
-        queries = (rows, columns)[query_axis]
-        true = np.expand_dims(self._true[queries], 1 - query_axis)
-        surely_nearer = distances < true - tolerance
-        bounds.nearer[queries] += np.count_nonzero(surely_nearer, axis=1 - query_axis)
-        undecided = (distances <= true + tolerance) ^ surely_nearer
-        of_row, of_column = np.nonzero(undecided)
-        pair = (of_row + rows.start, of_column + columns.start)
-        query, item = pair[query_axis], pair[1 - query_axis]
-        # A copy of the true match is tied by construction; otherwise collapsed embeddings would take n² subtractions.
-        gallery_ids = self._ids[1 - query_axis]
-        copies = gallery_ids[item] == gallery_ids[query]
-        np.add.at(bounds.tied, query[copies], 1)
-        others = np.flatnonzero(~copies)
-        for start in range(0, len(others), PAIRS_PER_CHUNK):
-            chunk = others[start : start + PAIRS_PER_CHUNK]
-            exact, true_of_chunk = self._direct(pair[0][chunk], pair[1][chunk]), self._true[query[chunk]]
-            np.add.at(bounds.nearer, query[chunk[exact < true_of_chunk]], 1)
-            np.add.at(bounds.tied, query[chunk[exact == true_of_chunk]], 1)
-
-    def _direct(self, queries: NDArray[np.intp], items: NDArray[np.intp]) -> NDArray[np.float64]:
-        squared = np.empty(len(queries))
-        for start in range(0, len(queries), PAIRS_PER_CHUNK):
-            chunk = slice(start, start + PAIRS_PER_CHUNK)
-            difference = self._rows[0][queries[chunk]] - self._rows[1][items[chunk]]
-            squared[chunk] = np.square(difference, out=difference).sum(axis=1)
-        return squared
-
-
-def _row_ids(rows: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Numbers the distinct rows: equal rows share a number."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows], dtype=np.int64)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pretrain import ranking
+from pretrain import rank_bounds
 from pretrain.ranking import (
     both_directions,
     chance_metrics,
@@ -169,15 +169,37 @@ def check_against_reference(images: np.ndarray, sounds: np.ndarray) -> None:
 
 
 def test_bounds_equal_the_reference_across_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "ROWS_PER_TILE", 16)
-    monkeypatch.setattr(ranking, "COLUMNS_PER_TILE", 48)
-    monkeypatch.setattr(ranking, "PAIRS_PER_CHUNK", 100)
+    monkeypatch.setattr(rank_bounds, "ROWS_PER_TILE", 16)
+    monkeypatch.setattr(rank_bounds, "COLUMNS_PER_TILE", 48)
+    monkeypatch.setattr(rank_bounds, "PAIRS_PER_CHUNK", 100)
     rng = np.random.default_rng(2)
     images = rng.integers(-1, 2, size=(203, 5)).astype(np.float32)
     sounds = rng.integers(-1, 2, size=(203, 5)).astype(np.float32)
     sounds[50:80] = sounds[3]
     images[60:70] = images[0]
     check_against_reference(images, sounds)
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-30, 1e-3, 1.0, 1e30, 1e140])
+@pytest.mark.parametrize("spread", [1e-7, 1e-3, 1.0])
+def test_bounds_equal_the_reference_at_any_scale(scale: float, spread: float) -> None:
+    """What float32 can't hold or tell apart is left to float64: close points, tiny ones, and an outlier's company."""
+    rng = np.random.default_rng(7)
+    images = scale * (rng.integers(0, 3, size=(300, 6)) + spread * rng.normal(size=(300, 6)))
+    sounds = images + scale * spread * rng.integers(-2, 3, size=(300, 6))
+    check_against_reference(images, sounds)
+    images[17] *= 1e4
+    check_against_reference(images, sounds)
+
+
+def test_float32_and_float64_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, sounds = np.random.default_rng(8).normal(size=(2, 700, 40)).astype(np.float32)
+    sounds += images / 2
+    in_float32 = rank_bounds_both_ways(images, sounds)
+    monkeypatch.setattr(rank_bounds, "MOST_DIMENSIONS", 0)
+    for ours, theirs in zip(in_float32, rank_bounds_both_ways(images, sounds), strict=True):
+        assert ours.nearer.tolist() == theirs.nearer.tolist()
+        assert ours.tied.tolist() == theirs.tied.tolist()
 
 
 def test_memory_grows_with_the_gallery_not_with_its_square() -> None:
