@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TypeVar
 
 import torch
@@ -10,6 +11,11 @@ import torch
 from pretrain.settings.training import RunSettings
 
 Settings = TypeVar("Settings", bound=RunSettings)
+
+ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that limit the instructions that oneDNN uses; the first one set counts."""
+ISAS_WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+"""Their values under which oneDNN converts bf16 to float32 for every product, which is slower than float32."""
 
 
 def resolve_precision(settings: Settings) -> Settings:
@@ -19,8 +25,15 @@ def resolve_precision(settings: Settings) -> Settings:
     if torch.cuda.is_available():
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_bf16 = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+        has_bf16 = cpu_computes_bf16()
     return dataclasses.replace(settings, precision="bf16" if has_bf16 else "fp32")
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether products of bf16 are computed by instructions for them: the CPU has these, and oneDNN may use them."""
+    limit = next((os.environ[name] for name in ISA_LIMITS if os.environ.get(name)), "")
+    has_instructions = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+    return bool(has_instructions) and limit.upper() not in ISAS_WITHOUT_BF16
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from pretrain.precision import cpu_computes_bf16
+
 Result = TypeVar("Result")
 MIB_IN_KIB = 1024
 
@@ -68,11 +70,6 @@ def peak_mib_of(action: Callable[[], Result]) -> tuple[Result, float]:
     return result, memory_mib("VmHWM") - before
 
 
-def computes_bf16() -> bool:
-    """Whether this CPU has instructions for products of bfloat16."""
-    return bool(torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported())
-
-
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     cpu = Path("/proc/cpuinfo")
@@ -80,7 +77,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "cpu_has_bf16": computes_bf16(),
+        "cpu_has_bf16": cpu_computes_bf16(),
         "memory_gib": round(memory_mib("MemTotal", "/proc/meminfo") / 1024, 1),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,

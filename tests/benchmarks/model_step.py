@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from benchmarks.corpus import Workplace
-from benchmarks.measuring import alone, computes_bf16, fastest, machine
+from benchmarks.measuring import alone, fastest, machine
 from benchmarks.results import Figure, Row, Target
 from torch import Tensor
 
 from pretrain.losses.batch_triplet import batch_triplet_loss
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
+from pretrain.precision import cpu_computes_bf16
 
 SUITE = "model"
 
@@ -55,7 +56,7 @@ TARGETS = (
             1.8,
         ),
     )
-    if computes_bf16()
+    if cpu_computes_bf16()
     else ()
 )
 
@@ -65,7 +66,7 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
     batch_size, image_size, repeats = (4, 64, 1) if place.quick else (64, 192, 3)
     rows = []
     for name, form in FORMS.items():
-        if form.bf16 and not computes_bf16():
+        if form.bf16 and not cpu_computes_bf16():
             rows.append(Row(SUITE, name, why_not="this CPU has no bf16 instructions, the trainer computes in float32"))
             continue
         if place.quick:

@@ -27,6 +27,7 @@ from benchmarks import (
     search_speed,
     small_retrieval,
     startup,
+    time_to_rank,
     training_loop,
 )
 from benchmarks.corpus import Workplace
@@ -46,6 +47,7 @@ SUITES = {
         startup,
         frozen_heads,
         small_retrieval,
+        time_to_rank,
         cuda_speed,
     )
 }

@@ -39,7 +39,9 @@ FROM_SCRATCH = [
     # need more than many; torchvision's don't.
     *("demo", "--model.image-encoder", "timm:resnet18", "--model.sound-encoder", "timm:resnet18"),
     *("--data.hue-degrees", "0", "--data.saturation", "0", "--data.value", "0", "--data.blur-probability", "0"),
-    *("--epochs", "100000", "--loss.name", "symmetric-contrastive", "--mixing", "1"),
+    *("--epochs", "100000", "--loss.name", "symmetric-contrastive", "--loss.temperature", "0.2", "--mixing", "1"),
+    *("--batch-size", "64", "--data.image-size", "96", "--optimizer.warmup-epochs", "2"),
+    *("--optimizer.max-gradient-norm", "5"),
     *("--data.crop-min", "0.7", "--data.crop-max", "1", "--data.rotation-degrees", "0"),
     *("--data.right-angles", "--data.flips", "--optimizer.name", "adamw", "--optimizer.learning-rate", "1e-3"),
     *("--optimizer.weight-decay", "0.01", "--validation.every-epochs", "10", "--checkpoint.every-epochs", "1000"),

@@ -19,6 +19,7 @@ from benchmarks import (
     search_speed,
     small_retrieval,
     startup,
+    time_to_rank,
     training_loop,
 )
 from benchmarks import run as run_module
@@ -53,6 +54,7 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         startup,
         frozen_heads,
         small_retrieval,
+        time_to_rank,
         cuda_speed,
     )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}

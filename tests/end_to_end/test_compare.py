@@ -61,7 +61,7 @@ def own_environment(**more: str) -> dict[str, str]:
 
 def test_a_plan_with_an_error_in_row_7_of_20_is_refused_before_row_1(tiny_shards: Path, tmp_path: Path) -> None:
     methods: dict[str, Any] = {f"method-{i}": {} for i in range(20)}
-    methods["method-6"] = {"loss.margin": -1}
+    methods["method-6"] = {"loss.name": "batch-triplet", "loss.margin": -1}
     plan = write_plan(tmp_path, tiny_shards, methods=methods)
     result = run(compare(plan, "--out", tmp_path / "out"), cwd=tmp_path)
     assert result.returncode == 2

@@ -71,7 +71,7 @@ def test_mlflow_holds_settings_metrics_and_artifacts(finished_run: Path) -> None
     assert (finished_run.parent / "mlflow.db").is_file()
     client = mlflow.MlflowClient(tracking_uri=record["tracking_uri"])
     tracked = client.get_run(record["run_id"])
-    assert tracked.data.params["loss.margin"] == "1.0"
+    assert tracked.data.params["loss.temperature"] == "0.1"
     last = [line for line in MetricsFile(finished_run).read() if line["split"] == "val"][-1]
     assert tracked.data.metrics["val/image_to_sound/median_rank"] == last["image_to_sound"]["median_rank"]
     assert {item.path for item in client.list_artifacts(record["run_id"])} >= {"config.yaml", "summary.json"}

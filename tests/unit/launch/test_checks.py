@@ -27,7 +27,7 @@ def with_fault_in_row_7(tiny_shards: Path, **fault: Any) -> Plan:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"loss.margin": -1}, r"loss\.margin must be > 0, got -1"),
+        ({"loss.name": "batch-triplet", "loss.margin": -1}, r"loss\.margin must be > 0, got -1"),
         ({"loss.name": "batch-triple"}, "unknown loss.name 'batch-triple'; did you mean 'batch-triplet'"),
         ({"method": "audiovisua"}, "unknown method 'audiovisua'; did you mean 'audiovisual'"),
         ({"batch_size": 49}, "batch_size must be at most the 48 pairs of the training split, got 49"),
@@ -70,7 +70,8 @@ def test_what_this_machine_lacks_is_found_before_row_1(tiny_shards: Path, monkey
 
 def test_what_is_done_is_not_checked_again_but_compared(tiny_shards: Path, tmp_path: Path) -> None:
     def rows(margin: float) -> tuple[Plan, Any]:
-        methods = {"a": {"batch_size": 16, "model.image_init": str(tmp_path / "gone"), "loss.margin": margin}}
+        loss = {"loss.name": "batch-triplet", "loss.margin": margin}
+        methods = {"a": {"batch_size": 16, "model.image_init": str(tmp_path / "gone"), **loss}}
         plan = Plan("n", tiny_shards, methods=methods, benchmarks={"folder": {"root": str(tmp_path / "gone")}})
         return plan, rows_of(plan, tmp_path)
 

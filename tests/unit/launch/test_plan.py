@@ -136,7 +136,8 @@ def test_rows_are_methods_by_backbones_by_seeds(methods: list[str], backbones: l
 
 
 def test_a_method_s_settings_come_on_top_of_the_plan_s() -> None:
-    plan = Plan("n", settings={"epochs": 2, "loss.margin": 0.5}, methods={"a": {"epochs": 3}, "b": {}})
+    settings = {"epochs": 2, "loss.name": "batch-triplet", "loss.margin": 0.5}
+    plan = Plan("n", settings=settings, methods={"a": {"epochs": 3}, "b": {}})
     rows = rows_of(plan, Path("out"))
     assert [(row.config.epochs, row.config.loss.margin) for row in rows] == [(3, 0.5), (2, 0.5)]
     assert rows[0].config.data == PRESETS["demo"].data

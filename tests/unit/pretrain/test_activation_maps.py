@@ -19,7 +19,9 @@ def towers(*, on_sphere: bool, encoder: str = "resnet18") -> TwoTower:
 
 
 @pytest.mark.parametrize("on_sphere", [False, True])
-@pytest.mark.parametrize("encoder", ["resnet18", "soundingearth-resnet18", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "encoder", ["resnet18", "soundingearth-resnet18", "narrow-resnet10", "timm:tf_efficientnet_lite0"]
+)
 def test_the_mean_of_a_map_is_half_of_how_much_nearer_the_image_is(on_sphere: bool, encoder: str) -> None:
     model = towers(on_sphere=on_sphere, encoder=encoder)
     generator = torch.Generator().manual_seed(1)

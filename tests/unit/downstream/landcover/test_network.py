@@ -62,8 +62,8 @@ def test_a_trunk_with_group_norm_serves_too() -> None:
     assert network({"image": an_image()})["logits"].shape == (2, 6, 64, 64)
 
 
-@pytest.mark.parametrize("name", ["soundingearth-resnet18", "soundingearth-resnet50"])
-def test_the_authors_widths_serve_too(name: str) -> None:
+@pytest.mark.parametrize("name", ["soundingearth-resnet18", "soundingearth-resnet50", "narrow-resnet10"])
+def test_other_widths_serve_too(name: str) -> None:
     module = build_encoder(name, channels=3)
     network = DeepLab(LoadedEncoder(module, module.num_features, name, "random"), 6).eval()
     assert network({"image": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)})["logits"].shape == (1, 6, 64, 64)

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.data import create_transform, resolve_model_data_config
 from torch import nn
+from torchvision.models.resnet import BasicBlock
 
 from pretrain.encoders import ENCODERS
 from pretrain.encoders.building import build_encoder, synced
@@ -41,7 +42,9 @@ OF_TIMM = [
 LITE0 = REPOSITORY.parent / "shared" / "weights" / "tf_efficientnet_lite0-imagenet.safetensors"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "soundingearth-resnet18", "efficientnet-v2-s", *OF_TIMM])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "soundingearth-resnet18", "narrow-resnet10", "efficientnet-v2-s", *OF_TIMM]
+)
 @torch.no_grad()
 def test_every_encoder_keeps_the_interface(name: str) -> None:
     torch.manual_seed(0)
@@ -60,13 +63,23 @@ def test_every_encoder_keeps_the_interface(name: str) -> None:
     torch.testing.assert_close(grey(inputs), colour(inputs.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet-v2-s", "mn04"])
+@pytest.mark.parametrize("name", ["resnet18", "narrow-resnet10", "efficientnet-v2-s", "mn04"])
 @torch.no_grad()
 def test_group_norm_takes_the_place_of_every_batch_norm(name: str) -> None:
     encoder = build_encoder(name, channels=1, norm="group")
     norms = [type(layer) for layer in encoder.modules() if isinstance(layer, (nn.BatchNorm2d, nn.GroupNorm))]
     assert set(norms) == {nn.GroupNorm}
     assert encoder(torch.randn(2, 1, 64, 64)).shape == (2, encoder.num_features)
+
+
+@torch.no_grad()
+def test_residual_branches_of_the_narrow_resnet_start_at_zero() -> None:
+    encoder = build_encoder("narrow-resnet10", channels=3)
+    branches = [block for block in encoder.modules() if isinstance(block, BasicBlock)]
+    assert len(branches) == 4
+    inputs = torch.rand(2, 32, 16, 16)
+    torch.testing.assert_close(branches[0](inputs), inputs)
+    assert encoder.num_features == 256
 
 
 @torch.no_grad()
