@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from benchmarks import (
-    cuda_speed,
     frozen_heads,
     loader,
     loss_memory,
@@ -53,7 +52,6 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         startup,
         frozen_heads,
         small_retrieval,
-        cuda_speed,
     )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}
     for row in record["rows"]:
