@@ -80,7 +80,8 @@ def as_text(record: dict[str, Any]) -> str:
 
 def heading_of(result: dict[str, Any]) -> str:
     """The first line of a check or timing."""
-    return f"  {result['outcome']:8}{result['name']:42}{result['seconds']:6.1f} s  {result['reason']}".rstrip()
+    reason = " ".join(result["reason"].split())
+    return f"  {result['outcome']:8}{result['name']:42}{result['seconds']:6.1f} s  {reason}".rstrip()
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:
