@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Value = float | int | str | None
 
@@ -100,6 +101,8 @@ def as_record(machine: dict[str, Any], rows: list[Row], outcomes: list[Outcome],
 
 def as_table(title: str, rows: list[Row], outcomes: list[Outcome]) -> Table:
     """All rows, a section a suite, each followed by its targets."""
+    from rich.table import Table  # the figures of a GPU are judged where it may be missing
+
     table = Table(title=title, title_justify="left")
     for heading in ("case", "measured", "ratio", "target", "met"):
         table.add_column(heading, justify="right" if heading in ("ratio", "target") else "left")

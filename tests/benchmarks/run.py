@@ -18,7 +18,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
 
 from benchmarks import (
-    cuda_speed,
     frozen_heads,
     loader,
     loss_memory,
@@ -48,7 +47,6 @@ SUITES = {
         frozen_heads,
         small_retrieval,
         time_to_rank,
-        cuda_speed,
     )
 }
 """In this order: the loop names its bottleneck from what the loader and the model took."""

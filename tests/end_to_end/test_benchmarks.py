@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from benchmarks import (
-    cuda_speed,
     frozen_heads,
     loader,
     loss_memory,
@@ -55,7 +54,6 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         frozen_heads,
         small_retrieval,
         time_to_rank,
-        cuda_speed,
     )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}
     for row in record["rows"]:
