@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from downstream.landcover.benchmark import Colour, Tile
-from downstream.landcover.tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage, read_tile
+from downstream.landcover.benchmark import Tile
+from downstream.landcover.decoded_tiles import DecodedTiles
+from downstream.landcover.tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage
 from pretrain.data.batches import BatchLayout, DealtBatches
 from shards.errors import RejectedPair
 
@@ -70,11 +71,11 @@ class PatchBatches(DealtBatches):
     """The training batches of a land-cover benchmark.
 
     The order is a permutation of the patches by seed and epoch, so batches are the same for any number of processes
-    and workers, and resuming is starting later. No tile stays in memory: a patch is cut from its tile, read anew.
+    and workers, and resuming is starting later. No tile stays in memory: a patch is cut from its tile on the disk.
 
     Args:
         index: the patches.
-        classes: the colour of each class.
+        tiles: reads the tiles.
         layout: how a global batch is dealt.
         seed: of the run.
         rank: this process's number.
@@ -85,7 +86,7 @@ class PatchBatches(DealtBatches):
     def __init__(
         self,
         index: PatchIndex,
-        classes: Mapping[str, Colour],
+        tiles: DecodedTiles,
         layout: BatchLayout,
         *,
         seed: int,
@@ -95,7 +96,7 @@ class PatchBatches(DealtBatches):
     ) -> None:
         super().__init__(len(index), layout, rank=rank, first_step=first_step, last_step=last_step)
         self.index = index
-        self.classes = dict(classes)
+        self.tiles = tiles
         self.seed = seed
 
     @override
@@ -109,18 +110,18 @@ class PatchBatches(DealtBatches):
         places = [self.index.place(int(item)) for item in order[positions]]
         images = torch.empty((len(places), 3, size, size), dtype=torch.uint8)
         labels = torch.empty((len(places), size, size), dtype=torch.uint8)
-        # Patches of one tile side by side, so that it is decoded once for all of them.
+        # Patches of one tile side by side, so that it is opened once for all of them.
         tile, image = None, None
         for i in sorted(range(len(places)), key=lambda i: places[i][0].key):
             if tile != places[i][0]:
                 tile = places[i][0]
                 try:
-                    image = read_tile(tile, self.classes)
+                    image = self.tiles.read(tile)
                 except (RejectedPair, ForeignColour) as error:
                     return {"error": f"tile {tile.key}: {error}; it could be read when the run began"}
             assert image is not None
             patch = cut_patch(image, *places[i][1:], size)
-            images[i] = torch.from_numpy(np.ascontiguousarray(patch.rgb.transpose(2, 0, 1)))
-            labels[i] = torch.from_numpy(np.ascontiguousarray(patch.labels))
+            images[i] = torch.from_numpy(np.array(patch.rgb.transpose(2, 0, 1)))
+            labels[i] = torch.from_numpy(np.array(patch.labels))
         keys = [f"{tile.key} at row {top}, column {left}" for tile, top, left in places]
         return {"keys": keys, "image": images, "labels": labels}

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from PIL import Image
 
 from downstream.landcover.benchmark import LandCoverBenchmark, LandCoverData, LandCoverSplit
+from downstream.landcover.decoded_tiles import DecodedTiles, decoded_tiles
 from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.maps import MappedTile
 from downstream.landcover.pictures import draw_class_confusion, draw_tile, spread_by_accuracy
@@ -54,19 +55,41 @@ def run_landcover(
     encoder = load_encoder(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
     distributed.print_once(f"weights: {encoder.report}")
     rasters = encoder.rasters.with_bands(settings.bands)
+    tiles = [dataclasses.replace(tile, rasters=rasters) for tile in data.tiles]
+    with decoded_tiles(settings.out, benchmark.classes) as decoded:
+        data = dataclasses.replace(data, tiles=tiles)
+        return _run_on(data, decoded, benchmark, settings, encoder, accelerator, preemption, resume=resume)
+
+
+def _run_on(
+    data: LandCoverData,
+    decoded: DecodedTiles,
+    benchmark: LandCoverBenchmark,
+    settings: LandCoverSettings,
+    encoder: LoadedEncoder,
+    accelerator: Accelerator,
+    preemption: PreemptionWatch,
+    *,
+    resume: bool,
+) -> bool:
     tiles, faults = survey_tiles(
-        [dataclasses.replace(tile, rasters=rasters) for tile in data.tiles],
+        data.tiles,
         benchmark.classes,
         max_corrupt=settings.max_corrupt,
         threads=max(1, settings.workers),
+        keep=decoded.keep,
     )
+    if decoded.num_kept() < len(tiles):
+        distributed.print_once(
+            f"the disk has room for {decoded.num_kept()} of {len(tiles)} decoded tiles; others are decoded for every patch"
+        )
     surveyed = {found.tile.key: found for found in tiles}
     split = benchmark.split([found.tile for found in tiles], settings.val_ids)
     notes = [*data.missing, *(f"not used: {fault}" for fault in faults)]
     for note in notes:
         distributed.print_once(note)
     train, val = ([surveyed[tile.key] for tile in part] for part in (split.train, split.val))
-    task = LandCoverMapping(settings, accelerator, encoder, benchmark.classes, train, val)
+    task = LandCoverMapping(settings, accelerator, encoder, decoded, train, val)
     summary = train_to_end(task, accelerator, preemption, started=resume)
     if summary is None:
         return False

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from downstream.landcover.benchmark import Colour
+from downstream.landcover.decoded_tiles import DecodedTiles
 from downstream.landcover.deeplab import DeepLab
 from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.maps import MappedTile, map_tiles
@@ -52,7 +52,7 @@ class LandCoverMapping(FineTuning):
         settings: checked, with batch size, patch size and stride resolved.
         accelerator: the processes that train together.
         encoder: what is fine-tuned.
-        classes: the colour of each class.
+        tiles: reads tiles, whose classes it knows.
         train: tiles to cut patches from.
         val: tiles to score on.
 
@@ -68,11 +68,12 @@ class LandCoverMapping(FineTuning):
         settings: LandCoverSettings,
         accelerator: Accelerator,
         encoder: LoadedEncoder,
-        classes: Mapping[str, Colour],
+        tiles: DecodedTiles,
         train: list[SurveyedTile],
         val: list[SurveyedTile],
     ) -> None:
-        self.classes = classes
+        self.tiles = tiles
+        self.classes = tiles.classes
         self.encoder = encoder
         self.patches = PatchIndex(train, settings.image_size, settings.patch_stride)
         self.num_train_tiles = len(train)
@@ -85,7 +86,7 @@ class LandCoverMapping(FineTuning):
         super().__init__(settings, accelerator, len(self.patches))
         check_patches_at_once(self.per_process, settings.optimizer.chunk_size)
         set_seed(settings.seed)
-        self.module = DeepLab(encoder, len(classes)).to(self.device)
+        self.module = DeepLab(encoder, len(self.classes)).to(self.device)
         self.mapped: list[MappedTile] = []
         """Results of the last evaluation, in the order of the validation tiles."""
 
@@ -114,7 +115,7 @@ class LandCoverMapping(FineTuning):
         """Training patches, cut by the loader's processes."""
         batches = PatchBatches(
             self.patches,
-            self.classes,
+            self.tiles,
             self.layout,
             seed=self.settings.seed,
             rank=distributed.rank(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -137,9 +137,21 @@ def read_ahead(
 
 
 def survey_tiles(
-    tiles: Sequence[Tile], classes: Mapping[str, Colour], *, max_corrupt: float, threads: int
+    tiles: Sequence[Tile],
+    classes: Mapping[str, Colour],
+    *,
+    max_corrupt: float,
+    threads: int,
+    keep: Callable[[Tile, TileImage], None] | None = None,
 ) -> tuple[list[SurveyedTile], list[str]]:
     """Reads every tile once, before the first training second; several processes share the work.
+
+    Args:
+        tiles: all of them.
+        classes: the colour of each class.
+        max_corrupt: share of the tiles that may be unreadable.
+        threads: that read.
+        keep: is given each tile that was read.
 
     Returns:
         The tiles that can be used, and a sentence for each of the others.
@@ -155,7 +167,7 @@ def survey_tiles(
         ThreadPoolExecutor(threads) as pool,
         ProgressLine("checking the tiles", len(own), enabled=distributed.is_first()) as progress,
     ):
-        for found in pool.map(_survey, own, [dict(classes)] * len(own)):
+        for found in pool.map(lambda tile: _survey(tile, classes, keep), own):
             if isinstance(found, ForeignColour):
                 refused = refused or str(found)
             else:
@@ -176,13 +188,17 @@ def survey_tiles(
     return [usable[tile.key] for tile in tiles if tile.key in usable], faults
 
 
-def _survey(tile: Tile, classes: Mapping[str, Colour]) -> SurveyedTile | ForeignColour | str:
+def _survey(
+    tile: Tile, classes: Mapping[str, Colour], keep: Callable[[Tile, TileImage], None] | None
+) -> SurveyedTile | ForeignColour | str:
     try:
         image = read_tile(tile, classes)
     except RejectedPair as error:
         return f"{tile.key}: {error}"
     except ForeignColour as error:
         return ForeignColour(f"{tile.mask} has {error}")
+    if keep:
+        keep(tile, image)
     counts = np.bincount(image.labels.ravel(), minlength=256)[: len(classes)]
     height, width = image.labels.shape
     return SurveyedTile(tile, height, width, tuple(int(count) for count in counts))

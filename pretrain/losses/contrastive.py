@@ -176,7 +176,8 @@ class SymmetricContrastiveLoss(PairLoss):
                 f"temperature must be between {LEAST_TEMPERATURE} and {GREATEST_TEMPERATURE}, got {temperature}"
             )
         share = (math.log(temperature) - _LEAST) / (_GREATEST - _LEAST)
-        self.raw_temperature = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+        # A parameter without dimensions could not be trained by DeepSpeed, which views parameters as bytes.
+        self.raw_temperature = nn.Parameter(torch.tensor([math.log(share / (1 - share))]))
         self.negatives_from_km = negatives_from_km
         self.queue = PastPairs(queue_size, embedding_dim) if queue_size else None
         self.positives = positives
@@ -188,7 +189,7 @@ class SymmetricContrastiveLoss(PairLoss):
     def temperature(self) -> Tensor:
         """The temperature, a scalar: its logarithm is a sigmoid scaled to the bounds, so gradients never vanish at a
         clamp."""
-        return (_LEAST + (_GREATEST - _LEAST) * torch.sigmoid(self.raw_temperature)).exp()
+        return (_LEAST + (_GREATEST - _LEAST) * torch.sigmoid(self.raw_temperature[0])).exp()
 
     def forward(
         self,
@@ -241,9 +242,9 @@ class SigmoidLoss(PairLoss):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(SIGMOID_SCALE)))
-        self.bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(SIGMOID_SCALE)]))
+        self.bias = nn.Parameter(torch.tensor([SIGMOID_BIAS]))
 
     def forward(self, image_embeddings: Tensor, sound_embeddings: Tensor) -> Tensor:
         """The loss of a batch; see `sigmoid_loss`."""
-        return sigmoid_loss(image_embeddings, sound_embeddings, self.log_scale.exp(), self.bias)
+        return sigmoid_loss(image_embeddings, sound_embeddings, self.log_scale[0].exp(), self.bias[0])

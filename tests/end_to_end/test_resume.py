@@ -88,38 +88,39 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 
 def loader_processes_of(trainer: int) -> list[Path]:
-    """The /proc folders of the loader processes that this process spawned."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == trainer and b"spawn_main" in (folder / "cmdline").read_bytes():
-                found.append(folder)
-    return found
+    """The /proc folders of a trainer's loaders and, first, of the server that they are forks of."""
+    found = {trainer: Path(f"/proc/{trainer}")}
+    for _ in ("the server", "its loaders"):
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent in found and b"forkserver" in (folder / "cmdline").read_bytes():
+                    found[int(folder.name)] = folder
+    return list(found.values())[1:]
 
 
 @pytest.mark.slow
 def test_loader_processes_end_with_a_trainer_that_is_killed(tiny_shards: Path, tmp_path: Path) -> None:
     process = stop_in_the_middle(tiny_shards, tmp_path / "run", signal.SIGSTOP)
     loaders = loader_processes_of(process.pid)
-    assert len(loaders) == 2
+    assert len(loaders) == 3
     process.kill()
     process.wait(PATIENCE_SECONDS)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(folder.exists() for folder in loaders):
-        assert time.monotonic() < deadline, loaders
-        time.sleep(0.2)
+    wait_until(lambda: not any(folder.exists() for folder in loaders))
 
 
 @pytest.mark.slow
-def test_loader_processes_end_whose_trainer_is_killed_while_they_start(tiny_shards: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("started", [1, 3])
+def test_loader_processes_end_whose_trainer_is_killed_while_they_start(
+    started: int, tiny_shards: Path, tmp_path: Path
+) -> None:
     words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *OPTIONS]
     process = subprocess.Popen(python("pretrain/run.py", *words), cwd=tmp_path, env=environment())
-    wait_until(lambda: len(loader_processes_of(process.pid)) == 2 or process.poll() is not None)
-    loaders = loader_processes_of(process.pid)
+    while len(loaders := loader_processes_of(process.pid)) < started:
+        assert process.poll() is None
+        time.sleep(0.01)
     process.kill()
     process.wait(PATIENCE_SECONDS)
-    assert len(loaders) == 2
     wait_until(lambda: not any(folder.exists() for folder in loaders))
 
 

@@ -15,6 +15,7 @@ from raster_files import bands_of, scene, write_raster
 from rasterio.transform import Affine
 
 from downstream.landcover.benchmark import Tile
+from downstream.landcover.decoded_tiles import DecodedTiles, decoded_tiles
 from downstream.landcover.deepglobe import DEEPGLOBE_CLASSES
 from downstream.landcover.patches import PatchBatches, PatchIndex, cut_patch, patch_starts
 from downstream.landcover.tiles import (
@@ -148,15 +149,19 @@ def test_beyond_a_small_tile_pixels_are_mirrored_and_unknown() -> None:
     assert (patch.labels[10:] == UNKNOWN).all()
 
 
-def batches_of(tiles: list[Tile], processes: int, first: int = 0, last: int = 6) -> list[dict[str, object]]:
+def batches_of(
+    tiles: list[Tile], processes: int, first: int = 0, last: int = 6, decoded: DecodedTiles | None = None
+) -> list[dict[str, object]]:
     """The global batches of steps, put together from what each process reads."""
-    surveyed, _ = survey_tiles(tiles, DEEPGLOBE_CLASSES, max_corrupt=0.0, threads=1)
+    surveyed, _ = survey_tiles(
+        tiles, DEEPGLOBE_CLASSES, max_corrupt=0.0, threads=1, keep=decoded.keep if decoded else None
+    )
     layout = BatchLayout(4, processes)
     streams = [
         iter(
             PatchBatches(
                 PatchIndex(surveyed, 32, 24),
-                DEEPGLOBE_CLASSES,
+                decoded or DecodedTiles(tiles[0].image.parent, DEEPGLOBE_CLASSES),
                 layout,
                 seed=3,
                 rank=rank,
@@ -203,12 +208,43 @@ def test_a_patch_is_what_its_key_says(tmp_path: Path) -> None:
         assert (known.numpy() == image.labels[top : top + 32, left : left + 32]).all()
 
 
+def test_decoded_tiles_give_the_same_batches_without_reading_a_tile_again(tmp_path: Path) -> None:
+    tiles = [write_tile(tmp_path, str(key), random_labels(60, 84, key), key) for key in range(2)]
+    expected = batches_of(tiles, 1)
+    with decoded_tiles(tmp_path / "out", DEEPGLOBE_CLASSES) as decoded:
+        batches_of(tiles, 1, decoded=decoded)
+        assert decoded.num_kept() == 2
+        surveyed, _ = survey_tiles(tiles, DEEPGLOBE_CLASSES, max_corrupt=0.0, threads=1)
+        for tile in tiles:
+            tile.image.unlink()
+        found = PatchBatches(
+            PatchIndex(surveyed, 32, 24), decoded, BatchLayout(4), seed=3, rank=0, first_step=0, last_step=6
+        )
+        for one, other in zip(expected, found, strict=True):
+            assert one["keys"] == other["keys"]
+            assert torch.equal(one["image"], other["image"])  # type: ignore[arg-type]
+            assert torch.equal(one["labels"], other["labels"])  # type: ignore[arg-type]
+        folder = decoded.folder
+    assert not folder.exists()
+
+
+def test_a_disk_without_room_keeps_no_tile(tmp_path: Path) -> None:
+    tile = write_tile(tmp_path, "1", random_labels(60, 84))
+    full = DecodedTiles(tmp_path, DEEPGLOBE_CLASSES, least_free=2**62)
+    gone = DecodedTiles(tmp_path / "not there", DEEPGLOBE_CLASSES)
+    for decoded in (full, gone):
+        decoded.keep(tile, read_tile(tile, DEEPGLOBE_CLASSES))
+        assert decoded.num_kept() == 0
+        assert (decoded.read(tile).rgb == read_tile(tile, DEEPGLOBE_CLASSES).rgb).all()
+
+
 def test_a_tile_that_broke_meanwhile_is_a_sentence(tmp_path: Path) -> None:
     tile = write_tile(tmp_path, "1", random_labels(60, 84))
     surveyed, _ = survey_tiles([tile], DEEPGLOBE_CLASSES, max_corrupt=0.0, threads=1)
     tile.mask.unlink()
+    read = DecodedTiles(tmp_path, DEEPGLOBE_CLASSES)
     batches = PatchBatches(
-        PatchIndex(surveyed, 32, 24), DEEPGLOBE_CLASSES, BatchLayout(4), seed=0, rank=0, first_step=0, last_step=1
+        PatchIndex(surveyed, 32, 24), read, BatchLayout(4), seed=0, rank=0, first_step=0, last_step=1
     )
     sentence = "tile 1: missing image: 1_mask.png: no such file; it could be read when the run began"
     assert next(iter(batches))["error"] == sentence
