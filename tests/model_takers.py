@@ -20,4 +20,5 @@ def assert_retrieval_and_downstream_take(finished: Path, tiny_shards: Path, tmp_
     words += ["--num-seeds", "1", "--image-size", "32", "--batch-size", "8", "--workers", "0", "--threads", "1"]
     classified = run(python("downstream/run.py", *words, "--tracker", "none"), cwd=tmp_path)
     assert classified.returncode == 0, classified.stderr
-    assert json.loads((tmp_path / "scenes_out" / "results.json").read_text())["backbone"] == "resnet18"
+    encoder = json.loads((finished / "model" / "config.json").read_text())["image_encoder"]
+    assert json.loads((tmp_path / "scenes_out" / "results.json").read_text())["backbone"] == encoder

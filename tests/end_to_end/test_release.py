@@ -86,7 +86,9 @@ for modality, inputs in (("image", images), ("sound", sounds)):
     trunk.fc = torch.nn.Linear(512, config["preprocessing"]["embedding"]["dimensions"])
     trunk.fc.load_state_dict({name: weights[tower + name] for name in ("weight", "bias")})
     with torch.inference_mode():
-        embeddings[modality] = trunk.eval()(inputs).clone()
+        rows = trunk.eval()(inputs).clone()
+    length = config["preprocessing"]["embedding"]["length"]
+    embeddings[modality] = rows if length is None else length * rows / rows.norm(dim=1, keepdim=True)
 save_file({**embeddings, "bytes": bytes_.contiguous()}, "embeddings.safetensors")
 """
 
