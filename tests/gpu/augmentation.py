@@ -28,7 +28,7 @@ def rotation_equals_ours(place: Place) -> dict[str, Any]:
     """
     import cv2
 
-    from pretrain.data.image_transforms import RotatedResize
+    from pretrain.data.augmentations import RotatedResize
 
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     crop = np.ascontiguousarray(cv2.GaussianBlur(noise, (0, 0), 2.0))
