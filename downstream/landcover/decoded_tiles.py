@@ -69,12 +69,13 @@ def decoded_tiles(out: Path, classes: Mapping[str, Colour]) -> Iterator[DecodedT
     """The tiles of a run that writes to `out`; their files are removed at its end, or by the next run after a kill."""
     temporary, least_free = None, 0
     if distributed.is_first():
-        place = out if out.is_dir() else out.parent
-        place.mkdir(parents=True, exist_ok=True)
-        temporary = Temporary(place / "decoded-tiles", is_folder=True)
-        least_free = int(LEFT_FREE * shutil.disk_usage(place).free)
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = Temporary(out / "decoded-tiles", is_folder=True)
+        least_free = int(LEFT_FREE * shutil.disk_usage(out).free)
     try:
         yield DecodedTiles(*distributed.from_first((temporary.path if temporary else out, classes, least_free)))
     finally:
         if temporary:
             temporary.discard()
+            with suppress(OSError):  # of a run that was refused, nothing is left
+                out.rmdir()

@@ -79,9 +79,9 @@ def _run_on(
         threads=max(1, settings.workers),
         keep=decoded.keep,
     )
-    if decoded.num_kept() < len(tiles):
+    if (kept := decoded.num_kept()) < len(tiles):
         distributed.print_once(
-            f"the disk has room for {decoded.num_kept()} of {len(tiles)} decoded tiles; others are decoded for every patch"
+            f"the disk has room for {kept} of {len(tiles)} decoded tiles; the others are decoded for every patch"
         )
     surveyed = {found.tile.key: found for found in tiles}
     split = benchmark.split([found.tile for found in tiles], settings.val_ids)
