@@ -175,11 +175,11 @@ def _missing(state: Iterable[str], own: Iterable[str]) -> list[str]:
     return [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
 
 
-def _distance(candidate: _Candidate, found: FoundEncoder) -> tuple[int, bool, int, int]:
-    """Returns a sort key, smallest for the likeliest encoder: few missing tensors, no wrong shape, a large network."""
+def _distance(candidate: _Candidate, found: FoundEncoder) -> tuple[float, int]:
+    """Returns a sort key, smallest for the likeliest encoder: most of its tensors fit, and it is large."""
     own, state = candidate.own, found.state
     wrong = sum(key in state and state[key].shape != value.shape for key, value in own.items())
-    return len(_missing(state, own)), wrong > 0, -len(own), wrong
+    return (len(_missing(state, own)) + wrong) / len(own), -len(own)
 
 
 def _nothing_found(path: Path, whole: Mapping[str, Tensor], landmark: str) -> UserError:

@@ -93,6 +93,7 @@ def simclr(shards: Path, folder: Path, *more: str) -> str:
     """What a run of SimCLR with group norm tells its user; under batch norm some spread would be left."""
     words = ["demo", "--method", "simclr", "--shards", shards, "--out", folder, *SMALL, "--model.norm", "group"]
     words += ["--epochs", "3", "--log-every-steps", "1", "--optimizer.warmup-epochs", "0"]
+    words += ["--model.image-encoder", "resnet18", "--optimizer.name", "adam"]
     result = run(python("pretrain/run.py", *words, *more), cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     return result.stderr

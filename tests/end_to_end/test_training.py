@@ -38,7 +38,7 @@ def test_the_run_folder_holds_what_is_promised(finished_run: Path) -> None:
     names = {path.name for path in finished_run.iterdir()}
     assert names == {"config.yaml", "metrics.jsonl", "checkpoints", "model", "summary.json", "tracking.json"}
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
-    assert config["optimizer"]["learning_rate"] == 3e-4  # also what was not said stands there
+    assert config["optimizer"]["learning_rate"] == 3e-3  # also what was not said stands there
     assert config["precision"] == "fp32"
     lines = MetricsFile(finished_run).read()
     assert [(line["step"], line["split"]) for line in lines if line["split"] == "val"] == [
