@@ -18,6 +18,15 @@ class FileChecksum:
     sha256: Sha256
 
 
+def file_checksum(path: Path) -> FileChecksum:
+    """Size and SHA-256 of a file.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    return FileChecksum(path.stat().st_size, file_sha256(path))
+
+
 def checksum_of(content: bytes | mmap.mmap) -> FileChecksum:
     """Size and SHA-256 of the content of a file."""
     return FileChecksum(len(content), hashlib.sha256(content).hexdigest())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.building.planning import usable_cpus
-from shards.checksums import FileChecksum
+from shards.checksums import file_checksum
 from shards.errors import RejectedPair, UserError, first_line
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, wrong_totals
 from shards.progress import ProgressLine
@@ -28,7 +27,6 @@ from shards.schema import (
 from shards.streaming.entries import SampleEntry, read_frames, read_member, read_metadata
 from shards.streaming.index import entries_in_tar, load_index, previews_checksum
 
-_READ_BYTES = 1 << 20
 _MEMBERS = {IMAGE_MEMBER, METADATA_MEMBER, SPECTROGRAM_MEMBER}
 
 Entries = tuple[SampleEntry, ...]
@@ -117,7 +115,7 @@ def _verify_shard(folder: Path, entry: ShardEntry, mel_bands: int) -> tuple[Entr
         faults.append(Fault(entry.name, sentence))
 
     try:
-        checksum = _file_checksum(path)
+        checksum = file_checksum(path)
     except FileNotFoundError:
         return None, [Fault(entry.name, "the file is missing")]
     except OSError as error:
@@ -190,7 +188,7 @@ def _verify_previews(folder: Path, entry: ShardEntry, samples: Entries | None) -
     if stated is None:
         return 0, []
     try:
-        faults = [] if _file_checksum(path) == stated else [Fault(name, "its checksum differs from the one stated")]
+        faults = [] if file_checksum(path) == stated else [Fault(name, "its checksum differs from the one stated")]
         clips = entries_in_tar(path)
     except FileNotFoundError:
         return 0, [Fault(name, "the file is missing")]
@@ -211,13 +209,3 @@ def _unknown_tars(folder: Path, manifest: Manifest) -> list[Fault]:
     known = {entry.name for entry in manifest.shards}
     names = sorted(name for name in os.listdir(folder) if name.endswith(".tar") and name not in known)
     return [Fault(name, "is not in the manifest") for name in names]
-
-
-def _file_checksum(path: Path) -> FileChecksum:
-    """Size and SHA-256 of a file, computed block by block."""
-    checksum, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            checksum.update(block)
-            size += len(block)
-    return FileChecksum(size, checksum.hexdigest())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from shards.checksums import FileChecksum, file_sha256
+from shards.checksums import FileChecksum, file_checksum
 from shards.errors import UserError
 from shards.records import MOST_BYTES, shortened
 from shards.streaming.locations import local_folder
@@ -284,6 +284,5 @@ def _open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
 
 
 def _has(path: Path, checksum: FileChecksum) -> bool:
-    if path.stat().st_size != checksum.bytes:
-        return False
-    return file_sha256(path) == checksum.sha256
+    # A file of another size is not read.
+    return path.stat().st_size == checksum.bytes and file_checksum(path) == checksum

@@ -51,7 +51,7 @@ BATCH = 64
 RANKED_DIMENSIONS = 128
 
 Work = Callable[[Path, int], Callable[[], object]]
-"""Prepares a case in a folder that holds the set of so many pairs, and gives what is measured."""
+"""Sets up a case of this many pairs in a folder and returns the function to time."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Task:
     """What is measured at every size.
 
     Attributes:
-        work: prepares it.
+        work: sets up a case.
         largest_power: of ten; beyond, it takes too long here, or works on a sample of fixed size.
-        needs_set: whether it reads a shard set.
+        needs_set: whether the folder must hold a shard set of that size.
     """
 
     work: Work
@@ -70,7 +70,7 @@ class Task:
 
 
 def write_set(folder: Path, num_pairs: int) -> None:
-    """A set of so many training pairs, whose tars are all the same."""
+    """Writes a shard set of this many training pairs whose tars are hard links to one."""
     write_tiny_shards(folder, {"train": SAMPLES_PER_SHARD, "val": 8}, samples_per_shard=SAMPLES_PER_SHARD)
     manifest = Manifest.load(folder)
     first, *others = manifest.shards
@@ -120,7 +120,7 @@ def find_repeated(_folder: Path, num_pairs: int) -> Callable[[], object]:
 
 
 def open_set(folder: Path, num_pairs: int) -> Callable[[], object]:
-    """Opens a set, checks its files, and gives a sample."""
+    """Opens a set, checks its files and decodes one image."""
 
     def run() -> None:
         shard_set = ShardSet.open(folder)
