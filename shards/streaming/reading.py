@@ -249,7 +249,7 @@ class _Split:
             self._indexes.move_to_end(shard)
             return self._indexes[shard]
         entry, folder = self._shards[shard], self._paths[shard].parent
-        if not self._files.fetch_index(entry.name) and (fault := _size_fault(folder, entry)):
+        if not self._files.fetch_index(entry.name) and (fault := _tar_fault(folder, entry)):
             raise fault
         try:
             samples = load_index(folder, entry)
@@ -278,6 +278,17 @@ class _Split:
 
 def _size_fault(folder: Path, shard: ShardEntry) -> UnreadableShard | None:
     """What is wrong with a tar or its index, judged by their sizes; None if nothing is."""
+    if fault := _tar_fault(folder, shard):
+        return fault
+    try:
+        check_index_size(folder, shard)
+    except UserError as error:
+        return UnreadableShard(str(error), shard=shard.name)
+    return None
+
+
+def _tar_fault(folder: Path, shard: ShardEntry) -> UnreadableShard | None:
+    """What is wrong with a tar, judged by its size; None if nothing is."""
     path = folder / shard.name
     try:
         size = path.stat().st_size
@@ -289,8 +300,4 @@ def _size_fault(folder: Path, shard: ShardEntry) -> UnreadableShard | None:
             "copy it again, or build the shards again",
             shard=shard.name,
         )
-    try:
-        check_index_size(folder, shard)
-    except UserError as error:
-        return UnreadableShard(str(error), shard=shard.name)
     return None
