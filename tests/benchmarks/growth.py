@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own f
 import numpy as np
 from benchmarks import search_speed
 from benchmarks.measuring import alone, fastest, machine, peak_mib_of
+from benchmarks.results import print_table
 from rich.console import Console
 from rich.table import Table
 from tiny_shards import write_tiny_shards
@@ -245,8 +246,7 @@ def main() -> None:
             if power <= task.largest_power:
                 Console(stderr=True).print(f"measuring {name}, 10^{power} pairs …")
                 found[name][power] = alone(measured, task.work, task.needs_set, 10**power)
-    console = Console()
-    (console if console.is_terminal else Console(width=150)).print(as_table(found, powers))
+    print_table(as_table(found, powers))
     if options.json:
         exponents = {
             name: {what: exponent(figures, what) for what in ("seconds", "mib")} for name, figures in found.items()

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 Value = float | int | str | None
 
+PAGE_COLUMNS = 150
+"""Of a table in a file; a terminal has its own."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -131,3 +134,11 @@ def shown(value: Value) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def print_table(table: Table) -> None:
+    """Prints a table as wide as the terminal, or as a page."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=PAGE_COLUMNS)).print(table)

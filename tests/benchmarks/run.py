@@ -31,7 +31,7 @@ from benchmarks import (
 )
 from benchmarks.corpus import Workplace
 from benchmarks.measuring import machine
-from benchmarks.results import Row, as_record, as_table, judge
+from benchmarks.results import Row, as_record, as_table, judge, print_table
 from rich.console import Console
 
 SUITES = {
@@ -51,16 +51,10 @@ SUITES = {
 }
 """In this order: the loop names its bottleneck from what the loader and the model took."""
 
-PAGE_COLUMNS = 150
-"""Of the table in a file; a terminal has its own."""
-
 
 def main() -> None:
     """Measures, prints the table and writes the file."""
     options = parse()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PAGE_COLUMNS)
     found = machine()
     rows: list[Row] = []
     chosen = [suite for name, suite in SUITES.items() if name in options.only]
@@ -71,7 +65,7 @@ def main() -> None:
             rows += suite.measure(place, rows)
     outcomes = [judge(target, rows) for suite in chosen for target in suite.TARGETS]
     title = " · ".join(f"{name} {value}" for name, value in found.items())
-    console.print(as_table(f"{title}{' · QUICK: NO FIGURES' if options.quick else ''}", rows, outcomes))
+    print_table(as_table(f"{title}{' · QUICK: NO FIGURES' if options.quick else ''}", rows, outcomes))
     if options.json:
         record = as_record(found, rows, outcomes, quick=options.quick)
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

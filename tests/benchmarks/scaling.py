@@ -13,11 +13,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
+
 import numpy as np
-from rich.console import Console
+from benchmarks.results import print_table
 from rich.table import Table
 
 STEPS = 400
@@ -154,8 +157,7 @@ def main() -> None:
         shown = [f"{parts[name]:.2f}" for name in (WAIT, ENCODERS, GATHER, LOSS, GRADIENTS)]
         rate = parts["pairs_per_second"]
         table.add_row(str(number), *shown, f"{rate:,.0f}", f"{rate / ideal:.0%}", bottleneck(parts))
-    console = Console()
-    (console if console.is_terminal else Console(width=150)).print(table)
+    print_table(table)
     if file:
         record = {"cluster": dataclasses.asdict(cluster), "gpus": found}
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
