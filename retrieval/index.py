@@ -16,6 +16,10 @@ TRAINING_ROWS_PER_LIST = 64
 TRAINING_ROUNDS = 10
 ROWS_AT_ONCE = 65_536
 """Rows of a gallery read into memory at once."""
+SPARE_CANDIDATES = 16
+"""Candidates beyond the number of results, so that rounding rarely hides one of them."""
+PARALLEL_OVER_LISTS = 1
+"""faiss' mode in which the threads share the lists of a single query, not the queries."""
 
 
 class NearestNeighbours:
@@ -63,7 +67,7 @@ class NearestNeighbours:
     def _search_one(self, query: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         centred = np.ascontiguousarray((query - self._centre)[None], dtype=np.float32)
         slack = FLOAT32_SLACK * (self._largest_norm + float(np.square(centred).sum()))
-        num_candidates = count + 16
+        num_candidates = count + SPARE_CANDIDATES
         while True:
             rough, candidates = self._index.search(centred, min(num_candidates, len(self._gallery)))
             found = np.sort(candidates[0])
@@ -86,6 +90,7 @@ class Lists:
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        index.parallel_mode = PARALLEL_OVER_LISTS
         self.num_lists: int = index.nlist
         self.shape: tuple[int, int] = (index.ntotal, index.d)
 
@@ -115,7 +120,11 @@ class Lists:
         import faiss
 
         try:
-            return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY))
+            index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            # By default, every search of mapped lists starts dozens of threads to read them ahead.
+            stored: Any = faiss.downcast_InvertedLists(index.invlists)
+            stored.prefetch_nthread = 0
+            return cls(index)
         except (RuntimeError, AttributeError) as error:
             raise ValueError(f"not an IVF index: {type(error).__name__}") from error
 
@@ -155,6 +164,30 @@ def propose_from_all(
     # For a single query, faiss sums squared differences, so that the error is relative to the distance itself.
     squared, numbers = faiss.knn(query[None], gallery, count)
     return numbers[0], float(squared[0, -1])
+
+
+def distances_of_nearest(gallery: NDArray[np.float32], queries: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    """The Euclidean distances of each query to its nearest gallery items; the gallery is read once, in parts.
+
+    Args:
+        gallery: (n, d).
+        queries: (q, d).
+        count: number of items per query, at most n.
+
+    Returns:
+        (q, count), in ascending order.
+    """
+    import faiss
+
+    squared = np.full((len(queries), 0), np.inf)
+    exact = queries.astype(np.float64)
+    for start in range(0, len(gallery), ROWS_AT_ONCE):
+        part = np.asarray(gallery[start : start + ROWS_AT_ONCE])
+        centre = part.mean(axis=0)  # as in NearestNeighbours
+        _, numbers = faiss.knn(queries - centre, part - centre, min(count + SPARE_CANDIDATES, len(part)))
+        found = np.square(part[numbers] - exact[:, None]).sum(axis=2)
+        squared = np.sort(np.concatenate([squared, found], axis=1), axis=1)[:, :count]
+    return np.sqrt(squared)
 
 
 def squared_distances(gallery: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
