@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 
@@ -20,13 +20,18 @@ ISAS_WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512
 
 def resolve_precision(settings: Settings) -> Settings:
     """Settles "auto": bf16 where the device computes in it, fp32 elsewhere."""
-    if settings.precision != "auto":
-        return settings
+    return dataclasses.replace(settings, precision=resolved(settings.precision))
+
+
+def resolved(precision: Literal["auto", "bf16", "fp32"]) -> Literal["bf16", "fp32"]:
+    """The precision itself, and for "auto" bf16 where the device computes in it, fp32 elsewhere."""
+    if precision != "auto":
+        return precision
     if torch.cuda.is_available():
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has_bf16 = cpu_computes_bf16()
-    return dataclasses.replace(settings, precision="bf16" if has_bf16 else "fp32")
+    return "bf16" if has_bf16 else "fp32"
 
 
 def cpu_computes_bf16() -> bool:

@@ -14,6 +14,7 @@ import torch
 
 from pretrain.model import TwoTower, refuse_other_spectrograms
 from pretrain.model_files import find_model_folder
+from pretrain.precision import autocast
 from pretrain.training.embedding import CropStarts, PairEmbeddings, embed_split
 from retrieval.finite import refuse_not_finite
 from retrieval.pair_metadata import readable_metadata
@@ -176,6 +177,7 @@ def embed_pairs(
     *,
     crop_starts: CropStarts,
     batch_size: int,
+    precision: str,
     provenance: dict[str, Any],
 ) -> EmbeddedSplit:
     """Embeds every pair of a split, showing progress.
@@ -186,12 +188,14 @@ def embed_pairs(
         split: the split to embed.
         crop_starts: selects the crops of a sound to embed and average.
         batch_size: pairs embedded at once.
+        precision: "bf16" or "fp32".
         provenance: stored with the result.
 
     Raises:
         UserError: an embedding is not finite.
     """
-    with ProgressLine(f"embedding {split}", shard_set.num_samples(split)) as progress:
+    progress = ProgressLine(f"embedding {split}", shard_set.num_samples(split))
+    with progress, autocast(model.image_mean.device, precision):
         embeddings = embed_split(
             model, shard_set, split, crop_starts=crop_starts, batch_size=batch_size, on_batch=progress.advance
         )

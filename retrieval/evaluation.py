@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pretrain.precision import resolved
 from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.tracking import TRACKING_NAME, attach_report
 from pretrain.weights.identity import weights_sha256
@@ -39,6 +40,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         options.weights, options.shards, options.split, device=options.device, force=options.force
     )
     make_folder(options.out)
+    precision = resolved(options.precision)
     provenance = {
         "weights": str(options.weights),
         "weights_sha256": checksum,
@@ -46,6 +48,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         "split": options.split,
         "crops": crops,
         "seed": options.seed,
+        "precision": precision,
     }
     embedded = embed_pairs(
         model,
@@ -53,9 +56,18 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         options.split,
         crop_starts=protocol.crop_starts(model.config.num_frames, crops, options.seed),
         batch_size=options.batch_size,
+        precision=precision,
         provenance=provenance,
     )
-    evaluation = score(protocol, embedded, _repeated_keys(shard_set, options.split))
+    repeated = _repeated_keys(shard_set, options.split)
+    if len(repeated) == len(embedded.embeddings.keys):
+        print(
+            f"warning: every pair of split {options.split} has an image that is also in training or earlier in the "
+            "split, so there are no scores without repeated images; split by image (--split-by image) to have them",
+            file=sys.stderr,
+            flush=True,
+        )
+    evaluation = score(protocol, embedded, repeated)
     if (options.out / METRICS_NAME).exists():
         print(f"replacing the evaluation in {options.out}")
     with replaced_together(options.out, (EMBEDDINGS_NAME, METRICS_NAME, REPORT_NAME)) as new:

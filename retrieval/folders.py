@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pretrain.model import TwoTower
+from pretrain.precision import autocast, resolved
+from pretrain.training.embedding import embed_images, embed_sounds
 from retrieval.embedding import load_model, make_folder, save_npz
-from retrieval.file_embedding import check_hears_files, embed_image, embed_spectrogram, image_of_file
+from retrieval.file_embedding import check_hears_files
+from retrieval.file_inputs import ImageInput, Inputs, SoundInput, read_inputs
 from retrieval.finite import refuse_not_finite
 from retrieval.options import EmbedOptions
 from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below, other_files_below
-from shards.decoding.audio_decoding import decode_recording
-from shards.errors import RejectedPair, UserError
+from shards.errors import UserError
 from shards.progress import ProgressLine
 
 NAMED_REJECTIONS = 10
@@ -55,22 +58,42 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
     """Runs `embed`; files that can't be decoded are counted and listed.
 
     Raises:
-        UserError: a mistake in the options or the weights, or no file can be decoded.
+        UserError: a mistake in the options or the weights, no file can be decoded, or an embedding is not finite.
     """
     options.check()
     model = load_model(options.weights, options.device)
-    folder, kind = options.folder, options.kind
+    folder, kind, config = options.folder, options.kind, model.config
+    read: ImageInput | SoundInput
+    encode: Callable[[TwoTower, list[Inputs]], NDArray[np.float32]]
     if kind == "images":
-        files, embed_file = _files(folder, IMAGE_SUFFIXES, kind), _image_embedder(model, options)
+        read, encode = ImageInput(config.rasters.with_bands(options.bands), config.image_size), _encode_images
     else:
-        files, embed_file = _files(folder, SOUND_SUFFIXES, kind), _sound_embedder(model, options)
+        check_hears_files(model, options.weights)
+        read = SoundInput(config.spectrogram, config.num_frames, options.crops, options.max_seconds)
+        encode = _encode_sounds
+    files = _files(folder, IMAGE_SUFFIXES if kind == "images" else SOUND_SUFFIXES, kind)
     make_folder(options.out.parent)
-    embedded = embed_files(folder, files, embed_file, title=f"embedding {kind}")
+    precision = resolved(options.precision)
+    with torch.inference_mode(), autocast(model.image_mean.device, precision):
+        embedded = embed_files(
+            folder,
+            files,
+            read,
+            lambda inputs: encode(model, inputs),
+            batch_size=options.batch_size,
+            title=f"embedding {kind}",
+        )
     if not embedded.names:
         raise UserError(
             f"none of the {len(files)} {kind} in {folder} could be decoded; first error: {_first(embedded)}"
         )
-    provenance = {"weights": str(options.weights), "folder": str(folder), "kind": kind, "crops": options.crops}
+    provenance = {
+        "weights": str(options.weights),
+        "folder": str(folder),
+        "kind": kind,
+        "crops": options.crops,
+        "precision": precision,
+    }
     embedded.save(options.out, provenance)
     suffixes = IMAGE_SUFFIXES if kind == "images" else SOUND_SUFFIXES
     others = [path.relative_to(folder).as_posix() for path in other_files_below(folder, suffixes)]
@@ -79,46 +102,56 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
 
 
 def embed_files(
-    folder: Path, files: list[Path], embed_file: Callable[[Path], NDArray[np.float32]], *, title: str
+    folder: Path,
+    files: list[Path],
+    read: Callable[[Path], Inputs],
+    encode: Callable[[list[Inputs]], NDArray[np.float32]],
+    *,
+    batch_size: int,
+    title: str,
 ) -> EmbeddedFolder:
-    """Embeds the files one by one; those that raise `RejectedPair` are listed as rejected.
+    """Embeds files in batches; those without inputs are listed as rejected.
+
+    Args:
+        folder: of the files.
+        files: the files.
+        read: makes the inputs of a file.
+        encode: embeds the inputs of up to `batch_size` files: (n, d).
+        batch_size: files that are embedded at once.
+        title: of the progress.
 
     Raises:
-        UserError: an embedding is not finite.
+        UserError: an embedding is not finite, or a process that decoded files ended.
     """
     names: list[str] = []
     rows: list[NDArray[np.float32]] = []
     rejected: dict[str, tuple[str, str]] = {}
+    batch: list[Inputs] = []
     with ProgressLine(title, len(files)) as progress:
-        for path in files:
+        for path, attempt in zip(files, read_inputs(files, read), strict=True):
             name = path.relative_to(folder).as_posix()
-            try:
-                rows.append(embed_file(path))
+            if isinstance(attempt, tuple):
+                rejected[name] = attempt
+            else:
                 names.append(name)
-            except RejectedPair as rejection:
-                rejected[name] = (rejection.reason, rejection.detail)
-            except OSError as error:
-                rejected[name] = ("unreadable file", error.strerror or str(error))
+                batch.append(attempt)
+            if len(batch) == batch_size:
+                rows.append(encode(batch))
+                batch = []
             progress.advance()
-    embeddings = np.stack(rows) if rows else np.empty((0, 0), np.float32)
+        if batch:
+            rows.append(encode(batch))
+    embeddings = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
     refuse_not_finite(names, embeddings)
     return EmbeddedFolder(names, embeddings, rejected)
 
 
-def _image_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:
-    rasters = model.config.rasters.with_bands(options.bands)
-    return lambda path: embed_image(model, image_of_file(path, rasters))
+def _encode_images(model: TwoTower, images: list[Inputs]) -> NDArray[np.float32]:
+    return embed_images(model, np.concatenate(images))
 
 
-def _sound_embedder(model: TwoTower, options: EmbedOptions) -> Callable[[Path], NDArray[np.float32]]:
-    check_hears_files(model, options.weights)
-
-    def embed_file(path: Path) -> NDArray[np.float32]:
-        settings = model.config.spectrogram
-        sound = decode_recording(path, settings, max_seconds=options.max_seconds, with_preview=False)
-        return embed_spectrogram(model, sound.spectrogram, options.crops)
-
-    return embed_file
+def _encode_sounds(model: TwoTower, sounds: list[Inputs]) -> NDArray[np.float32]:
+    return embed_sounds(model, np.concatenate(sounds), list(map(len, sounds)))
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:

@@ -33,6 +33,8 @@ class EvaluateOptions:
     """Seed of the random sound crops of protocol khdlr."""
     batch_size: int = 16
     """Pairs embedded at once."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Arithmetic of the networks: fp32 is the same everywhere; bf16 is faster where the hardware has it (auto asks)."""
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
@@ -78,6 +80,10 @@ class EmbedOptions:
     """Evenly spaced sound crops whose embeddings are averaged."""
     max_seconds: float = 600.0
     """Maximum seconds of sound per recording; from longer ones, evenly spread parts are used."""
+    batch_size: int = 16
+    """Files embedded at once."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Arithmetic of the networks: fp32 is the same everywhere; bf16 is faster where the hardware has it (auto asks)."""
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
 
@@ -101,7 +107,7 @@ class EmbedOptions:
         """
         if (self.images is None) == (self.sounds is None):
             raise UserError("give either --images DIR or --sounds DIR")
-        check_at_least(1, crops=self.crops)
+        check_at_least(1, crops=self.crops, batch_size=self.batch_size)
         if self.bands is not None:
             if self.images is None:
                 raise UserError("--bands has no effect on --sounds; omit it")

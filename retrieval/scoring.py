@@ -70,11 +70,11 @@ def without_repeated(
     """The scores of a split without some of its pairs.
 
     Returns:
-        num_left_out, gallery_size, chance and the scores of both directions; None if no pair is left out, or if the
-        protocol can't rank the others.
+        num_left_out, gallery_size, chance and the scores of both directions; None if no pair is left out or all are,
+        or if the protocol can't rank the others.
     """
     kept = [number for number, key in enumerate(embeddings.keys) if key not in repeated]
-    if len(kept) == len(embeddings.keys):
+    if len(kept) in (0, len(embeddings.keys)):
         return None
     others = PairEmbeddings(
         [embeddings.keys[number] for number in kept], embeddings.image[kept], embeddings.sound[kept]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Sequence
 from multiprocessing import forkserver
 
 START_METHOD = "forkserver"
@@ -12,15 +13,18 @@ PRELOADED = (
     *("pretrain.data.server_signals", "pretrain.data.batches", "pretrain.data.augmentations"),
     "pretrain.features.inputs",
 )
-"""What the server imports, the signals first. It computes nothing: no thread or device gets lost in a fork."""
+"""What the server of a training imports, the signals first. It computes nothing, so no thread is lost in a fork."""
 
 
-def start_server() -> None:
+def start_server(preloaded: Sequence[str] = PRELOADED) -> None:
     """Starts the server of this process's loaders unless it runs already; it imports while this process goes on.
 
     It ends with this process and the loaders, which end with this process (`shards.child_processes`).
+
+    Args:
+        preloaded: the modules that it imports.
     """
-    multiprocessing.set_forkserver_preload(list(PRELOADED))
+    multiprocessing.set_forkserver_preload(list(preloaded))
     # As for this process, whose path begins with its script: no module is taken from the current folder.
     former = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +17,11 @@ from pretrain.data.audio_transforms import spread_crop_starts
 from pretrain.data.image_transforms import ImageView, evaluation_image
 from pretrain.data.seeds import sample_seed
 from pretrain.model import TwoTower
+from pretrain.model_config import TwoTowerConfig
 from shards.streaming.reading import ShardSet, StoredSample
 
+Inputs = TypeVar("Inputs")
+Result = TypeVar("Result")
 Embeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 CropStarts = Callable[[StoredSample], list[int]]
@@ -42,6 +48,29 @@ def spread_crops(num_frames: int, crops: int) -> CropStarts:
     return lambda sample: spread_crop_starts(sample.num_frames, num_frames, crops)
 
 
+class PairInputs(NamedTuple):
+    """Pairs as inputs of the towers.
+
+    Attributes:
+        pixels: evaluation views of their images, (n, 3, size, size) uint8.
+        crops: crops of their sounds, (m, 1, mel bands, frames) uint8, grouped by sound.
+        crops_of_sound: number of crops of each sound, n counts that sum to m.
+    """
+
+    pixels: NDArray[np.uint8]
+    crops: NDArray[np.uint8]
+    crops_of_sound: list[int]
+
+
+def pair_inputs(config: TwoTowerConfig, samples: Sequence[StoredSample], crop_starts: CropStarts) -> PairInputs:
+    """Reads pairs as the towers take them for evaluation; errors as `embed_pairs_of`."""
+    pixels = np.stack([evaluation_image(sample.image(), config.image_size) for sample in samples])
+    frames = config.num_frames
+    crops = [[sample.frames(start, frames) for start in crop_starts(sample)] for sample in samples]
+    all_crops = np.stack([crop for of_sound in crops for crop in of_sound])[:, None]
+    return PairInputs(pixels, all_crops, list(map(len, crops)))
+
+
 @torch.inference_mode()
 def embed_pairs_of(model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts) -> Embeddings:
     """Embeds pairs in a single batch.
@@ -57,8 +86,12 @@ def embed_pairs_of(model: TwoTower, samples: list[StoredSample], crop_starts: Cr
     Raises:
         UserError: a pair's image can't be decoded, or its shard is damaged.
     """
-    pixels = np.stack([evaluation_image(sample.image(), model.config.image_size) for sample in samples])
-    return embed_images(model, pixels), embed_sounds(model, *_crops_of(model, samples, crop_starts))
+    return _embed_inputs(model, pair_inputs(model.config, samples, crop_starts))
+
+
+@torch.inference_mode()
+def _embed_inputs(model: TwoTower, inputs: PairInputs) -> Embeddings:
+    return embed_images(model, inputs.pixels), embed_sounds(model, inputs.crops, inputs.crops_of_sound)
 
 
 def embed_split(
@@ -81,12 +114,15 @@ def embed_split(
         on_batch: called with the number of pairs just embedded, for progress.
     """
 
-    def embed(samples: list[StoredSample]) -> Embeddings:
-        embeddings = embed_pairs_of(model, samples, crop_starts)
-        on_batch(len(samples))
+    def read(samples: list[StoredSample]) -> PairInputs:
+        return pair_inputs(model.config, samples, crop_starts)
+
+    def embed(inputs: PairInputs) -> Embeddings:
+        embeddings = _embed_inputs(model, inputs)
+        on_batch(len(inputs.pixels))
         return embeddings
 
-    return PairEmbeddings(*_embed_in_turn(model, shard_set, split, embed, batch_size))
+    return PairEmbeddings(*_embed_in_turn(model, shard_set, split, read, embed, batch_size))
 
 
 @torch.inference_mode()
@@ -106,14 +142,17 @@ def embed_two_views(
         (n, d) and (n, d) float32, row i of both from image i.
     """
 
-    def embed(samples: list[StoredSample]) -> Embeddings:
+    def read(samples: list[StoredSample]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         images = [(sample.image(), sample.key) for sample in samples]
         first, second = (
             np.stack([view(image, sample_seed(0, number, key)) for image, key in images]) for number in (0, 1)
         )
-        return embed_images(model, first), embed_images(model, second)
+        return first, second
 
-    _, first, second = _embed_in_turn(model, shard_set, split, embed, batch_size)
+    def embed(views: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Embeddings:
+        return embed_images(model, views[0]), embed_images(model, views[1])
+
+    _, first, second = _embed_in_turn(model, shard_set, split, read, embed, batch_size)
     return first, second
 
 
@@ -126,10 +165,13 @@ def _embed_in_turn(
     model: TwoTower,
     shard_set: ShardSet,
     split: str,
-    embed: Callable[[list[StoredSample]], Embeddings],
+    read: Callable[[list[StoredSample]], Inputs],
+    embed: Callable[[Inputs], Embeddings],
     batch_size: int,
 ) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32]]:
     """Embeds every pair, in the order of the tar files; of W processes, process r embeds pairs r, r + W, …
+
+    While a batch is embedded, a thread reads the next one.
 
     Returns:
         The keys and both embeddings of all pairs.
@@ -138,10 +180,14 @@ def _embed_in_turn(
     keys: list[str] = []
     empty = np.empty((0, model.config.embedding_dim), dtype=np.float32)
     embeddings = [(empty, empty)]
-    for batch in _batches(numbers, batch_size):
+
+    def read_batch(batch: range) -> tuple[list[str], Inputs]:
         samples = [shard_set.sample(split, number) for number in batch]
-        embeddings.append(embed(samples))
-        keys += [sample.key for sample in samples]
+        return [sample.key for sample in samples], read(samples)
+
+    for batch_keys, inputs in _one_ahead(read_batch, _batches(numbers, batch_size)):
+        embeddings.append(embed(inputs))
+        keys += batch_keys
     first, second = (np.concatenate(part) for part in zip(*embeddings, strict=True))
     parts = distributed.gather_objects((keys, first, second))
     order = np.argsort(np.concatenate([np.arange(len(part[0])) * len(parts) + r for r, part in enumerate(parts)]))
@@ -173,15 +219,18 @@ def mean_of_crops(embeddings: NDArray[np.float32], crops_of_sound: Sequence[int]
     return np.stack([part.mean(0) for part in np.split(embeddings, np.cumsum(crops_of_sound)[:-1])])
 
 
-def _crops_of(
-    model: TwoTower, samples: list[StoredSample], crop_starts: CropStarts
-) -> tuple[NDArray[np.uint8], list[int]]:
-    """Returns the crops of samples' sounds and their counts, as taken by `embed_sounds`."""
-    frames = model.config.num_frames
-    crops = [[sample.frames(start, frames) for start in crop_starts(sample)] for sample in samples]
-    return np.stack([crop for of_sound in crops for crop in of_sound])[:, None], [len(of_sound) for of_sound in crops]
-
-
 def _batches(numbers: range, batch_size: int) -> Iterator[range]:
     for start in range(0, len(numbers), batch_size):
         yield numbers[start : start + batch_size]
+
+
+def _one_ahead(read: Callable[[range], Result], batches: Iterable[range]) -> Iterator[Result]:
+    """`map(read, batches)` by a thread that reads one batch ahead of the one in use."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: deque[Future[Result]] = deque()
+        for batch in batches:
+            waiting.append(thread.submit(read, batch))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -63,6 +63,7 @@ def prepare(options: PrepareOptions) -> Study:
             options.split,
             crop_starts=spread_crops(model.config.num_frames, options.crops),
             batch_size=options.batch_size,
+            precision="fp32",
             provenance={},
         )
         audible = AudiblePairs.of(shard_set, options.split, numbers, embedded)

@@ -62,6 +62,7 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
         *("label_only", "without_repeated_images", "weights", "weights_sha256", "shards", "split", "crops", "seed"),
+        "precision",
     ]
     weights = Path(metrics["weights"]) / "model" / "model.safetensors"
     assert metrics["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -138,6 +139,30 @@ def test_scores_without_repeated_images_stand_beside_the_published_split(
     )
     show(ShowOptions(out))
     assert "without 1 pair whose image" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_split_of_nothing_but_repeated_images_is_scored_and_the_user_told(
+    weights: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = tmp_path / "shards"
+    shutil.copytree(tiny_shards, shards)
+    keys = [sample.key for sample in ShardSet.open(shards).samples("test")]
+    repeated = {"pairs": len(keys), "across_splits": len(keys), "keys": {"val": [], "test": keys}}
+    dataclasses.replace(Manifest.load(shards), repeated_images=repeated).save(shards)
+    metrics = evaluate(EvaluateOptions(weights, shards, tmp_path / "out", crops=1)).metrics
+    assert metrics["gallery_size"] == len(keys)
+    assert metrics["without_repeated_images"] is None
+    assert "warning: every pair of split test has an image that is also in training" in capsys.readouterr().err
+
+
+def test_bf16_ranks_as_fp32_does_to_its_precision(weights: Path, tiny_shards: Path, tmp_path: Path) -> None:
+    found = {
+        precision: evaluate(EvaluateOptions(weights, tiny_shards, tmp_path / precision, precision=precision))
+        for precision in ("fp32", "bf16")
+    }
+    exact, rounded = (found[precision].ranking.embeddings.image for precision in ("fp32", "bf16"))
+    assert 0 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+    assert found["bf16"].metrics["precision"] == "bf16"
 
 
 def test_embeddings_are_those_of_the_towers(
