@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Literal, TypeVar
 
 import torch
 
 from pretrain.settings.training import RunSettings
+from shards.threads import onednn_may_compute_bf16
 
 Settings = TypeVar("Settings", bound=RunSettings)
-
-ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Environment variables that limit the instructions that oneDNN uses; the first one set counts."""
-ISAS_WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
-"""Their values under which oneDNN converts bf16 to float32 for every product, which is slower than float32."""
 
 
 def resolve_precision(settings: Settings) -> Settings:
@@ -36,9 +31,8 @@ def resolved(precision: Literal["auto", "bf16", "fp32"]) -> Literal["bf16", "fp3
 
 def cpu_computes_bf16() -> bool:
     """Whether products of bf16 are computed by instructions for them: the CPU has these, and oneDNN may use them."""
-    limit = next((os.environ[name] for name in ISA_LIMITS if os.environ.get(name)), "")
     has_instructions = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
-    return bool(has_instructions) and limit.upper() not in ISAS_WITHOUT_BF16
+    return bool(has_instructions) and onednn_may_compute_bf16()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

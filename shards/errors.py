@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from shards.threads import let_waiting_threads_sleep
+from shards.threads import choose_waiting
 from shards.untrusted_text import without_controls
 
 
@@ -124,7 +125,7 @@ def run_command(main: Callable[[], None]) -> None:
 
     A disk that is full or refuses is reported in the same way.
     """
-    let_waiting_threads_sleep()
+    choose_waiting()
     try:
         main()
     except UserError as error:
@@ -147,3 +148,6 @@ def run_command(main: Callable[[], None]) -> None:
     except AskedToEnd:
         print("stopped by SIGTERM; finished work is kept", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGTERM)
+    finally:
+        # Else Python looks for unreachable objects once more at its end, for a second where torch is loaded.
+        gc.freeze()

@@ -12,7 +12,7 @@ import pytest
 # One thread a process, read when torch is loaded: the cores are shared by several processes of tests, where waiting
 # threads of OpenMP would spin, and what tests compute themselves has the bits of what their commands compute.
 os.environ["OMP_NUM_THREADS"] = "1"
-# As commands set it for themselves and their children, whether they run in a process of their own or in that of a test.
+# On every CPU as commands set it on one without bf16: tests run beside each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Examples of hypothesis take their time on a busy machine; how long is no matter of right and wrong.

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pandas
+from benchmarks.checkouts import compared
 from benchmarks.corpus import Workplace
 from benchmarks.measuring import alone, fastest, peak_mib_of
 from benchmarks.results import Figure, Row, Target
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pretrain.ranking import both_directions
 
 SUITE = "ranks"
+IS_RUN_BY_BOTH = True
 DIMENSIONS = 128
 SIZES, QUICK_SIZES, LARGEST = (1000, 5000, 10_000, 20_000), (200,), 100_000
 MOST_PANDAS_QUERIES = 10_000
@@ -38,6 +40,7 @@ TARGETS = (
         2,
         at_most=True,
     ),
+    compared("all ranks both ways at n = 10,000", SUITE, "ours, n = 10,000", "seconds", 0.4 / 0.84),
     Target(
         "memory at n = 100,000", Figure(SUITE, "ours, n = 100,000", "peak_mib"), None, 2048, at_most=True, unit="MiB"
     ),

@@ -18,17 +18,25 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
 
 from benchmarks import (
+    building,
+    busy_machine,
+    demo_pipeline,
+    evaluating,
     frozen_heads,
+    landcover_loading,
     loader,
     loss_memory,
     model_step,
+    opening,
     ranking_speed,
     search_speed,
     small_retrieval,
+    starting,
     startup,
     time_to_rank,
     training_loop,
 )
+from benchmarks.checkouts import BEFORE, Checkout
 from benchmarks.corpus import Workplace
 from benchmarks.measuring import machine
 from benchmarks.results import Row, as_record, as_table, judge, print_table
@@ -44,9 +52,16 @@ SUITES = {
         ranking_speed,
         search_speed,
         startup,
+        opening,
+        starting,
+        busy_machine,
+        building,
+        evaluating,
+        landcover_loading,
         frozen_heads,
         small_retrieval,
         time_to_rank,
+        demo_pipeline,
     )
 }
 """In this order: the loop names its bottleneck from what the loader and the model took."""
@@ -63,12 +78,22 @@ def main() -> None:
         for suite in chosen:
             Console(stderr=True).print(f"measuring {suite.SUITE} …")
             rows += suite.measure(place, rows)
+            if options.against and getattr(suite, "IS_RUN_BY_BOTH", False):
+                rows += rows_of_other(suite.SUITE, options, Path(folder) / "other.json")
     outcomes = [judge(target, rows) for suite in chosen for target in suite.TARGETS]
     title = " · ".join(f"{name} {value}" for name, value in found.items())
     print_table(as_table(f"{title}{' · QUICK: NO FIGURES' if options.quick else ''}", rows, outcomes))
     if options.json:
         record = as_record(found, rows, outcomes, quick=options.quick)
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def rows_of_other(suite: str, options: argparse.Namespace, file: Path) -> list[Row]:
+    """What the other checkout measures by its own suite of that name."""
+    words = ["--only", suite, "--json", file, *(["--quick"] if options.quick else [])]
+    Checkout(options.against.resolve(), BEFORE).run("tests/benchmarks/run.py", *words)
+    found = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    return [Row(suite, row["case"] + BEFORE, row["figures"], row["why_not"]) for row in found]
 
 
 def parse() -> argparse.Namespace:

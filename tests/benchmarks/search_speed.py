@@ -29,6 +29,7 @@ from shards.schema import SpectrogramSettings
 from shards.streaming.reading import ShardSet
 
 SUITE = "search"
+IS_RUN_BY_BOTH = True
 DIMENSIONS = 128
 PAIRS, QUICK_PAIRS = 1_000_000, 5000
 QUICK_EXACT_UP_TO = 500

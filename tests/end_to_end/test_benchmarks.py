@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pytest
 from benchmarks import (
+    building,
+    busy_machine,
+    demo_pipeline,
+    evaluating,
     frozen_heads,
+    landcover_loading,
     loader,
     loss_memory,
     model_step,
+    opening,
     ranking_speed,
     search_speed,
     small_retrieval,
+    starting,
     startup,
     time_to_rank,
     training_loop,
@@ -54,6 +61,13 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         frozen_heads,
         small_retrieval,
         time_to_rank,
+        opening,
+        starting,
+        busy_machine,
+        building,
+        evaluating,
+        landcover_loading,
+        demo_pipeline,
     )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}
     for row in record["rows"]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pretrain.precision import ISA_LIMITS, resolve_precision
+from pretrain.precision import resolve_precision
 from pretrain.settings.pretraining import Config
+from shards.threads import ISA_LIMITS
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from shards.errors import run_command
 
 CODE = """
 from shards.errors import run_command
@@ -69,3 +72,10 @@ def test_other_errors_of_the_system_are_not_called_refusals() -> None:
     process = ended("open('/no/such/file')")
     assert "FileNotFoundError" in process.communicate()[1]
     assert process.returncode == 1
+
+
+def test_a_command_ends_without_a_search_for_unreachable_objects() -> None:
+    gc.unfreeze()
+    run_command(lambda: None)
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
