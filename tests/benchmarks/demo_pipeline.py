@@ -64,7 +64,7 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
         return {"seconds": sum(parts.values()), **parts, **ranks}
 
     rows = []
-    for case, (variables, words) in FORMS.items():
+    for case, (variables, words) in list(FORMS.items())[: 1 if place.quick else None]:
         of = checkouts(place, **variables)
         rows += in_turn(SUITE, case, of, lambda checkout, words=words: demo(checkout, words))
     return rows
