@@ -25,7 +25,7 @@ def choose_waiting() -> None:
 
     GNU OpenMP's threads spin at the end of every parallel loop, which beside a busy process takes the core from the
     very thread that they wait for. In float32 a training beside one is 1.8 times as fast if they sleep, and 7 % slower
-    alone. With bf16 the loops are short, and sleeping costs 9 to 18 % alone and gains nothing beside another process
+    alone. With bf16 the loops are short, and sleeping costs 9 % alone and gains nothing beside another process
     (`tests/benchmarks/run.py --only busy`).
     """
     if not (onednn_may_compute_bf16() and _has_bf16()):

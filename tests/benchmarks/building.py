@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.checkouts import Checkout, checkouts, compared, in_turn
 from benchmarks.corpus import Workplace
 from benchmarks.results import Row, Value
-from benchmarks.spectrogram_speed import write_sound
+from benchmarks.sound_of_noise import write_sound
 
 SUITE = "build"
 LENGTHS = {10: 180, 60: 60}

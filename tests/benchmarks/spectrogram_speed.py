@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy starts its threads
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is there already, not tests/
 
 import numpy as np
-import soundfile
 import soxr
+from benchmarks.sound_of_noise import RATE_HZ, write_sound
 from rich.console import Console
 from rich.table import Table
 
@@ -24,18 +26,7 @@ from shards.decoding.sound_files import in_chunks, opened
 from shards.decoding.spectrogram_stream import SpectrogramStream
 from shards.schema import SpectrogramSettings
 
-RATE_HZ = 44_100
 SETTINGS = SpectrogramSettings()
-
-
-def write_sound(path: Path, seconds: int, subtype: str) -> None:
-    """Stereo noise that swells and a tone, at 44.1 kHz."""
-    generator = np.random.default_rng(0)
-    with soundfile.SoundFile(path, "w", RATE_HZ, 2, subtype) as file:
-        for second in range(seconds):
-            time_s = second + np.arange(RATE_HZ) / RATE_HZ
-            noise = generator.standard_normal((RATE_HZ, 2)) * (0.05 + 0.04 * np.sin(0.7 * time_s))[:, None]
-            file.write(noise + 0.2 * np.sin(2 * np.pi * 440 * time_s)[:, None])
 
 
 def fastest(action: Callable[[], object], repeats: int) -> float:
