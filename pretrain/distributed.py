@@ -125,6 +125,12 @@ def from_first(value: Value) -> Value:
     return gather_objects(value)[0]
 
 
+def from_first_on_machine(value: Value) -> Value:
+    """Returns the value of the first process on this process's machine; launchers give a machine successive ranks."""
+    values = gather_objects((is_first_on_machine(), value))[: rank() + 1]
+    return next(value for is_first, value in reversed(values) if is_first)
+
+
 def on_any_process(value: bool) -> bool:
     """Returns whether `value` is true on any process; every process gets the same answer."""
     return any(gather_objects(value))

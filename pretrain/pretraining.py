@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, Part, open_training_shards
+from pretrain.data.kept_images import keep_images
 from pretrain.data.skipped_shards import SkippedShards
 from pretrain.encoders.building import synced
 from pretrain.methods.interface import Method
@@ -27,6 +28,7 @@ from pretrain.training.task import Evaluation, Task, WholeWeights
 from pretrain.weights.model_folder import MODEL_FOLDER, write_model_folder
 from shards.errors import UserError
 from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT
+from shards.streaming.decoded_images import DecodedImages
 
 
 def check_norm(config: Config, device_type: str) -> None:
@@ -45,6 +47,7 @@ class PreTraining(Task):
     Args:
         config: the settings, checked.
         accelerator: the processes that train together.
+        decoded: where decoded images are kept; None: they are not.
 
     Raises:
         UserError: shards, batch size, frozen encoders and processes don't fit together.
@@ -53,7 +56,7 @@ class PreTraining(Task):
     settings: Config
     module: Method
 
-    def __init__(self, config: Config, accelerator: Accelerator) -> None:
+    def __init__(self, config: Config, accelerator: Accelerator, decoded: DecodedImages | None = None) -> None:
         self.settings = config
         self.device = accelerator.device
         self.shard_set = open_training_shards(config)
@@ -63,6 +66,8 @@ class PreTraining(Task):
                 f"{config.shards} has {self.shard_set.num_samples(VALIDATION_SPLIT)} validation pairs, ranking needs "
                 "at least 2; build the shards with another --split-by"
             )
+        if decoded:
+            keep_images(self.shard_set, decoded)
         self.layout = BatchLayout(config.batch_size, distributed.num_processes(), config.optimizer.accumulation)
         self.per_process = self.layout.per_process
         self.steps_per_epoch = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT))

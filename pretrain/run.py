@@ -43,6 +43,7 @@ def pre_train(request: Request) -> bool:
         from pretrain.data.loader_processes import start_server
 
         start_server()
+    from pretrain.data.kept_images import kept_images
     from pretrain.distributed import print_once
     from pretrain.precision import resolve_precision
     from pretrain.preemption import PreemptionWatch
@@ -54,8 +55,8 @@ def pre_train(request: Request) -> bool:
     config = resolve_precision(request.config)
     accelerator = start_accelerator(config)
     build_missing_demo_shards(config)
-    with PreemptionWatch() as preemption:
-        loop = Loop(PreTraining(config, accelerator), accelerator, preemption, resume=request.resume)
+    with PreemptionWatch() as preemption, kept_images(config.data.decoded_dir) as decoded:
+        loop = Loop(PreTraining(config, accelerator, decoded), accelerator, preemption, resume=request.resume)
         with open_run_folder(config):
             summary = loop.run()
     if summary["preempted"]:

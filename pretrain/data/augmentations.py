@@ -85,12 +85,14 @@ class RotatedResize(A.ImageOnlyTransform):
             img = smaller.astype(np.uint8, copy=False)
         side = len(img)
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        # Padded by reflection first: OpenCV's interpolation takes twice as long if it has to reflect.
+        # OpenCV's interpolation takes twice as long with three channels as with four, and longer if it has to reflect.
         margin = math.ceil(side * (abs(cos) + abs(sin) - 1) / 2) + 1
-        padded = cv2.copyMakeBorder(img, margin, margin, margin, margin, cv2.BORDER_REFLECT_101 | cv2.BORDER_ISOLATED)
+        opaque = cv2.cvtColor(img, cv2.COLOR_RGB2RGBA)
+        border = cv2.BORDER_REFLECT_101 | cv2.BORDER_ISOLATED
+        padded = cv2.copyMakeBorder(opaque, margin, margin, margin, margin, border)
         scale = side / self.size
         turn = scale * np.array([[cos, -sin], [sin, cos]])
         shift = margin + (side - 1) / 2 - turn.sum(axis=1) * (self.size - 1) / 2
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         turned = cv2.warpAffine(padded, np.column_stack([turn, shift]), (self.size,) * 2, flags=flags)
-        return turned.astype(np.uint8, copy=False)
+        return cv2.cvtColor(turned, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)

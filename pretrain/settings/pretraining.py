@@ -44,6 +44,9 @@ class DataSettings:
     of a folder are read in place."""
     cache_gb: Positive = 50.0
     """Maximum size of that cache, in GB (10^9 bytes)."""
+    decoded_dir: Path | None = None
+    """Folder on a local disk for decoded images, 0.8 MB each at 512 px, which are kept until the run ends: each machine
+    decodes an image once, not once an epoch. At most half of the free space is used."""
     skip_bad_shards: bool = False
     """Replace the samples of unreadable training shards by others, counted and reported, instead of stopping."""
     allow_pipe: bool = False
@@ -247,6 +250,7 @@ CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {
         "data.workers",
         "data.cache_dir",
         "data.cache_gb",
+        "data.decoded_dir",
         "data.skip_bad_shards",
         "data.allow_pipe",
         "data.features_dir",

@@ -19,6 +19,7 @@ from shards.errors import UnreadableShard, UserError
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.schema import IMAGE_MEMBER, MEL_BANDS, PREVIEW_MEMBER, PREVIEWS_FOLDER
 from shards.streaming.cache import BYTES_PER_GB, ShardCache, StreamSettings, block_bytes_at_most
+from shards.streaming.decoded_images import DecodedImages
 from shards.streaming.entries import SampleEntry, read_frames, read_member, read_metadata
 from shards.streaming.fetching import ShardSource, UnfetchableError, local_folder
 from shards.streaming.index import check_index_size, load_index
@@ -38,6 +39,7 @@ class StoredSample:
     entry: SampleEntry
     files: TarFiles
     mel_bands: int = MEL_BANDS
+    decoded: DecodedImages | None = None
 
     @property
     def key(self) -> str:
@@ -59,7 +61,7 @@ class StoredSample:
         Raises:
             UserError: it is not a readable JPEG.
         """
-        return self._decoded(decode_jpeg)
+        return self._pixels(lambda height, width: Box(0, 0, height, width), decode_jpeg)
 
     def image_part(self, choose: Callable[[int, int], Box]) -> NDArray[np.uint8]:
         """A part of the image, (height, width, 3) uint8 RGB; with restart markers, little more than it is decoded.
@@ -70,9 +72,19 @@ class StoredSample:
         Raises:
             UserError: it is not a readable JPEG.
         """
-        return self._decoded(lambda jpeg: decode_part(jpeg, choose(*image_shape(jpeg))))
+        return self._pixels(choose, lambda jpeg: decode_part(jpeg, choose(*image_shape(jpeg))))
 
-    def _decoded(self, decode: Callable[[bytes], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def _pixels(
+        self, choose: Callable[[int, int], Box], decode: Callable[[bytes], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        if self.decoded:
+            name, offset = self.tar_path.name, self.entry.offset
+            kept = self.decoded.part(name, offset, choose, lambda: self._decode(decode_jpeg))
+            if kept is not None:
+                return kept
+        return self._decode(decode)
+
+    def _decode(self, decode: Callable[[bytes], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         jpeg = self.image_bytes()
         try:
             return decode(jpeg)
@@ -110,12 +122,14 @@ class ShardSet:
     Attributes:
         unreadable: error messages of unreadable shards, by file name; requesting a sample of one raises
             `UnreadableShard`.
+        decoded: where images are kept once they are decoded; None: they are decoded each time.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, cache: ShardCache | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
         self.unreadable: dict[str, str] = {}
+        self.decoded: DecodedImages | None = None
         self._cache = cache
         self._fetches_ahead = False
         self._files = TarFiles(cache)
@@ -241,6 +255,7 @@ class _Split:
         self._first = np.concatenate([[0], np.cumsum([shard.num_samples for shard in self._shards])]).tolist()
         self._files = files
         self._unreadable = shard_set.unreadable
+        self._decoded = shard_set.decoded
         self._indexes: OrderedDict[int, Sequence[SampleEntry]] = OrderedDict()
 
     def entries(self, shard: int) -> Sequence[SampleEntry]:
@@ -273,7 +288,7 @@ class _Split:
         if name in self._unreadable:
             raise UnreadableShard(self._unreadable[name], shard=name)
         entry = self.entries(shard)[number - self._first[shard]]
-        return StoredSample(self._paths[shard], entry, self._files, self._mel_bands)
+        return StoredSample(self._paths[shard], entry, self._files, self._mel_bands, self._decoded)
 
 
 def _size_fault(folder: Path, shard: ShardEntry) -> UnreadableShard | None:

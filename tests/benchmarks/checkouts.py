@@ -21,6 +21,24 @@ BEFORE = ", --against"
 
 
 @dataclass(frozen=True)
+class CpuForm:
+    """What a training is told of the CPU.
+
+    Attributes:
+        variables: of the environment.
+        words: of the command line.
+    """
+
+    variables: dict[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+
+NATIVE, AVX2 = "demo", "demo, AVX2 and float32"
+CPU_FORMS = {NATIVE: CpuForm(), AVX2: CpuForm({"ONEDNN_MAX_CPU_ISA": "AVX2"}, ("--precision", "fp32"))}
+"""With the instructions of this CPU, and as on one without those for bf16."""
+
+
+@dataclass(frozen=True)
 class Checkout:
     """A checkout whose commands and packages are used.
 

@@ -11,17 +11,12 @@ from __future__ import annotations
 import itertools
 import json
 
-from benchmarks.checkouts import Checkout, checkouts, in_turn
+from benchmarks.checkouts import AVX2, CPU_FORMS, NATIVE, Checkout, checkouts, in_turn
 from benchmarks.corpus import Workplace
 from benchmarks.results import Figure, Row, Target, Value
 
 SUITE = "demo"
 IS_LONG = True
-NATIVE, AVX2 = "make demo", "make demo, AVX2 and float32"
-FORMS: dict[str, tuple[dict[str, str], list[str]]] = {
-    NATIVE: ({}, []),
-    AVX2: ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, ["--precision", "fp32"]),
-}
 MOST_SECONDS = {NATIVE: 120, AVX2: 240}
 MOST_RANK = 8
 DIRECTIONS = ("image_to_sound", "sound_to_image")
@@ -36,7 +31,7 @@ TARGETS = (
     ),
     *(
         Target(f"{case}, {name}", Figure(SUITE, case, name), None, MOST_RANK, at_most=True, unit="of 240")
-        for case in FORMS
+        for case in CPU_FORMS
         for name in RANKS
     ),
 )
@@ -46,16 +41,15 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
     """Both forms by both checkouts."""
     numbers = itertools.count()
 
-    def demo(checkout: Checkout, words: list[str]) -> dict[str, Value]:
+    def demo(checkout: Checkout, words: tuple[str, ...]) -> dict[str, Value]:
         folder = place.folder / f"demo-{next(numbers)}"
         folder.mkdir()
         shards, run, report = (folder / name for name in ("shards", "run", "report"))
         world = (place.folder if place.quick else folder) / "world"
-        words = [*words, *(QUICK if place.quick else [])]
-        smaller = ["--limit", QUICK_PLACES] if place.quick else []
+        smaller, settings = (["--limit", QUICK_PLACES], QUICK) if place.quick else ([], [])
         steps: dict[str, tuple[str, list[object]]] = {
             "build_s": ("shards/run.py", ["build", "--source", "demo", "--root", world, "--out", shards, *smaller]),
-            "train_s": ("pretrain/run.py", ["demo", "--shards", shards, "--out", run, *words]),
+            "train_s": ("pretrain/run.py", ["demo", "--shards", shards, "--out", run, *words, *settings]),
             "evaluate_s": ("retrieval/run.py", ["evaluate", "--weights", run, "--shards", shards, "--out", report]),
         }
         parts = {name: checkout.run(script, *more, cwd=folder)[0] for name, (script, more) in steps.items()}
@@ -64,7 +58,7 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
         return {"seconds": sum(parts.values()), **parts, **ranks}
 
     rows = []
-    for case, (variables, words) in list(FORMS.items())[: 1 if place.quick else None]:
-        of = checkouts(place, **variables)
-        rows += in_turn(SUITE, case, of, lambda checkout, words=words: demo(checkout, words))
+    for case, form in list(CPU_FORMS.items())[: 1 if place.quick else None]:
+        of = checkouts(place, **form.variables)
+        rows += in_turn(SUITE, case, of, lambda checkout, words=form.words: demo(checkout, words))
     return rows

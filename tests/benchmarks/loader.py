@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from benchmarks.authors_loader import (
     decode_spectrogram,
     one_thread,
 )
-from benchmarks.checkouts import compared
+from benchmarks.checkouts import BEFORE
 from benchmarks.corpus import TILE_PIXELS, Corpus, Workplace
 from benchmarks.measuring import alone, fastest
 from benchmarks.results import Figure, Row, Target
@@ -31,11 +32,13 @@ from pretrain.data.seeds import sample_seed
 from pretrain.presets import PRESETS
 from pretrain.settings.pretraining import Config
 from shards.decoding.jpeg_parts import decode_part, image_shape
+from shards.schema import TRAIN_SPLIT
+from shards.streaming.decoded_images import DecodedImages
 from shards.streaming.reading import ShardSet
 
 SUITE = "loader"
 IS_RUN_BY_BOTH = True
-OURS, THEIRS = "ours, one core", "authors' form, one core"
+OURS, KEPT, THEIRS = "ours, one core", "ours, decoded images kept, one core", "authors' form, one core"
 COST = "cpu_ms_a_pair"
 STAGES = ("read bytes", "decode image", "augment", "read spectrogram", "batch and the rest")
 PRESET = "soundingearth-resnet18"
@@ -45,7 +48,15 @@ TARGETS = (
     Target(
         "authors' form / ours, time of one core a pair", Figure(SUITE, THEIRS, COST), Figure(SUITE, OURS, COST), 4, 16
     ),
-    compared("time of one core a pair", SUITE, OURS, COST, 1 / 2),
+    Target("authors' form / ours with decoded images kept", Figure(SUITE, THEIRS, COST), Figure(SUITE, KEPT, COST), 16),
+    Target("ours with decoded images kept", Figure(SUITE, KEPT, COST), None, 0.55, at_most=True, unit="ms"),
+    Target(
+        "time of one core a pair, with decoded images kept / --against",
+        Figure(SUITE, KEPT, COST),
+        Figure(SUITE, OURS + BEFORE, COST),
+        1 / 2,
+        at_most=True,
+    ),
 )
 
 
@@ -61,6 +72,7 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
     alike = (corpus, batch_size, num_batches, repeats)
     rows = [
         Row(SUITE, OURS, alone(our_core, *alike)),
+        Row(SUITE, KEPT, alone(our_core_with_kept_images, place.folder / "decoded", *alike)),
         Row(SUITE, THEIRS, {**alone(authors_core, *alike), "tiles": place.tiles}),
     ]
     for workers in (0, 1) if place.quick else (0, 1, 2):
@@ -73,10 +85,13 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
 
 def our_batches(corpus: Corpus, batch_size: int, workers: int) -> Iterator[Any]:
     """The trainer's own batches, without end, under the preset's settings."""
-    batches = TrainingBatches(
-        ShardSet.open(corpus.shards), our_config(batch_size), BatchLayout(batch_size), rank=0, first_step=0,
-        last_step=10**9,
-    )  # fmt: skip
+    return batches_of(ShardSet.open(corpus.shards), batch_size, workers)
+
+
+def batches_of(shard_set: ShardSet, batch_size: int, workers: int) -> Iterator[Any]:
+    """The same of an open shard set."""
+    layout = BatchLayout(batch_size)
+    batches = TrainingBatches(shard_set, our_config(batch_size), layout, rank=0, first_step=0, last_step=10**9)
     return iter(training_loader(batches, workers=workers, pin_memory=False))
 
 
@@ -140,6 +155,20 @@ def our_core(corpus: Corpus, batch_size: int, num_batches: int, repeats: int) ->
         # What is stored of that part of the picture and of the sound that the networks are shown.
         "bytes_used": float(np.mean(used)) + sound_bytes,
     }
+
+
+def our_core_with_kept_images(
+    folder: Path, corpus: Corpus, batch_size: int, num_batches: int, repeats: int
+) -> dict[str, Any]:
+    """The same as `our_core`, as a whole, with `--data.decoded-dir` and after the first epoch."""
+    one_thread()
+    folder.mkdir()
+    shard_set = ShardSet.open(corpus.shards)
+    shard_set.decoded = DecodedImages(folder, least_free=0)
+    for sample in shard_set.samples(TRAIN_SPLIT):
+        sample.image()
+    seconds = core_seconds(batches_of(shard_set, batch_size, 0), num_batches, repeats) / batch_size
+    return {COST: 1000 * seconds, "pairs_per_second": 1 / seconds}
 
 
 def authors_core(corpus: Corpus, batch_size: int, num_batches: int, repeats: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def training(
     with errors.open("w") as log:
         process = checkout.start("pretrain/run.py", *command, cwd=out.parent, stdout=log, stderr=log)
     try:
-        yield process, _lines(out / "metrics.jsonl", process, errors)
+        yield process, _endless(metrics_lines(out / "metrics.jsonl", process), errors)
     finally:
         children = descendants(process.pid)
         process.kill()
@@ -41,14 +41,20 @@ def training(
             time.sleep(POLL_SECONDS)
 
 
-def _lines(path: Path, process: subprocess.Popen[Any], errors: Path) -> Iterator[dict[str, Any]]:
-    place = 0
-    while process.poll() is None:
+def metrics_lines(path: Path, process: subprocess.Popen[Any]) -> Iterator[dict[str, Any]]:
+    """The lines of a run's metrics as they are written, until its process has ended."""
+    place, is_over = 0, False
+    while not is_over:
+        is_over = process.poll() is not None
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         end = text.rfind("\n") + 1
         yield from map(json.loads, text[place:end].splitlines())
         place = end
         time.sleep(POLL_SECONDS)
+
+
+def _endless(lines: Iterator[dict[str, Any]], errors: Path) -> Iterator[dict[str, Any]]:
+    yield from lines
     raise RuntimeError(f"the training ended: {errors.read_text(encoding='utf-8')[-2000:]}")
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from two_processes import on_two_processes
 
-from pretrain.distributed import gather_objects, gather_with_gradient, num_processes, own_rows, rank
+from pretrain.distributed import (
+    from_first_on_machine,
+    gather_objects,
+    gather_with_gradient,
+    num_processes,
+    own_rows,
+    rank,
+)
 from pretrain.losses.batch_triplet import batch_triplet_loss
 
 PAIRS, DIM, FEATURES = 12, 5, 7
@@ -37,6 +45,10 @@ def loss_and_gradients(first: int, last: int) -> tuple[torch.Tensor, torch.Tenso
 def one_of_two(process: int, folder: str) -> None:
     assert (num_processes(), rank()) == (2, process)
     assert gather_objects(f"from {process}") == ["from 0", "from 1"]
+    os.environ["LOCAL_RANK"] = str(process)  # both on one machine
+    assert from_first_on_machine(process) == 0
+    os.environ["LOCAL_RANK"] = "0"  # each on its own
+    assert from_first_on_machine(process) == process
     pixels = torch.full((2, 3), 7 + process, dtype=torch.uint8)
     gathered = gather_with_gradient(pixels)
     assert gathered.tolist() == [[7] * 3] * 2 + [[8] * 3] * 2
@@ -62,3 +74,4 @@ def test_one_process_gathers_itself() -> None:
     assert gather_with_gradient(rows) is rows
     assert torch.equal(own_rows(rows), rows)
     assert gather_objects(7) == [7]
+    assert from_first_on_machine(7) == 7

@@ -152,6 +152,18 @@ def test_a_damaged_image_stops_the_run_with_its_key_also_from_a_worker(tiny_shar
     assert f"the image of sample {entry.key} in {tar} can't be decoded" in result.stderr
 
 
+def test_images_decoded_once_train_to_the_same_bits(tiny_shards: Path, tmp_path: Path) -> None:
+    def weights(name: str, *words: object) -> bytes:
+        options = [*SMALL, "--epochs", 2, "--data.workers", 2, *words]
+        command = python("pretrain/run.py", "demo", "--shards", tiny_shards, "--out", tmp_path / name, *options)
+        result = run(command, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return (tmp_path / name / "model" / "model.safetensors").read_bytes()
+
+    assert weights("kept", "--data.decoded-dir", "disk") == weights("decoded each time")
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
 def test_resuming_needs_epochs_to_come(finished_run: Path) -> None:
     before = (finished_run / "config.yaml").read_text()
     result = run(python("pretrain/run.py", "--resume", finished_run, "--tracker", "none"), cwd=finished_run.parent)
