@@ -67,7 +67,7 @@ class PreTraining(Task):
                 "at least 2; build the shards with another --split-by"
             )
         if decoded:
-            keep_images(self.shard_set, decoded)
+            keep_images(self.shard_set, decoded, config.data)
         self.layout = BatchLayout(config.batch_size, distributed.num_processes(), config.optimizer.accumulation)
         self.per_process = self.layout.per_process
         self.steps_per_epoch = self.layout.steps_per_epoch(self.shard_set.num_samples(TRAIN_SPLIT))

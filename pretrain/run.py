@@ -55,7 +55,7 @@ def pre_train(request: Request) -> bool:
     config = resolve_precision(request.config)
     accelerator = start_accelerator(config)
     build_missing_demo_shards(config)
-    with PreemptionWatch() as preemption, kept_images(config.data.decoded_dir) as decoded:
+    with PreemptionWatch() as preemption, kept_images(config.data) as decoded:
         loop = Loop(PreTraining(config, accelerator, decoded), accelerator, preemption, resume=request.resume)
         with open_run_folder(config):
             summary = loop.run()

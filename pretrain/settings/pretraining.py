@@ -44,9 +44,12 @@ class DataSettings:
     of a folder are read in place."""
     cache_gb: Positive = 50.0
     """Maximum size of that cache, in GB (10^9 bytes)."""
+    decoded_gb: NonNegative = 1.0
+    """Decoded images are kept on the local disk until the run ends if they take at most this much, in GB (10^9 bytes;
+    0.8 MB an image of 512 px): each machine decodes them once, not once an epoch. 0: never."""
     decoded_dir: Path | None = None
-    """Folder on a local disk for decoded images, 0.8 MB each at 512 px, which are kept until the run ends: each machine
-    decodes an image once, not once an epoch. At most half of the free space is used."""
+    """Folder on a local disk for decoded images, by default the system's for temporary files. At most half of its free
+    space is used."""
     skip_bad_shards: bool = False
     """Replace the samples of unreadable training shards by others, counted and reported, instead of stopping."""
     allow_pipe: bool = False
@@ -250,6 +253,7 @@ CHANGEABLE_ON_RESUME = run_settings.CHANGEABLE_ON_RESUME | {
         "data.workers",
         "data.cache_dir",
         "data.cache_gb",
+        "data.decoded_gb",
         "data.decoded_dir",
         "data.skip_bad_shards",
         "data.allow_pipe",
