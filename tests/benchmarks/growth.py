@@ -194,8 +194,8 @@ TASKS = {
     "batch of 64": Task(batch, needs_set=True),
     "resume": Task(resume, needs_set=True),
     "evaluate: ranks, both ways": Task(rank, 5),
-    "atlas: index": Task(index_atlas, 6),
-    "explore: open and search": Task(search_atlas, 6),
+    "atlas: index": Task(index_atlas),
+    "explore: open and search": Task(search_atlas),
 }
 
 
