@@ -1,4 +1,4 @@
-"""What albumentations does to the chosen part of an image: the paper's augmentation, and SimCLR's."""
+"""What albumentations does to the chosen part of an image: SoundingEarth's augmentation, and SimCLR's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import albumentations as A
 from pretrain.settings.pretraining import DataSettings, StrongViewSettings
 
 BLUR_KERNEL_PIXELS = (3, 5)
+BOX_PIXELS = 3
 MOST_REDUCTION = 2
 """By how much a crop is reduced while it is rotated; bilinear interpolation would skip pixels beyond."""
 LEAST_BLUR, MOST_BLUR, BLUR_AT_SIDE = 0.1, 2.0, 224
@@ -24,15 +25,29 @@ LEAST_BLUR, MOST_BLUR, BLUR_AT_SIDE = 0.1, 2.0, 224
 
 
 def paper_augmentation(settings: DataSettings) -> A.Compose:
-    """Rotation, blur, hue, saturation and value (SoundingEarth, section IV-A), after right angles and flips."""
+    """Rotation, blur, hue, saturation and value (SoundingEarth, section IV-A), after right angles and flips.
+
+    Crops that are drawn by their area go through the transforms of the authors' code in its order. Borders are
+    reflected and the grid may leave the image, as by default in the albumentations of that time (2021).
+    """
+    size, degrees = settings.image_size, settings.rotation_degrees
+    by_area = [A.Resize(size, size), A.Rotate(degrees, border_mode=cv2.BORDER_REFLECT_101, p=1.0)]
+    grid = A.GridDistortion(
+        normalized=False, border_mode=cv2.BORDER_REFLECT_101, p=settings.grid_distortion_probability
+    )
     return A.Compose(
         [
             *([A.RandomRotate90(p=1.0)] if settings.right_angles else []),
             *([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)] if settings.flips else []),
-            RotatedResize(settings.image_size, settings.rotation_degrees),
-            A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
+            *(by_area if settings.crop_by == "area" else [RotatedResize(size, degrees)]),
+            A.Blur(blur_limit=BOX_PIXELS, p=settings.blur_probability)
+            if settings.blur == "box"
+            else A.GaussianBlur(blur_limit=BLUR_KERNEL_PIXELS, p=settings.blur_probability),
+            *([grid] if settings.grid_distortion_probability else []),
             # OpenCV's 8-bit hue counts in steps of 2 degrees.
-            A.HueSaturationValue(settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=1.0),
+            A.HueSaturationValue(
+                settings.hue_degrees / 2, 255 * settings.saturation, 255 * settings.value, p=settings.colour_probability
+            ),
         ]
     )
 

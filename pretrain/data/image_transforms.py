@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import random
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +20,27 @@ from shards.streaming.reading import StoredSample
 
 if TYPE_CHECKING:
     import albumentations as A
+
+
+WIDEST = 4 / 3
+"""The largest aspect ratio of a crop that is drawn by its area."""
+CROP_TRIES = 10
+
+
+def crop_of_area(height: int, width: int, fractions: tuple[float, float], generator: random.Random) -> Box:
+    """A random part of an image, as torchvision's and albumentations' RandomResizedCrop draw it.
+
+    Its area is uniform between two fractions of the image's, its aspect ratio log-uniform between 3:4 and 4:3. Where
+    none of `CROP_TRIES` draws fits, it is the largest central part of such a ratio.
+    """
+    for _ in range(CROP_TRIES):
+        area = height * width * generator.uniform(*fractions)
+        aspect = WIDEST ** generator.uniform(-1, 1)
+        tall, wide = max(1, round(math.sqrt(area / aspect))), max(1, round(math.sqrt(area * aspect)))
+        if tall <= height and wide <= width:
+            return Box(generator.randint(0, height - tall), generator.randint(0, width - wide), tall, wide)
+    tall, wide = min(height, math.ceil(width * WIDEST)), min(width, math.ceil(height * WIDEST))
+    return Box((height - tall) // 2, (width - wide) // 2, tall, wide)
 
 
 class ImageView(abc.ABC):
@@ -63,8 +85,9 @@ class RandomImageView(ImageView):
     """The paper's augmentations (SoundingEarth, section IV-A), by albumentations.
 
     A random square crop whose side is a fraction of the stored image's shorter side (the paper's 192-384 px of
-    512 are 3/8 to 3/4), resized, then random rotation, blur, hue, saturation and value. The same seed gives the
-    same view in any process. Which crop it will be is known before the image is decoded.
+    512 are 3/8 to 3/4), or a crop of a fraction of its area as in the authors' code, resized, then random rotation,
+    blur, hue, saturation and value. The same seed gives the same view in any process. Which crop it will be is known
+    before the image is decoded.
     """
 
     def __init__(self, settings: DataSettings) -> None:
@@ -79,6 +102,8 @@ class RandomImageView(ImageView):
     @override
     def crop(self, height: int, width: int, seed: int) -> Box:
         generator, settings, shorter = random.Random(seed), self._settings, min(height, width)
+        if settings.crop_by == "area":
+            return crop_of_area(height, width, (settings.crop_min, settings.crop_max), generator)
         side = generator.randint(*(max(1, round(part * shorter)) for part in (settings.crop_min, settings.crop_max)))
         return Box(generator.randint(0, height - side), generator.randint(0, width - side), side, side)
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import random
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from pretrain.data.image_transforms import ImageView
+from pretrain.data.image_transforms import ImageView, crop_of_area
 from pretrain.settings.pretraining import StrongViewSettings
 from shards.decoding.jpeg_parts import Box
 
 if TYPE_CHECKING:
     import albumentations as A
-
-WIDEST = 4 / 3
-"""Sides of a crop are at most so far from each other."""
-CROP_TRIES = 10
 
 
 class StrongImageView(ImageView):
@@ -45,12 +40,4 @@ class StrongImageView(ImageView):
     @override
     def crop(self, height: int, width: int, seed: int) -> Box:
         """A part of at least the set area whose sides are up to 4:3; the largest one in the middle where none fits."""
-        generator = random.Random(seed)
-        for _ in range(CROP_TRIES):
-            area = height * width * generator.uniform(self._settings.crop_area_min, 1)
-            aspect = WIDEST ** generator.uniform(-1, 1)
-            tall, wide = max(1, round(math.sqrt(area / aspect))), max(1, round(math.sqrt(area * aspect)))
-            if tall <= height and wide <= width:
-                return Box(generator.randint(0, height - tall), generator.randint(0, width - wide), tall, wide)
-        tall, wide = min(height, math.ceil(width * WIDEST)), min(width, math.ceil(height * WIDEST))
-        return Box((height - tall) // 2, (width - wide) // 2, tall, wide)
+        return crop_of_area(height, width, (self._settings.crop_area_min, 1), random.Random(seed))

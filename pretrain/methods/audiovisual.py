@@ -113,7 +113,7 @@ class Audiovisual(Method):
 
     @override
     def validate(self, shard_set: ShardSet, config: Config) -> Evaluation:
-        """Ranks the validation split; the model with the lowest mean rank is kept."""
+        """Ranks the validation split; the model with the lowest mean rank is kept, or the last if so set."""
         crops = config.validation.crops
         if self.towers.is_frozen:
             stored = self._frozen_features(shard_set, config).evaluation(VALIDATION_SPLIT, crops)
@@ -125,4 +125,5 @@ class Audiovisual(Method):
             f"median rank {there['median_rank']:.1f} image→sound, {back['median_rank']:.1f} sound→image "
             f"(chance {chance['median_rank']:.1f} of {scores['gallery_size']})"
         )
-        return Evaluation(VALIDATION_SPLIT, scores, scores["mean_rank"], sentence)
+        error = scores["mean_rank"] if config.validation.keep == "best" else None
+        return Evaluation(VALIDATION_SPLIT, scores, error, sentence)

@@ -38,11 +38,11 @@ class NearView(RandomImageView):
 
     @override
     def crop(self, height: int, width: int, seed: int) -> Box:
-        top, left, side, _ = super().crop(height, width, seed)
-        generator, most = random.Random(derived_seed(seed, "near")), side // 2
-        top = generator.randint(max(0, top - most), min(height - side, top + most))
-        left = generator.randint(max(0, left - most), min(width - side, left + most))
-        return Box(top, left, side, side)
+        top, left, tall, wide = super().crop(height, width, seed)
+        generator = random.Random(derived_seed(seed, "near"))
+        top = generator.randint(max(0, top - tall // 2), min(height - tall, top + tall // 2))
+        left = generator.randint(max(0, left - wide // 2), min(width - wide, left + wide // 2))
+        return Box(top, left, tall, wide)
 
     @override
     def of_crop(self, pixels: NDArray[np.uint8], seed: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:

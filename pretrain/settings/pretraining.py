@@ -56,14 +56,23 @@ class DataSettings:
     """Allow --shards pipe:COMMAND, which runs a shell command to read each file."""
     image_size: Annotated[int, Field(ge=32, description="the networks shrink their input 32 times")] = 192
     """Side of the network's input image in pixels."""
+    crop_by: Literal["side", "area"] = "side"
+    """What is drawn for a random crop: its side, and crops are square; or its area, with aspect ratios up to 4:3, as in
+    albumentations' RandomResizedCrop."""
     crop_min: Positive = 0.375
-    """Smallest side of the random square crop, as a fraction of the stored image's side."""
+    """Smallest random crop, as a fraction of the side, or the area, of the stored image."""
     crop_max: Annotated[float, Field(le=1, description="1 is the whole image")] = 0.75
-    """Largest side of the random square crop, as a fraction of the stored image's side."""
+    """Largest random crop, as a fraction of the side, or the area, of the stored image."""
     rotation_degrees: Degrees = 180.0
     """Maximum rotation in either direction, in degrees."""
+    blur: Literal["gaussian", "box"] = "gaussian"
+    """Gaussian blur of 3 or 5 pixels, or the mean over 3 × 3 pixels."""
     blur_probability: Fraction = 0.1
     """Probability that an image is blurred."""
+    grid_distortion_probability: Fraction = 0.0
+    """Probability that a grid of 5 × 5 cells is stretched by up to 30 % (albumentations' GridDistortion)."""
+    colour_probability: Fraction = 1.0
+    """Probability that hue, saturation and value are shifted."""
     hue_degrees: Degrees = 6.0
     """Maximum hue shift in either direction, in degrees of 360."""
     saturation: Fraction = 0.1
@@ -195,6 +204,21 @@ class ValidationSettings(run_settings.ValidationSettings):
 
     crops: Count = 3
     """Number of evenly spaced sound crops whose embeddings are averaged."""
+    keep: Literal["best", "last"] = "best"
+    """The model that is kept: the best by validation, or the last. Methods that learn from images alone always keep the
+    last."""
+
+    def check(self) -> None:
+        """Checks the rules between settings.
+
+        Raises:
+            UserError: names the setting, its value and its rule.
+        """
+        if self.keep == "last" and self.patience_epochs:
+            raise UserError(
+                f"validation.patience_epochs must be 0 with validation.keep last, got {self.patience_epochs}; choose "
+                "validation.keep best to stop at the best model"
+            )
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ IS_RUN_BY_BOTH = True
 OURS, KEPT, THEIRS = "ours, one core", "ours, decoded images kept, one core", "authors' form, one core"
 COST = "cpu_ms_a_pair"
 STAGES = ("read bytes", "decode image", "augment", "read spectrogram", "batch and the rest")
-PRESET = "soundingearth-resnet18"
+PRESET = "tuned-resnet18"
 MEL_BYTES_A_FRAME = 128
 
 TARGETS = (

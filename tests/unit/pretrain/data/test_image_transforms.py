@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import cv2
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from pretrain.data.augmentations import RotatedResize
 from pretrain.data.image_transforms import RandomImageView
+from pretrain.presets import PRESETS
 from pretrain.settings.pretraining import DataSettings
 
 SETTINGS = DataSettings(image_size=32)
@@ -60,6 +63,69 @@ def test_what_is_drawn_for_a_view_is_independent() -> None:
     correlation = np.corrcoef(np.array(drawn, dtype=float).T)
     # Where a crop may lie depends on its size in extent only; 0.17 is four standard errors.
     assert np.abs(correlation - np.eye(len(correlation)))[:, 3:].max() < 0.17
+
+
+CODE = PRESETS["soundingearth-code-resnet18"].data
+
+
+def test_the_authors_augmentation_is_the_one_that_their_code_lists() -> None:
+    import albumentations as A
+
+    # data_loading.py of khdlr/SoundingEarth, after its crop; in the albumentations of 2021 borders were reflected and
+    # the grid was not kept within the image, which are settings today.
+    theirs = A.Compose(
+        [
+            A.Resize(192, 192),
+            A.Rotate(limit=180, p=1.0, border_mode=cv2.BORDER_REFLECT_101),
+            A.Blur(blur_limit=3),
+            A.GridDistortion(normalized=False, border_mode=cv2.BORDER_REFLECT_101),
+            A.HueSaturationValue(),
+        ]
+    )
+    view, part = RandomImageView(CODE), picture(400)
+    for seed in range(24):
+        theirs.set_random_state(np.random.default_rng((seed, 1)), random.Random(f"{seed}/view"))
+        np.testing.assert_array_equal(view.of_crop(part, seed).transpose(1, 2, 0), theirs(image=part)["image"])
+
+
+def test_the_authors_crops_are_those_of_albumentations() -> None:
+    import albumentations as A
+
+    crop = A.RandomResizedCrop((192, 192), scale=(0.5, 1.0), p=1.0)
+    crop.set_random_seed(0)
+    theirs, ours = [], []
+    for seed in range(3000):
+        left, top, right, bottom = crop.get_params_dependent_on_data({"shape": (512, 512, 3)}, {})["crop_coords"]
+        theirs.append(((bottom - top) * (right - left), np.log((right - left) / (bottom - top)), top, left))
+        box = RandomImageView(CODE).crop(512, 512, seed)
+        ours.append((box.height * box.width, np.log(box.width / box.height), box.top, box.left))
+    assert {box[0] >= 0.497 * 512**2 for box in ours} == {True}
+    for mine, rival in zip(np.array(ours).T, np.array(theirs).T, strict=True):
+        # Two samples of 3,000 from one distribution differ by more than 0.05 (Kolmogorov-Smirnov) once in a thousand.
+        assert ks_2samp(mine, rival).statistic < 0.05
+
+
+def test_colours_and_grids_change_as_often_as_set() -> None:
+    flat = np.full((40, 40, 3), (200, 90, 60), np.uint8)
+    settings = dataclasses.replace(SETTINGS, blur_probability=0.0, colour_probability=0.25, hue_degrees=90.0)
+    changed = [not np.array_equal(RandomImageView(settings)(flat, seed)[:, 0, 0], flat[0, 0]) for seed in range(600)]
+    assert 0.18 < np.mean(changed) < 0.32
+    whole = {"crop_min": 1.0, "crop_max": 1.0, "rotation_degrees": 0.0, "colour_probability": 0.0}
+    grids = DataSettings(image_size=32, blur_probability=0.0, grid_distortion_probability=0.25, **whole)
+    image = picture(32)
+    moved = [not np.array_equal(RandomImageView(grids)(image, seed).transpose(1, 2, 0), image) for seed in range(600)]
+    assert 0.18 < np.mean(moved) < 0.32
+
+
+def test_a_box_blur_is_the_mean_of_nine_pixels() -> None:
+    whole = {"crop_min": 1.0, "crop_max": 1.0, "rotation_degrees": 0.0, "colour_probability": 0.0}
+    settings = DataSettings(image_size=32, blur="box", blur_probability=1.0, **whole)
+    image = picture(32)
+    shown = RandomImageView(settings)(image, 0).transpose(1, 2, 0)
+    nine = [
+        image[1 + down : 31 + down, 1 + right : 31 + right].astype(float) for down in (-1, 0, 1) for right in (-1, 0, 1)
+    ]
+    assert np.abs(shown[1:31, 1:31] - np.mean(nine, axis=0)).max() <= 0.5 + 1e-9
 
 
 @pytest.mark.parametrize("angle", [-170.0, -33.0, 0.0, 45.0, 90.0])

@@ -57,6 +57,10 @@ def test_a_file_with_a_fault_is_refused_by_name(text: str, message: str, tmp_pat
             SimclrConfig(validation=ValidationSettings(patience_epochs=3)),
             r"validation\.patience_epochs must be 0 with method simclr, .*, got 3",
         ),
+        (
+            AudiovisualConfig(validation=ValidationSettings(keep="last", patience_epochs=3)),
+            r"validation\.patience_epochs must be 0 with validation\.keep last, got 3; choose validation\.keep best",
+        ),
         (AudiovisualConfig(epochs=-1), "epochs must be >= 0, got -1"),
         (AudiovisualConfig(batch_size=1), "batch_size must be >= 2"),
         (
