@@ -71,15 +71,15 @@ def comma_separated(tables: Sequence[Table]) -> str:
     """Every figure on a line of its own, in columns of its unit."""
     rows = [row for table in tables for row in table.rows]
     # Percent has its columns amid the others; nats have theirs in every file.
-    units = list(dict.fromkeys([NATS, *(figure.unit for row in rows for figure in row.figures.values())]))
-    others = [unit for unit in units if unit != PERCENT]
-    header = [*CSV_COLUMNS, *(f"{end}_{unit.name}" for unit in others for end in ("mean", "sd"))]
+    units = dict.fromkeys([NATS.name, *(figure.unit.name for row in rows for figure in row.figures.values())])
+    others = [unit for unit in units if unit != PERCENT.name]
+    header = [*CSV_COLUMNS, *(f"{end}_{unit}" for unit in others for end in ("mean", "sd"))]
     lines: list[list[object]] = []
     for row in rows:
         fraction = "" if row.train_fraction is None else f"{row.train_fraction:.4f}"
         for name, figure in row.figures.items():
             values = [f"{figure.mean:.4f}", "" if figure.sd is None else f"{figure.sd:.4f}"]
-            percent, *rest = (values if unit == figure.unit else ["", ""] for unit in (PERCENT, *others))
+            percent, *rest = (values if unit == figure.unit.name else ["", ""] for unit in (PERCENT.name, *others))
             lines.append(
                 [
                     *(row.benchmark, row.origin, row.weights, row.weights_in_full, row.backbone),

@@ -41,7 +41,7 @@ class Figure:
     @property
     def is_percent(self) -> bool:
         """Whether it can be drawn as a share of a whole."""
-        return self.unit == PERCENT
+        return self.unit.name == PERCENT.name
 
     @property
     def texts(self) -> list[str]:
