@@ -16,10 +16,12 @@ from pretrain.methods.settings import (
     AudiovisualConfig,
     ImageContrastiveConfig,
     MocoConfig,
+    MocoSettings,
     SimclrConfig,
+    SimclrSettings,
     Tile2vecConfig,
 )
-from pretrain.settings.pretraining import Config, DataSettings, ModelSettings, ValidationSettings
+from pretrain.settings.pretraining import Config, DataSettings, ModelSettings, StrongViewSettings, ValidationSettings
 from pretrain.settings.training import CheckpointSettings, OptimizerSettings
 
 DEMO = AudiovisualConfig(
@@ -71,7 +73,7 @@ and shifts of hue by up to 40 degrees, saturation by 30/255 and value by 20/255 
 constant 1e-3, batches of 256, 300 epochs, the last model. Different here: the loss is the mean over triplets, as in the
 code, where the paper prints the sum (`--loss.reduction sum`); Adam's steps under the two differ only by
 its epsilon. No flips, which
-only the authors' slides name (`--data.flips true`).
+only the authors' slides name (`--data.flips`).
 
 The paper reports recall@100 of 0.190 and a median rank of 744 among about 10,000 test pairs (Table VII).
 """
@@ -189,10 +191,37 @@ SIMCLR = _compared("simclr", SimclrConfig)
     accelerate launch pretrain/run.py simclr --shards SHARDS --out RUN
 """
 
+SIMCLR_SOUNDINGEARTH = _compared(
+    "simclr-soundingearth",
+    SimclrConfig,
+    simclr=SimclrSettings(temperature=0.2, loss="one-way", head="projector", head_hidden=512, views="pairs"),
+)
+"""SimCLR as in the code of SoundingEarth's authors: the pairs' own augmentation, and a projector 128 → 512 → 128 behind
+the tower's 128 dimensions, at temperature 0.2; negatives are the other images' first views.
+
+    accelerate launch pretrain/run.py simclr-soundingearth --shards SHARDS --out RUN
+"""
+
 MOCO = _compared("moco", MocoConfig)
 """MoCo v2 on the images, with a queue of half the number of training images.
 
     accelerate launch pretrain/run.py moco --shards SHARDS --out RUN
+"""
+
+MOCO_V1 = _compared(
+    "moco-v1",
+    MocoConfig,
+    strong_views=StrongViewSettings(
+        jitter_probability=1.0, hue_degrees=144.0, grey_first=True, blur_probability=0.0, vertical_flips=False
+    ),
+    moco=MocoSettings(temperature=0.07, head="linear"),
+)
+"""MoCo v1 on the images (He et al., CVPR 2020): a linear head, temperature 0.07, colour jitter always and no blur.
+
+    accelerate launch pretrain/run.py moco-v1 --shards SHARDS --out RUN
+
+Strengths are those of its authors' code. The queue holds half the number of training images, at most their 65,536 keys,
+and starts empty; theirs starts with random vectors.
 """
 
 TILE2VEC = _compared("tile2vec", Tile2vecConfig)
@@ -298,7 +327,9 @@ PRESETS: dict[str, Config] = {
     "sigmoid": SIGMOID,
     "image-contrastive": IMAGE_CONTRASTIVE,
     "simclr": SIMCLR,
+    "simclr-soundingearth": SIMCLR_SOUNDINGEARTH,
     "moco": MOCO,
+    "moco-v1": MOCO_V1,
     "tile2vec": TILE2VEC,
     "best-retrieval": BEST_RETRIEVAL,
     "few-pairs": FEW_PAIRS,

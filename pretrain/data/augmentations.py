@@ -55,19 +55,20 @@ def paper_augmentation(settings: DataSettings) -> A.Compose:
 def simclr_augmentation(settings: StrongViewSettings, image_size: int) -> A.Compose:
     """Flips, colour jitter, loss of colour and blur (Chen et al., ICML 2020, appendix A), to this side in pixels."""
     sigmas = tuple(sigma * image_size / BLUR_AT_SIDE for sigma in (LEAST_BLUR, MOST_BLUR))
+    jitter = A.ColorJitter(
+        brightness=settings.brightness,
+        contrast=settings.contrast,
+        saturation=settings.saturation,
+        hue=settings.hue_degrees / 360,
+        p=settings.jitter_probability,
+    )
+    grey = A.ToGray(p=settings.grey_probability)
     return A.Compose(
         [
             A.Resize(image_size, image_size, interpolation=cv2.INTER_LINEAR, area_for_downscale="image"),
             A.HorizontalFlip(p=0.5),
-            A.VerticalFlip(p=0.5),
-            A.ColorJitter(
-                brightness=settings.brightness,
-                contrast=settings.contrast,
-                saturation=settings.saturation,
-                hue=settings.hue_degrees / 360,
-                p=settings.jitter_probability,
-            ),
-            A.ToGray(p=settings.grey_probability),
+            *([A.VerticalFlip(p=0.5)] if settings.vertical_flips else []),
+            *((grey, jitter) if settings.grey_first else (jitter, grey)),
             A.GaussianBlur(sigma_limit=sigmas, p=settings.blur_probability),
         ]
     )

@@ -19,8 +19,8 @@ class StrongImageView(ImageView):
     """The augmentation of SimCLR (Chen et al., ICML 2020, appendix A), by albumentations, and vertical flips.
 
     A random part of the image, resized, then flips in both axes, for an overhead image has no up, colour jitter, loss
-    of colour and blur. The same seed gives the same view in any process. Which part it will be is known before the
-    image is decoded.
+    of colour and blur; settings make it that of MoCo v1, which has no blur. The same seed gives the same view in any
+    process. Which part it will be is known before the image is decoded.
 
     Args:
         settings: how strong.

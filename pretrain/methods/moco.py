@@ -1,4 +1,4 @@
-"""MoCo v2: views of an image against a queue of past keys from a momentum encoder."""
+"""MoCo: views of an image against a queue of past keys from a momentum encoder."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout
-from pretrain.data.strong_views import StrongImageView
-from pretrain.data.views import TwoImageViews, Views
+from pretrain.data.views import Views
 from pretrain.losses.hashed_numbers import hashed_numbers
 from pretrain.losses.momentum_contrast import MomentumContrastLoss
+from pretrain.methods.heads import build_rest_of_head, build_views, head_dim_of
 from pretrain.methods.image_only import ImageOnly
 from pretrain.methods.settings import MocoConfig, MocoSettings
 from pretrain.model import TwoTower
@@ -32,19 +32,19 @@ MOST_USUAL_KEYS = 65_536
 
 
 class Moco(ImageOnly):
-    """Momentum contrast, version 2 (He et al., CVPR 2020; Chen et al., arXiv 2003.04297).
+    """Momentum contrast, by default version 2 (He et al., CVPR 2020; Chen et al., arXiv 2003.04297).
 
     The trained encoder embeds one view as the query, the momentum encoder the other as its key; negatives are keys of
     past batches (`pretrain.losses.momentum_contrast`). MoCo therefore needs neither a large batch nor gradient caching,
     which works but computes every key twice.
 
-    MoCo v2's two-layer head is the tower's linear layer, which is released in `model/`, a ReLU, and a second linear
-    layer, which is not.
+    The head begins with the tower's linear layer, which is released in `model/`; the rest is not
+    (`pretrain.methods.heads`). MoCo v1 has that layer alone.
 
     Args:
         towers: the two towers, whose embeddings are not on the sphere.
         views: "image" and "other_image".
-        settings: temperature, momentum, queue and groups.
+        settings: temperature, momentum, queue, groups and head.
     """
 
     # The queue is equal on all processes; DistributedDataParallel would broadcast it in each forward pass.
@@ -54,11 +54,11 @@ class Moco(ImageOnly):
         super().__init__(towers, views)
         self.settings = settings
         dim = towers.config.embedding_dim
-        self.rest_of_head = nn.Sequential(nn.ReLU(), nn.Linear(dim, dim))
+        self.rest_of_head = build_rest_of_head(settings, dim)
         self.momentum_towers = copy.deepcopy(towers).requires_grad_(False)
         del self.momentum_towers.sound_tower
         self.momentum_rest_of_head = copy.deepcopy(self.rest_of_head).requires_grad_(False)
-        self.contrast = MomentumContrastLoss(settings.queue_size, dim, settings.temperature)
+        self.contrast = MomentumContrastLoss(settings.queue_size, head_dim_of(settings, dim), settings.temperature)
         self.draws: Tensor
         # A buffer is saved with the weights, so that a resumed run continues the sequence of shuffles.
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
@@ -85,10 +85,8 @@ class Moco(ImageOnly):
                 f"batch statistics need 2, got {config.moco.key_groups}; choose fewer, or another batch_size or "
                 "optimizer.chunk_size"
             )
-        size = config.data.image_size
-        views = TwoImageViews(StrongImageView(config.strong_views, size), size)
         settings = replace(config.moco, queue_size=queue_size)
-        return cls(build_towers(config, manifest, on_sphere=False), views, settings)
+        return cls(build_towers(config, manifest, on_sphere=False), build_views(config, settings), settings)
 
     @override
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

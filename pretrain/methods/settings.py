@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -77,12 +77,59 @@ class ImageContrastiveConfig(ImageOnlyConfig):
     loss: ImageContrastiveLossSettings = field(default_factory=ImageContrastiveLossSettings)
 
 
+HEAD_HIDDEN = 512
+
+
 @dataclass(frozen=True)
-class SimclrSettings:
+class HeadSettings:
+    """The head and the views of simclr and moco."""
+
+    head: Literal["mlp", "projector", "linear"] = "mlp"
+    """What follows the image tower's linear layer, which is released: mlp, a ReLU and a linear layer; projector, two
+    linear layers with a ReLU between them; linear, nothing."""
+    head_hidden: Count = HEAD_HIDDEN
+    """Hidden units of a projector."""
+    head_dim: CountOrZero = 0
+    """Dimensions of what the head returns; 0: model.embedding_dim."""
+    views: Literal["strong", "pairs"] = "strong"
+    """The augmentation of the views: the strong one (strong_views), or that of the audiovisual methods (data)."""
+
+    def check_head(self, name: str, strong_views: StrongViewSettings) -> None:
+        """Checks that no setting is without effect.
+
+        Args:
+            name: of the method, which these settings are of.
+            strong_views: the strong augmentation.
+
+        Raises:
+            UserError: names the setting, its value and its rule.
+        """
+        if self.head != "projector" and self.head_hidden != HEAD_HIDDEN:
+            raise UserError(
+                f"{name}.head_hidden must be left at {HEAD_HIDDEN} with {name}.head {self.head}, which has no hidden "
+                f"layer of its own, got {self.head_hidden}; choose {name}.head projector, or set model.embedding_dim"
+            )
+        if self.head == "linear" and self.head_dim:
+            raise UserError(
+                f"{name}.head_dim must be 0 with {name}.head linear, which ends with the tower's linear layer, got "
+                f"{self.head_dim}; set model.embedding_dim"
+            )
+        if self.views == "pairs" and strong_views != StrongViewSettings():
+            raise UserError(
+                f"strong_views must be left as they are with {name}.views pairs, whose augmentation is set by data; "
+                f"choose {name}.views strong"
+            )
+
+
+@dataclass(frozen=True)
+class SimclrSettings(HeadSettings):
     """Method simclr."""
 
     temperature: Positive = 0.1
-    """Divides the cosine similarities of NT-Xent."""
+    """Divides the cosine similarities of the loss."""
+    loss: Literal["nt-xent", "one-way"] = "nt-xent"
+    """NT-Xent, where the negatives of a view are all views of other images; or one-way InfoNCE, where they are those
+    other images' first views, as in the code of SoundingEarth's authors."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +142,14 @@ class SimclrConfig(ImageOnlyConfig):
     strong_views: StrongViewSettings = field(default_factory=StrongViewSettings)
     simclr: SimclrSettings = field(default_factory=SimclrSettings)
 
+    @override
+    def check(self) -> None:
+        super().check()
+        self.simclr.check_head("simclr", self.strong_views)
+
 
 @dataclass(frozen=True)
-class MocoSettings:
+class MocoSettings(HeadSettings):
     """Method moco."""
 
     temperature: Positive = 0.2
@@ -112,13 +164,18 @@ class MocoSettings:
 
 @dataclass(frozen=True)
 class MocoConfig(ImageOnlyConfig):
-    """MoCo v2 (Chen et al., arXiv 2003.04297)."""
+    """MoCo, by default version 2 (Chen et al., arXiv 2003.04297)."""
 
     implementation: ClassVar[str] = "pretrain.methods.moco:Moco"
 
     method: MethodName = "moco"
     strong_views: StrongViewSettings = field(default_factory=StrongViewSettings)
     moco: MocoSettings = field(default_factory=MocoSettings)
+
+    @override
+    def check(self) -> None:
+        super().check()
+        self.moco.check_head("moco", self.strong_views)
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,46 @@
-"""SimCLR: two strongly augmented views of each image, contrasted behind a projection head."""
+"""SimCLR: two augmented views of each image, contrasted behind a projection head."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
-from pretrain.data.strong_views import StrongImageView
-from pretrain.data.views import TwoImageViews, Views
+from pretrain.data.views import Views
+from pretrain.losses.contrastive import contrastive_loss
 from pretrain.losses.nt_xent import nt_xent_loss
+from pretrain.methods.heads import build_rest_of_head, build_views
 from pretrain.methods.image_only import ImageOnly
-from pretrain.methods.settings import SimclrConfig
+from pretrain.methods.settings import SimclrConfig, SimclrSettings
 from pretrain.model import TwoTower
 from pretrain.weights.towers import build_towers
 from shards.manifest import Manifest
 
 
 class Simclr(ImageOnly):
-    """`nt_xent_loss` between two strong views (Chen et al., ICML 2020).
+    """`nt_xent_loss` between two views of an image, or the one-way loss of SoundingEarth's authors.
 
-    The projection head has two linear layers with a ReLU between them. The first is the image tower's linear layer, so
-    `model/` holds the head up to there, as SimCLR v2 does (Chen et al., NeurIPS 2020, section 2); the second is only in
-    the run's checkpoints.
+    The head begins with the image tower's linear layer, so `model/` holds it up to there; the rest is only in the run's
+    checkpoints (`pretrain.methods.heads`). Source: Chen et al., ICML 2020.
 
     Args:
-        towers: the two towers.
+        towers: the two towers, whose embeddings are not on the sphere.
         views: "image" and "other_image".
-        temperature: > 0.
+        settings: temperature, loss and head.
     """
 
-    def __init__(self, towers: TwoTower, views: Views, temperature: float) -> None:
+    def __init__(self, towers: TwoTower, views: Views, settings: SimclrSettings) -> None:
         super().__init__(towers, views)
-        dimensions = towers.config.embedding_dim
-        self.rest_of_head = nn.Sequential(nn.ReLU(), nn.Linear(dimensions, dimensions))
-        self.temperature = temperature
+        self.rest_of_head = build_rest_of_head(settings, towers.config.embedding_dim)
+        self.settings = settings
 
     @classmethod
     def from_config(cls, config: SimclrConfig, manifest: Manifest) -> Simclr:
         """Builds the method from its settings."""
-        size = config.data.image_size
-        views = TwoImageViews(StrongImageView(config.strong_views, size), size)
-        return cls(build_towers(config, manifest, on_sphere=False), views, config.simclr.temperature)
+        views = build_views(config, config.simclr)
+        return cls(build_towers(config, manifest, on_sphere=False), views, config.simclr)
 
     @override
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -55,5 +53,9 @@ class Simclr(ImageOnly):
 
     @override
     def loss(self, embeddings: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
-        """NT-Xent of the global batch."""
-        return nt_xent_loss(embeddings["image"], embeddings["other_image"], self.temperature)
+        """The loss of the global batch."""
+        views, others, temperature = embeddings["image"], embeddings["other_image"], self.settings.temperature
+        if self.settings.loss == "one-way":
+            # Softmax over the first views for each second one, as in the authors' code.
+            return contrastive_loss(others, views, temperature)
+        return nt_xent_loss(views, others, temperature)

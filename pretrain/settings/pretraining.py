@@ -144,6 +144,10 @@ class StrongViewSettings:
     """Maximum hue shift in either direction, in degrees of 360."""
     grey_probability: Fraction = 0.2
     """Probability that a view is converted to grey."""
+    grey_first: bool = False
+    """Convert to grey before the colour jitter, as MoCo v1, instead of after it."""
+    vertical_flips: bool = True
+    """Mirror views vertically too: an overhead image has no up."""
     blur_probability: Fraction = 0.5
     """Probability of Gaussian blur, with a standard deviation of 0.1 to 2 pixels at an image size of 224."""
 

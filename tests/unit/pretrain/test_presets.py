@@ -79,7 +79,7 @@ OF_SOURCES = {
 }
 COMPARED = (
     *("batch-triplet", "naive-triplet", "contrastive", "symmetric-contrastive", "sigmoid"),
-    *("image-contrastive", "simclr", "moco", "tile2vec"),
+    *("image-contrastive", "simclr", "simclr-soundingearth", "moco", "moco-v1", "tile2vec"),
 )
 
 
@@ -130,3 +130,60 @@ def test_compared_methods_differ_from_the_papers_recipe_in_the_method_alone(name
         replace(PRESETS["batch-triplet"], out=PRESETS["soundingearth-resnet18"].out)
         == (PRESETS["soundingearth-resnet18"])
     )
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    # lib/loss_functions.py of khdlr/SoundingEarth, SimCLRLoss: tau 0.2, Linear(128, 512), ReLU, Linear(512, 128), a
+    # softmax over one axis; img_data_loading.py: two views by the transforms of the pairs; config.py: LatentDim 128.
+    "simclr-soundingearth": {
+        "simclr.temperature": 0.2,
+        "simclr.head": "projector",
+        "simclr.head_hidden": 512,
+        "simclr.head_dim": 0,
+        "simclr.views": "pairs",
+        "simclr.loss": "one-way",
+        "model.embedding_dim": 128,
+    },
+    # He et al., CVPR 2020, sections 3.2 (momentum 0.999) and 3.3 (tau 0.07, a linear layer of 128); strengths and order
+    # as in main_moco.py of facebookresearch/moco: RandomResizedCrop(scale=(0.2, 1.0)), RandomGrayscale(p=0.2),
+    # ColorJitter(0.4, 0.4, 0.4, 0.4), RandomHorizontalFlip().
+    "moco-v1": {
+        "moco.temperature": 0.07,
+        "moco.momentum": 0.999,
+        "moco.head": "linear",
+        "moco.head_dim": 0,
+        "moco.views": "strong",
+        "model.embedding_dim": 128,
+        "strong_views.crop_area_min": 0.2,
+        "strong_views.jitter_probability": 1.0,
+        "strong_views.brightness": 0.4,
+        "strong_views.contrast": 0.4,
+        "strong_views.saturation": 0.4,
+        "strong_views.hue_degrees": 144.0,
+        "strong_views.grey_probability": 0.2,
+        "strong_views.grey_first": True,
+        "strong_views.blur_probability": 0.0,
+        "strong_views.vertical_flips": False,
+    },
+    # Chen et al., arXiv 2003.04297; the same file under --aug-plus, and --moco-t 0.2.
+    "moco": {
+        "moco.temperature": 0.2,
+        "moco.momentum": 0.999,
+        "moco.head": "mlp",
+        "strong_views.crop_area_min": 0.2,
+        "strong_views.jitter_probability": 0.8,
+        "strong_views.brightness": 0.4,
+        "strong_views.contrast": 0.4,
+        "strong_views.saturation": 0.4,
+        "strong_views.hue_degrees": 36.0,
+        "strong_views.grey_probability": 0.2,
+        "strong_views.grey_first": False,
+        "strong_views.blur_probability": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_have_the_values_of_their_papers_and_code(name: str) -> None:
+    values = flatten(PRESETS[name])
+    assert {setting: values[setting] for setting in METHODS[name]} == METHODS[name]
