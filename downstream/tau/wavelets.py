@@ -20,8 +20,13 @@ def morlet_bank(sample_rate_hz: int, window_samples: int, num_filters: int = NUM
     Chen et al. (2022) apply 290 wavelet filters to the magnitude spectrum but define none; this bank is ours. A Morlet
     wavelet of centre f and width s has the gain exp(−(ν − f)²/2s²) − exp(−f²/2s²) exp(−ν²/2s²) at the frequency ν, so
     that a constant gives nothing. The centres f lie in constant ratio r; two neighbours cross where each has half its
-    power, s = f (r − 1)/((r + 1) √(ln 2)) (constant Q = f/s). Below about 157 Hz that would be narrower than a bin of
-    a 512-ms window; there s is one bin. Each filter's gains add up to 1: it is a weighted mean of magnitudes.
+    power, s = f (r − 1)/((r + 1) √(ln 2)) (constant Q = f/s). Each filter's gains add up to 1: it is a weighted mean of
+    magnitudes.
+
+    Below about 157 Hz s would be narrower than a bin of a 512-ms window, 1.95 Hz; there it is one bin. These are the
+    lowest 100 of the 290 filters. Their Q grows from 10 to 80; their centres lie 0.4 to 3.2 Hz apart, so that they
+    overlap, and they weigh the same 70 bins: no more than 70 of them are linearly independent. The other 190 have a
+    constant Q.
 
     Args:
         sample_rate_hz: of the sound, at least twice the highest centre.

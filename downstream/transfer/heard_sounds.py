@@ -26,8 +26,12 @@ from shards.schema import SpectrogramSettings
 
 MEL_BANDS = 64
 
-SPECTROGRAM = SpectrogramSettings(mel_bands=MEL_BANDS)
-"""16 kHz, window 1024, hop 400, 64 mel bands, log (Hu et al., ECCV 2020, section 5.1)."""
+SPECTROGRAM = SpectrogramSettings(mel_bands=MEL_BANDS, is_centred=True)
+"""16 kHz, window 1024, hop 400, 64 mel bands, log (Hu et al., ECCV 2020, section 5.1).
+
+Frames are centred, which the paper does not say: 10 s then have 401, whose first 400 are its T = 400. Whole windows
+alone would be 398, and two would be repeated.
+"""
 
 
 @dataclass(frozen=True)

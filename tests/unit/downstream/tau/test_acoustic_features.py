@@ -22,6 +22,7 @@ from shards.decoding.mel_filters import mel_filters
 from shards.errors import RejectedPair
 
 RATE, WINDOW, HOP = 16_000, 8192, 2736
+ROOT = Path(__file__).parents[4]
 
 
 def literal_gain(centre_hz: float, bin_hz: float) -> float:
@@ -52,6 +53,29 @@ def test_a_constant_gives_nothing_and_neighbours_cross_at_half_power() -> None:
     ratio = (8000 / 20) ** (1 / 289)
     quality = (ratio + 1) * math.sqrt(math.log(2)) / (ratio - 1)
     assert quality * RATE / WINDOW == pytest.approx(157, abs=0.5)
+
+
+def test_the_lowest_hundred_filters_are_one_bin_wide_and_share_70_bins() -> None:
+    bank, centres, bin_hz = morlet_bank(RATE, WINDOW), centre_frequencies(), RATE / WINDOW
+    # The width of each filter, from its gains.
+    hz = np.arange(len(bank)) * bin_hz
+    means = hz @ bank
+    widths = np.sqrt(np.array([((hz - mean) ** 2) @ bank[:, k] for k, mean in enumerate(means)]))
+    narrow = [k for k in range(290) if widths[k] < bin_hz * 1.001]
+    assert narrow == list(range(100))
+    assert centres[99] < 157 < centres[100]
+    np.testing.assert_allclose(widths[5:100], bin_hz, rtol=0.01)
+    ratio = (8000 / 20) ** (1 / 289)
+    quality = (ratio + 1) * math.sqrt(math.log(2)) / (ratio - 1)
+    # The spectrum's end cuts the last two.
+    np.testing.assert_allclose(centres[100:288] / widths[100:288], quality, rtol=0.01)
+    assert (centres[0] / bin_hz, centres[99] / bin_hz) == pytest.approx((10, 80), abs=0.5)
+    assert (centres[1] - centres[0], centres[99] - centres[98]) == pytest.approx((0.4, 3.2), abs=0.05)
+    assert np.linalg.matrix_rank(bank[:, :100]) == 70
+    for text in (morlet_bank.__doc__, (ROOT / "downstream" / "README.md").read_text(encoding="utf-8")):
+        words = " ".join(str(text).split())
+        assert "lowest 100" in words
+        assert "same 70 bins" in words
 
 
 @pytest.mark.parametrize("kind", ["scalogram", "fbank"])

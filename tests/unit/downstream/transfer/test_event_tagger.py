@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import torchvision
 from pair_folders import SCENES, write_advance, write_events, write_table
@@ -52,6 +53,19 @@ def test_bands_are_normalised_over_the_training_part(sounds: HeardSounds) -> Non
     # The tones of the classes differ in where they are loud.
     loudest = {key.split("/")[0]: sounds.spectrograms[row].mean(0).argmax() for key, row in sounds.row.items()}
     assert loudest["beach"] < loudest["forest"] < loudest["harbour"]
+
+
+def test_ten_seconds_give_400_frames_and_none_twice(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 160_000)
+    # A click in the middle of frame 250, counted from 0.
+    noise[250 * 400] = 1.0
+    soundfile.write(tmp_path / "noise.wav", noise, 16_000, subtype="FLOAT")
+    heard, faults = hear([("noise", tmp_path / "noise.wav")], 400, threads=1, max_corrupt=0)
+    assert faults == []
+    frames = heard.spectrograms[0]
+    assert frames.shape == (400, MEL_BANDS)
+    assert len({frame.tobytes() for frame in frames}) == 400
+    assert frames.astype(float).mean(1).argmax() == 250
 
 
 def test_undecodable_sounds_are_named_and_counted(tmp_path: Path, pairs: list[ScenePair]) -> None:
