@@ -27,6 +27,7 @@ class TableLayout:
         by_epoch: whether columns are epochs of fine-tuning with the first score, instead of scores.
         order: sort keys of the rows, names in `downstream.reporting.tables.PLACES`.
         approaches: the possible values of a row's approach, in order.
+        is_drawn: whether the report also draws its scores by approach; its scores are percentages then.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TableLayout:
     by_epoch: bool = False
     order: tuple[str, ...] = BY_BACKBONE
     approaches: tuple[str, ...] = ()
+    is_drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Reporting:
         details: entries of `Results.details` by which runs differ → how a row's note says their value, such as
             "teacher {}"; empty where it need not.
         names_head: whether notes say what the head sits on.
+        exhibits: `module:function` each, from the runs of one benchmark (a list of `ShownRun`) to a list of `Exhibit`.
     """
 
     scores: tuple[Score, ...]
@@ -75,6 +78,7 @@ class Reporting:
     entries: Callable[[Results], Sequence[Entry]] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     names_head: bool = True
+    exhibits: tuple[str, ...] = ()
 
     def entries_of(self, results: Results) -> Sequence[Entry]:
         """The rows of a result."""

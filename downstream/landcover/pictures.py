@@ -46,13 +46,7 @@ def draw_tile(
         classes: the colour of each class.
     """
     size = _panel_size(*image.labels.shape)
-    rgb = cv2.resize(image.rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    truth, mapped = (
-        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-        for labels in (image.labels, predicted)
-    )
-    palette = np.array(list(classes.values()), dtype=np.float32)
-    panels = {"tile": rgb, "truth": _overlay(rgb, truth, palette), "prediction": _overlay(rgb, mapped, palette)}
+    panels = draw_panels(image, predicted, classes, size)
     width, height = size
     picture = Image.new(
         "RGB",
@@ -71,9 +65,25 @@ def draw_tile(
         left = MARGIN + number * (width + GAP)
         pen.text((left, top - CAPTION_HEIGHT), caption, FAINT, _font(20))
         picture.paste(Image.fromarray(panel), (left, top))
-    present = np.unique(np.concatenate([truth.ravel(), mapped.ravel()]))
+    present = np.unique(np.concatenate([labels.ravel() for labels in _labels_at(image, predicted, size)]))
     _legend(pen, (MARGIN, top + height + GAP), picture.width - 2 * MARGIN, classes, class_ious(confusion), present)
     return picture
+
+
+def draw_panels(
+    image: TileImage, predicted: NDArray[np.uint8], classes: Mapping[str, Colour], size: tuple[int, int]
+) -> dict[str, NDArray[np.uint8]]:
+    """A tile, its mask and its predicted map as pictures of (width, height), each (height, width, 3) uint8."""
+    rgb = cv2.resize(image.rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    truth, mapped = _labels_at(image, predicted, size)
+    palette = np.array(list(classes.values()), dtype=np.float32)
+    return {"tile": rgb, "truth": _overlay(rgb, truth, palette), "prediction": _overlay(rgb, mapped, palette)}
+
+
+def _labels_at(image: TileImage, predicted: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """The mask and the predicted labels at a size, (width, height)."""
+    both = (image.labels, predicted)
+    return [cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8) for labels in both]
 
 
 def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Colour]) -> Image.Image:
@@ -98,7 +108,7 @@ def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Col
         pen.text((left + (column + 0.5) * side, top - 12), heading, FAINT, _font(16), anchor="ms")
     for row, (name, colour) in enumerate(classes.items()):
         middle = top + (row + 0.5) * side
-        pen.rectangle((MARGIN, middle - 12, MARGIN + 24, middle + 12), fill=_as_overlaid(colour), outline=INK)
+        pen.rectangle((MARGIN, middle - 12, MARGIN + 24, middle + 12), fill=as_overlaid(colour), outline=INK)
         pen.text((MARGIN + 36, middle), name, INK, _font(18), anchor="lm")
         for column in range(len(names)):
             part = confusion[row, column] / totals[row] if totals[row] else 0.0
@@ -172,14 +182,14 @@ def _legend(
     for number, (name, note, colour, is_present) in enumerate(entries):
         x = round(left + number * step)
         box = (x, top + 4, x + 30, top + 34)
-        pen.rectangle(box, fill=_as_overlaid(colour), outline=INK if is_present else FAINT)
+        pen.rectangle(box, fill=as_overlaid(colour), outline=INK if is_present else FAINT)
         for offset in range(0, 30, 8) if colour is None else ():
             pen.line((x + offset, top + 34, x + offset + 6, top + 4), UNKNOWN_STRIPES, 2)
         pen.text((x + 40, top), name, INK if is_present else FAINT, _font(18))
         pen.text((x + 40, top + 21), note, FAINT, _font(15))
 
 
-def _as_overlaid(colour: Colour | None) -> Colour:
+def as_overlaid(colour: Colour | None) -> Colour:
     """A class's colour as it looks over a middle grey; that grey where it is None."""
     grey = DARKEST_GREY + GREY_CONTRAST * 128
     red, green, blue = (round(COLOUR_SHARE * value + (1 - COLOUR_SHARE) * grey) for value in colour or (grey,) * 3)

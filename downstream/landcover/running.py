@@ -12,6 +12,7 @@ from PIL import Image
 
 from downstream.landcover.benchmark import LandCoverBenchmark, LandCoverData, LandCoverSplit
 from downstream.landcover.decoded_tiles import DecodedTiles, decoded_tiles
+from downstream.landcover.exhibits import write_panels
 from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.maps import MappedTile
 from downstream.landcover.pictures import draw_class_confusion, draw_tile, spread_by_accuracy
@@ -38,7 +39,8 @@ def run_landcover(
     *,
     resume: bool,
 ) -> bool:
-    """Runs a land-cover benchmark, and writes `results.json`, `predictions.csv`, `confusion_matrix.png` and `tiles/`.
+    """Runs a land-cover benchmark, and writes `results.json`, `predictions.csv`, `confusion_matrix.png`, `tiles/`
+    and `maps/`.
 
     DeepLabv3+ is trained as SoundingEarth's authors did (section V-C): Adam 1e-3, 5 epochs, batch 16, patches
     of 512 pixels with stride 347, no augmentation; whole tiles are scored after each epoch.
@@ -100,6 +102,7 @@ def _run_on(
         results = _results(settings, encoder, split, train, task, notes, summary["seconds"])
         write_tile_predictions(settings, benchmark, task.mapped)
         _draw(settings, benchmark, task.mapped)
+        write_panels(settings.out, task.mapped, benchmark.classes)
         results.write(settings.out)
         distributed.print_once(f"results: {settings.out / 'results.json'}; tiles: {settings.out / PICTURES_FOLDER}")
     return True

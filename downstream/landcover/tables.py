@@ -19,4 +19,5 @@ LAND_COVER = Reporting(
     ),
     details={"patch_stride": ""},
     names_head=False,
+    exhibits=("downstream.landcover.exhibits:maps_side_by_side",),
 )

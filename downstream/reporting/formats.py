@@ -1,7 +1,8 @@
-"""The tables of the report as Markdown, CSV and one self-contained HTML page."""
+"""The tables and exhibits of the report as Markdown, CSV and one self-contained HTML page."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from importlib import resources
 from string import ascii_lowercase
@@ -9,6 +10,7 @@ from string import ascii_lowercase
 import jinja2
 from markupsafe import Markup
 
+from downstream.exhibits import Exhibit
 from downstream.reporting.rows import Row
 from downstream.reporting.tables import MODALITIES, Table
 from pretrain.scores import NATS, PERCENT
@@ -22,8 +24,8 @@ CSV_COLUMNS = (
 """After them, mean and standard deviation of scores in other units than percent."""
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """The tables as GitHub's Markdown."""
+def markdown(tables: Sequence[Table], exhibits: Sequence[Exhibit] = ()) -> str:
+    """The tables as GitHub's Markdown, and the exhibits, whose pictures lie beside it."""
     parts = ["# Downstream results\n"]
     for table in tables:
         letters = dict(zip(table.sources, ascii_lowercase, strict=False))
@@ -50,6 +52,8 @@ def markdown(tables: Sequence[Table]) -> str:
         parts += [f"- [{number}] {as_text(note)}" for number, note in enumerate(table.notes, 1)]
         parts += [f"- [{letter}] {source}" for source, letter in letters.items()]
         parts.append("")
+    for exhibit in exhibits:
+        parts.append(f"## {exhibit.title}\n\n{as_text(exhibit.caption)}\n\n![{exhibit.title}]({exhibit.name}.png)\n")
     return "\n".join(parts)
 
 
@@ -91,8 +95,8 @@ def comma_separated(tables: Sequence[Table]) -> str:
     return csv_text(header, lines)
 
 
-def page(tables: Sequence[Table]) -> str:
-    """The tables as one self-contained HTML page."""
+def page(tables: Sequence[Table], exhibits: Sequence[Exhibit] = ()) -> str:
+    """The tables and exhibits as one self-contained HTML page."""
     folder = resources.files("downstream.reporting").joinpath("templates")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -100,4 +104,5 @@ def page(tables: Sequence[Table]) -> str:
     environment.filters |= {"share": _share, "input": _input}
     template = environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style = folder.joinpath("report.css").read_text(encoding="utf-8")
-    return template.render(style=Markup(style), tables=tables, letters=ascii_lowercase)
+    shown = [(exhibit, base64.b64encode(exhibit.png).decode("ascii")) for exhibit in exhibits]
+    return template.render(style=Markup(style), tables=tables, exhibits=shown, letters=ascii_lowercase)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from downstream.reporting.runs import runs_of
-from shards.atomic_files import write_text_atomically
+from shards.atomic_files import write_bytes_atomically, write_text_atomically
 from shards.command_line import answer_version
 from shards.errors import UserError
 
@@ -22,7 +22,8 @@ def report_from(words: list[str]) -> None:
     answer_version(words[:1])
     parser = argparse.ArgumentParser(
         prog="python downstream/run.py report",
-        description="Merges results into one table per benchmark, beside published figures: Markdown, CSV and HTML.",
+        description="Merges results into one table per benchmark, beside published figures: Markdown, CSV and HTML, "
+        "with pictures that set the runs side by side.",
     )
     parser.add_argument(
         "results", metavar="OUT", nargs="+", type=Path, help="--out of a benchmark, or a folder that holds such folders"
@@ -31,16 +32,21 @@ def report_from(words: list[str]) -> None:
     options = parser.parse_args(words)
     runs = runs_of(options.results)
 
+    from downstream.reporting.exhibits import exhibits_of
     from downstream.reporting.formats import comma_separated, markdown, page
     from downstream.reporting.rows import rows_of_runs
     from downstream.reporting.tables import build_tables
 
     tables = build_tables(rows_of_runs(runs))
-    texts = dict(zip(NAMES, (markdown(tables), comma_separated(tables), page(tables)), strict=True))
+    exhibits = exhibits_of(runs, tables)
+    files = (markdown(tables, exhibits), comma_separated(tables), page(tables, exhibits))
+    texts = dict(zip(NAMES, files, strict=True))
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_text_atomically(options.out / name, text)
+        for exhibit in exhibits:
+            write_bytes_atomically(options.out / f"{exhibit.name}.png", exhibit.png)
     except OSError as error:
         raise UserError(f"out {options.out} can't be written: {error.strerror}; name another --out") from error
     print(texts["report.md"], end="")

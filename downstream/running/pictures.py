@@ -162,8 +162,13 @@ def shortened(text: str, most: int = LABEL_CHARACTERS) -> str:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Writes a figure as PNG; a file that is there is replaced whole."""
+    write_bytes_atomically(path, png_of(figure))
+    return path
+
+
+def png_of(figure: Figure) -> bytes:
+    """A figure as PNG."""
     buffer = io.BytesIO()
     # No date or version in the file, so that equal results give equal bytes.
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    write_bytes_atomically(path, buffer.getvalue())
-    return path
+    return buffer.getvalue()

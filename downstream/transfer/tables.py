@@ -34,6 +34,7 @@ TRANSFER = Reporting(
             "by their size, in percent.",
             order=("modality", "approach", "origin", "backbone", "name"),
             approaches=APPROACHES,
+            is_drawn=True,
         ),
     ),
     _entries,

@@ -64,6 +64,10 @@ def test_the_demo_world_gives_results_predictions_and_pictures(demo_run: Path) -
     assert results["details"]["validation_ids"] == ["1002", "1005", "1012", "1015", "1022", "1025"]
     assert results["details"]["num_train_patches"] == 24 * 4
     assert [epoch["epoch"] for epoch in results["epochs"]] == [1, 2]
+    # Tiles of the report's comparison of models: evenly spread over the ids, whatever the model.
+    panels = sorted(path.name for path in (demo_run / "maps").iterdir())
+    parts = ("prediction", "tile", "truth")
+    assert panels == [f"{key}_{part}.png" for key in ("1002", "1012", "1015", "1025") for part in parts]
     last = results["epochs"][-1]
     known = [value for value in last["iou"].values() if value is not None]
     assert last["mean_iou"] == pytest.approx(sum(known) / len(known))
