@@ -100,7 +100,9 @@ def both_directions(
     }
 
 
-def ranking_metrics(nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | torch.Tensor) -> Metrics:
+def ranking_metrics(
+    nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | torch.Tensor, gallery_size: int | None = None
+) -> Metrics:
     """Turns rank bounds into recalls, ranks and MRR.
 
     Median and mean rank use the average rank of tied items. Recalls and MRR are the expectation over a random order of
@@ -108,8 +110,9 @@ def ranking_metrics(nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | to
     (H(l + t) − H(l)) / t, H being the harmonic numbers. Embeddings collapsed to one point score exactly chance.
 
     Args:
-        nearer: (n,) l of each of the n queries, in a gallery of n.
-        tied: (n,) t of each query, at least 1.
+        nearer: (q,) l of each of the q queries.
+        tied: (q,) t of each query, at least 1.
+        gallery_size: n, the number of items that are ranked; by default that of the queries.
 
     Returns:
         `recall_at_1`, `_5`, `_10`, `_100` and `recall_at_10_percent` (k = ceil(n / 10)) as fractions in [0, 1],
@@ -121,14 +124,14 @@ def ranking_metrics(nearer: NDArray[Any] | torch.Tensor, tied: NDArray[Any] | to
     lower, ties = np.asarray(nearer, dtype=np.int64), np.asarray(tied, dtype=np.int64)
     if lower.ndim != 1 or lower.shape != ties.shape or lower.size == 0:
         raise ValueError(f"nearer and tied must be (n,) with n > 0, got shapes {lower.shape} and {ties.shape}")
-    n = lower.size
+    n = lower.size if gallery_size is None else gallery_size
     if lower.min() < 0 or ties.min() < 1 or (lower + ties).max() > n:
         raise ValueError(f"nearer must be >= 0, tied >= 1 and their sum <= the gallery's size {n}")
     metrics = recalls(n, lambda k: recall_at(lower, ties, k))
     doubled_ranks = 2 * lower + ties + 1
     metrics[MEDIAN_RANK.key] = float(np.median(doubled_ranks)) / 2
-    metrics[MEAN_RANK.key] = int(doubled_ranks.sum()) / (2 * n)
-    metrics[MRR.key] = _mean_reciprocal_rank(lower, ties)
+    metrics[MEAN_RANK.key] = int(doubled_ranks.sum()) / (2 * lower.size)
+    metrics[MRR.key] = _mean_reciprocal_rank(lower, ties, n)
     return metrics
 
 
@@ -138,7 +141,7 @@ def recalls(gallery_size: int, recall: Callable[[int], float]) -> Metrics:
     return at_k | {RECALL_AT_10_PERCENT.key: recall(-(-gallery_size // 10))}
 
 
-def recall_at(nearer: NDArray[np.int64], tied: NDArray[np.int64], k: int) -> float:
+def recall_at(nearer: NDArray[np.int64], tied: NDArray[np.int64], k: float) -> float:
     """Returns the expected share of queries with the true match in the top k, over a random order of tied items.
 
     Args:
@@ -171,8 +174,8 @@ def chance_metrics(gallery_size: int) -> Metrics:
     return ranking_metrics(np.zeros(gallery_size, np.int64), np.full(gallery_size, gallery_size, np.int64))
 
 
-def _mean_reciprocal_rank(nearer: NDArray[np.int64], tied: NDArray[np.int64]) -> float:
-    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, nearer.size + 1))])
+def _mean_reciprocal_rank(nearer: NDArray[np.int64], tied: NDArray[np.int64], gallery_size: int) -> float:
+    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, gallery_size + 1))])
     bounds, counts = np.unique(np.stack([nearer, tied]), axis=1, return_counts=True)
     lower, ties = bounds
     # For a single rank, 1 / rank is more accurate than the difference of harmonic numbers.

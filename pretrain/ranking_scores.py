@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from pretrain.scores import RANK, Score
+from pretrain.scores import KILOMETRES, RANK, Score
 
 DIRECTIONS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
 """From query to gallery: key in `metrics.json`, and words."""
 
 RECALLS = {k: Score(f"recall_at_{k}", f"Recall@{k}") for k in (1, 5, 10, 100)}
+LARGE_RECALLS = {k: Score(f"recall_at_{k}", f"Recall@{k}") for k in (500, 1000)}
+"""Left out where k exceeds the gallery."""
+KM_AT = {k: Score(f"km_at_{k}", f"D@{k}", KILOMETRES, "lower") for k in (100, 1000)}
+"""Mean great-circle distance from the true place to the nearest of the top k; left out where k exceeds the gallery, or
+where a pair has no place."""
 RECALL_AT_10_PERCENT = Score("recall_at_10_percent", "Recall@10 %")
 """k is a tenth of the gallery, rounded up."""
 MEDIAN_RANK = Score("median_rank", "Median rank", RANK, "lower")

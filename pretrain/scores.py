@@ -38,6 +38,7 @@ PERCENT = Unit("percent", 100, ".2f", bounds=(0, 100))
 """Of fractions in [0, 1]."""
 NATS = Unit("nats", form=".4f", symbol="nats")
 RANK = Unit("rank", bounds=(1, math.inf))
+KILOMETRES = Unit("kilometres", symbol="km")
 SECONDS = Unit("seconds", symbol="s")
 COUNT = Unit("count", form=",.0f")
 GIGABYTES = Unit("gigabytes", 1e-9, ".2f", "GB")

@@ -13,12 +13,22 @@ import numpy as np
 from markupsafe import Markup
 
 from pretrain.ranking import RankBounds
-from pretrain.ranking_scores import DIRECTIONS, MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.ranking_scores import (
+    DIRECTIONS,
+    KM_AT,
+    LARGE_RECALLS,
+    MEAN_RANK,
+    MEDIAN_RANK,
+    MRR,
+    RECALL_AT_10_PERCENT,
+    RECALLS,
+)
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
 from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
+from retrieval.protocols.protocol import Protocol
 from retrieval.scoring import Evaluation
 from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
 from shards.atomic_files import write_text_atomically
@@ -79,9 +89,9 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "directions": tuple(DIRECTIONS),
         "labels": LABELS,
         "questions": QUESTIONS,
-        "score_rows": _score_rows(metrics, evaluation.protocol.recall_meaning),
+        "score_rows": _score_rows(metrics, evaluation.protocol),
         "without_repeated": metrics.get(WITHOUT_REPEATED),
-        "rows_without_repeated": _score_rows(others, evaluation.protocol.recall_meaning)
+        "rows_without_repeated": _score_rows(others, evaluation.protocol)
         if (others := metrics.get(WITHOUT_REPEATED))
         else [],
         "warnings": [words for words in shard_set.manifest.warnings if words.startswith(f"{metrics['split']} ")],
@@ -101,20 +111,26 @@ def _format_recall(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
 
 
-def _score_rows(metrics: dict[str, Any], recall_meaning: str) -> list[dict[str, Any]]:
-    """Rows of the score table: name, explanation, kind and the value of each column, None if k exceeds the gallery."""
+def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
+    """Rows of the score table: name, explanation, kind and the value of each column, None where there is none."""
     n = metrics["gallery_size"]
-    meanings = {score: recall_meaning.format(k=k) for k, score in RECALLS.items()}
-    meanings[RECALL_AT_10_PERCENT] = recall_meaning.format(k=f"{-(-n // 10):,}")
+    recalls = RECALLS | {k: score for k, score in LARGE_RECALLS.items() if score.key in metrics["chance"]}
+    meanings = {score: protocol.recall_meaning.format(k=f"{k:,}") for k, score in recalls.items()}
+    meanings[RECALL_AT_10_PERCENT] = protocol.recall_meaning.format(k=f"{protocol.ten_percent(n):,}")
     meanings |= dict.fromkeys((MEDIAN_RANK, MEAN_RANK), f"1 is best, {n:,} is last")
     meanings[MRR] = "mean of 1 / rank"
+    meanings |= {
+        score: f"km from the true place to the nearest of the first {k:,}"
+        for k, score in KM_AT.items()
+        if score.key in metrics["chance"]
+    }
     return [
         {
             "name": score.key,
             "heading": score.heading,
             "explanation": meaning,
             "is_rank": not score.is_fraction,
-            **{c: metrics[c][score.key] for c in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics.get(c)},
+            **{c: metrics[c].get(score.key) for c in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics.get(c)},
         }
         for score, meaning in meanings.items()
     ]

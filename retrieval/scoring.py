@@ -12,6 +12,7 @@ import numpy as np
 from pretrain.ranking import Metrics, RankBounds
 from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
+from retrieval.distances_at_k import distances_at_k
 from retrieval.embedding import EmbeddedSplit
 from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
@@ -57,6 +58,10 @@ def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]
         "gallery_size": len(selected.keys),
         "chance": protocol.chance(len(selected.keys)),
         **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
+    }
+    for part, figures in distances_at_k(protocol, ranking, metadata).items():
+        metrics[part] |= figures
+    metrics |= {
         LABEL_ONLY: label_only(protocol, [text_of(entry, "label") or None for entry in metadata]),
         WITHOUT_REPEATED: without_repeated(protocol, embedded.embeddings, repeated),
         **embedded.provenance,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pretrain.data.audio_transforms import random_crop_start
 from pretrain.ranking import RankBounds, rank_bounds_both_ways
 from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.index import NearestNeighbours
-from retrieval.protocols.protocol import Protocol, Ranking
+from retrieval.protocols.protocol import Protocol, Ranking, euclidean_distances
 from shards.errors import UserError
 from shards.streaming.reading import StoredSample
 
@@ -74,13 +73,26 @@ class Khdlr(Protocol):
         sound_to_image = _scaled_bounds(embeddings, scales, np.concatenate(true) / scales)
         return Ranking(embeddings, {"image_to_sound": image_to_sound, "sound_to_image": sound_to_image}, scales)
 
-    def recall(self, bounds: RankBounds, k: int) -> float:
+    def recall(self, bounds: RankBounds, k: float) -> float:
         """The share of average ranks strictly below k."""
         return float(np.mean(bounds.ranks < k))
 
-    def chance_recall(self, gallery_size: int, k: int) -> float:
+    def chance_recall(self, gallery_size: int, k: float) -> float:
         """(k − 1) / n."""
         return (k - 1) / gallery_size
+
+    def distances(self, ranking: Ranking, direction: str, queries: Sequence[int]) -> NDArray[np.float64]:
+        """Euclidean distances, for sound → image divided by the image's mean distance."""
+        distances = super().distances(ranking, direction, queries)
+        if direction == "image_to_sound":
+            return distances
+        assert ranking.image_scales is not None
+        return np.asarray(distances / ranking.image_scales)
+
+    def nearest_km(self, distances: NDArray[np.float64], km: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+        """As published; of tied items at the end of the top k, the first by key count."""
+        top = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return np.asarray(np.take_along_axis(km, top, axis=1).min(axis=1))
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Nearest by the distance of that direction."""
@@ -99,11 +111,8 @@ def _key_order(key: str) -> tuple[int, int, str]:
 
 def _distance_blocks(embeddings: PairEmbeddings) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Yields the index of a block's first image, and the distances of the block's images to all sounds."""
-    images, sounds = torch.from_numpy(embeddings.image).double(), torch.from_numpy(embeddings.sound).double()
-    for start in range(0, len(images), ROWS_PER_BLOCK):
-        block = images[start : start + ROWS_PER_BLOCK]
-        # By subtraction, so that equal embeddings have equal distances, which a matrix product does not guarantee.
-        yield start, torch.cdist(block, sounds, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    for start in range(0, len(embeddings.image), ROWS_PER_BLOCK):
+        yield start, euclidean_distances(embeddings.image[start : start + ROWS_PER_BLOCK], embeddings.sound)
 
 
 def _scaled_bounds(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls
+from pretrain.ranking_scores import LARGE_RECALLS, RECALL_AT_10_PERCENT
 from pretrain.training.embedding import CropStarts, PairEmbeddings
+from retrieval.place_distances import expected_nearest_km
 
 
 @dataclass(frozen=True)
@@ -50,22 +54,78 @@ class Protocol(ABC):
         """Ranks the selected pairs in both directions."""
 
     @abstractmethod
-    def recall(self, bounds: RankBounds, k: int) -> float:
+    def recall(self, bounds: RankBounds, k: float) -> float:
         """Recall at k, as the protocol counts it."""
 
     @abstractmethod
-    def chance_recall(self, gallery_size: int, k: int) -> float:
+    def chance_recall(self, gallery_size: int, k: float) -> float:
         """Recall at k of a random order without ties."""
 
     def metrics(self, bounds: RankBounds) -> Metrics:
-        """The scores of one direction, with keys as in `pretrain.ranking.ranking_metrics`."""
+        """The scores of one direction, with keys as in `pretrain.ranking.ranking_metrics`.
+
+        Recall at 500 and 1,000 are left out where k exceeds the gallery.
+        """
         figures = ranking_metrics(bounds.nearer, bounds.tied)
-        return figures | recalls(len(bounds.nearer), lambda k: self.recall(bounds, k))
+        return figures | self._recalls(len(bounds.nearer), lambda k: self.recall(bounds, k))
 
     def chance(self, gallery_size: int) -> Metrics:
         """The scores of a random order of the gallery."""
-        return chance_metrics(gallery_size) | recalls(gallery_size, lambda k: self.chance_recall(gallery_size, k))
+        return chance_metrics(gallery_size) | self._recalls(gallery_size, lambda k: self.chance_recall(gallery_size, k))
+
+    def num_queries(self, gallery_size: int) -> int:
+        """How many pairs of the gallery are queries, the first ones; by default all."""
+        return gallery_size
+
+    def ten_percent(self, gallery_size: int) -> float:
+        """The k of recall at 10 %; by default a tenth of the gallery, rounded up."""
+        return -(-gallery_size // 10)
+
+    def _recalls(self, gallery_size: int, recall: Callable[[float], float]) -> Metrics:
+        large = {score.key: recall(k) for k, score in LARGE_RECALLS.items() if k <= gallery_size}
+        return {
+            **recalls(gallery_size, recall),
+            RECALL_AT_10_PERCENT.key: recall(self.ten_percent(gallery_size)),
+            **large,
+        }
+
+    def distances(self, ranking: Ranking, direction: str, queries: Sequence[int]) -> NDArray[np.float64]:
+        """The distances by which some queries order the gallery, (q, n); by default Euclidean.
+
+        Equal embeddings have equal distances.
+        """
+        query_side, gallery_side = sides_of(ranking.embeddings, direction)
+        return euclidean_distances(query_side[queries], gallery_side)
+
+    def nearest_km(self, distances: NDArray[np.float64], km: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+        """Kilometres from the place of each query to the nearest of its top k.
+
+        Args:
+            distances: (q, n), from `distances`.
+            km: (q, n), great-circle distances from the query's place to those of the gallery.
+            k: at most n.
+
+        Returns:
+            (q,): of tied items at the end of the top k, the expectation over their random order.
+        """
+        return expected_nearest_km(distances, km, k)
 
     @abstractmethod
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Indices of the top matches of some queries, (q, min(count, n)), nearest first."""
+
+
+def sides_of(embeddings: PairEmbeddings, direction: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The embeddings of queries and of the gallery."""
+    sides = (embeddings.image, embeddings.sound)
+    return sides if direction == "image_to_sound" else sides[::-1]
+
+
+def euclidean_distances(queries: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Euclidean distances in float64, (q, n).
+
+    They are computed by subtraction, so that equal embeddings have equal distances, which a matrix product does not
+    guarantee.
+    """
+    ones, others = (torch.from_numpy(np.ascontiguousarray(side)).double() for side in (queries, gallery))
+    return np.asarray(torch.cdist(ones, others, compute_mode="donot_use_mm_for_euclid_dist").numpy())

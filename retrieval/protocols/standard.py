@@ -9,7 +9,7 @@ from pretrain.ranking import RankBounds, rank_bounds_both_ways, recall_at
 from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.embedding import CropStarts, PairEmbeddings, spread_crops
 from retrieval.index import NearestNeighbours
-from retrieval.protocols.protocol import Protocol, Ranking
+from retrieval.protocols.protocol import Protocol, Ranking, sides_of
 
 
 class Standard(Protocol):
@@ -35,16 +35,15 @@ class Standard(Protocol):
         bounds = rank_bounds_both_ways(embeddings.image, embeddings.sound)
         return Ranking(embeddings, dict(zip(DIRECTIONS, bounds, strict=True)))
 
-    def recall(self, bounds: RankBounds, k: int) -> float:
+    def recall(self, bounds: RankBounds, k: float) -> float:
         """The expectation of rank <= k over a random order of the tied."""
         return recall_at(bounds.nearer, bounds.tied, k)
 
-    def chance_recall(self, gallery_size: int, k: int) -> float:
+    def chance_recall(self, gallery_size: int, k: float) -> float:
         """k / n."""
         return k / gallery_size
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Nearest by Euclidean distance."""
-        sides = (ranking.embeddings.image, ranking.embeddings.sound)
-        query_side, gallery_side = sides if direction == "image_to_sound" else sides[::-1]
+        query_side, gallery_side = sides_of(ranking.embeddings, direction)
         return NearestNeighbours(gallery_side).search(query_side[queries], count)[0]
