@@ -19,3 +19,6 @@ MEDIAN_RANK = Score("median_rank", "Median rank", RANK, "lower")
 MEAN_RANK = Score("mean_rank", "Mean rank", RANK, "lower")
 MRR = Score("mrr", "MRR")
 """The mean of 1 / rank."""
+
+NDCG_AT_10 = Score("ndcg_at_10", "nDCG@10")
+"""Of the protocol mteb alone."""

@@ -14,7 +14,7 @@ from typing import (
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.scores import Score
 from shards.errors import UserError
 from shards.records import Count, checked, read_json_as
@@ -27,6 +27,7 @@ METRICS_NAME = "metrics.json"
 REPORT_NAME = "report.html"
 LABEL_ONLY = "label_only"
 WITHOUT_REPEATED = "without_repeated_images"
+PUBLISHED = "published"
 SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The scores of the printed table."""
 
@@ -47,12 +48,31 @@ class WithoutRepeated(Scored):
     num_left_out: Count
 
 
+class PublishedFigures(TypedDict):
+    """Figures of a model that was published."""
+
+    model: str
+    direction: str
+    scores: dict[str, float]
+    note: str
+
+
+class Published(TypedDict):
+    """What was published of the protocol."""
+
+    source: str
+    gallery_size: int | None
+    gallery_differs: str | None
+    figures: list[PublishedFigures]
+
+
 class Metrics(Scored):
     """What is known of the types in `metrics.json`."""
 
     protocol: str
     split: NotRequired[str]
     without_repeated_images: NotRequired[WithoutRepeated | None]
+    published: NotRequired[Published | None]
 
 
 def read_metrics(path: Path, remedy: str = "") -> dict[str, Any]:
@@ -122,6 +142,28 @@ def print_scores(metrics: dict[str, Any]) -> None:
         n = others["num_left_out"]
         left_out = f"{n} pair{'s' * (n > 1)} whose image is also in training or earlier in the split"
         console.print(_table(f"without {left_out}: {others['gallery_size']} pairs", others))
+    for words in published_lines(metrics):
+        print(words)
+
+
+def published_lines(metrics: dict[str, Any]) -> list[str]:
+    """Lines on what was published of the protocol: the scores of models, and whether the gallery has the same size."""
+    published = metrics.get(PUBLISHED)
+    if not published:
+        return []
+    headings = {score.key: score for score in (*RECALLS.values(), MEDIAN_RANK)}
+    lines = []
+    for figures in published["figures"]:
+        scores = [
+            f"{headings[name].heading} {_cell(headings[name], value)}"
+            for name, value in figures["scores"].items()
+            if name in headings
+        ]
+        direction = DIRECTIONS.get(figures["direction"], "")
+        note = f" ({as_line(figures['note'])})" if figures["note"] else ""
+        lines.append(f"published, {as_line(figures['model'])}, {direction}: {', '.join(scores)}{note}")
+    lines = [f"{as_line(published['source'])}", *lines] if lines else lines
+    return [*lines, *([as_line(published["gallery_differs"])] if published["gallery_differs"] else [])]
 
 
 def _table(title: str, metrics: dict[str, Any]) -> Table:
@@ -129,12 +171,13 @@ def _table(title: str, metrics: dict[str, Any]) -> Table:
 
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for shown in SHOWN:
+    columns = [*SHOWN, *([NDCG_AT_10] if NDCG_AT_10.key in metrics["chance"] else [])]
+    for shown in columns:
         k = f" (k={-(-metrics['gallery_size'] // 10)})" if shown is RECALL_AT_10_PERCENT else ""
         table.add_column(shown.heading + k, justify="right")
     for part, words in (DIRECTIONS | {"chance": "chance", LABEL_ONLY: "label known only"}).items():
         if metrics.get(part):
-            table.add_row(words, *(_cell(shown, shown.value_in(metrics[part])) for shown in SHOWN))
+            table.add_row(words, *(_cell(shown, shown.value_in(metrics[part])) for shown in columns))
     return table
 
 

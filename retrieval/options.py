@@ -1,4 +1,4 @@
-"""The options of `evaluate` and `embed`; they are checked before torch is imported."""
+"""The options of `evaluate`, `split` and `embed`; they are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class EvaluateOptions:
     split: Literal["train", "val", "test"] = "test"
     """The split to rank."""
     protocol: Annotated[str, one_of(PROTOCOLS)] = "standard"
-    """How pairs are ranked: standard, khdlr (the metric that SoundingEarth's authors published), or your own."""
+    """How pairs are ranked: standard, khdlr (the metric that SoundingEarth's authors published), that of later work
+    (geoclap, spectrum4geo, psm, psm-corrected, geosound, mteb; build with --split-file), or your own."""
     crops: int | None = None
     """Evenly spaced sound crops whose embeddings are averaged (by default 10; protocol khdlr takes one at random)."""
     seed: int = 0
@@ -60,6 +61,33 @@ class EvaluateOptions:
             check_at_least(1, crops=self.crops)
         check_at_least(1, batch_size=self.batch_size)
         PROTOCOLS.check(self.protocol)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Writes the split of a protocol as a file of keys, for `shards/run.py build --split-file`."""
+
+    protocol: Annotated[str, one_of(PROTOCOLS)]
+    """geoclap, spectrum4geo, psm, psm-corrected, geosound, khdlr, or your own."""
+    metadata: Path
+    """Table of the corpus, such as metadata.csv; its rows must be all, in the published order."""
+    out: Path
+    """File to write, with the columns key and split."""
+    without: Path | None = None
+    """Table with a column key or long_key: rows to leave out, such as recordings that can't be decoded."""
+
+    def check(self) -> None:
+        """Checks choices and files.
+
+        Raises:
+            UserError: an option is invalid; the message names it, its value and the rule.
+        """
+        PROTOCOLS.check(self.protocol)
+        if self.out.suffix != ".csv":
+            raise UserError(f"out must be a file that ends in .csv, got {self.out}")
+        for name, path in (("metadata", self.metadata), ("without", self.without)):
+            if path is not None and not path.is_file():
+                raise UserError(f"{name} {path}: no such file")
 
 
 @dataclass(frozen=True)

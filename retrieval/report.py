@@ -20,13 +20,14 @@ from pretrain.ranking_scores import (
     MEAN_RANK,
     MEDIAN_RANK,
     MRR,
+    NDCG_AT_10,
     RECALL_AT_10_PERCENT,
     RECALLS,
 )
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
-from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
+from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED, published_lines
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol
 from retrieval.scoring import Evaluation
@@ -94,6 +95,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "rows_without_repeated": _score_rows(others, evaluation.protocol)
         if (others := metrics.get(WITHOUT_REPEATED))
         else [],
+        "published": published_lines(metrics),
         "warnings": [words for words in shard_set.manifest.warnings if words.startswith(f"{metrics['split']} ")],
         "recall_svg": _recall_svg(evaluation),
         "histograms": _histograms(evaluation),
@@ -119,6 +121,8 @@ def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, A
     meanings[RECALL_AT_10_PERCENT] = protocol.recall_meaning.format(k=f"{protocol.ten_percent(n):,}")
     meanings |= dict.fromkeys((MEDIAN_RANK, MEAN_RANK), f"1 is best, {n:,} is last")
     meanings[MRR] = "mean of 1 / rank"
+    if NDCG_AT_10.key in metrics["chance"]:
+        meanings[NDCG_AT_10] = "1 / log2(rank + 1), 0 beyond rank 10"
     meanings |= {
         score: f"km from the true place to the nearest of the first {k:,}"
         for k, score in KM_AT.items()

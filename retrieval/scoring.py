@@ -14,7 +14,7 @@ from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.distances_at_k import distances_at_k
 from retrieval.embedding import EmbeddedSplit
-from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED
+from retrieval.metrics_file import LABEL_ONLY, PUBLISHED, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol, Ranking
 from shards.errors import UserError
@@ -49,6 +49,7 @@ def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]
     Raises:
         UserError: the protocol can't rank these pairs.
     """
+    split = str(embedded.provenance.get("split", ""))
     selected = protocol.select(embedded.embeddings)
     ranking = protocol.rank(selected)
     number = {key: i for i, key in enumerate(embedded.embeddings.keys)}
@@ -64,6 +65,7 @@ def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]
     metrics |= {
         LABEL_ONLY: label_only(protocol, [text_of(entry, "label") or None for entry in metadata]),
         WITHOUT_REPEATED: without_repeated(protocol, embedded.embeddings, repeated),
+        PUBLISHED: protocol.published and protocol.published.beside(split, len(selected.keys)),
         **embedded.provenance,
     }
     return Evaluation(protocol, ranking, metadata, metrics)

@@ -14,6 +14,12 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
     {
         "standard": "retrieval.protocols.standard:Standard",
         "khdlr": "retrieval.protocols.khdlr:Khdlr",
+        "geoclap": "retrieval.protocols.geoclap:GeoClap",
+        "spectrum4geo": "retrieval.protocols.spectrum4geo:Spectrum4Geo",
+        "psm": "retrieval.protocols.psm:Psm",
+        "psm-corrected": "retrieval.protocols.psm_corrected:PsmCorrected",
+        "geosound": "retrieval.protocols.geosound:GeoSound",
+        "mteb": "retrieval.protocols.mteb:Mteb",
     },
     takes_outside_code=True,
     subclass_of="retrieval.protocols.protocol:Protocol",

@@ -12,7 +12,10 @@ from pretrain.data.audio_transforms import random_crop_start
 from pretrain.ranking import RankBounds, rank_bounds_both_ways
 from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.index import NearestNeighbours
+from retrieval.protocols.corpus_rows import CorpusRow
 from retrieval.protocols.protocol import Protocol, Ranking, euclidean_distances
+from retrieval.protocols.published import Published, PublishedScores
+from shards.building.splitting import split_by_key
 from shards.errors import UserError
 from shards.streaming.reading import StoredSample
 
@@ -36,6 +39,25 @@ class Khdlr(Protocol):
     )
     recall_meaning = "rank of the true match below {k}"
     default_crops = None
+    published = Published(
+        "SoundingEarth (Heidler et al., 2021), Table VII",
+        figures=tuple(
+            PublishedScores(model, "image_to_sound", {"recall_at_100": recall, "median_rank": rank})
+            for model, recall, rank in (
+                ("ResNet-18, batch triplet", 0.1901, 744.0),
+                ("ResNet-50, batch triplet", 0.1528, 836.0),
+                ("ResNet-18, contrastive", 0.2912, 565.0),
+                ("ResNet-50, contrastive", 0.2835, 580.0),
+            )
+        ),
+    )
+
+    def split(self, rows: Sequence[CorpusRow]) -> list[str | None]:
+        """By the last digit of the key: 7 is validation, 2 and 5 are test."""
+        try:
+            return [None if row.is_left_out else split_by_key(row.key) for row in rows]
+        except ValueError as error:
+            raise UserError(f"protocol khdlr splits by keys that are numbers: {error}; use another protocol") from error
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
         """One random crop, determined by seed and key; `crops` has no effect."""

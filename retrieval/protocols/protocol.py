@@ -14,6 +14,9 @@ from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metric
 from pretrain.ranking_scores import LARGE_RECALLS, RECALL_AT_10_PERCENT
 from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.place_distances import expected_nearest_km
+from retrieval.protocols.corpus_rows import CorpusRow
+from retrieval.protocols.published import Published
+from shards.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class Protocol(ABC):
     """What recall at k counts, as a phrase with the placeholder "{k}"."""
     default_crops: int | None
     """Default number of averaged sound crops; None if the protocol fixes it."""
+    published: Published | None = None
+    """What was published of it."""
+
+    def split(self, rows: Sequence[CorpusRow]) -> list[str | None]:  # noqa: ARG002
+        """The split of each row of a corpus's table; None if the protocol leaves it out.
+
+        Raises:
+            UserError: the protocol has no split of its own, or the rows lack what it splits by.
+        """
+        raise UserError(f"protocol {self.name} has no split of its own; build with --split-by")
 
     @abstractmethod
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:
@@ -66,8 +79,11 @@ class Protocol(ABC):
 
         Recall at 500 and 1,000 are left out where k exceeds the gallery.
         """
-        figures = ranking_metrics(bounds.nearer, bounds.tied)
-        return figures | self._recalls(len(bounds.nearer), lambda k: self.recall(bounds, k))
+        n = len(bounds.nearer)
+        queries = slice(self.num_queries(n))
+        counted = RankBounds(bounds.nearer[queries], bounds.tied[queries])
+        figures = ranking_metrics(counted.nearer, counted.tied, n)
+        return figures | self._recalls(n, lambda k: self.recall(counted, k))
 
     def chance(self, gallery_size: int) -> Metrics:
         """The scores of a random order of the gallery."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shards.building.exact_shares import EXACT_BELOW_PAIRS, split_exactly
+from shards.building.split_file import checksum_of, read_split_file
 from shards.building.splitting import cell_group, split_at_random, split_by_key, value_group
 from shards.errors import UserError
 from shards.schema import Pair
@@ -23,6 +24,8 @@ def settle_split(listing: Listing, options: BuildOptions) -> tuple[BuildOptions,
     Returns:
         The options, and what the user should know of the choice, a sentence each.
     """
+    if options.split_file is not None:
+        return dataclasses.replace(options, split_by="file"), []
     if options.split_by is not None:
         return options, []
     if all(_is_number(pair.key) for pair in listing.pairs):
@@ -41,9 +44,13 @@ def assign_splits(source: Source, listing: Listing, options: BuildOptions, num_w
     Sets of 500 pairs and more are split by hash, so that adding a pair moves no other; smaller ones in exact shares.
 
     Raises:
-        UserError: a key is not a number, the column does not exist, or a pair has no coordinates.
+        UserError: a key is not a number, the column does not exist, a pair has no coordinates, or the file of keys is
+            not valid.
     """
     pairs = listing.pairs
+    if options.split_file is not None:
+        splits = read_split_file(options.split_file)
+        return [splits[pair.key] for pair in pairs]
     if options.split_by == "key":
         try:
             return [split_by_key(pair.key) for pair in pairs]
@@ -59,7 +66,7 @@ def assign_splits(source: Source, listing: Listing, options: BuildOptions, num_w
 
 def has_exact_shares(listing: Listing, options: BuildOptions) -> bool:
     """Whether the set is so small that its splits have exact shares."""
-    return options.split_by != "key" and len(listing.pairs) < EXACT_BELOW_PAIRS
+    return options.split_by not in ("key", "file") and len(listing.pairs) < EXACT_BELOW_PAIRS
 
 
 def split_record(listing: Listing, options: BuildOptions) -> dict[str, Any]:
@@ -69,6 +76,11 @@ def split_record(listing: Listing, options: BuildOptions) -> dict[str, Any]:
         "split_seed": options.split_seed,
         **({"cell_km": options.cell_km} if options.split_by == "cell" else {}),
         **({"column": split_column(options)} if options.split_by == "column" else {}),
+        **(
+            {}
+            if options.split_file is None
+            else {"split_file_sha256": checksum_of(read_split_file(options.split_file))}
+        ),
         **({"split_shares": "exact"} if has_exact_shares(listing, options) else {}),
     }
 

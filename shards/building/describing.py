@@ -191,6 +191,7 @@ def describe_split(build: dict[str, Any]) -> str:
         "cell": f"by cells of {build.get('cell_km')} km, {seed}",
         "column": f"by column {build.get('column')}, {seed}",
         "image": f"by image, {seed}",
+        "file": "by a file of keys",
         "random": f"at random, {seed}",
     }.get(str(build.get("split_by")), "as its manifest does not say")
     return f"{words}, exact shares" if build.get("split_shares") == "exact" else words

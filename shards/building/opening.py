@@ -6,6 +6,7 @@ import sys
 
 from shards.building.assigning import given_columns, settle_split
 from shards.building.planning import BuildOptions, check_options, idle_options, usable_cpus
+from shards.building.split_file import keep_listed, read_split_file
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
 from shards.raster_settings import RasterSettings
@@ -45,6 +46,8 @@ def list_corpus(source: Source, options: BuildOptions) -> tuple[Listing, BuildOp
     listing = source.list_pairs()
     if options.split_by == "cell":
         listing = source.locate(listing)
+    if options.split_file is not None:
+        listing = keep_listed(listing, read_split_file(options.split_file), options.split_file)
     settled, choices = settle_split(listing, options)
     for words in (*listing.notices, *choices):
         print(f"note: {words}", file=sys.stderr, flush=True)

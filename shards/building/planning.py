@@ -61,16 +61,20 @@ class BuildOptions:
     workers: int | None = None
     """Processes that read and pack, by default one per usable core; the result does not depend on it."""
 
-    split_by: Literal["key", "cell", "random", "column", "image"] | None = None
+    split_by: Literal["key", "cell", "random", "column", "image", "file"] | None = None
     """key: the last digit of the key, as published (7 val, 2 and 5 test); random: drawn by key; cell, column, image:
     drawn so that a location cell, a value of a column, or equal images are in one split. All but key give 10 % val
-    and 20 % test. By default key if all keys are numbers, else random."""
+    and 20 % test. file: as --split-file says. By default key if all keys are numbers, else random."""
+
+    split_file: Path | None = None
+    """Table with the columns key and split (train, val or test), as retrieval/run.py split writes it for a protocol;
+    rows whose key it lacks are left out."""
 
     cell_km: float = 10.0
     """Side of a location cell in kilometres, for --split-by cell; no cell is in two splits."""
 
     split_seed: int = 0
-    """Seed of all splits but those by key, and of the order of the samples."""
+    """Seed of all splits but those by key or file, and of the order of the samples."""
 
     max_rejected: float = 0.05
     """Share of rejected pairs above which the build fails, 0 to 1."""
@@ -182,6 +186,10 @@ def check_options(options: BuildOptions) -> None:
         raise UserError(f"--{error}") from error
     if options.scale_range is not None and options.scale_by == "chip":
         raise UserError("--scale-range gives one range for all images, --scale-by chip one for each; omit one of them")
+    if options.split_by == "file" and options.split_file is None:
+        raise UserError("--split-by file needs --split-file with a table of keys and splits")
+    if options.split_file is not None and options.split_by not in (None, "file"):
+        raise UserError(f"--split-file has no effect with --split-by {options.split_by}; omit one of them")
     column = split_column(options)
     if options.split_by == "column" and not column:
         raise UserError("--split-by column needs --column with the name of a column of the table")
@@ -200,7 +208,7 @@ def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]
     """A warning for each option that was given and has no effect."""
     defaults = {field.name: field.default for field in dataclasses.fields(BuildOptions)}
     without_recordings = () if source_class.has_recordings else ("max_seconds", "previews", "channels")
-    split_by = options.split_by or "key"
+    split_by = options.split_by or ("key" if options.split_file is None else "file")
     reasons = {
         **({} if split_by == "cell" else {"cell_km": f"--split-by {split_by}; give --split-by cell"}),
         **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),

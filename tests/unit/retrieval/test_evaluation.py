@@ -61,7 +61,17 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert metrics == evaluation.metrics
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
-        *("label_only", "without_repeated_images", "weights", "weights_sha256", "shards", "split", "crops", "seed"),
+        *(
+            "label_only",
+            "without_repeated_images",
+            "published",
+            "weights",
+            "weights_sha256",
+            "shards",
+            "split",
+            "crops",
+            "seed",
+        ),
         "precision",
     ]
     weights = Path(metrics["weights"]) / "model" / "model.safetensors"

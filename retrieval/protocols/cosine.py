@@ -1,0 +1,72 @@
+"""Ranking by cosine similarity, with ranks counted as GeoCLAP and PSM count them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretrain.ranking import RankBounds, rank_bounds_both_ways
+from pretrain.ranking_scores import DIRECTIONS
+from pretrain.training.embedding import CropStarts, PairEmbeddings, spread_crops
+from retrieval.index import NearestNeighbours
+from retrieval.protocols.protocol import Protocol, Ranking, euclidean_distances
+
+
+class CosineProtocol(Protocol):
+    """All pairs of the split by cosine similarity; recall@k counts average ranks of tied items strictly below k.
+
+    Sounds are embedded as in protocol `standard`, because the published encoders and their inputs are others.
+    """
+
+    recall_meaning = "rank of the true match below {k}"
+    default_crops = 10
+
+    def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
+        """Evenly spaced crops; the seed has no effect."""
+        return spread_crops(num_frames, crops)
+
+    def rank(self, embeddings: PairEmbeddings) -> Ranking:
+        """Ranks by cosine similarity."""
+        bounds = rank_bounds_both_ways(*_lifted(embeddings))
+        return Ranking(embeddings, dict(zip(DIRECTIONS, bounds, strict=True)))
+
+    def recall(self, bounds: RankBounds, k: float) -> float:
+        """The share of average ranks strictly below k."""
+        return float(np.mean(bounds.ranks < k))
+
+    def chance_recall(self, gallery_size: int, k: float) -> float:
+        """The share of ranks strictly below k."""
+        return (math.ceil(k) - 1) / gallery_size
+
+    def distances(self, ranking: Ranking, direction: str, queries: list[int]) -> NDArray[np.float64]:  # type: ignore[override]
+        """Euclidean distances on the unit sphere, which grow as cosines fall."""
+        query_side, gallery_side = _sides(ranking, direction)
+        return euclidean_distances(query_side[queries], gallery_side)
+
+    def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
+        """Nearest by cosine similarity."""
+        query_side, gallery_side = _sides(ranking, direction)
+        return NearestNeighbours(gallery_side).search(query_side[queries], count)[0]
+
+
+def _sides(ranking: Ranking, direction: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    image, sound = _lifted(ranking.embeddings)
+    return (image, sound) if direction == "image_to_sound" else (sound, image)
+
+
+def _lifted(embeddings: PairEmbeddings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Images and sounds on the unit sphere of d + 2 dimensions, whose distances order items as cosines do.
+
+    An embedding of zeros has cosine 0 with all others. It goes to one of two additional dimensions, one for each
+    modality, where it is as far from all others as orthogonal vectors are.
+    """
+    return _unit(embeddings.image, 0), _unit(embeddings.sound, 1)
+
+
+def _unit(embeddings: NDArray[np.float32], dimension_of_zeros: int) -> NDArray[np.float64]:
+    vectors = np.pad(embeddings.astype(np.float64), ((0, 0), (0, 2)))
+    norms = np.linalg.norm(vectors, axis=1)
+    vectors[norms == 0, embeddings.shape[1] + dimension_of_zeros] = norms[norms == 0] = 1.0
+    return np.asarray(vectors / norms[:, None])
