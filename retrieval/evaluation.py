@@ -11,15 +11,17 @@ from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.tracking import TRACKING_NAME, attach_report
 from pretrain.weights.identity import weights_sha256
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
-from retrieval.metrics_file import METRICS_NAME, REPORT_NAME, print_scores
+from retrieval.metrics_file import METRICS_NAME, OVERLAP, REPORT_NAME, print_scores
 from retrieval.options import EvaluateOptions
 from retrieval.protocols import PROTOCOLS
 from retrieval.protocols.protocol import Protocol
 from retrieval.report import write_report
 from retrieval.scoring import Evaluation, score
+from retrieval.training_overlap import training_overlap
 from shards.atomic_files import replaced_together, write_json
-from shards.building.repeated_images import repeated_images
+from shards.building.repeated_images import images_in_training, repeated_images
 from shards.errors import UserError
+from shards.schema import TRAIN_SPLIT
 from shards.streaming.reading import ShardSet
 
 EMBEDDINGS_NAME = "embeddings.npz"
@@ -59,7 +61,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         precision=precision,
         provenance=provenance,
     )
-    repeated = _repeated_keys(shard_set, options.split)
+    repeated, in_training = _repeated_keys(shard_set, options.split)
     if len(repeated) == len(embedded.embeddings.keys):
         print(
             f"warning: every pair of split {options.split} has an image that is also in training or earlier in the "
@@ -68,6 +70,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             flush=True,
         )
     evaluation = score(protocol, embedded, repeated)
+    evaluation.metrics[OVERLAP] = _overlap(evaluation, shard_set, options.split, in_training)
     if (options.out / METRICS_NAME).exists():
         print(f"replacing the evaluation in {options.out}")
     with replaced_together(options.out, (EMBEDDINGS_NAME, METRICS_NAME, REPORT_NAME)) as new:
@@ -81,15 +84,34 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return evaluation
 
 
-def _repeated_keys(shard_set: ShardSet, split: str) -> list[str]:
-    """Keys of the split's pairs whose image is also in training or earlier in the split; of training, none."""
+def _repeated_keys(shard_set: ShardSet, split: str) -> tuple[list[str], list[str] | None]:
+    """Keys of the split's pairs whose image is also in training or earlier in the split, and of those in training.
+
+    Of training, the first are none. Where images can't be compared, the second are None.
+    """
     try:
-        keys: list[str] = repeated_images(shard_set.folder, shard_set.manifest)["keys"].get(split, [])
+        known = repeated_images(shard_set.folder, shard_set.manifest)
     except (UserError, OSError) as error:
         # A set of an earlier version, of which not all shards are here.
         print(f"warning: repeated images are not known, scores are of all pairs ({error})", file=sys.stderr, flush=True)
-        return []
-    return keys
+        return [], None
+    repeated: list[str] = known["keys"].get(split, [])
+    try:
+        return repeated, images_in_training(shard_set.folder, shard_set.manifest, known).get(split, [])
+    except (UserError, OSError) as error:
+        print(f"warning: images that are also in training are not known ({error})", file=sys.stderr, flush=True)
+        return repeated, None
+
+
+def _overlap(
+    evaluation: Evaluation, shard_set: ShardSet, split: str, in_training: list[str] | None
+) -> dict[str, int | None] | None:
+    """How many queries resemble training pairs; of the training split, None."""
+    if split == TRAIN_SPLIT:
+        return None
+    keys = evaluation.ranking.embeddings.keys
+    queries = slice(evaluation.protocol.num_queries(len(keys)))
+    return training_overlap(shard_set, keys[queries], evaluation.metadata[queries], in_training)
 
 
 def _crops(options: EvaluateOptions, protocol: Protocol) -> int:

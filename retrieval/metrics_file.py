@@ -28,6 +28,7 @@ REPORT_NAME = "report.html"
 LABEL_ONLY = "label_only"
 WITHOUT_REPEATED = "without_repeated_images"
 PUBLISHED = "published"
+OVERLAP = "overlap_with_training"
 SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The scores of the printed table."""
 
@@ -73,6 +74,7 @@ class Metrics(Scored):
     split: NotRequired[str]
     without_repeated_images: NotRequired[WithoutRepeated | None]
     published: NotRequired[Published | None]
+    overlap_with_training: NotRequired[dict[str, int | None] | None]
 
 
 def read_metrics(path: Path, remedy: str = "") -> dict[str, Any]:
@@ -142,8 +144,9 @@ def print_scores(metrics: dict[str, Any]) -> None:
         n = others["num_left_out"]
         left_out = f"{n} pair{'s' * (n > 1)} whose image is also in training or earlier in the split"
         console.print(_table(f"without {left_out}: {others['gallery_size']} pairs", others))
-    for words in published_lines(metrics):
-        print(words)
+    for words in (*published_lines(metrics), describe_overlap(metrics.get(OVERLAP))):
+        if words:
+            print(words)
 
 
 def published_lines(metrics: dict[str, Any]) -> list[str]:
@@ -164,6 +167,22 @@ def published_lines(metrics: dict[str, Any]) -> list[str]:
         lines.append(f"published, {as_line(figures['model'])}, {direction}: {', '.join(scores)}{note}")
     lines = [f"{as_line(published['source'])}", *lines] if lines else lines
     return [*lines, *([as_line(published["gallery_differs"])] if published["gallery_differs"] else [])]
+
+
+def describe_overlap(overlap: dict[str, int | None] | None) -> str:
+    """A sentence on the counts; empty if there are none."""
+    if not overlap:
+        return ""
+    words = {
+        "same_image": "have the same image as a training pair",
+        "within_100_m": "a training place within 100 m",
+        "within_1000_m": "one within 1 km",
+    }
+    parts = [
+        f"{'an unknown number' if overlap.get(name) is None else format(overlap[name], ',')} {phrase}"
+        for name, phrase in words.items()
+    ]
+    return f"of {overlap['num_queries']:,} queries, {parts[0]}, {parts[1]}, and {parts[2]}"
 
 
 def _table(title: str, metrics: dict[str, Any]) -> Table:

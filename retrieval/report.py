@@ -27,7 +27,7 @@ from pretrain.ranking_scores import (
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
-from retrieval.metrics_file import LABEL_ONLY, WITHOUT_REPEATED, published_lines
+from retrieval.metrics_file import LABEL_ONLY, OVERLAP, WITHOUT_REPEATED, describe_overlap, published_lines
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol
 from retrieval.scoring import Evaluation
@@ -96,6 +96,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         if (others := metrics.get(WITHOUT_REPEATED))
         else [],
         "published": published_lines(metrics),
+        "overlap": describe_overlap(metrics.get(OVERLAP)),
         "warnings": [words for words in shard_set.manifest.warnings if words.startswith(f"{metrics['split']} ")],
         "recall_svg": _recall_svg(evaluation),
         "histograms": _histograms(evaluation),

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
@@ -67,6 +67,8 @@ class RepeatedImages(TypedDict):
     pairs: Count
     across_splits: Count
     keys: dict[str, list[str]]
+    in_training: NotRequired[dict[str, list[str]]]
+    """Manifests of earlier versions lack it."""
 
 
 @dataclass(frozen=True)

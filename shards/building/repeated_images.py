@@ -28,7 +28,7 @@ def count_repeated(pairs: SplitHashes) -> RepeatedImages:
     Returns:
         "pairs": those that share their image with another; "across_splits": those that share it with a pair of
         another split; "keys": of val and test, the keys of those whose image is also in training, or earlier in the
-        same split.
+        same split; "in_training": of these, the keys of those whose image is also in training.
     """
     listed = list(pairs)
     groups = group_images([image for _, _, image in listed])
@@ -37,15 +37,19 @@ def count_repeated(pairs: SplitHashes) -> RepeatedImages:
     for (split, _, _), group in zip(listed, groups, strict=True):
         splits_of.setdefault(group, set()).add(split)
     repeated: dict[str, list[str]] = {split: [] for split in HELD_OUT}
+    in_training: dict[str, list[str]] = {split: [] for split in HELD_OUT}
     seen: set[tuple[str, int]] = set()
     for (split, key, _), group in zip(listed, groups, strict=True):
         if split in repeated and ("train" in splits_of[group] or (split, group) in seen):
             repeated[split].append(key)
+            if "train" in splits_of[group]:
+                in_training[split].append(key)
         seen.add((split, group))
     return {
         "pairs": sum(count for count in sizes.values() if count > 1),
         "across_splits": sum(len(splits_of[group]) > 1 for group in groups),
         "keys": repeated,
+        "in_training": in_training,
     }
 
 
@@ -55,8 +59,25 @@ def repeated_images(folder: Path, manifest: Manifest) -> RepeatedImages:
     Raises:
         UserError: a shard or its index is missing or damaged, or a stored image can't be decoded.
     """
-    if manifest.repeated_images:
-        return manifest.repeated_images
+    return manifest.repeated_images or _compared(folder, manifest)
+
+
+def images_in_training(folder: Path, manifest: Manifest, known: RepeatedImages) -> dict[str, list[str]]:
+    """Of val and test, the keys of pairs whose image is also in training.
+
+    Args:
+        folder: of the set.
+        manifest: of the set.
+        known: from `repeated_images`; if it is that of an earlier version, images are compared again.
+
+    Raises:
+        UserError: as `repeated_images`.
+    """
+    return known["in_training"] if "in_training" in known else _compared(folder, manifest)["in_training"]
+
+
+def _compared(folder: Path, manifest: Manifest) -> RepeatedImages:
+    """As `count_repeated`, from the images of a set."""
     num_pairs = sum(manifest.splits.values())
     with ProgressLine("comparing images", num_pairs) as progress:
         hashes = []

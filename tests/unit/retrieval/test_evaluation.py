@@ -61,18 +61,9 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert metrics == evaluation.metrics
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
-        *(
-            "label_only",
-            "without_repeated_images",
-            "published",
-            "weights",
-            "weights_sha256",
-            "shards",
-            "split",
-            "crops",
-            "seed",
-        ),
-        "precision",
+        *("label_only", "without_repeated_images", "published"),
+        *("weights", "weights_sha256", "shards", "split", "crops", "seed", "precision"),
+        "overlap_with_training",
     ]
     weights = Path(metrics["weights"]) / "model" / "model.safetensors"
     assert metrics["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -131,6 +122,8 @@ def test_scores_without_repeated_images_stand_beside_the_published_split(
         **{direction: figures[direction] for direction in ("image_to_sound", "sound_to_image")},
     }
     assert metrics["gallery_size"] == 12
+    overlap = {"num_queries": 12, "same_image": 1, "within_100_m": 12, "within_1000_m": 12}
+    assert metrics["overlap_with_training"] == overlap
     words = "without 6 pairs whose image is also in training or earlier in the split: 6 pairs"
     assert words in " ".join(capsys.readouterr().out.split())
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -141,6 +134,8 @@ def test_scores_without_repeated_images_stand_beside_the_published_split(
     (shards / "train-000001.tar").unlink()
     assert evaluate(EvaluateOptions(weights, shards, out, crops=1)).metrics["without_repeated_images"] is None
     assert "warning: repeated images are not known, scores are of all pairs" in capsys.readouterr().err
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["overlap_with_training"] == dict.fromkeys(overlap) | {"num_queries": 12}
     repeated = {"pairs": 2, "across_splits": 0, "keys": {"val": [], "test": ["31"]}}
     dataclasses.replace(Manifest.load(shards), repeated_images=repeated).save(shards)
     assert (
