@@ -1,4 +1,4 @@
-"""The options of `evaluate`, `split` and `embed`; they are checked before torch is imported."""
+"""The options of `evaluate`, `split`, `mteb` and `embed`; they are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -88,6 +88,35 @@ class SplitOptions:
         for name, path in (("metadata", self.metadata), ("without", self.without)):
             if path is not None and not path.is_file():
                 raise UserError(f"{name} {path}: no such file")
+
+
+@dataclass(frozen=True)
+class MtebOptions:
+    """Runs a model on tasks of the package mteb, by default on SoundingEarth; needs pip install 'earshot[mteb]'."""
+
+    weights: Path
+    """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
+    out: Path
+    """Folder of the results, as mteb writes them."""
+    tasks: tuple[str, ...] = ("SoundingEarthA2IRetrieval", "SoundingEarthI2ARetrieval")
+    """Tasks between images and sounds; tasks with text or metadata in a query are refused."""
+    crops: int = 10
+    """Evenly spaced sound crops whose embeddings are averaged."""
+    batch_size: int = 16
+    """Items embedded at once."""
+    device: str = "auto"
+    """cpu, cuda, or auto (the GPU if there is one)."""
+
+    def check(self) -> None:
+        """Checks rules and folders.
+
+        Raises:
+            UserError: an option is invalid; the message names it, its value and the rule.
+        """
+        check_at_least(1, crops=self.crops, batch_size=self.batch_size)
+        if not self.tasks:
+            raise UserError("tasks must name at least one task")
+        check_model_folder(self.weights)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ COMMAND = Verbs(
         "evaluate": Verb("retrieval.options:EvaluateOptions", "retrieval.evaluation:evaluate"),
         "show": Verb("retrieval.metrics_file:ShowOptions", "retrieval.metrics_file:show", positional=True),
         "split": Verb("retrieval.options:SplitOptions", "retrieval.splits:write_split"),
+        "mteb": Verb("retrieval.options:MtebOptions", "retrieval.mteb_command:run_mteb"),
         "embed": Verb("retrieval.options:EmbedOptions", "retrieval.folders:embed"),
         "explore": Verb("retrieval.explore.options:ExploreOptions", "retrieval.explore.command:explore"),
         "study": STUDY,

@@ -24,7 +24,7 @@ class Mteb(Standard):
     """2,048 pairs drawn from the split, of which 1,000 are queries each way; Euclidean distance, nDCG@10.
 
     The tasks SoundingEarthA2IRetrieval and SoundingEarthI2ARetrieval of the package have places of their own, drawn
-    from the whole corpus; a released model runs on them by `retrieval.mteb_model`.
+    from the whole corpus; a released model runs on them by the verb `mteb`.
     """
 
     name = "mteb"
