@@ -41,6 +41,15 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     model, shard_set = open_model_and_split(
         options.weights, options.shards, options.split, device=options.device, force=options.force
     )
+    split_by = shard_set.manifest.build.get("split_by")
+    if protocol.needs_split_file and split_by != "file":
+        print(
+            f"warning: protocol {protocol.name} has a split of its own, but {options.shards} is split by {split_by}; "
+            "its figures are not comparable with the published: write the split with 'python retrieval/run.py split' and "
+            "build with --split-file",
+            file=sys.stderr,
+            flush=True,
+        )
     make_folder(options.out)
     precision = resolved(options.precision)
     provenance = {

@@ -22,6 +22,7 @@ class CosineProtocol(Protocol):
 
     recall_meaning = "rank of the true match below {k}"
     default_crops = 10
+    needs_split_file = True
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
         """Evenly spaced crops; the seed has no effect."""

@@ -45,6 +45,8 @@ class Protocol(ABC):
     """Default number of averaged sound crops; None if the protocol fixes it."""
     published: Published | None = None
     """What was published of it."""
+    needs_split_file: bool = False
+    """Whether its pairs must be split by a file of keys, as `split` writes it."""
 
     def split(self, rows: Sequence[CorpusRow]) -> list[str | None]:  # noqa: ARG002
         """The split of each row of a corpus's table; None if the protocol leaves it out.
