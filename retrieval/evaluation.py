@@ -45,8 +45,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if protocol.needs_split_file and split_by != "file":
         print(
             f"warning: protocol {protocol.name} has a split of its own, but {options.shards} is split by {split_by}; "
-            "its figures are not comparable with the published: write the split with 'python retrieval/run.py split' and "
-            "build with --split-file",
+            "its figures are not comparable with the published: write the split with 'python retrieval/run.py split' "
+            "and build with --split-file",
             file=sys.stderr,
             flush=True,
         )
