@@ -28,7 +28,7 @@ from typing import Any
 PACKAGES = (
     *("cv2", "PIL.Image", "soundfile", "scipy.stats", "yaml", "pydantic", "tyro", "rich.progress", "jinja2"),
     *("torch", "torchvision", "torchaudio", "safetensors.torch", "huggingface_hub", "accelerate", "albumentations"),
-    *("webdataset", "sklearn.linear_model", "segmentation_models_pytorch", "matplotlib.pyplot", "mlflow"),
+    *("webdataset", "sklearn.linear_model", "matplotlib.pyplot", "mlflow"),
 )
 READ_AT_IMPORT = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "HF_", "LD_", "CUDA_")
 """How the names of variables begin that Python or a package reads when it is loaded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from typing_extensions import override
 
@@ -11,11 +12,13 @@ from downstream.kinds import Kind
 from downstream.landcover import tables
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import BandSettings
-from pretrain.settings.rules import CountOrZero
+from pretrain.settings.rules import CountOrZero, Rule
 from shards.errors import UserError
 
 MULTIPLE = 16
 """Patches and windows have sides that are multiples of the network's stride."""
+
+WINDOW_RULE = f"0 or a multiple of {MULTIPLE} >= 32"
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class LandCoverSettings(BandSettings):
 
     patch_stride: CountOrZero = 0
     """Pixels from one training patch of a tile to the next; 0: the benchmark's own."""
+    window: Annotated[int, Rule(lambda side: side == 0 or (side >= 32 and side % MULTIPLE == 0), WINDOW_RULE)] = 0
+    """Side of the overlapping windows in which tiles are mapped, in pixels; 0: whole tiles, as the authors did, which
+    takes more memory."""
     val_ids: Path | None = None
     """A file with the ids of the validation tiles, one a line, in place of the benchmark's rule."""
 
@@ -40,7 +46,7 @@ LANDCOVER = Kind(
     protocols=(
         BenchmarkProtocol(
             LandCoverSettings(),
-            "as SoundingEarth published it: DeepLabv3+, Adam 1e-3, 5 epochs, no augmentation",
+            "as SoundingEarth published it: DeepLabv3+, Adam 1e-3, 5 epochs, no augmentation, whole tiles",
             can_train_further=True,
         ),
     ),

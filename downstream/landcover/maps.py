@@ -51,7 +51,6 @@ def map_tiles(
     classes: Mapping[str, Colour],
     *,
     window: int,
-    overlap: int,
     device: torch.device,
     precision: str,
     threads: int,
@@ -62,8 +61,7 @@ def map_tiles(
         module: the network, on the device.
         tiles: to map; each is in memory only while it is worked on or read ahead.
         classes: the colour of each class.
-        window: side of the windows in pixels.
-        overlap: pixels that neighbouring windows share at least.
+        window: side of the windows in pixels, of which neighbours share a quarter; 0: whole tiles, as the authors did.
         device: of the network.
         precision: "bf16" or "fp32".
         threads: tiles read ahead.
@@ -80,7 +78,7 @@ def map_tiles(
         ProgressLine("mapping tiles", len(own), enabled=distributed.is_first()) as progress,
     ):
         for tile, image in read_ahead(own, classes, threads=threads):
-            labels = predict_tile(predict, image.rgb, window=window, overlap=overlap)
+            labels = predict_tile(predict, image.rgb, window=window, overlap=window // 4)
             mapped.append(MappedTile(tile, tile_confusion(image.labels, labels, len(classes)), _preview(labels)))
             progress.advance()
     parts = distributed.gather_objects(mapped)

@@ -54,7 +54,9 @@ def run_landcover(
     data = check_landcover(benchmark, settings)
     settings = resolved(benchmark, settings)
     # Before all tiles are read, so that a mistyped path is reported at once.
-    encoder = load_encoder(settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file)
+    encoder = load_encoder(
+        settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
+    )
     distributed.print_once(f"weights: {encoder.report}")
     rasters = encoder.rasters.with_bands(settings.bands)
     tiles = [dataclasses.replace(tile, rasters=rasters) for tile in data.tiles]
@@ -148,8 +150,8 @@ def _results(
         "patch_size": settings.image_size,
         "patch_stride": settings.patch_stride,
         "batch_size": settings.batch_size,
-        "window": task.window,
-        "window_overlap": task.overlap,
+        "atrous_rates": list(task.module.rates),
+        "window": settings.window,
         "validation_ids": [tile.key for tile in split.val],
         "weights_report": encoder.report,
         "training": how_trained(settings),

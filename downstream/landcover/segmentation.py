@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from downstream.landcover.decoded_tiles import DecodedTiles
-from downstream.landcover.deeplab import DeepLab
+from downstream.landcover.deeplab import OUTPUT_STRIDE, DeepLab, atrous_rates
 from downstream.landcover.kind import LandCoverSettings
 from downstream.landcover.maps import MappedTile, map_tiles
 from downstream.landcover.patches import PatchBatches, PatchIndex
@@ -86,19 +86,9 @@ class LandCoverMapping(FineTuning):
         super().__init__(settings, accelerator, len(self.patches))
         check_patches_at_once(self.per_process, settings.optimizer.chunk_size)
         set_seed(settings.seed)
-        self.module = DeepLab(encoder, len(self.classes)).to(self.device)
+        self.module = DeepLab(encoder, len(self.classes), settings.image_size).to(self.device)
         self.mapped: list[MappedTile] = []
         """Results of the last evaluation, in the order of the validation tiles."""
-
-    @property
-    def window(self) -> int:
-        """Side of the windows for mapping tiles: twice a training patch."""
-        return 2 * self.settings.image_size
-
-    @property
-    def overlap(self) -> int:
-        """Pixels that neighbouring windows share at least: a quarter of a window."""
-        return self.window // 4
 
     @override
     def announcement(self) -> str:
@@ -137,8 +127,7 @@ class LandCoverMapping(FineTuning):
             module,
             self.val,
             self.classes,
-            window=self.window,
-            overlap=self.overlap,
+            window=self.settings.window,
             device=self.device,
             precision=self.settings.precision,
             threads=max(1, self.settings.workers),
@@ -155,14 +144,16 @@ class LandCoverMapping(FineTuning):
 
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
-        """Writes the network's weights under segmentation-models-pytorch's names, and their description."""
+        """Writes the network's weights, those of the encoder under its published names, and their description."""
         record = {
-            "network": "DeepLabV3Plus",
+            "network": "deeplabv3+",
             "encoder": self.encoder.backbone,
             "classes": self.classes,
             "image_mean": self.encoder.mean,
             "image_std": self.encoder.std,
             "patch_size": self.settings.image_size,
+            "output_stride": OUTPUT_STRIDE,
+            "atrous_rates": list(atrous_rates(self.settings.image_size)),
         }
         write_network(folder, module.state_dict(), record)
 

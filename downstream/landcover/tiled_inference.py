@@ -1,4 +1,4 @@
-"""Class maps of tiles of any size by overlapping windows: memory is that of one window and one row of windows."""
+"""Class maps of whole tiles, or by overlapping windows, whose memory is that of one window and one row of windows."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ def predict_tile(predict: Predict, rgb: NDArray[np.uint8], *, window: int, overl
     Args:
         predict: the network.
         rgb: (height, width, 3) uint8, of any size.
-        window: side of a window in pixels, a multiple of 16; a smaller tile is mirrored to the next such multiple.
+        window: side of a window in pixels, a multiple of 16; 0: one window for the tile. A smaller tile is mirrored to
+            the next such multiple.
         overlap: pixels that neighbouring windows share at least.
 
     Returns:
         (height, width) uint8 labels.
     """
     height, width = rgb.shape[:2]
-    window_height, window_width = (min(window, -(-side // MULTIPLE) * MULTIPLE) for side in (height, width))
+    whole = [-(-side // MULTIPLE) * MULTIPLE for side in (height, width)]
+    window_height, window_width = (min(window, side) if window else side for side in whole)
     below, right = max(0, window_height - height), max(0, window_width - width)
     if below or right:
         rgb = cv2.copyMakeBorder(rgb, 0, below, 0, right, cv2.BORDER_REFLECT_101).astype(np.uint8)

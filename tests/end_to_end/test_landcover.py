@@ -17,7 +17,7 @@ from shards.demo_world.corpus import generate_demo_corpus
 
 QUICK = [
     *("--weights", "random", "--tracker", "none", "--threads", "1", "--precision", "fp32", "--workers", "0"),
-    *("--log-every-steps", "1"),
+    *("--log-every-steps", "1", "--seed", "3"),
 ]
 MOST_BYTES = 3 * 10**9
 
@@ -63,6 +63,9 @@ def test_the_demo_world_gives_results_predictions_and_pictures(demo_run: Path) -
     assert (results["num_train"], results["num_test"], results["head_on"]) == (24, 6, "trunk")
     assert results["details"]["validation_ids"] == ["1002", "1005", "1012", "1015", "1022", "1025"]
     assert results["details"]["num_train_patches"] == 24 * 4
+    # The random trunk follows the seed; atrous rates fit a map of 2 × 2; tiles are mapped whole.
+    assert results["details"]["weights_report"] == "random resnet18, seed 3"
+    assert (results["details"]["atrous_rates"], results["details"]["window"]) == ([1, 1, 1], 0)
     assert [epoch["epoch"] for epoch in results["epochs"]] == [1, 2]
     # Tiles of the report's comparison of models: evenly spread over the ids, whatever the model.
     panels = sorted(path.name for path in (demo_run / "maps").iterdir())
@@ -172,7 +175,7 @@ torch.set_num_threads(1)
 module = DeepLab(load_encoder("random", backbone="resnet50"), 6).eval()
 tiles = DEEPGLOBE.load(Path(sys.argv[1]), allow_partial=True).tiles[:2]
 mapped = map_tiles(
-    module, tiles, DEEPGLOBE.classes, window=1024, overlap=256, device=torch.device("cpu"), precision="fp32", threads=2
+    module, tiles, DEEPGLOBE.classes, window=1024, device=torch.device("cpu"), precision="fp32", threads=2
 )
 assert all(found.confusion.sum() == 2448 * 2448 for found in mapped)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -1,19 +1,25 @@
-"""DeepLabv3+ on a trunk is segmentation-models-pytorch's, and its loss is that of the global batch."""
+"""DeepLabv3+ on a trunk is that of SoundingEarth's authors, and its loss is that of the global batch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from two_processes import on_two_processes
 
-from downstream.landcover.deeplab import DeepLab
+from downstream.landcover.deepglobe import DEEPGLOBE
+from downstream.landcover.deeplab import DeepLab, atrous_rates
+from downstream.landcover.demo_landcover import DEMO_LANDCOVER
 from downstream.landcover.segmentation import LandCoverMapping, check_patches_at_once, pixel_cross_entropy
 from downstream.landcover.tiles import UNKNOWN
 from pretrain.encoders.building import build_encoder
@@ -26,24 +32,118 @@ def an_image(side: int = 64) -> Tensor:
     return torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_weights_load_into_the_packages_own_network_and_give_the_same_scores(backbone: str, tmp_path: Path) -> None:
-    import segmentation_models_pytorch
+def a_batch_norm(state: Mapping[str, Tensor], name: str, values: Tensor) -> Tensor:
+    mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+    weight, bias = (state[f"{name}.{part}"].view(1, -1, 1, 1) for part in ("weight", "bias"))
+    return (values - mean.view(1, -1, 1, 1)) / (variance.view(1, -1, 1, 1) + 1e-5).sqrt() * weight + bias
 
+
+def by_the_letter(state: Mapping[str, Tensor], low: Tensor, high: Tensor, rates: tuple[int, ...]) -> Tensor:
+    """The authors' decoder, an operation a line: features at 1/4 and 1/16 → scores at full resolution."""
+
+    def branch(name: str, values: Tensor, rate: int = 0) -> Tensor:
+        found = F.conv2d(values, state[f"{name}.0.weight"], padding=rate, dilation=max(rate, 1))
+        return a_batch_norm(state, f"{name}.1", found).clamp(min=0)
+
+    found = [branch("pyramid.branches.0", high)]
+    found += [branch(f"pyramid.branches.{i + 1}", high, rate) for i, rate in enumerate(rates)]
+    pooled = branch("pyramid.pooled", high.mean((2, 3), keepdim=True))
+    found.append(F.interpolate(pooled, size=high.shape[2:], mode="bilinear", align_corners=True))
+    joined = branch("pyramid.joined", torch.cat(found, 1))
+    joined = F.interpolate(joined, size=low.shape[2:], mode="bilinear", align_corners=True)
+    fused = torch.cat([joined, branch("decoder.low_level", low)], 1)
+    for layer in (0, 2):
+        fused = branch(f"decoder.fused.{layer}", fused, 1)
+    scores = F.conv2d(fused, state["decoder.classifier.weight"], state["decoder.classifier.bias"])
+    size = [4 * side for side in low.shape[2:]]
+    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@torch.no_grad()
+def test_scores_are_those_of_the_authors_network(backbone: str) -> None:
+    """Against torchvision's ResNet with one stride replaced, and the decoder by the letter; 320 px keep 6, 12, 18."""
     trunk = load_encoder("random", backbone=backbone)
-    ours = DeepLab(trunk, 6).eval()
+    ours = DeepLab(trunk, 6, 320)
+    ours({"image": an_image(320)})  # so that batch norms have statistics of their own
+    ours.eval()
+
+    network = torchvision.models.get_model(backbone, weights=None).eval()
+    network.load_state_dict(ours.encoder.state_dict(), strict=False)
+    first = network.layer4[0]
+    strided = first.conv1 if backbone == "resnet18" else first.conv2
+    strided.stride, strided.dilation, strided.padding = (1, 1), (2, 2), (2, 2)
+    first.downsample[0].stride = (1, 1)
+    mean, std = torch.tensor(trunk.mean).view(1, 3, 1, 1), torch.tensor(trunk.std).view(1, 3, 1, 1)
+    images = (an_image(320).float() / 255 - mean) / std
+    stem = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+    low = network.layer1(stem)
+    high = network.layer4(network.layer3(network.layer2(low)))
+    assert (low.shape[-1], high.shape[-1]) == (80, 20)
+    expected = by_the_letter(ours.state_dict(), low, high, (6, 12, 18))
+    torch.testing.assert_close(ours({"image": an_image(320)})["logits"], expected, rtol=1e-3, atol=2e-3)
+
+
+def test_the_decoder_has_the_authors_widths_and_dropouts() -> None:
+    network = DeepLab(load_encoder("random"), 6)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items() if value.ndim == 4}
+    # Plain convolutions see all channels; depthwise ones would have 1 here.
+    assert [shapes[f"pyramid.branches.{i}.0.weight"] for i in range(4)] == [(256, 512, k, k) for k in (1, 3, 3, 3)]
+    assert shapes["pyramid.pooled.0.weight"] == (256, 512, 1, 1)
+    assert shapes["pyramid.joined.0.weight"] == (256, 1280, 1, 1)
+    assert shapes["decoder.low_level.0.weight"] == (48, 64, 1, 1)
+    assert shapes["decoder.fused.0.0.weight"] == (256, 304, 3, 3)
+    assert shapes["decoder.fused.2.0.weight"] == (256, 256, 3, 3)
+    assert shapes["decoder.classifier.weight"] == (6, 256, 1, 1)
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.5, 0.5, 0.1]
+    kernels = [value for name, value in network.state_dict().items() if name.startswith("pyramid.branches.1.0")]
+    assert kernels[0].std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)  # He et al., fan in
+
+
+def atrous(network: DeepLab) -> list[nn.Conv2d]:
+    convolutions = (module for module in network.pyramid.modules() if isinstance(module, nn.Conv2d))
+    return [module for module in convolutions if module.kernel_size == (3, 3)]
+
+
+@pytest.mark.parametrize("side", [DEEPGLOBE.patch_size, DEMO_LANDCOVER.patch_size, 288, 32])
+def test_every_tap_of_every_atrous_convolution_learns(side: int) -> None:
+    torch.manual_seed(0)
+    network = DeepLab(load_encoder("random"), 6, side)
+    network({"image": an_image(side)})["logits"].square().mean().backward()
+    assert [module.dilation[0] for module in atrous(network)] == list(network.rates)
+    for module in atrous(network):
+        assert module.weight.grad is not None
+        taps = module.weight.grad.abs().amax((0, 1))
+        assert taps.min() > 1e-3 * taps.max() > 0, (module.dilation, taps)
+
+
+@given(st.integers(2, 200).map(lambda side: 16 * side))
+def test_rates_fit_the_map_and_are_the_authors_where_these_fit(patch_size: int) -> None:
+    rates, side = atrous_rates(patch_size), patch_size // 16
+    assert 1 <= rates[0] <= rates[1] <= rates[2] < side
+    assert rates == (6, 12, 18) or side < 19
+    assert rates != (6, 12, 18) or side >= 19
+
+
+def test_rates_of_small_patches() -> None:
+    assert [atrous_rates(side) for side in (512, 304, 288, 256, 128, 64, 32)] == [
+        *((6, 12, 18), (6, 12, 18), (3, 7, 10), (3, 6, 9), (2, 3, 4), (1, 2, 2), (1, 1, 1)),
+    ]
+
+
+def test_what_is_written_of_a_network(tmp_path: Path) -> None:
+    trunk = load_encoder("random")
     task = LandCoverMapping.__new__(LandCoverMapping)
     task.encoder, task.classes = trunk, {"urban": (0, 255, 255)}
-    task.settings = type("Settings", (), {"image_size": 512})()  # type: ignore[assignment]
-    task.write_model(tmp_path, ours, Evaluation("test", {}, None, ""), step=1, epoch=1)
-    assert json.loads((tmp_path / "model/config.json").read_text())["encoder"] == backbone
-
-    theirs = segmentation_models_pytorch.DeepLabV3Plus(backbone, encoder_weights=None, classes=6).eval()
-    theirs.load_state_dict(load_file(tmp_path / "model/model.safetensors"))
-    mean, std = torch.tensor(trunk.mean).view(1, 3, 1, 1), torch.tensor(trunk.std).view(1, 3, 1, 1)
+    task.settings = type("Settings", (), {"image_size": 128})()  # type: ignore[assignment]
+    network = DeepLab(trunk, 6, 128).eval()
+    task.write_model(tmp_path, network, Evaluation("test", {}, None, ""), step=1, epoch=1)
+    record = json.loads((tmp_path / "model/config.json").read_text())
+    assert (record["encoder"], record["output_stride"], record["atrous_rates"]) == ("resnet18", 16, [2, 3, 4])
+    again = DeepLab(load_encoder("random", seed=1), 6, 128).eval()
+    again.load_state_dict(load_file(tmp_path / "model/model.safetensors"))
     with torch.no_grad():
-        expected = theirs((an_image().float() / 255 - mean) / std)
-        torch.testing.assert_close(ours({"image": an_image()})["logits"], expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(again({"image": an_image()})["logits"], network({"image": an_image()})["logits"])
 
 
 def test_all_of_the_trunk_is_in_the_encoder_and_the_trunk_stays_as_it_is() -> None:

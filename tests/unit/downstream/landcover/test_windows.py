@@ -45,6 +45,14 @@ def test_every_pixel_gets_its_own_class(size: tuple[int, int]) -> None:
     assert all(height <= 64 and width <= 64 and not height % 16 and not width % 16 for height, width in seen)
 
 
+def test_a_window_of_zero_is_the_whole_tile() -> None:
+    rgb = np.random.default_rng(0).integers(0, 7, (200, 131, 3), dtype=np.uint8)
+    seen: list[tuple[int, int]] = []
+    labels = predict_tile(by_colour(seen), rgb, window=0, overlap=0)  # type: ignore[arg-type]
+    assert (labels == rgb[..., 0]).all()
+    assert seen == [(208, 144)]
+
+
 def test_probabilities_are_averaged_with_weights_that_fall_to_the_borders() -> None:
     """Against a reference that holds the sums for all classes and pixels of the tile at once."""
     size, window, overlap = 100, 48, 20
