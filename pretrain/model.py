@@ -251,6 +251,11 @@ class TwoTower(
             where = str(folder / CONFIG_NAME)
             record = record_as(dict[str, Any], read_json(folder / CONFIG_NAME, REMEDY), where, REMEDY)
             version = record.pop("format_version", None)
+            if version is None:
+                raise UserError(
+                    f"{folder} has no towers of Earshot: {CONFIG_NAME} states no format_version, as in a downstream "
+                    "run, which holds one network; give the folder of a pre-training run"
+                )
             if version != MODEL_FORMAT_VERSION:
                 raise UserError(
                     f"{where}: format_version is {shown(version)}, this Earshot reads {MODEL_FORMAT_VERSION}; "

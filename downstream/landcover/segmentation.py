@@ -19,7 +19,7 @@ from downstream.landcover.maps import MappedTile, map_tiles
 from downstream.landcover.patches import PatchBatches, PatchIndex
 from downstream.landcover.scores import landcover_scores
 from downstream.landcover.tiles import UNKNOWN, SurveyedTile
-from downstream.running.classifier_files import write_network
+from downstream.running.classifier_files import encoder_record, write_network
 from downstream.running.task import FineTuning
 from pretrain import distributed
 from pretrain.training.task import Evaluation
@@ -145,12 +145,11 @@ class LandCoverMapping(FineTuning):
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
         """Writes the network's weights, those of the encoder under its published names, and their description."""
+        rasters = self.encoder.rasters.with_bands(self.settings.bands)
         record = {
             "network": "deeplabv3+",
-            "encoder": self.encoder.backbone,
             "classes": self.classes,
-            "image_mean": self.encoder.mean,
-            "image_std": self.encoder.std,
+            **encoder_record(self.encoder.backbone, self.encoder.mean, self.encoder.std, rasters),
             "patch_size": self.settings.image_size,
             "output_stride": OUTPUT_STRIDE,
             "atrous_rates": list(atrous_rates(self.settings.image_size)),

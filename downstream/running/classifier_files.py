@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,26 @@ from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME
 from pretrain.weights.model_folder import MODEL_FOLDER
 from shards.atomic_files import write_bytes_atomically
 from shards.errors import UserError, disk_remedy
+from shards.raster_settings import RasterSettings
+
+
+def encoder_record(
+    name: str, mean: Tensor | Sequence[float], std: Tensor | Sequence[float], rasters: RasterSettings
+) -> dict[str, Any]:
+    """What `config.json` states of a network's image encoder, so that other runs can start from it.
+
+    Args:
+        name: of the encoder, in `ENCODERS`.
+        mean, std: normalisation of the three channels.
+        rasters: how rasters became RGB.
+    """
+    record: dict[str, Any] = {
+        "image_encoder": name,
+        "image_mean": torch.as_tensor(mean).flatten().tolist(),
+        "image_std": torch.as_tensor(std).flatten().tolist(),
+    }
+    return record | ({"rasters": rasters.to_dict()} if rasters != RasterSettings() else {})
+
 
 Network = TypeVar("Network", bound=nn.Module)
 

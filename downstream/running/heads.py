@@ -31,6 +31,7 @@ class SceneClassifier(nn.Module):
             self.projection, width = encoder.projection, embedding_dim_of(encoder.projection)
             self.on_sphere = encoder.on_sphere
         self.head = nn.Linear(width, num_classes)
+        self.rasters = encoder.rasters
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), persistent=False)

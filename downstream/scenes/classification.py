@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from downstream.running.classifier_files import write_network
+from downstream.running.classifier_files import encoder_record, write_network
 from downstream.running.heads import SceneClassifier
 from downstream.running.images import ImageView, SceneBatches
 from downstream.running.inference import ImageReader
@@ -159,9 +159,8 @@ def write_classifier(run_folder: Path, module: SceneClassifier, classes: list[st
         "head_on": settings.head_on,
         "weights": settings.weights,
         "image_size": settings.image_size,
-        "image_mean": module.mean.flatten().tolist(),
-        "image_std": module.std.flatten().tolist(),
         "on_sphere": module.on_sphere,
+        **encoder_record(module.trunk.name, module.mean, module.std, module.rasters.with_bands(settings.bands)),
     }
     write_network(run_folder, module.state_dict(), record)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from downstream.running.classifier_files import write_network
+from downstream.running.classifier_files import encoder_record, write_network
 from downstream.tau.benchmark import CLASSES
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork
 from downstream.tau.kind import TauRunSettings
@@ -38,7 +39,7 @@ def write_joint_network(run_folder: Path, network: JointNetwork, settings: TauRu
         UserError: it can't be written; the former ones stay.
     """
     tau = settings.tau
-    record = {
+    record: dict[str, Any] = {
         "benchmark": settings.benchmark,
         "classes": CLASSES,
         "strategy": tau.strategy,
@@ -47,6 +48,8 @@ def write_joint_network(run_folder: Path, network: JointNetwork, settings: TauRu
         "weights": settings.weights,
         "image_size": settings.image_size,
     }
+    if (visual := network.visual) is not None:
+        record |= encoder_record(visual.trunk.name, visual.mean, visual.std, visual.rasters)
     write_network(run_folder, network.state_dict(), record)
 
 

@@ -25,6 +25,7 @@ class VisualEncoder(nn.Module):
         # "trunk" is part of the weight names of every network on disk.
         self.trunk = encoder.module
         self.num_features = encoder.num_features
+        self.rasters = encoder.rasters
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1))

@@ -51,6 +51,7 @@ class SeenAndHeard(nn.Module):
             self.event_head = nn.Linear(heard + num_heard, teacher.num_events)
         if self.events_from == "audio" and teacher is not None:
             teacher.load_head(self.event_head)
+        self.rasters = image.rasters
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(image.mean).view(1, 3, 1, 1))

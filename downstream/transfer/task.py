@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from downstream.audiovisual.benchmark import ScenePair
 from downstream.audiovisual.splits import PairSplit
-from downstream.running.classifier_files import write_network
+from downstream.running.classifier_files import encoder_record, write_network
 from downstream.running.images import SceneBatches, WholeImage
 from downstream.running.items import SceneItem
 from downstream.running.task import FineTuning
@@ -197,6 +197,8 @@ class TransferRecognition(FineTuning):
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
         """Writes the network's weights and their description."""
+        assert isinstance(module, SeenAndHeard)
+        rasters = module.rasters.with_bands(self.settings.bands)
         record = {
             "benchmark": self.settings.benchmark,
             "classes": self.classes,
@@ -204,6 +206,7 @@ class TransferRecognition(FineTuning):
             "num_frames": self.transfer.num_frames,
             "loss": self.transfer.loss,
             "modality": self.transfer.modality,
+            **encoder_record(module.image_trunk.name, module.mean, module.std, rasters),
         }
         write_network(folder, module.state_dict(), record)
 

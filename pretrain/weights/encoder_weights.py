@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pretrain.encoders import ENCODERS
 from pretrain.encoders.building import build_encoder
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.projection import Projection
@@ -75,9 +76,9 @@ def load_encoder(
     """Loads the image encoder that a setting names.
 
     Args:
-        weights: "random", "imagenet", "pretrained", a run folder, a model folder, a model on the hub (`owner/name`),
-            or a .safetensors or .pth file with an encoder in `ENCODERS` or the one that `backbone` names, under any
-            prefix, or a checkpoint of SoundingEarth's authors.
+        weights: "random", "imagenet", "pretrained", the folder of a run of pre-training or of a downstream benchmark,
+            a model folder, a model on the hub (`owner/name`), or a .safetensors or .pth file with an encoder in
+            `ENCODERS` or the one that `backbone` names, under any prefix, or a checkpoint of SoundingEarth's authors.
         backbone: the encoder's name; "auto" is resnet18 for random and published weights, else the weights' encoder.
         imagenet_file: a file with that encoder's published weights, for when they can't be downloaded.
         seed: seed of random weights.
@@ -97,13 +98,13 @@ def load_encoder(
     require_weights(weights, setting)
     path = Path(weights)
     checksum = weights_sha256(weights)
-    is_file = path.is_file() and not _is_of_model_folder(path)
-    loaded = _file(path, backbone, input_size, channels) if is_file else _run(path)
+    file = path if path.is_file() else find_model_folder(path) / WEIGHTS_NAME
+    loaded = _run(path) if _has_towers(file) else _file(file, backbone, input_size, channels)
     if backbone not in ("auto", loaded.backbone):
         raise UserError(f"backbone must be auto or that of the weights, {loaded.backbone}, got {backbone}")
     if input_size:
         loaded.module.set_input_size(input_size)
-    return replace(loaded, weights_sha256=checksum)
+    return replace(loaded, weights=weights, weights_sha256=checksum)
 
 
 def rasters_of_weights(weights: str) -> RasterSettings:
@@ -157,9 +158,9 @@ def _published(
     return _loaded(module, name, adapted, weights=weights, where=where)
 
 
-def _is_of_model_folder(path: Path) -> bool:
-    """Returns whether a file is the weights of an Earshot model folder, whose config states how to normalise images."""
-    return path.name == WEIGHTS_NAME and "image_encoder" in _config_beside(path)
+def _has_towers(path: Path) -> bool:
+    """Returns whether a file holds two towers, by the config beside it; that of a downstream run holds one network."""
+    return path.name == WEIGHTS_NAME and "format_version" in _config_beside(path)
 
 
 def _config_beside(path: Path) -> dict[str, Any]:
@@ -207,7 +208,8 @@ def _file(
     if is_authors_checkpoint(whole):
         towers, report = towers_of_authors(whole, str(path))
         return _image_tower(towers, path, f"{path}: {report}")
-    found = find_encoder(path, whole, backbone, channels[0])
+    record = _config_beside(path)
+    found = find_encoder(path, whole, _asked_of(record, backbone, path), channels[0])
     allowed = found.channels if found.channels in channels else 3
     module = _built(found.name, allowed, input_size, config=found.config)
     state = module.adapted(found.state)
@@ -220,11 +222,19 @@ def _file(
     report += f" (named {found.prefix}…)" if found.prefix else ""
     report += f", {len(unused)} unused{': ' if unused else ''}{', '.join(unused[:NAMES_IN_MESSAGE])}"
     report += ", …" if len(unused) > NAMES_IN_MESSAGE else ""
-    record = _config_beside(path)
     if {"image_encoder", "image_mean", "image_std"} <= record.keys():
         kept = record_as(ImageNormalisation, record, str(path.parent / CONFIG_NAME), "correct it, or remove it")
         loaded = replace(loaded, mean=kept.image_mean, std=kept.image_std)
     return replace(loaded, report=report, unused=unused, rasters=_rasters_of(record, path))
+
+
+def _asked_of(record: dict[str, Any], backbone: str, path: Path) -> str:
+    """The encoder to look for in a file: that of the settings, or the one that a downstream run states beside it."""
+    name = record.get("image_encoder")
+    if backbone != "auto" or "format_version" in record or not isinstance(name, str):
+        return backbone
+    ENCODERS.check_allowed(name, str(path))
+    return name
 
 
 def _loaded(module: Encoder, name: str, state: dict[str, Tensor], *, weights: str, where: str) -> LoadedEncoder:

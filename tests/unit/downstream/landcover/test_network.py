@@ -135,11 +135,11 @@ def test_what_is_written_of_a_network(tmp_path: Path) -> None:
     trunk = load_encoder("random")
     task = LandCoverMapping.__new__(LandCoverMapping)
     task.encoder, task.classes = trunk, {"urban": (0, 255, 255)}
-    task.settings = type("Settings", (), {"image_size": 128})()  # type: ignore[assignment]
+    task.settings = type("Settings", (), {"image_size": 128, "bands": None})()  # type: ignore[assignment]
     network = DeepLab(trunk, 6, 128).eval()
     task.write_model(tmp_path, network, Evaluation("test", {}, None, ""), step=1, epoch=1)
     record = json.loads((tmp_path / "model/config.json").read_text())
-    assert (record["encoder"], record["output_stride"], record["atrous_rates"]) == ("resnet18", 16, [2, 3, 4])
+    assert (record["image_encoder"], record["output_stride"], record["atrous_rates"]) == ("resnet18", 16, [2, 3, 4])
     again = DeepLab(load_encoder("random", seed=1), 6, 128).eval()
     again.load_state_dict(load_file(tmp_path / "model/model.safetensors"))
     with torch.no_grad():
