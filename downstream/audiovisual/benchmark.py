@@ -79,11 +79,13 @@ class AudiovisualBenchmark(Benchmark):
 
     Attributes:
         find: lists the pairs below a root; it refuses roots, classes and names that can't be right by a `UserError`.
+        whole_image_size: side to which the protocol paper resizes whole images, in pixels: half of ADVANCE's 512.
         pairs_of_class: published number of pairs by class; None where there is none to hold it against.
     """
 
     kind: ClassVar[Kind] = AUDIOVISUAL
     find: Callable[[Path], FoundPairs]
+    whole_image_size: int = 256
     pairs_of_class: dict[str, int] | None = None
 
     def load(self, root: Path, *, allow_partial: bool) -> AudiovisualData:

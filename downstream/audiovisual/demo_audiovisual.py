@@ -40,5 +40,5 @@ def find_pairs(root: Path) -> FoundPairs:
 
 
 DEMO_AUDIOVISUAL = AudiovisualBenchmark(
-    name="demo-audiovisual", title="the demo world's scenes, seen and heard", find=find_pairs
+    name="demo-audiovisual", title="the demo world's scenes, seen and heard", find=find_pairs, whole_image_size=128
 )

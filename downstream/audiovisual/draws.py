@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downstream.audiovisual.splits import PairSplit
-from downstream.running.logistic import Fitted, fit_logistic
+from downstream.running.logistic import Fitted, Labelled
 from downstream.scores import classification_scores, mean_and_sd
 from pretrain.training.embedding import PairEmbeddings
 
@@ -59,14 +59,23 @@ def inputs_of(embeddings: PairEmbeddings) -> dict[str, NDArray[np.float32]]:
     return dict(zip(INPUTS, (image, sound, mean, np.concatenate([image, sound], 1)), strict=True))
 
 
-def fit_draw(draw: Draw, embeddings: PairEmbeddings, num_classes: int) -> None:
-    """Fits a classifier to each input of a split and scores it on the test items."""
+def fit_draw(
+    draw: Draw, embeddings: PairEmbeddings, num_classes: int, fit: Callable[[Labelled, Labelled], Fitted]
+) -> None:
+    """Fits a classifier to each input of a split and scores it on the test items.
+
+    Args:
+        draw: gets the classifiers, probabilities and scores.
+        embeddings: of all pairs.
+        num_classes: of the benchmark.
+        fit: from training and validation part to a classifier, one of `downstream.running.logistic`.
+    """
     row = {key: i for i, key in enumerate(embeddings.keys)}
     split = draw.split
     rows = {name: [row[pair.key] for pair in getattr(split, name)] for name in ("train", "val", "test")}
     labels = {name: np.array([pair.label for pair in getattr(split, name)]) for name in rows}
     for name, features in inputs_of(embeddings).items():
-        fitted = fit_logistic((features[rows["train"]], labels["train"]), (features[rows["val"]], labels["val"]))
+        fitted = fit((features[rows["train"]], labels["train"]), (features[rows["val"]], labels["val"]))
         draw.fitted[name] = fitted
         draw.probabilities[name] = fitted.probabilities(features[rows["test"]], num_classes)
         draw.scores[name] = classification_scores(labels["test"], draw.probabilities[name].argmax(1))

@@ -11,6 +11,7 @@ from downstream.audiovisual import tables
 from downstream.kinds import Kind
 from downstream.protocols import BenchmarkProtocol
 from downstream.settings import BandSettings, DownstreamSettings
+from shards.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,20 @@ class PairSettings(DownstreamSettings):
 class AudiovisualSettings(PairSettings, BandSettings):
     """Settings of logistic regression on the embeddings of both towers."""
 
+    penalty: Literal["auto", "l2", "none"] = "auto"
+    """Penalty of the regression under protocol paper: l2 (with C = 1) or none; auto: none for embeddings on the unit
+    sphere (contrastive losses), else l2, as SoundingEarth's authors did."""
     force: bool = False
     """Use the sound tower even if the settings of the spectrograms it was trained on are not published."""
+
+    @override
+    def check(self) -> None:
+        super().check()
+        if self.protocol != "paper" and self.penalty != "auto":
+            raise UserError(
+                f"penalty has no effect under {self.protocol}, which chooses the strength of an l2 penalty on the "
+                f"validation part, got {self.penalty}; omit it"
+            )
 
     @property
     @override
@@ -40,7 +53,14 @@ AUDIOVISUAL = Kind(
     title="audiovisual scene recognition",
     protocols=(
         BenchmarkProtocol(
-            AudiovisualSettings(), "as SoundingEarth published it: logistic regression on embeddings", trains=False
+            AudiovisualSettings(),
+            "as SoundingEarth published it: whole images and sounds, plain logistic regression on embeddings",
+            trains=False,
+        ),
+        BenchmarkProtocol(
+            AudiovisualSettings(protocol="tuned"),
+            "central images, 5 crops of a sound, standardised embeddings, penalty chosen on a validation part",
+            trains=False,
         ),
     ),
     reporting=tables.AUDIOVISUAL,

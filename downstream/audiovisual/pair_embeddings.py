@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,69 +14,25 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from downstream.audiovisual.benchmark import ScenePair
+from downstream.audiovisual.pair_views import PairView
 from downstream.running.corrupt import refuse_corrupt
 from pretrain import distributed
-from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.batches import next_batch, training_loader
-from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.precision import autocast
 from pretrain.training.embedding import PairEmbeddings, embed_images, embed_sounds
 from shards.array_files import read_arrays
 from shards.atomic_files import write_bytes_atomically
-from shards.decoding.audio_decoding import decode_recording
-from shards.decoding.imagery import stored_image
-from shards.decoding.spectrogram import repeat_to_length
 from shards.errors import RejectedPair
 from shards.progress import ProgressLine
 from shards.records import DamagedRecord
-from shards.schema import SpectrogramSettings
-
-SOUND_CROPS = 5
-"""Number of evenly spaced crops of a sound whose embeddings are averaged; for 10 s, neighbours overlap by half."""
-
-
-@dataclass(frozen=True)
-class PairView:
-    """Preprocessing of a pair, as in validation of the towers.
-
-    Attributes:
-        image_size: side of the network's input in pixels; it shows the central 3/4 of the image.
-        spectrogram: settings of the spectrogram.
-        num_frames: number of frames in a crop.
-        crops: number of crops of a sound.
-    """
-
-    image_size: int
-    spectrogram: SpectrogramSettings
-    num_frames: int
-    crops: int = SOUND_CROPS
-
-    def image(self, pair: ScenePair) -> NDArray[np.uint8]:
-        """The image of a pair → (3, image_size, image_size) uint8, processed like a tile in shards.
-
-        Raises:
-            RejectedPair: it can't be decoded.
-        """
-        whole = pair.image_item.load()
-        return evaluation_image(stored_image(whole, max_whole_side=pair.rasters.max_whole_side), self.image_size)
-
-    def sound(self, path: Path) -> NDArray[np.uint8]:
-        """A sound file → (crops, 1, mel bands, num_frames) uint8.
-
-        Raises:
-            RejectedPair: the sound can't be decoded.
-        """
-        recording = decode_recording(path, self.spectrogram, with_preview=False)
-        spectrogram = repeat_to_length(recording.spectrogram, self.num_frames)
-        return spread_crops_of(spectrogram, self.num_frames, self.crops)
 
 
 class PairBatches(IterableDataset[dict[str, Any]]):
     """Pairs in order, in batches; worker w of W makes every W-th batch.
 
-    A batch holds "keys", "image" (n, 3, s, s) and "crops" (m, 1, mel bands, frames) uint8, "crops_of_pair", how many
-    of them are each pair's, and "faults", a sentence for each pair that can't be decoded, which is left out.
+    A batch holds "keys", "image" (n, 3, s, s) uint8, "sounds", of each pair (crops, 1, mel bands, frames) uint8, and
+    "faults", a sentence for each pair that can't be decoded, which is left out.
     """
 
     def __init__(self, pairs: Sequence[ScenePair], view: PairView, *, batch_size: int) -> None:
@@ -106,12 +61,10 @@ class PairBatches(IterableDataset[dict[str, Any]]):
             images.append(image)
             sounds.append(sound)
         no_image = np.empty((0, 3, view.image_size, view.image_size), np.uint8)
-        no_crop = np.empty((0, 1, view.spectrogram.mel_bands, view.num_frames), np.uint8)
         return {
             "keys": keys,
             "image": torch.from_numpy(np.stack(images) if images else no_image),
-            "crops": torch.from_numpy(np.concatenate([no_crop, *sounds])),
-            "crops_of_pair": [len(sound) for sound in sounds],
+            "sounds": [torch.from_numpy(sound) for sound in sounds],
             "faults": faults,
         }
 
@@ -183,7 +136,17 @@ def _embed(
         return nothing, nothing
     with autocast(device, precision):
         images = embed_images(model, batch["image"].numpy())
-        return images, embed_sounds(model, batch["crops"].numpy(), batch["crops_of_pair"])
+        return images, _embed_by_length(model, [sound.numpy() for sound in batch["sounds"]])
+
+
+def _embed_by_length(model: TwoTower, sounds: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Embeds sounds, those of one number of frames at once: n × (crops, 1, mel bands, frames) → (n, d)."""
+    found = np.empty((len(sounds), model.config.embedding_dim), np.float32)
+    for frames in sorted({sound.shape[-1] for sound in sounds}):
+        rows = [row for row, sound in enumerate(sounds) if sound.shape[-1] == frames]
+        crops = np.concatenate([sounds[row] for row in rows])
+        found[rows] = embed_sounds(model, crops, [len(sounds[row]) for row in rows])
+    return found
 
 
 def _in_order(pairs: Sequence[ScenePair], gathered: list[Any]) -> PairEmbeddings:

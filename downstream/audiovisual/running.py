@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ from accelerate import Accelerator
 from downstream.audiovisual.benchmark import AudiovisualBenchmark, AudiovisualData, ScenePair
 from downstream.audiovisual.draws import INPUTS, Draw, fit_draw, sentences, summarise
 from downstream.audiovisual.kind import AudiovisualSettings
-from downstream.audiovisual.pair_embeddings import PairView, embed_pairs, load_embeddings, save_embeddings
+from downstream.audiovisual.pair_embeddings import embed_pairs, load_embeddings, save_embeddings
+from downstream.audiovisual.pair_views import CentralView, PairView, WholeView
 from downstream.audiovisual.splits import SPLIT_NAMES, SPLIT_SEEDS, SPLITS, describe_leak, leaks
-from downstream.audiovisual.towers import load_towers, spectrogram_of
+from downstream.audiovisual.towers import load_towers, prepare_for_whole_inputs, spectrogram_of
 from downstream.results import RESULTS_NAME, Results, write_predictions
-from downstream.running.logistic import REGULARISATION_GRID
+from downstream.running.logistic import REGULARISATION_GRID, Fitted, Labelled, fit_logistic, fit_plain
 from downstream.running.pictures import write_pictures
 from pretrain import distributed
 from pretrain.model import TwoTower
@@ -30,6 +33,7 @@ from pretrain.training.validation import as_paths
 from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.schema import SpectrogramSettings
 
 BATCH_SIZE = 32
 EMBEDDINGS_NAME = "embeddings.npz"
@@ -60,7 +64,7 @@ def run_audiovisual(
     rasters = model.config.rasters.with_bands(settings.bands)
     data = dataclasses.replace(data, pairs=[dataclasses.replace(pair, rasters=rasters) for pair in data.pairs])
     spectrogram = spectrogram_of(model, settings.weights, force=settings.force)
-    view = PairView(settings.image_size or model.config.image_size, spectrogram, model.config.num_frames)
+    view = _view(benchmark, settings, model, spectrogram)
     settings = dataclasses.replace(settings, batch_size=settings.batch_size or BATCH_SIZE, image_size=view.image_size)
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
@@ -80,6 +84,30 @@ def run_audiovisual(
     assert results is not None
     _track(settings, results)
     return True
+
+
+def _view(
+    benchmark: AudiovisualBenchmark, settings: AudiovisualSettings, model: TwoTower, spectrogram: SpectrogramSettings
+) -> PairView:
+    """What the towers are shown under the protocol.
+
+    Raises:
+        UserError: the protocol shows whole images and sounds, and the encoders take one size only.
+    """
+    if settings.protocol != "paper":
+        return CentralView(settings.image_size or model.config.image_size, spectrogram, model.config.num_frames)
+    view = WholeView(settings.image_size or benchmark.whole_image_size, spectrogram, model.config.num_frames)
+    prepare_for_whole_inputs(model, view.image_size)
+    return view
+
+
+def _fit(settings: AudiovisualSettings, config: TwoTowerConfig) -> Callable[[Labelled, Labelled], Fitted]:
+    """How a regression is fitted under the protocol."""
+    if settings.protocol != "paper":
+        return fit_logistic
+    return partial(
+        fit_plain, penalised=settings.penalty == "l2" or (settings.penalty == "auto" and not config.on_sphere)
+    )
 
 
 def _announce(settings: AudiovisualSettings, data: AudiovisualData) -> None:
@@ -147,9 +175,10 @@ def _score(
     embedded = set(embeddings.keys)
     pairs = [pair for pair in data.pairs if pair.key in embedded]
     draws = _draws(settings, pairs)
+    fit = _fit(settings, config)
     with ProgressLine("fitting", len(draws)) as progress:
         for draw in draws:
-            fit_draw(draw, embeddings, len(data.classes))
+            fit_draw(draw, embeddings, len(data.classes), fit)
             progress.advance()
     _write_predictions(settings.out, draws, data.classes)
     first = draws[0]
@@ -182,8 +211,8 @@ def _score(
             "num_locations": len({pair.location for pair in pairs}),
             "split": settings.split,
             "test_clips_sharing_a_recording_with_training": leaks(pairs),
-            "sound_crops": view.crops,
-            "grid": {"C": list(REGULARISATION_GRID)},
+            "view": view.words,
+            **({"grid": {"C": list(REGULARISATION_GRID)}} if settings.protocol != "paper" else {}),
             "seeds": [draw.record() for draw in draws],
         },
     )

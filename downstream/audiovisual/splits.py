@@ -57,7 +57,8 @@ def stratified_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
     """Splits the pairs of each class 70/10/20; the test split is always the same, the rest depends on the seed.
 
     This is the split of SoundingEarth's authors. Clips of one location, and so of one recording, may be in all splits;
-    `shared_locations` counts them.
+    `shared_locations` counts them. As in their code, the second split draws from the pairs in the order in which the
+    first one returned them.
 
     Args:
         pairs: labelled pairs; their order does not matter.
@@ -70,7 +71,7 @@ def stratified_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
     _check_counts(ordered)
     rest, test = _stratified(ordered, TEST_SHARE, TEST_SEED)
     train, val = _stratified(rest, VAL_SHARE / (1 - TEST_SHARE), seed)
-    return PairSplit(train, val, test)
+    return PairSplit(*(sorted(part, key=lambda pair: pair.key) for part in (train, val, test)))
 
 
 def grouped_split(pairs: Sequence[ScenePair], seed: int) -> PairSplit:
@@ -178,7 +179,7 @@ def _stratified(pairs: list[ScenePair], share: float, seed: int) -> tuple[list[S
     rest, part = train_test_split(
         pairs, test_size=share, stratify=[pair.label for pair in pairs], random_state=seed, shuffle=True
     )
-    return sorted(rest, key=lambda pair: pair.key), sorted(part, key=lambda pair: pair.key)
+    return rest, part
 
 
 def _check_counts(pairs: list[ScenePair]) -> None:

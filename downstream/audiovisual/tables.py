@@ -29,4 +29,5 @@ AUDIOVISUAL = Reporting(
         ),
     ),
     lambda _: ENTRIES,
+    details={"view": "{}"},
 )

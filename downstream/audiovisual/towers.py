@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from accelerate.utils import set_seed
 
 from downstream.settings import DownstreamSettings
@@ -35,6 +36,25 @@ def load_towers(settings: DownstreamSettings) -> TwoTower:
     if backbone not in ("auto", model.config.image_encoder):
         raise UserError(f"backbone must be auto or that of the weights, {model.config.image_encoder}, got {backbone}")
     return model
+
+
+@torch.inference_mode()
+def prepare_for_whole_inputs(model: TwoTower, image_size: int) -> None:
+    """Sets the size of the images, and checks that spectrograms of any length are taken.
+
+    Raises:
+        UserError: one of the encoders takes one size only.
+    """
+    config = model.config
+    model.image_tower.trunk.set_input_size((image_size, image_size))
+    sound = torch.zeros(1, 1, config.spectrogram.mel_bands, 2 * config.num_frames, dtype=torch.uint8)
+    try:
+        model.encode_sound(sound.to(model.image_mean.device))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"protocol paper embeds whole spectrograms, but the sound encoder {config.sound_encoder} takes "
+            f"{config.num_frames} frames only; use --protocol tuned"
+        ) from error
 
 
 def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> SpectrogramSettings:

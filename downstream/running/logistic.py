@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on frozen embeddings, with regularisation selected on the validation split."""
+"""Multinomial logistic regression on frozen embeddings: plain, or with its penalty chosen on the validation part."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ REGULARISATION_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Candidate inverse strengths C of the L2 penalty; larger ones regularise less."""
 
 MAX_ITERATIONS = 2000
+MAX_ITERATIONS_OF_PAPER = 500_000
+
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""(n, d) features and (n,) labels."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,14 @@ class Fitted:
     """A fitted classifier.
 
     Attributes:
-        pipeline: standardisation with training statistics, then the regression.
-        strength: the selected C.
+        pipeline: the regression, after standardisation with training statistics where the protocol has it.
+        strength: the C of the L2 penalty; None: no penalty.
         val_f1: weighted F1 on the validation split.
-        converged: whether the solver converged within `MAX_ITERATIONS`.
+        converged: whether the solver converged.
     """
 
     pipeline: Pipeline
-    strength: float
+    strength: float | None
     val_f1: float
     converged: bool
 
@@ -43,24 +47,40 @@ class Fitted:
         return found
 
 
-def fit_logistic(
-    train: tuple[NDArray[np.float32], NDArray[np.int64]], val: tuple[NDArray[np.float32], NDArray[np.int64]]
-) -> Fitted:
+def fit_logistic(train: Labelled, val: Labelled) -> Fitted:
     """Fits one regression per value of `REGULARISATION_GRID` and selects the best on the validation part.
 
     Args:
-        train: (n, d) features and (n,) labels to fit on.
-        val: features and labels to choose by, by weighted F1; among equals the strongest regularisation is taken.
+        train: what to fit on, standardised by its own statistics.
+        val: what to choose by, by weighted F1; among equals the strongest regularisation is taken.
     """
-    best: Fitted | None = None
-    for strength in REGULARISATION_GRID:
-        pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=MAX_ITERATIONS))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
-            pipeline.fit(*train)
-        converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-        val_f1 = classification_scores(val[1], pipeline.predict(val[0]))["f1"]
-        if best is None or val_f1 > best.val_f1:
-            best = Fitted(pipeline, strength, val_f1, converged)
-    assert best is not None
-    return best
+    fitted = [
+        _fitted(
+            make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)),
+            strength,
+            train,
+            val,
+        )
+        for strength in REGULARISATION_GRID
+    ]
+    return max(fitted, key=lambda one: one.val_f1)
+
+
+def fit_plain(train: Labelled, val: Labelled, *, penalised: bool) -> Fitted:
+    """Fits the regression of SoundingEarth's authors: features as they are, C = 1 or no penalty, nothing chosen.
+
+    Args:
+        train: what to fit on.
+        val: scored only.
+        penalised: whether there is an L2 penalty.
+    """
+    regression = LogisticRegression(C=1.0 if penalised else np.inf, max_iter=MAX_ITERATIONS_OF_PAPER)
+    return _fitted(make_pipeline(regression), 1.0 if penalised else None, train, val)
+
+
+def _fitted(pipeline: Pipeline, strength: float | None, train: Labelled, val: Labelled) -> Fitted:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        pipeline.fit(*train)
+    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return Fitted(pipeline, strength, classification_scores(val[1], pipeline.predict(val[0]))["f1"], converged)

@@ -58,6 +58,11 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TUNED = ("--allow-partial", "--protocol", "tuned")
+WHOLE = ("--allow-partial", "--image-size", "64")
+"""Protocol paper, at images of a quarter of its size."""
+
+
 def save_other_towers(folder: Path) -> None:
     """Towers that were trained on spectrograms whose settings are not published."""
     config = TwoTowerConfig(image_size=32, sound_pooling=4, spectrogram=RELEASED_SPECTROGRAMS)
@@ -70,9 +75,12 @@ def words(root: Path, weights: Path | str, out: Path, *more: str) -> list[str]:
 
 @pytest.mark.parametrize("split", ["stratified", pytest.param("grouped", marks=pytest.mark.slow)])
 def test_results_of_real_pairs(split: str, advance: Path, towers: Path, tmp_path: Path) -> None:
-    done = run(words(advance, towers, tmp_path / "out", "--allow-partial", "--split", split), cwd=tmp_path)
+    done = run(words(advance, towers, tmp_path / "out", *TUNED, "--split", split), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert (results["protocol"], results["details"]["view"]) == (
+        *("tuned", "central 3/4 of the image, 5 crops of the sound"),
+    )
     (entry,) = results["epochs"]
     for name in ("image", "sound", "mean", "concatenation"):
         for score in ("precision", "recall", "f1"):
@@ -97,9 +105,29 @@ def test_results_of_real_pairs(split: str, advance: Path, towers: Path, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("on_sphere", "penalty", "strength"), [(False, (), 1.0), (True, (), None), (True, ("l2",), 1.0)]
+)
+def test_the_protocol_of_the_paper(
+    on_sphere: bool, penalty: tuple[str, ...], strength: float | None, advance: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    TwoTower(TwoTowerConfig(image_size=32, sound_pooling=4, on_sphere=on_sphere)).save_pretrained(tmp_path / "towers")
+    more = (*WHOLE, *(("--penalty", *penalty) if penalty else ()))
+    done = run(words(advance, tmp_path / "towers", tmp_path / "out", *more), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert (results["protocol"], results["details"]["view"]) == ("paper", "whole image, whole sound")
+    assert (results["details"]["image_size"], "grid" in results["details"]) == (64, False)
+    for draw in results["details"]["seeds"]:
+        assert {draw[name]["regularisation"] for name in ("image", "sound", "mean", "concatenation")} == {strength}
+    assert results["epochs"][0]["image"]["recall"] > 0.3
+
+
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_from_its_embeddings(advance: Path, towers: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run(words(advance, towers, out, "--allow-partial"), cwd=tmp_path)
+    done = run(words(advance, towers, out, *WHOLE), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     whole = json.loads((out / "results.json").read_text(encoding="utf-8"))
     finished = run(python("downstream/run.py", "--resume", out), cwd=tmp_path)
@@ -121,7 +149,8 @@ def test_mistakes_are_said_before_anything_is_embedded(advance: Path, towers: Pa
             (towers, (), f"64 of {sum(PAIRS_OF_CLASS.values())} pairs; airport has 0 of 185"),
             ("imagenet", ("--allow-partial",), "needs an image and a sound tower, got imagenet"),
             (tmp_path / "other", ("--allow-partial",), "the model was trained with sample_rate_hz None"),
-            (towers, ("--allow-partial", "--protocol", "knn"), "protocol must be paper for advance"),
+            (towers, ("--allow-partial", "--protocol", "knn"), "protocol must be paper or tuned for advance"),
+            (towers, (*TUNED, "--penalty", "none"), "penalty has no effect under tuned"),
             (towers, ("--allow-partial", "--train-fraction", "0.5"), "train_fraction has no effect on advance"),
         )
     ):
@@ -139,10 +168,10 @@ def test_forced_spectrograms_and_corrupt_pairs_are_noted(advance: Path, tmp_path
     shutil.copytree(advance, root)
     corrupt = sorted((root / "sound" / "beach").iterdir())[0]
     corrupt.write_bytes(b"not a sound")
-    refused = run(words(root, tmp_path / "other", tmp_path / "a", "--allow-partial", "--force"), cwd=tmp_path)
+    refused = run(words(root, tmp_path / "other", tmp_path / "a", *TUNED, "--force"), cwd=tmp_path)
     assert refused.returncode == 2
     assert f"more than max_corrupt 0.01; the first: beach/{corrupt.stem}: undecodable sound" in refused.stderr
-    allowed = words(root, tmp_path / "other", tmp_path / "b", "--allow-partial", "--force", "--max-corrupt", "0.05")
+    allowed = words(root, tmp_path / "other", tmp_path / "b", *TUNED, "--force", "--max-corrupt", "0.05")
     done = run(allowed, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     notes = json.loads((tmp_path / "b" / "results.json").read_text(encoding="utf-8"))["notes"]
