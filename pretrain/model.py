@@ -27,7 +27,8 @@ from pretrain.stated_sizes import refuse_other_sizes
 from shards.errors import UserError
 from shards.front_ends import front_end_name
 from shards.records import read_json, record_as, shortened, shown
-from shards.schema import SpectrogramSettings
+from shards.schema import SpectrogramScale, SpectrogramSettings
+from shards.spectrogram_scales import converted_bytes
 
 MODEL_FORMAT_VERSION = 1
 REMEDY = "copy the model folder again"
@@ -133,6 +134,8 @@ class TwoTower(
         self.image_std: Tensor
         self.register_buffer("image_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
+        self.own_bytes: Tensor | None
+        self.register_buffer("own_bytes", None, persistent=False)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Embeds images.
@@ -188,6 +191,29 @@ class TwoTower(
             tower.unfreeze()
         return bool(frozen)
 
+    def take_sounds_of(self, scale: SpectrogramScale) -> bool:
+        """Has uint8 spectrograms of another scale converted to the scale that the model learned from.
+
+        Args:
+            scale: of the spectrograms that `encode_sound` will be given from now on.
+
+        Returns:
+            Whether there is something to convert.
+
+        Raises:
+            UserError: it can't be converted.
+        """
+        own = self.config.spectrogram.scale
+        if scale == own:
+            self.own_bytes = None
+            return False
+        self.own_bytes = torch.from_numpy(converted_bytes(scale, own)).to(self.image_mean.device)
+        return True
+
+    def standardise(self, spectrograms: Tensor) -> Tensor:
+        """Bytes of the model's own scale → inputs of mean 0 and standard deviation 1 over its training set."""
+        return (spectrograms.float() - self.config.spectrogram_mean) / self.config.spectrogram_std
+
     def prepare_images(self, images: Tensor) -> Tensor:
         """Converts images as taken by `encode_image` to inputs of the image encoder, (n, 3, height, width)."""
         if not images.is_floating_point():
@@ -197,7 +223,8 @@ class TwoTower(
     def prepare_sounds(self, spectrograms: Tensor) -> Tensor:
         """Converts spectrograms as taken by `encode_sound` to inputs of the sound encoder, (n, 1, height, width)."""
         if not spectrograms.is_floating_point():
-            spectrograms = (spectrograms.float() - self.config.spectrogram_mean) / self.config.spectrogram_std
+            own = spectrograms if self.own_bytes is None else self.own_bytes[spectrograms.int()]
+            spectrograms = self.standardise(own)
         if self.config.sound_pooling > 1:
             spectrograms = F.avg_pool2d(spectrograms, self.config.sound_pooling)
         return spectrograms.contiguous(memory_format=torch.channels_last)

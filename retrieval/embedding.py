@@ -23,7 +23,7 @@ from shards.atomic_files import written_whole
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.records import DamagedRecord, json_as
-from shards.schema import SPLITS
+from shards.schema import SPLITS, SpectrogramSettings
 from shards.streaming.reading import ShardSet
 
 
@@ -130,6 +130,26 @@ def load_model(weights: Path, device: str) -> TwoTower:
     return model
 
 
+def hear_as_learned(model: TwoTower, spectrogram: SpectrogramSettings, where: str) -> None:
+    """Has a model take spectrograms of any scale, and says so where they are converted.
+
+    Args:
+        model: the towers.
+        spectrogram: how the spectrograms were computed.
+        where: of what, for the message.
+
+    Raises:
+        UserError: the scale can't be converted.
+    """
+    if model.take_sounds_of(spectrogram.scale):
+        theirs, own = spectrogram.scale, model.config.spectrogram.scale
+        print(
+            f"the spectrograms of {where} are converted from {theirs.name} to {own.name}, which the model learned from",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def open_split(shards: Path, split: str) -> ShardSet:
     """Opens the shard set at `shards` and checks all files of the split.
 
@@ -151,6 +171,9 @@ def open_model_and_split(
 ) -> tuple[TwoTower, ShardSet]:
     """Opens the towers and the shard set, and checks that their spectrograms match; warns of rasters that don't.
 
+    Under `force`, spectrograms of another scale are converted to the scale that the model learned from; how they were
+    computed still differs.
+
     Raises:
         UserError: as `load_model` and `open_split`; or, unless `force` is set, the spectrograms differ from those that
             the model was trained on.
@@ -159,6 +182,7 @@ def open_model_and_split(
     shard_set = open_split(shards, split)
     if not force:
         refuse_other_spectrograms(model.config.spectrogram, shard_set.manifest.spectrogram, str(shards))
+    hear_as_learned(model, shard_set.manifest.spectrogram, str(shards))
     theirs, ours = model.config.rasters, shard_set.manifest.rasters.learned
     if theirs != ours:
         print(

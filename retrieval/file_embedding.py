@@ -41,9 +41,12 @@ def embed_image(model: TwoTower, image: NDArray[np.uint8]) -> NDArray[np.float32
 
 @torch.inference_mode()
 def embed_spectrogram(model: TwoTower, spectrogram: NDArray[np.uint8], crops: int) -> NDArray[np.float32]:
-    """Averages the embeddings of up to `crops` evenly spaced crops: (mel bands, frames) uint8 → (d,)."""
-    parts = spread_crops_of(spectrogram, model.config.num_frames, crops)
-    return embed_sounds(model, parts, [len(parts)])[0]
+    """Averages the embeddings of up to `crops` evenly spaced crops: (mel bands, frames) uint8 → (d,).
+
+    The spectrogram is of the model's own scale, whatever shards the model is used on.
+    """
+    parts = torch.from_numpy(spread_crops_of(spectrogram, model.config.num_frames, crops))
+    return embed_sounds(model, model.standardise(parts).numpy(), [len(parts)])[0]
 
 
 def check_hears_files(model: TwoTower, weights: Path) -> None:
@@ -55,5 +58,5 @@ def check_hears_files(model: TwoTower, weights: Path) -> None:
     if not model.config.spectrogram.is_published:
         raise UserError(
             f"the model in {weights} was trained on spectrograms whose settings are not published, so none can be "
-            "computed from sounds; use a model that was trained on --source recordings"
+            "computed from sounds; use a model that was trained on --source recordings, or, for embed, --force"
         )

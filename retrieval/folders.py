@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pretrain.model import TwoTower
 from pretrain.precision import autocast, resolved
 from pretrain.training.embedding import embed_images, embed_sounds
-from retrieval.embedding import load_model, make_folder, save_npz
+from retrieval.embedding import hear_as_learned, load_model, make_folder, save_npz
 from retrieval.file_embedding import check_hears_files
 from retrieval.file_inputs import ImageInput, Inputs, SoundInput, read_inputs
 from retrieval.finite import refuse_not_finite
@@ -23,6 +23,7 @@ from retrieval.options import EmbedOptions
 from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below, other_files_below
 from shards.errors import UserError
 from shards.progress import ProgressLine
+from shards.schema import SpectrogramSettings
 
 NAMED_REJECTIONS = 10
 """Number of undecodable files that are printed; the npz lists all."""
@@ -68,8 +69,8 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
     if kind == "images":
         read, encode = ImageInput(config.rasters.with_bands(options.bands), config.image_size), _encode_images
     else:
-        check_hears_files(model, options.weights)
-        read = SoundInput(config.spectrogram, config.num_frames, options.crops, options.max_seconds)
+        spectrogram = _spectrogram(model, options)
+        read = SoundInput(spectrogram, config.num_frames, options.crops, options.max_seconds)
         encode = _encode_sounds
     files = _files(folder, IMAGE_SUFFIXES if kind == "images" else SOUND_SUFFIXES, kind)
     make_folder(options.out.parent)
@@ -99,6 +100,15 @@ def embed(options: EmbedOptions) -> EmbeddedFolder:
     others = [path.relative_to(folder).as_posix() for path in other_files_below(folder, suffixes)]
     _print_result(embedded, kind, options.out, others)
     return embedded
+
+
+def _spectrogram(model: TwoTower, options: EmbedOptions) -> SpectrogramSettings:
+    """The settings of the spectrograms: the model's, or under `force` Earshot's own where the model's are unknown."""
+    if not options.force or model.config.spectrogram.is_published:
+        check_hears_files(model, options.weights)
+        return model.config.spectrogram
+    hear_as_learned(model, SpectrogramSettings(), str(options.folder))
+    return SpectrogramSettings()
 
 
 def embed_files(

@@ -39,7 +39,7 @@ class EvaluateOptions:
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
-    """Accept spectrograms computed with other settings than those the model was trained on."""
+    """Accept spectrograms computed with other settings than those the model learned from; their scale is converted."""
 
     def check(self) -> None:
         """Checks rules, choices and folders.
@@ -135,6 +135,9 @@ class EmbedOptions:
     """Bands of rasters for red, green and blue, in place of those that the model learned from."""
     crops: int = 10
     """Evenly spaced sound crops whose embeddings are averaged."""
+    force: bool = False
+    """Embed sounds though the model's spectrograms were computed in a way that is not published: Earshot's own, with
+    their scale converted."""
     max_seconds: float = 600.0
     """Maximum seconds of sound per recording; from longer ones, evenly spread parts are used."""
     batch_size: int = 16
@@ -169,6 +172,8 @@ class EmbedOptions:
             if self.images is None:
                 raise UserError("--bands has no effect on --sounds; omit it")
             check_at_least(1, bands=min(self.bands))
+        if self.force and self.sounds is None:
+            raise UserError("--force has no effect on --images; omit it")
         if self.out.suffix != ".npz":
             raise UserError(f"out must be a file that ends in .npz, got {self.out}")
         check_model_folder(self.weights)

@@ -31,7 +31,8 @@ class AudiovisualSettings(PairSettings, BandSettings):
     """Penalty of the regression under protocol paper: l2 (with C = 1) or none; auto: none for embeddings on the unit
     sphere (contrastive losses), else l2, as SoundingEarth's authors did."""
     force: bool = False
-    """Use the sound tower even if the settings of the spectrograms it was trained on are not published."""
+    """Use the sound tower even if the settings of the spectrograms it was trained on are not published: clips are
+    computed by Earshot's own, and their scale is converted to the one it learned from."""
 
     @override
     def check(self) -> None:

@@ -188,7 +188,11 @@ def _score(
     if any(not fitted.converged for draw in draws for fitted in draw.fitted.values()):
         notes.append("a regression did not converge")
     if config.spectrogram != view.spectrogram:
-        notes.append("forced: the sound tower was trained on spectrograms of another kind")
+        theirs, ours = config.spectrogram.scale.name, view.spectrogram.scale.name
+        notes.append(
+            "forced: the sound tower was trained on spectrograms of another kind"
+            + (f"; the scale was converted, {ours} to {theirs}" if theirs != ours else "")
+        )
     return Results(
         benchmark=settings.benchmark,
         weights=settings.weights,

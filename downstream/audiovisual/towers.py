@@ -61,7 +61,8 @@ def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> Spectrogram
     """Spectrogram settings of the clips: those that the model was trained with.
 
     Raises:
-        UserError: they are not published, unless `force`, which takes Earshot's own.
+        UserError: they are not published, unless `force`, which takes Earshot's own and has the model convert their
+            scale to the one it learned from.
     """
     theirs = model.config.spectrogram
     if theirs.is_published:
@@ -69,4 +70,5 @@ def spectrogram_of(model: TwoTower, weights: str, *, force: bool) -> Spectrogram
     ours = SpectrogramSettings()
     if not force:
         refuse_other_spectrograms(theirs, ours, f"the clips for {weights}")
+    model.take_sounds_of(ours.scale)
     return ours

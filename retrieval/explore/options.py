@@ -49,7 +49,7 @@ class ExploreOptions:
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
-    """Accept spectrograms computed with other settings than those the model was trained on."""
+    """Accept spectrograms computed with other settings than those the model learned from; their scale is converted."""
 
     def check(self) -> None:
         """Checks rules, choices and folders.

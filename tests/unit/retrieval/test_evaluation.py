@@ -18,6 +18,7 @@ import pytest
 import torch
 from tiny_shards import write_shard_set
 
+from pretrain.data.audio_transforms import spread_crop_starts
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
@@ -32,6 +33,8 @@ from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
 from shards.schema import Sample, SpectrogramSettings
+from shards.sources.soundingearth import RELEASED_SPECTROGRAMS
+from shards.spectrogram_scales import converted_bytes
 from shards.streaming.reading import ShardSet
 
 FIGURES = [
@@ -220,6 +223,27 @@ def test_other_spectrograms_are_refused_unless_forced(weights: Path, tiny_shards
         evaluate(options)
     assert not (tmp_path / "out").exists()
     assert evaluate(dataclasses.replace(options, force=True)).metrics["gallery_size"] == 24
+
+
+def test_forced_spectrograms_have_their_scale_converted(
+    weights: Path, tiny_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(TwoTower.from_pretrained(weights).config, spectrogram=RELEASED_SPECTROGRAMS)
+    torch.manual_seed(1)
+    model = TwoTower(config)
+    model.save_pretrained(tmp_path / "model")
+    evaluate(EvaluateOptions(tmp_path / "model", tiny_shards, tmp_path / "out", crops=1, force=True))
+    assert "are converted from log-mel to exp-log-mel/10, which the model learned from" in capsys.readouterr().err
+    found = EmbeddedSplit.load(tmp_path / "out" / "embeddings.npz").embeddings
+    shard_set = ShardSet.open(tiny_shards)
+    sample = shard_set.sample("test", 0)
+    frames = sample.frames(spread_crop_starts(sample.num_frames, config.num_frames, 1)[0], config.num_frames)
+    meant = converted_bytes(SpectrogramSettings().scale, RELEASED_SPECTROGRAMS.scale)[frames]
+    standardised = torch.from_numpy((meant - config.spectrogram_mean) / config.spectrogram_std)[None, None]
+    with torch.inference_mode():
+        expected = model.eval().encode_sound(standardised.float())[0]
+    assert found.keys[0] == sample.key
+    torch.testing.assert_close(torch.from_numpy(found.sound[0]), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_embedding_files_hold_nothing_pickled(tmp_path: Path) -> None:

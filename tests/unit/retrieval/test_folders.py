@@ -22,6 +22,8 @@ from shards.decoding.audio_decoding import decode_recording
 from shards.errors import UserError
 from shards.raster_settings import RasterSettings
 from shards.schema import SpectrogramSettings
+from shards.sources.soundingearth import RELEASED_SPECTROGRAMS
+from shards.spectrogram_scales import converted_bytes
 
 CONFIG = TwoTowerConfig(embedding_dim=16, image_size=32, sound_pooling=4)
 
@@ -145,6 +147,26 @@ def test_sounds_need_published_spectrogram_settings(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sounds" / "a.wav", np.zeros(16_000), 16_000)
     with pytest.raises(UserError, match="not published"):
         embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=tmp_path / "sounds"))
+    with pytest.raises(UserError, match="--force has no effect on --images"):
+        EmbedOptions(tmp_path / "model", tmp_path / "out.npz", images=tmp_path, force=True).check()
+
+
+def test_forced_sounds_have_their_scale_converted(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, spectrogram=RELEASED_SPECTROGRAMS)
+    torch.manual_seed(0)
+    model = TwoTower(config).eval()
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "sounds").mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 128 * 400 + 624)
+    soundfile.write(tmp_path / "sounds" / "a.wav", noise, 16_000)
+    options = EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=tmp_path / "sounds", crops=1, force=True)
+    found = embed(options).embeddings[0]
+    ours = decode_recording(tmp_path / "sounds" / "a.wav", SpectrogramSettings()).spectrogram
+    meant = converted_bytes(SpectrogramSettings().scale, RELEASED_SPECTROGRAMS.scale)[ours[:, :128]]
+    with torch.inference_mode():
+        standardised = torch.from_numpy(meant - config.spectrogram_mean)[None, None] / config.spectrogram_std
+        expected = model.encode_sound(standardised.float())[0]
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_rasters_are_seen_in_the_bands_and_scale_that_the_model_learned(tmp_path: Path) -> None:
