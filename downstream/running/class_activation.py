@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from downstream.running.heads import SceneClassifier
 from downstream.running.images import ImageView
 from downstream.running.items import SceneItem
+from downstream.running.map_exhibits import MAP_PIXELS, DrawnMap, write_maps
 from downstream.running.pictures import INK, RIGHT_COLOUR, SOFT, WRONG_COLOUR, save_figure, shortened
 from pretrain.activation_maps import averaged_map, overlay
 from pretrain.encoders.projection import linear_projection
@@ -123,7 +124,8 @@ def write_activation_maps(
     """Writes sheets of test images with the maps of their class and of the predicted class.
 
     Args:
-        folder: the run folder; sheets of `IMAGES_OF_SHEET` images are written to `explain/sheet_001.png` and so on.
+        folder: the run folder; sheets of `IMAGES_OF_SHEET` images are written to `explain/sheet_001.png` and so on, and
+            each image with the map of its class to `explain/maps/`, for `downstream.running.map_exhibits`.
         module: the classifier, or a function that returns the classifier for an item.
         items: the test items, of which evenly spaced ones are drawn.
         view: preprocessing of an image.
@@ -135,7 +137,7 @@ def write_activation_maps(
         The paths of the sheets.
     """
     chosen = [items[i] for i in chosen_items(len(items), n)] if n and items else []
-    written = []
+    written, drawn = [], []
     for start in range(0, len(chosen), IMAGES_OF_SHEET):
         cards = [
             _card(module if isinstance(module, SceneClassifier) else module(item), item, view, device)
@@ -143,9 +145,21 @@ def write_activation_maps(
         ]
         target = folder / EXPLAIN_FOLDER
         target.mkdir(parents=True, exist_ok=True)
-        sheet = _draw_sheet([card for card in cards if card is not None], classes)
+        readable = [card for card in cards if card is not None]
+        drawn += [_drawn_map(card, classes) for card in readable]
+        sheet = _draw_sheet(readable, classes)
         written.append(save_figure(sheet, target / f"sheet_{start // IMAGES_OF_SHEET + 1:03d}.png"))
+    if drawn:
+        write_maps(folder / EXPLAIN_FOLDER, drawn)
     return written
+
+
+def _drawn_map(card: _Card, classes: Sequence[str]) -> DrawnMap:
+    """The map of an image's own class, on a scale of its own."""
+    label = card.item.label
+    image = cv2.resize(card.seen, (MAP_PIXELS, MAP_PIXELS), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    of_class = overlay(image, card.maps[label], float(card.maps[label].max()))
+    return DrawnMap(card.item.key, classes[label], float(card.probabilities[label]), image, of_class)
 
 
 @dataclass(frozen=True)

@@ -24,4 +24,9 @@ def _entries(results: Results) -> list[Entry]:
     return [Entry((PAPER if results.protocol == "paper" else OTHERS).name)]
 
 
-SCENES = Reporting((ACCURACY, PRECISION, RECALL, F1), (PAPER, OTHERS), _entries)
+SCENES = Reporting(
+    (ACCURACY, PRECISION, RECALL, F1),
+    (PAPER, OTHERS),
+    _entries,
+    exhibits=("downstream.running.map_exhibits:maps_by_weights",),
+)

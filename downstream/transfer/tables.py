@@ -39,6 +39,7 @@ TRANSFER = Reporting(
     ),
     _entries,
     DETAILS,
+    exhibits=("downstream.running.map_exhibits:maps_by_approach",),
 )
 
 SOUND_EVENTS = Reporting(

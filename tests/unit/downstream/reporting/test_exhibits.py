@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
 from PIL import Image
 
 from downstream.exhibits import ShownRun
@@ -21,6 +23,8 @@ from downstream.reporting.rows import rows_of_runs
 from downstream.reporting.runs import runs_of
 from downstream.reporting.tables import build_tables
 from downstream.results import Results
+from downstream.running import map_exhibits
+from downstream.running.map_exhibits import DrawnMap, maps_by_approach, maps_by_weights, write_maps
 from shards.errors import UserError
 
 RED, GREEN, BLUE, YELLOW = (200, 10, 10), (10, 200, 10), (10, 10, 200), (200, 200, 10)
@@ -126,6 +130,60 @@ def test_panels_that_are_none_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (PANEL_SIDE + 1, 4)).save(panel)
     with pytest.raises(UserError, match=rf"at most {PANEL_SIDE} pixels a side, got {PANEL_SIDE + 1}"):
         maps_side_by_side(shown(tmp_path / "a", tmp_path / "b"))
+
+
+def explained(folder: Path, colour: tuple[int, int, int], odds: dict[str, float], **changes: Any) -> None:
+    results("advance-transfer", **changes).write(folder)
+    write_maps(
+        folder / "explain",
+        [DrawnMap(key, "beach", share, solid(YELLOW), solid(colour)) for key, share in odds.items()],
+    )
+
+
+def solid(colour: tuple[int, int, int]) -> np.ndarray:
+    return np.full((32, 32, 3), colour, np.uint8)
+
+
+def approach(name: str, modality: str = "both") -> dict[str, Any]:
+    return {"details": {"approach": name, "modality": modality}}
+
+
+def test_activation_maps_of_shared_images_stand_side_by_side(tmp_path: Path) -> None:
+    explained(tmp_path / "a", RED, {"x": 0.1, "y": 0.2, "z": 0.3}, **approach("L_s", "image"))
+    explained(tmp_path / "b", GREEN, {"z": 0.9, "y": 0.8}, **approach("L_s + L_E"))
+    explained(tmp_path / "c", BLUE, {"y": 0.5, "z": 0.5}, **approach("L_s + L_E"))  # that approach again
+    results("advance-transfer", **approach("L_s")).write(tmp_path / "d")  # without --explain
+    runs = shown(*(tmp_path / name for name in "abcd"))
+    (exhibit,) = maps_by_approach(runs)
+    assert exhibit.caption.startswith("Class activation maps of 2 test images by 2 runs")
+    places = [columns_of(exhibit.png, colour) for colour in (YELLOW, RED, GREEN)]
+    assert [column for column, _ in places] == sorted(column for column, _ in places)
+    assert [count for _, count in places] == [2, 2, 2]
+    pixels = np.array(Image.open(BytesIO(exhibit.png)).convert("RGB")).astype(int)
+    assert not (np.abs(pixels - BLUE).max(-1) < 12).any()
+    assert maps_by_approach(runs[1:]) == []
+    assert len(maps_by_weights(runs[:2])) == 1
+    assert maps_by_weights([runs[0], replace(runs[1], weights=runs[0].weights)]) == []
+
+
+def test_each_map_has_the_probability_of_its_own_run_and_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    explained(tmp_path / "a", RED, {"x": 0.1, "y": 0.2, "z": 0.3}, **approach("L_s"))
+    explained(tmp_path / "b", GREEN, {"z": 0.9, "y": 0.8}, **approach("L_s + L_E"))
+    drawn: list[Any] = []
+    monkeypatch.setattr(map_exhibits, "_draw", lambda columns, rows: drawn.extend((columns, rows)) or Figure())
+    maps_by_approach(shown(tmp_path / "a", tmp_path / "b"))
+    columns, rows = drawn
+    assert columns == ["image", "L_s", "L_s + L_E"]
+    assert [[note for _, note in panels] for _, panels in rows] == [["", "0.20", "0.80"], ["", "0.30", "0.90"]]
+
+
+@pytest.mark.parametrize("record", ["[{}]", '[{"key": "y", "label": "a", "probability": 7}]', "no JSON"])
+def test_records_of_maps_that_are_none_are_refused(tmp_path: Path, record: str) -> None:
+    for name in "ab":
+        explained(tmp_path / name, RED, {"y": 0.2}, **approach(name))
+    (tmp_path / "b" / "explain" / "maps" / "maps.json").write_text(record)
+    with pytest.raises(UserError, match=r"maps\.json.*run the benchmark again"):
+        maps_by_approach(shown(tmp_path / "a", tmp_path / "b"))
 
 
 def test_the_report_holds_its_pictures_and_lies_beside_them(tmp_path: Path) -> None:

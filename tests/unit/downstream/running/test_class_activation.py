@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,22 @@ def test_sheets_of_maps_are_written(tmp_path: Path, items: list[SceneItem]) -> N
     written = write_activation_maps(tmp_path, module, items, view, CLASSES, 3, torch.device("cpu"))
     assert [path.relative_to(tmp_path).as_posix() for path in written] == ["explain/sheet_001.png"]
     assert np.asarray(Image.open(written[0])).std() > 20
+    # Beside the sheets, each image with the map of its own class and that class's probability.
+    folder = tmp_path / "explain" / "maps"
+    records = json.loads((folder / "maps.json").read_text())
+    chosen = [items[0], items[3], items[6]]
+    assert [(record["key"], record["label"]) for record in records] == [(i.key, CLASSES[i.label]) for i in chosen]
+    for number, (item, record) in enumerate(zip(chosen, records, strict=True), 1):
+        pixels = torch.from_numpy(view(item.load(), 0))[None]
+        activations = class_activations(module, pixels)
+        assert record["probability"] == pytest.approx(
+            torch.tensor(activations.logits[0]).softmax(0)[item.label].item(), rel=1e-5
+        )
+        image, shown = (np.asarray(Image.open(folder / f"{number:03d}_{part}.png")) for part in ("image", "map"))
+        seen = cv2.resize(pixels[0].permute(1, 2, 0).numpy(), (160, 160), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(image, seen)
+        of_class = activations.maps[0, item.label]
+        np.testing.assert_array_equal(shown, overlay(image, of_class, float(of_class.max())))
 
 
 def test_mistakes_come_most_confident_first() -> None:
