@@ -17,6 +17,7 @@ BACKBONES = {
     RESNET50: "ResNet-50",
     "resnet101": "ResNet-101",
     "efficientnet-v2-s": "EfficientNetV2-S",
+    "tile2vec-resnet18": "ResNet-18 (Tile2Vec)",
 }
 """Our names of encoders, and the papers'."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from pretrain.presets import PRESETS
 from pretrain.settings.files import load_settings
 from shards.errors import UserError
+from shards.records import shown
 from shards.registry import choose
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"
@@ -25,6 +26,13 @@ SET_ELSEWHERE = {
     "model.image_encoder": "the plan's backbones",
 }
 """Settings that a plan's methods may not set → where they are set instead."""
+
+
+BACKBONES, HEAD_ON = "backbones", "head_on"
+OF_METHODS = (BACKBONES, HEAD_ON)
+"""Of a method, not of its pre-training: backbones in place of the plan's; and what the head of the paper's scene
+benchmarks sits on, trunk (the pooled features) or embedding, in place of the benchmarks' setting. Without it, a method
+of 0 epochs has it on the pooled features, for its projection is random."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,23 @@ class Plan:
     launch: str = "one_process"
     """A file in launch/accelerate/ without .yaml, or the path of another file."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By label: further settings of the method, by dotted name."""
+    """By label: further settings of the method, by dotted name, and those in OF_METHODS."""
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By label: settings of the benchmark, by dotted name; `benchmark` is its name if that differs from the label."""
+
+    def settings_of(self, method: str) -> dict[str, Any]:
+        """Settings of a method's pre-training, by dotted name."""
+        own = {name: value for name, value in self.methods[method].items() if name not in OF_METHODS}
+        return self.settings | own
+
+    def backbones_of(self, method: str) -> list[str]:
+        """Image encoders of a method."""
+        backbones: list[str] = self.methods[method].get(BACKBONES, self.backbones)
+        return backbones
+
+    def head_of(self, method: str) -> str | None:
+        """What the head of the method's scene benchmarks sits on; None where the method does not say."""
+        return self.methods[method].get(HEAD_ON)
 
     @property
     def launch_file(self) -> Path:
@@ -105,11 +127,22 @@ def _check(plan: Plan) -> None:
         if twice is not None:
             raise UserError(f"{part} must differ from each other, got {twice} twice")
     _check_labels("methods", plan.methods)
+    for label, method in plan.methods.items():
+        _check_of_method(f"methods.{label}", method)
     _check_labels("benchmarks", plan.benchmarks)
     for where, settings in (("settings", plan.settings), *((f"methods.{k}", v) for k, v in plan.methods.items())):
         for name in settings:
             if name in SET_ELSEWHERE:
                 raise UserError(f"{where} may not set {name}, which is set by {SET_ELSEWHERE[name]}; remove it")
+
+
+def _check_of_method(where: str, method: Mapping[str, Any]) -> None:
+    backbones, head = method.get(BACKBONES, [""]), method.get(HEAD_ON, "trunk")
+    is_list = isinstance(backbones, list) and bool(backbones) and all(isinstance(name, str) for name in backbones)
+    if not is_list or len(set(backbones)) < len(backbones):
+        raise UserError(f"{where}.{BACKBONES} must be a list of different image encoders, got {shown(backbones)}")
+    if head not in ("trunk", "embedding"):
+        raise UserError(f"{where}.{HEAD_ON} must be trunk or embedding, got {shown(head)}")
 
 
 def _check_labels(part: str, labels: Iterable[str]) -> None:

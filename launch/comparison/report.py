@@ -1,4 +1,4 @@
-"""Writes `OUT/report/`: the comparison as Markdown, CSV, a self-contained HTML page, and a figure."""
+"""Writes `OUT/report/`: the comparison as Markdown, CSV, a self-contained HTML page, a figure, and published tables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from downstream.running.pictures import save_figure
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.figure import draw
 from launch.comparison.outcomes import PlannedRow, read_outcome
+from launch.comparison.published_tables import NAMES, published_tables, texts_of
 from launch.comparison.table import COSTS, Column, Line, Table
 from shards.atomic_files import write_text_atomically
 from shards.csv_text import csv_text
@@ -53,6 +54,12 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
     benchmarks = {job.label: job.benchmark for row in rows for job in row.benchmarks}
     comparison = compare(plan.name, [read_outcome(row) for row in rows], benchmarks)
     folder = out / FOLDER_NAME
+    beside = published_tables(rows)
+    if beside:
+        comparison.notes.append(
+            f"{NAMES[0]} and {NAMES[2]} in this folder have these results beside the published tables: "
+            f"{', '.join(dict.fromkeys(table.title for table in beside))}."
+        )
     picture = draw(comparison)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +72,11 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
         write_text_atomically(folder / CSV_NAME, comma_separated(comparison))
         write_text_atomically(folder / RUNS_NAME, runs_comma_separated(comparison))
         write_text_atomically(folder / PAGE_NAME, page(comparison, png))
+        for name, text in texts_of(beside).items():
+            if beside:
+                write_text_atomically(folder / name, text)
+            else:
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"out {out} can't be written: {error.strerror}; give another --out") from error
     return folder / PAGE_NAME

@@ -12,7 +12,7 @@ from downstream.benchmarks import BENCHMARKS, defaults_of, kind_of
 from downstream.kinds import refuse_settings_elsewhere
 from downstream.settings import DownstreamSettings
 from launch.comparison.outcomes import RETRIEVAL
-from launch.comparison.plan import Plan
+from launch.comparison.plan import HEAD_ON, Plan
 from pretrain.presets import PRESETS
 from pretrain.settings.files import with_settings
 from pretrain.settings.pretraining import Config
@@ -88,16 +88,22 @@ def rows_of(plan: Plan, out: Path) -> list[Row]:
     """
     for label, settings in plan.benchmarks.items():
         _check_names(label, settings)
-    places = [(method, backbone, seed) for method in plan.methods for backbone in plan.backbones for seed in plan.seeds]
+    places = [
+        (method, backbone, seed)
+        for method in plan.methods
+        for backbone in plan.backbones_of(method)
+        for seed in plan.seeds
+    ]
     rows = []
     for number, (method, backbone, seed) in enumerate(places, 1):
         folder = out / ROWS_FOLDER / method / backbone / f"seed-{seed}"
         own = {"model.image_encoder": backbone, "seed": seed}
         with saying(_name(number, len(places), method, backbone, seed)):
-            config = with_settings(PRESETS[plan.preset], plan.settings | plan.methods[method] | own)
+            config = with_settings(PRESETS[plan.preset], plan.settings_of(method) | own)
         # Kept as given, because the demo's shard folder is recognised by its relative path.
         config = replace(config, shards=plan.shards, out=folder / "run")
-        jobs = [_job(label, settings, config, folder) for label, settings in plan.benchmarks.items()]
+        head_on = plan.head_of(method)
+        jobs = [_job(label, settings, config, folder, head_on) for label, settings in plan.benchmarks.items()]
         rows.append(Row(number, len(places), method, backbone, seed, folder, config, jobs))
     return rows
 
@@ -151,7 +157,7 @@ def _check_names(label: str, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) -> Job:
+def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path, head_on: str | None) -> Job:
     benchmark = str(settings.get("benchmark", label))
     own = {name: value for name, value in settings.items() if name not in ("benchmark", "protocol")}
     with saying(f"benchmarks.{label}"):
@@ -163,6 +169,16 @@ def _job(label: str, settings: Mapping[str, Any], config: Config, folder: Path) 
             return Job(label, benchmark, folder / label, with_settings(options, changes))
         default = defaults_of(benchmark, str(settings.get("protocol", "paper")))
         refuse_settings_elsewhere(kind_of(benchmark), benchmark, own)
+        if hasattr(default, HEAD_ON) and default.protocol == "paper":
+            own = _with_head(own, head_on, config)
         base = replace(default, weights=str(config.out), out=folder / label)
         inherited = {name: getattr(config, name) for name in INHERITED}
         return Job(label, benchmark, folder / label, with_settings(base, {**inherited, "seed": config.seed, **own}))
+
+
+def _with_head(settings: dict[str, Any], of_method: str | None, config: Config) -> dict[str, Any]:
+    """A benchmark's settings with what the head sits on: by the method, the benchmark, or the rule for 0 epochs."""
+    if of_method is not None:
+        return settings | {HEAD_ON: of_method}
+    # Without training, the projection is random; the paper's heads are then on the pooled features.
+    return settings if config.epochs else {HEAD_ON: "trunk", **settings}

@@ -15,6 +15,7 @@ ENCODERS: Registry = Registry(
         "resnet101": "pretrain.encoders.resnet:resnet101",
         "soundingearth-resnet18": "pretrain.encoders.soundingearth:soundingearth_resnet18",
         "soundingearth-resnet50": "pretrain.encoders.soundingearth:soundingearth_resnet50",
+        "tile2vec-resnet18": "pretrain.encoders.tile2vec:tile2vec_resnet18",
         "narrow-resnet10": "pretrain.encoders.resnet_of_widths:narrow_resnet10",
         "efficientnet-v2-s": "pretrain.encoders.efficientnet:efficientnet_v2_s",
         **{name: f"pretrain.encoders.efficientat:{name}" for name in EFFICIENTAT},

@@ -73,14 +73,14 @@ class Encoder(nn.Module):
         )
 
     def stages(self) -> list[list[str]]:
-        """Names of the submodules that compute the feature map in sequence, in five groups that each halve the
-        resolution.
+        """Names of the submodules that compute the feature map in sequence, in groups, each of which halves the
+        resolution at most: one ends at a quarter of it, the last at a sixteenth or a thirty-second.
 
         Raises:
             UserError: the network is not such a sequence, so it can't be used for segmentation.
         """
         raise UserError(
-            f"{self.name or type(self).__name__} is not a sequence of five stages that each halve the resolution, "
+            f"{self.name or type(self).__name__} is not a sequence of stages that halve the resolution, "
             "which DeepLabv3+ needs; choose a ResNet, such as resnet18"
         )
 
