@@ -10,6 +10,7 @@ from pretrain.ranking import Metrics
 from pretrain.ranking_scores import DIRECTIONS, KM_AT
 from retrieval.place_distances import expected_minimum, great_circle_km
 from retrieval.protocols.protocol import Protocol, Ranking
+from shards.progress import ProgressLine
 from shards.schema import place_of
 
 QUERIES_AT_ONCE = 256
@@ -36,13 +37,16 @@ def distances_at_k(protocol: Protocol, ranking: Ranking, metadata: list[dict[str
     places = np.array(known)
     num_queries = protocol.num_queries(n)
     totals = {part: dict.fromkeys(ks, 0.0) for part in (*DIRECTIONS, "chance")}
-    for start in range(0, num_queries, QUERIES_AT_ONCE):
-        queries = list(range(start, min(num_queries, start + QUERIES_AT_ONCE)))
-        km = great_circle_km(places[queries], places)
-        for k in ks:
-            totals["chance"][k] += sum(expected_minimum(row, k) for row in np.sort(km, axis=1))
-        for direction in DIRECTIONS:
-            distances = protocol.distances(ranking, direction, queries)
-            for k in ks:
-                totals[direction][k] += float(protocol.nearest_km(distances, km, k).sum())
+    with ProgressLine("distances to places", num_queries) as progress:
+        for start in range(0, num_queries, QUERIES_AT_ONCE):
+            queries = list(range(start, min(num_queries, start + QUERIES_AT_ONCE)))
+            km = great_circle_km(places[queries], places)
+            for row in np.sort(km, axis=1):
+                for k in ks:
+                    totals["chance"][k] += expected_minimum(row, k)
+            for direction in DIRECTIONS:
+                distances = protocol.distances(ranking, direction, queries)
+                for k in ks:
+                    totals[direction][k] += float(protocol.nearest_km(distances, km, k).sum())
+            progress.advance(len(queries))
     return {part: {KM_AT[k].key: total / num_queries for k, total in of_k.items()} for part, of_k in totals.items()}

@@ -113,8 +113,11 @@ class Khdlr(Protocol):
 
     def nearest_km(self, distances: NDArray[np.float64], km: NDArray[np.float64], k: int) -> NDArray[np.float64]:
         """As published; of tied items at the end of the top k, the first by key count."""
-        top = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        return np.asarray(np.take_along_axis(km, top, axis=1).min(axis=1))
+        kth = np.partition(distances, k - 1, axis=1)[:, k - 1, None]
+        nearer, tied = distances < kth, distances == kth
+        num_taken = k - nearer.sum(axis=1, keepdims=True)
+        is_top = nearer | (tied & (tied.cumsum(axis=1) <= num_taken))
+        return np.asarray(np.where(is_top, km, np.inf).min(axis=1))
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Nearest by the distance of that direction."""
