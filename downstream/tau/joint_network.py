@@ -164,6 +164,13 @@ class JointNetwork(nn.Module):
             parts.append(batch["embedding"])
         return parts
 
+    @property
+    def embedding_dim(self) -> int:
+        """Dimensions of the joint embedding."""
+        first = self.classifier[0]
+        assert isinstance(first, nn.Linear)
+        return first.in_features
+
     def segment_probabilities(self, clips: Mapping[str, Tensor]) -> Tensor:
         """Class probabilities of each second of whole clips: the mean over the second's frames (section 3.2).
 
@@ -174,6 +181,26 @@ class JointNetwork(nn.Module):
         Returns:
             float32 (n, 10, classes).
         """
+        joined = self._joined_of_seconds(clips)
+        probabilities = self.classifier(joined.flatten(0, 1)).float().softmax(1)
+        return probabilities.view(-1, CLIP_SECONDS, joined.shape[1], probabilities.shape[1]).mean(2)
+
+    def segment_embeddings(self, clips: Mapping[str, Tensor]) -> Tensor:
+        """The joint embedding of each second of whole clips: the mean over the second's frames.
+
+        The acoustic part, if the network hears, is its first 1,024 numbers.
+
+        Args:
+            clips: as in `segment_probabilities`.
+
+        Returns:
+            float32 (n, 10, embedding_dim).
+        """
+        joined = self._joined_of_seconds(clips)
+        return joined.float().mean(1).view(-1, CLIP_SECONDS, joined.shape[2])
+
+    def _joined_of_seconds(self, clips: Mapping[str, Tensor]) -> Tensor:
+        """(10 n, frames, embedding_dim): the joint embeddings of the frames of each second."""
         seconds = {
             name: rows[:, FRAMES_OF_CLIP:] if name == "acoustic" else rows
             for name, rows in clips.items()
@@ -184,6 +211,4 @@ class JointNetwork(nn.Module):
         # An image is embedded once and joined with each acoustic frame of its second.
         parts = [part.view(num_clips * CLIP_SECONDS, -1, part.shape[-1]) for part in self._embeddings(flat)]
         frames = max(part.shape[1] for part in parts)
-        joined = torch.cat([part.expand(-1, frames, -1) for part in parts], 2)
-        probabilities = self.classifier(joined.flatten(0, 1)).float().softmax(1)
-        return probabilities.view(num_clips, CLIP_SECONDS, frames, -1).mean(2)
+        return torch.cat([part.expand(-1, frames, -1) for part in parts], 2)

@@ -24,6 +24,7 @@ from downstream.tau.benchmark import CLASSES, Clip, TauBenchmark, TauData
 from downstream.tau.clip_batches import ClipReader, FixedEmbeddings
 from downstream.tau.clip_files import ClipFiles, acoustic_statistics, prepare_clips
 from downstream.tau.clip_splits import ClipSplit, split_clips
+from downstream.tau.exhibits import shown_clips, write_planes
 from downstream.tau.frame_views import CentralSquare, RandomStreetView
 from downstream.tau.image_embeddings import embed_pictures
 from downstream.tau.joint_network import AcousticEncoder, JointNetwork
@@ -86,7 +87,8 @@ def run_tau(
     *,
     resume: bool,  # noqa: ARG001  # existing results are found without it
 ) -> bool:
-    """Runs a strategy of Chen et al. (2022) and writes `results.json`, `predictions.csv` and `model/`.
+    """Runs a strategy of Chen et al. (2022) and writes `results.json`, `predictions.csv`, `embeddings_tsne.csv` and
+    `model/`.
 
     A strategy with a pre-trained acoustic encoder trains that first, in `OUT/acoustic`, unless it is given one.
 
@@ -189,8 +191,12 @@ def _train_and_score(job: TauJob, settings: TauRunSettings, acoustic_run: Path |
         return False
     # Built again, since an engine may have taken the trained module apart.
     task = _build(job, settings, acoustic_run)
-    probabilities, scores = task.score(read_network(settings.out, task.module), "test")
+    network = read_network(settings.out, task.module)
+    probabilities, scores = task.score(network, "test")
+    clips = shown_clips(job.split.test)
+    embeddings = task.embeddings(network, clips)
     if distributed.is_first():
+        write_planes(settings.out, clips, embeddings, hears=settings.tau.hears, seed=settings.seed)
         best_epoch = summary["best_step"] // task.steps_per_epoch
         _write(job, settings, probabilities, scores, best_epoch=best_epoch, seconds=summary["seconds"])
     distributed.barrier()

@@ -72,5 +72,9 @@ def _entries(results: Results) -> list[Entry]:
 
 
 TAU = Reporting(
-    SCORES, (SINGLE, BOTH, ABLATED, SYSTEMS), _entries, {"strategy": "", "features": "", "train_frames": ""}
+    SCORES,
+    (SINGLE, BOTH, ABLATED, SYSTEMS),
+    _entries,
+    {"strategy": "", "features": "", "train_frames": ""},
+    exhibits=("downstream.tau.exhibits:planes_side_by_side",),
 )

@@ -120,6 +120,22 @@ class JointScenes(FineTuning):
         probabilities = rows.reshape(len(clips), CLIP_SECONDS, len(CLASSES))
         return probabilities, class_wise_scores(segment_labels(clips), probabilities.reshape(-1, len(CLASSES)))
 
+    def embeddings(self, module: nn.Module, clips: Sequence[Clip]) -> NDArray[np.float32]:
+        """The joint embeddings of the segments of clips, (10 · clips, embedding_dim).
+
+        Raises:
+            FloatingPointError: an embedding is not finite.
+        """
+        assert isinstance(module, JointNetwork)
+        module.eval()
+        rows = self.outputs(
+            "shown",
+            lambda: WholeClips(clips, self.reader, batch_size=CLIPS_AT_ONCE, workers=self.settings.workers),
+            lambda batch: module.segment_embeddings(batch).flatten(1),
+            width=CLIP_SECONDS * module.embedding_dim,
+        )
+        return rows.reshape(-1, module.embedding_dim)
+
     @override
     def write_model(self, folder: Path, module: nn.Module, evaluation: Evaluation, *, step: int, epoch: int) -> None:
         """Writes the network's weights and their description."""

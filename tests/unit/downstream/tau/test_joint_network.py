@@ -126,6 +126,18 @@ def test_segments_are_the_mean_over_their_frames(source: str) -> None:
                 of_frames.append(network(batch)["logits"].softmax(1)[0])
             torch.testing.assert_close(found[clip, second], torch.stack(of_frames).mean(0))
     assert found.shape == (2, 10, 10)
+    # What the classifier takes in, as the mean over a second's frames.
+    inputs: list[torch.Tensor] = []
+    network.classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    network.segment_probabilities({name: clips[name] for name in (*used, "label")})
+    embeddings = network.segment_embeddings({name: clips[name] for name in (*used, "label")})
+    assert embeddings.shape == (2, 10, network.embedding_dim)
+    frames = 3 if "acoustic" in used else 1
+    torch.testing.assert_close(embeddings, inputs[0].view(2, 10, frames, -1).mean(2))
+    if "acoustic" in used:
+        assert network.acoustic is not None
+        heard = network.acoustic(clips["acoustic"][1, 56 + 9 : 56 + 12]).mean(0)
+        torch.testing.assert_close(embeddings[1, 3, :1024], heard)
 
 
 def test_class_wise_scores_are_scikit_learns() -> None:
