@@ -16,7 +16,7 @@ from raster_files import write_raster
 from downstream.audiovisual import running as audiovisual_running
 from downstream.audiovisual.advance import ADVANCE
 from downstream.audiovisual.kind import AudiovisualSettings
-from downstream.audiovisual.pair_embeddings import PairView
+from downstream.audiovisual.pair_views import CentralView, WholeView
 from downstream.landcover import running as landcover_running
 from downstream.landcover.deepglobe import DEEPGLOBE
 from downstream.landcover.kind import LandCoverSettings
@@ -114,9 +114,9 @@ def test_audiovisual(weights: str, raster: Path, tmp_path: Path, monkeypatch: py
         audiovisual_running.run_audiovisual(ADVANCE, settings, Accelerator(cpu=True), PreemptionWatch(), resume=False)
     pairs = seen.value.args[0]
     assert {pair.rasters for pair in pairs} == {RASTERS}
-    view = PairView(32, SpectrogramSettings(), 128)
-    pixels = view.image(type(pairs[0])("a", raster, raster, 0, "place", RASTERS))
-    assert np.unique(pixels.reshape(3, -1), axis=1).tolist() == [[180], [60], [30]]
+    for view in (CentralView(32, SpectrogramSettings(), 128), WholeView(32, SpectrogramSettings(), 128)):
+        pixels = view.image(type(pairs[0])("a", raster, raster, 0, "place", RASTERS))
+        assert np.unique(pixels.reshape(3, -1), axis=1).tolist() == [[180], [60], [30]]
 
 
 def test_transfer(weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
