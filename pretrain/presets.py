@@ -71,9 +71,8 @@ saturation and value; 128 spectrogram frames; the batch triplet loss. It states 
 so these are from the authors' code: rotation by up to 180 degrees, and with probability 1/2 each a blur of 3 × 3 pixels
 and shifts of hue by up to 40 degrees, saturation by 30/255 and value by 20/255 (albumentations' defaults); Adam at a
 constant 1e-3, batches of 256, 300 epochs, the last model. Different here: the loss is the mean over triplets, as in the
-code, where the paper prints the sum (`--loss.reduction sum`); Adam's steps under the two differ only by
-its epsilon. No flips, which
-only the authors' slides name (`--data.flips`).
+code, where the paper prints the sum (`--loss.reduction sum`); Adam's steps under the two differ only by its epsilon. No
+flips, which only the authors' slides name (`--data.flips`).
 
 The paper reports recall@100 of 0.190 and a median rank of 744 among about 10,000 test pairs (Table VII).
 """
