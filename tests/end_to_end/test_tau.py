@@ -120,7 +120,11 @@ def test_the_report_holds_the_papers_tables(root: Path, runs: Path) -> None:
     text = (runs / "r" / "report.md").read_text(encoding="utf-8")
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
-        f"## Generated clips in TAU's layout, {name}" for name in ("one modality", "both modalities", "ablation")
+        *(
+            f"## Generated clips in TAU's layout, {name}"
+            for name in ("one modality", "both modalities", "ablation", "other systems")
+        ),
+        "## Embeddings by strategy",
     ]
     for approach in ("Pipeline", "Joint", "I: embedding", "II: embedding", "III: raw image", "IV: raw image"):
         assert f"| {approach}" in text
