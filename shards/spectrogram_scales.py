@@ -26,7 +26,7 @@ def converted_bytes(data: SpectrogramScale, model: SpectrogramScale) -> NDArray[
     """For each byte of one scale, the byte of another that encodes the same mel power.
 
     Args:
-        data: scale of the bytes at hand.
+        data: scale of the bytes to convert.
         model: scale of the bytes that a model learned from.
 
     Returns:

@@ -19,9 +19,9 @@ from downstream.landcover.benchmark import Colour
 from downstream.landcover.maps import MappedTile
 from downstream.landcover.pictures import as_overlaid, draw_panels
 from downstream.landcover.tiles import read_tile
+from downstream.running.panels import add_panel, read_panel
 from downstream.running.pictures import INK, SOFT, png_of, shortened
 from shards.atomic_files import write_bytes_atomically
-from shards.errors import UserError
 
 PANELS_FOLDER = "maps"
 PARTS = ("tile", "truth", "prediction")
@@ -99,13 +99,7 @@ def _keys_of(run: ShownRun) -> set[str]:
 
 def _panel(run: ShownRun, key: str, part: str) -> NDArray[np.uint8]:
     path = run.folder / PANELS_FOLDER / f"{key}_{part}.png"
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            if max(picture.size) > PANEL_SIDE:
-                raise UserError(f"{path} must have at most {PANEL_SIDE} pixels a side, got {max(picture.size)}")
-            return np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} can't be read as a PNG: {error}; run the benchmark again") from error
+    return read_panel(path, PANEL_SIDE)
 
 
 def _draw(
@@ -121,11 +115,7 @@ def _draw(
         top = 0.6 + row * step
         for column, panel in enumerate(panels):
             left = 0.7 + column * step
-            axes = figure.add_axes(
-                (left / width, 1 - (top + SHOWN_SIDE) / height, SHOWN_SIDE / width, SHOWN_SIDE / height)
-            )
-            axes.imshow(panel, interpolation="antialiased")
-            axes.axis("off")
+            axes = add_panel(figure, panel, left=left, top=top, side=SHOWN_SIDE)
             if row == 0:
                 axes.set_title(columns[column], fontsize=8.5, color=INK, parse_math=False)
         y = 1 - (top + SHOWN_SIDE / 2) / height

@@ -16,9 +16,9 @@ from PIL import Image
 from pydantic import Field
 
 from downstream.exhibits import Exhibit, ShownRun
+from downstream.running.panels import add_panel, read_panel
 from downstream.running.pictures import INK, SOFT, png_of, shortened
 from shards.atomic_files import write_bytes_atomically, write_text_atomically
-from shards.errors import UserError
 from shards.records import read_json_as
 
 MAPS_FOLDER, MAPS_NAME = "maps", "maps.json"
@@ -128,13 +128,7 @@ def _spread(keys: Sequence[str], most: int) -> list[str]:
 
 def _picture(folder: Path, number: int, part: str) -> NDArray[np.uint8]:
     path = folder / f"{number:03d}_{part}.png"
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            if max(picture.size) > MAP_PIXELS:
-                raise UserError(f"{path} must have at most {MAP_PIXELS} pixels a side, got {max(picture.size)}")
-            return np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} can't be read as a PNG: {error}; run the benchmark again") from error
+    return read_panel(path, MAP_PIXELS)
 
 
 def _draw(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[NDArray[np.uint8], str]]]]) -> Figure:
@@ -145,11 +139,7 @@ def _draw(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[NDArr
         top = 0.5 + row * down
         for column, (pixels, note) in enumerate(panels):
             left = 1.1 + column * across
-            axes = figure.add_axes(
-                (left / width, 1 - (top + SHOWN_SIDE) / height, SHOWN_SIDE / width, SHOWN_SIDE / height)
-            )
-            axes.imshow(pixels, interpolation="antialiased")
-            axes.axis("off")
+            axes = add_panel(figure, pixels, left=left, top=top, side=SHOWN_SIDE)
             if row == 0:
                 axes.set_title(columns[column], fontsize=8, color=INK, parse_math=False)
             x, y = (left + SHOWN_SIDE / 2) / width, 1 - (top + SHOWN_SIDE + 0.11) / height

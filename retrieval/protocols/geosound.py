@@ -13,7 +13,7 @@ from retrieval.protocols.published import Published
 HELD_OUT_SHARE = 0.10
 SEED = 42
 SIZES = {"val": 5_000, "test": 10_000}
-"""Pairs of validation and test, as far as the held-out cells have so many."""
+"""Maximum number of pairs of validation and test."""
 FILLING_SOURCE = "iNat"
 """Of this source, more pairs are taken if others have too few."""
 
@@ -21,8 +21,8 @@ FILLING_SOURCE = "iNat"
 class GeoSound(Psm):
     """Cells of 1 degree, of which 10 % of those with at least 25 pairs are held out; rank < 0.1 n.
 
-    Validation and test take so many pairs of each source (column `source`; a table without it is of one source) as
-    training has, up to 5,000 and 10,000 together.
+    Validation and test hold the sources (column `source`; a table without it has one source) in the shares that they
+    have in training, at most 5,000 and 10,000 pairs.
     """
 
     name = "geosound"
