@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Literal, TypeVar
 
 import torch
@@ -19,13 +20,21 @@ def resolve_precision(settings: Settings) -> Settings:
 
 
 def resolved(precision: Literal["auto", "bf16", "fp32"]) -> Literal["bf16", "fp32"]:
-    """The precision itself, and for "auto" bf16 where the device computes in it, fp32 elsewhere."""
-    if precision != "auto":
-        return precision
+    """The precision itself, and for "auto" bf16 where the device computes in it, fp32 elsewhere.
+
+    Warns of bf16 on a device that emulates it.
+    """
     if torch.cuda.is_available():
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has_bf16 = cpu_computes_bf16()
+    if precision == "bf16" and not has_bf16:
+        words = (
+            "warning: this device has no instructions for bf16 and emulates it, many times slower than fp32; use auto"
+        )
+        print(words, file=sys.stderr, flush=True)
+    if precision != "auto":
+        return precision
     return "bf16" if has_bf16 else "fp32"
 
 

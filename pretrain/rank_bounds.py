@@ -3,16 +3,21 @@
 A matrix product rounds differently from pair to pair, so it can break a tie or swap two nearly tied items. It decides
 only the comparisons that its rounding can't affect: in float32 first, then, in a tile where that leaves many open, in
 float64. The rest are decided by direct subtraction in float64, in which equal rows give bit-identical distances.
+Bands of rows are dealt out to threads, because NumPy compares on one thread and would leave the others idle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 ROWS_PER_TILE = 248
 """At most 255, for columns are counted in bytes."""
@@ -81,21 +86,46 @@ def count_bounds(
     if not (np.isfinite(queries).all() and np.isfinite(gallery).all()):
         raise ValueError("embeddings must be finite, got NaN or infinity")
     pairs = _Pairs(queries, gallery)
-    n = len(queries)
+    tops = range(0, len(queries), ROWS_PER_TILE)
+    num_threads = min(torch.get_num_threads(), len(tops))
+    if num_threads == 1:
+        return _count(pairs, tops, both_ways)
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(num_threads) as threads:
+        parts = threads.map(lambda first: _count(pairs, tops[first::num_threads], both_ways), range(num_threads))
+        first, second = zip(*parts, strict=True)
+    return _summed(first), _summed(second)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Searches the loaded libraries once: it takes as long as ranking 500 pairs."""
+    return ThreadpoolController()
+
+
+def _count(pairs: _Pairs, tops: range, both_ways: bool) -> tuple[RankBounds, RankBounds]:
+    """What some bands of rows add to the bounds of the queries and of the gallery's items."""
+    n = pairs.size
     found = tuple(RankBounds(np.zeros(n, np.int64), np.zeros(n, np.int64)) for _ in range(2))
-    for top in range(0, n, ROWS_PER_TILE):
+    # The same memory for every tile: new pages would take as long as the products.
+    memory = np.empty(ROWS_PER_TILE * COLUMNS_PER_TILE, np.float32)
+    for top in tops:
         for left in range(0, n, COLUMNS_PER_TILE):
             place = (slice(top, min(top + ROWS_PER_TILE, n)), slice(left, min(left + COLUMNS_PER_TILE, n)))
-            for axis, (counts, undecided) in enumerate(pairs.compare(place, axes=2 if both_ways else 1)):
+            for axis, (counts, undecided) in enumerate(pairs.compare(place, 2 if both_ways else 1, memory)):
                 found[axis].nearer[place[axis]] += counts
                 pairs.decide(found[axis], undecided, place, axis)
     return found[0], found[1]
+
+
+def _summed(parts: Sequence[RankBounds]) -> RankBounds:
+    return RankBounds(np.sum([part.nearer for part in parts], axis=0), np.sum([part.tied for part in parts], axis=0))
 
 
 class _Pairs:
     """The distances between queries and gallery: those of matrix products, and exact ones pair by pair."""
 
     def __init__(self, queries: NDArray[np.float64], gallery: NDArray[np.float64]) -> None:
+        self.size = len(queries)
         self._rows = (queries, gallery)
         # Rounding errors grow with the norms, and distances don't depend on the origin: move it to the points' centre.
         centre = (queries.mean(axis=0) + gallery.mean(axis=0)) / 2
@@ -106,17 +136,23 @@ class _Pairs:
         self._ids = tuple(_row_ids(rows) for rows in self._rows)
         everyone = np.arange(len(queries))
         self._true = self._direct(everyone, everyone)
-        self._memory = np.empty(ROWS_PER_TILE * COLUMNS_PER_TILE, np.float32)
         self._single = self._in_float32() if queries.shape[1] <= MOST_DIMENSIONS else None
 
-    def compare(self, place: tuple[slice, slice], axes: int) -> list[tuple[NDArray[np.int64], NDArray[np.intp]]]:
+    def compare(
+        self, place: tuple[slice, slice], axes: int, memory: NDArray[np.float32]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.intp]]]:
         """What the matrix product decides of a tile, for queries along its first axis, and along the second.
+
+        Args:
+            place: rows and columns of the tile.
+            axes: 1 or 2.
+            memory: room for a tile.
 
         Returns:
             For each axis: how many items are surely nearer, by query, and the undecided places of the flat tile.
         """
         found = []
-        for tile in self._tiles(place):
+        for tile in self._tiles(place, memory):
             found = [self._compare_along(tile, place, axis) for axis in range(axes)]
             if max(len(undecided) for _, undecided in found) <= MOST_UNDECIDED * tile.distances.size:
                 break
@@ -154,7 +190,7 @@ class _Pairs:
         right = np.concatenate([gallery, ones, others], axis=1, dtype=np.float32, casting="same_kind")
         return left, right, float(scale**2)
 
-    def _tiles(self, place: tuple[slice, slice]) -> Iterator[_Tile]:
+    def _tiles(self, place: tuple[slice, slice], memory: NDArray[np.float32]) -> Iterator[_Tile]:
         """A tile in float32, where that is of use, and in float64."""
         rows, columns = place
         norms = (self._norms[0][rows], self._norms[1][columns])
@@ -167,8 +203,7 @@ class _Pairs:
             relative, least = (dimensions + 16) * _EPSILON[np.float32], 4 * (dimensions + 16) * _TINY[np.float32]
             tolerances = (relative * scale * sums[0] + least, relative * scale * sums[1] + least)
             shape = (len(norms[0]), len(norms[1]))
-            # The same memory for every tile: new pages would take as long as the products.
-            distances = self._memory[: shape[0] * shape[1]].reshape(shape)
+            distances = memory[: shape[0] * shape[1]].reshape(shape)
             yield _Tile(np.matmul(left[rows], right[columns].T, out=distances), tolerances, scale)
         distances = (-2.0 * self._centred[0][rows]) @ self._centred[1][columns].T
         distances += norms[0][:, None]

@@ -10,6 +10,8 @@ from benchmarks.checkouts import Checkout, checkouts, compared, in_turn
 from benchmarks.corpus import Workplace
 from benchmarks.results import Row, Value
 
+from pretrain.precision import cpu_computes_bf16
+
 SUITE = "evaluate"
 MODELS = {"resnet18, 192 px": ("resnet18", 192, 1), "resnet18, 32 px, pooled by 4": ("resnet18", 32, 4)}
 PAIRS, QUICK_PAIRS = 300, 8
@@ -23,7 +25,7 @@ TARGETS = tuple(
 
 
 def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
-    """All three by both checkouts, and by this one in bfloat16 as well."""
+    """All three by both checkouts, and by this one in bfloat16 as well where the CPU has instructions for it."""
     number = QUICK_PAIRS if place.quick else PAIRS
     root = write_recordings(place, place.folder / "to-evaluate", SECONDS_OF_SOUND, number)
     outs = itertools.count()
@@ -56,8 +58,9 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
     for model, work in itertools.product(list(MODELS)[: 1 if place.quick else None], WORK):
         case = f"{work}, {model}"
         rows += in_turn(SUITE, case, checkouts(place), lambda checkout, of=(work, model): timed(checkout, *of))
-        in_bf16 = (work, model, "--precision", "bf16")
-        rows += in_turn(
-            SUITE, BF16.format(case), checkouts(place)[:1], lambda checkout, of=in_bf16: timed(checkout, *of)
-        )
+        if cpu_computes_bf16():
+            in_bf16 = (work, model, "--precision", "bf16")
+            rows += in_turn(
+                SUITE, BF16.format(case), checkouts(place)[:1], lambda checkout, of=in_bf16: timed(checkout, *of)
+            )
     return rows

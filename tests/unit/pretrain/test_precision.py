@@ -1,4 +1,4 @@
-"""What "auto" means: bf16 only where the CPU has instructions for it and oneDNN may use them."""
+"""What "auto" means: bf16 only where the CPU has instructions for it and oneDNN may use them; a warning elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ from shards.threads import ISA_LIMITS
     ],
 )
 def test_auto_is_what_the_cpu_computes_in(
-    has_instructions: bool, limits: dict[str, str], chosen: str, monkeypatch: pytest.MonkeyPatch
+    has_instructions: bool,
+    limits: dict[str, str],
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
@@ -34,4 +38,7 @@ def test_auto_is_what_the_cpu_computes_in(
     for name, value in limits.items():
         monkeypatch.setenv(name, value)
     assert resolve_precision(Config()).precision == chosen
+    assert resolve_precision(Config(precision="fp32")).precision == "fp32"
+    assert capsys.readouterr().err == ""
     assert resolve_precision(Config(precision="bf16")).precision == "bf16"
+    assert ("emulates it" in capsys.readouterr().err) == (chosen == "fp32")

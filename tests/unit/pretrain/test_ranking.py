@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -168,7 +168,18 @@ def check_against_reference(images: np.ndarray, sounds: np.ndarray) -> None:
             assert metrics[name] == (None if value is None else pytest.approx(value, rel=1e-12)), name
 
 
-def test_bounds_equal_the_reference_across_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """As many threads as the parameter says, where tests have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 3, 20], indirect=True)
+def test_bounds_equal_the_reference_across_tiles_and_threads(monkeypatch: pytest.MonkeyPatch, num_threads: int) -> None:
+    """With 20 threads some have no rows: there are 13 bands of them."""
     monkeypatch.setattr(rank_bounds, "ROWS_PER_TILE", 16)
     monkeypatch.setattr(rank_bounds, "COLUMNS_PER_TILE", 48)
     monkeypatch.setattr(rank_bounds, "PAIRS_PER_CHUNK", 100)
