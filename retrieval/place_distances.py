@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.building.splitting import EARTH_RADIUS_KM
 
 
-def great_circle_km(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Great-circle distances on a sphere of the Earth's mean radius (haversine formula).
+def points_of(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points on the unit sphere, (n, 3), of places (n, 2) with longitude and latitude in degrees."""
+    longitudes, latitudes = np.radians(places).T
+    return np.stack(
+        [np.cos(latitudes) * np.cos(longitudes), np.cos(latitudes) * np.sin(longitudes), np.sin(latitudes)], axis=1
+    )
+
+
+def squared_chords(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared straight distances between points on the unit sphere; they order places as great circles do at less cost.
 
     Args:
-        places: (q, 2) longitude and latitude in degrees.
-        others: (n, 2) likewise.
+        points: (q, 3).
+        others: (n, 3).
 
     Returns:
-        (q, n) kilometres.
+        (q, n) within [0, 4], by subtraction, so that small distances keep their precision.
     """
-    (longitudes, latitudes), (other_longitudes, other_latitudes) = np.radians(places).T, np.radians(others).T
-    squares = (
-        np.sin((other_latitudes - latitudes[:, None]) / 2) ** 2
-        + np.cos(latitudes)[:, None]
-        * np.cos(other_latitudes)
-        * np.sin((other_longitudes - longitudes[:, None]) / 2) ** 2
-    )
-    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, squares))))
+    squares = np.zeros((len(points), len(others)))
+    for axis in range(3):
+        differences = np.subtract.outer(points[:, axis], others[:, axis])
+        squares += np.square(differences, out=differences)
+    return squares
+
+
+def km_of(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Great-circle kilometres, on a sphere of the Earth's mean radius, of `squared_chords`."""
+    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, squares / 4))))
 
 
 def expected_nearest_km(distances: NDArray[np.float64], km: NDArray[np.float64], k: int) -> NDArray[np.float64]:
@@ -43,25 +55,30 @@ def expected_nearest_km(distances: NDArray[np.float64], km: NDArray[np.float64],
         (q,) kilometres.
     """
     kth = np.partition(distances, k - 1, axis=1)[:, k - 1, None]
-    nearest = np.where(distances < kth, km, np.inf).min(axis=1)
-    tied = distances == kth
-    num_drawn = k - (distances < kth).sum(axis=1)
-    for row in range(len(distances)):
-        values = np.sort(np.minimum(km[row, tied[row]], nearest[row]))
-        nearest[row] = values[0] if num_drawn[row] == len(values) else expected_minimum(values, int(num_drawn[row]))
+    is_nearer, is_within = distances < kth, distances <= kth
+    nearest = np.where(is_within, km, np.inf).min(axis=1)
+    num_nearer, num_within = is_nearer.sum(axis=1), is_within.sum(axis=1)
+    for row in np.flatnonzero(num_within > k):
+        sure = km[row, is_nearer[row]].min(initial=np.inf)
+        values = np.sort(np.minimum(km[row, is_within[row] & ~is_nearer[row]], sure))
+        nearest[row] = chances_of_minimum(len(values), int(k - num_nearer[row])) @ values
     return nearest
 
 
-def expected_minimum(values: NDArray[np.float64], num_drawn: int) -> float:
-    """The expected minimum of some values drawn without replacement.
+@functools.lru_cache(maxsize=64)
+def chances_of_minimum(num_values: int, num_drawn: int) -> NDArray[np.float64]:
+    """The probability of each of some values to be the least of those drawn without replacement.
 
     Args:
-        values: (t,) in ascending order.
-        num_drawn: number of values drawn, within [1, t].
+        num_values: t, at least 1.
+        num_drawn: m, within [1, t].
+
+    Returns:
+        (t,) probabilities, of the values in ascending order, read-only.
     """
-    t = len(values)
-    ranks = np.arange(1, t)
+    ranks = np.arange(1, num_values)
     # The i-th is the minimum only if none before it is drawn: p(i + 1) = p(i) (t - i - m + 1) / (t - i).
-    factors = np.maximum(0, t - ranks - num_drawn + 1) / (t - ranks)
-    probabilities = num_drawn / t * np.concatenate([[1.0], np.cumprod(factors)])
-    return float(probabilities @ values)
+    factors = np.maximum(0, num_values - ranks - num_drawn + 1) / (num_values - ranks)
+    chances = num_drawn / num_values * np.concatenate([[1.0], np.cumprod(factors)])
+    chances.flags.writeable = False
+    return np.asarray(chances)

@@ -11,7 +11,8 @@ from pretrain.ranking import RankBounds, rank_bounds_both_ways
 from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.embedding import CropStarts, PairEmbeddings, spread_crops
 from retrieval.index import NearestNeighbours
-from retrieval.protocols.protocol import Protocol, Ranking, euclidean_distances
+from retrieval.protocols.ordering import Ordering
+from retrieval.protocols.protocol import Protocol, Ranking
 
 
 class CosineProtocol(Protocol):
@@ -41,10 +42,9 @@ class CosineProtocol(Protocol):
         """The share of ranks strictly below k."""
         return (math.ceil(k) - 1) / gallery_size
 
-    def distances(self, ranking: Ranking, direction: str, queries: list[int]) -> NDArray[np.float64]:  # type: ignore[override]
+    def ordering(self, ranking: Ranking, direction: str) -> Ordering:
         """Euclidean distances on the unit sphere, which grow as cosines fall."""
-        query_side, gallery_side = _sides(ranking, direction)
-        return euclidean_distances(query_side[queries], gallery_side)
+        return Ordering(*_sides(ranking, direction))
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Nearest by cosine similarity."""

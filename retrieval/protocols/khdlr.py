@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from pretrain.ranking import RankBounds, rank_bounds_both_ways
 from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.index import NearestNeighbours
 from retrieval.protocols.corpus_rows import CorpusRow
-from retrieval.protocols.protocol import Protocol, Ranking, euclidean_distances
+from retrieval.protocols.ordering import Ordering, euclidean_distances
+from retrieval.protocols.protocol import Protocol, Ranking
 from retrieval.protocols.published import Published, PublishedScores
 from shards.building.splitting import split_by_key
 from shards.errors import UserError
@@ -103,13 +105,12 @@ class Khdlr(Protocol):
         """(k − 1) / n."""
         return (k - 1) / gallery_size
 
-    def distances(self, ranking: Ranking, direction: str, queries: Sequence[int]) -> NDArray[np.float64]:
+    def ordering(self, ranking: Ranking, direction: str) -> Ordering:
         """Euclidean distances, for sound → image divided by the image's mean distance."""
-        distances = super().distances(ranking, direction, queries)
+        ordering = super().ordering(ranking, direction)
         if direction == "image_to_sound":
-            return distances
-        assert ranking.image_scales is not None
-        return np.asarray(distances / ranking.image_scales)
+            return ordering
+        return replace(ordering, scales=ranking.image_scales)
 
     def nearest_km(self, distances: NDArray[np.float64], km: NDArray[np.float64], k: int) -> NDArray[np.float64]:
         """As published; of tied items at the end of the top k, the first by key count."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls
@@ -15,6 +14,7 @@ from pretrain.ranking_scores import LARGE_RECALLS, RECALL_AT_10_PERCENT
 from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.place_distances import expected_nearest_km
 from retrieval.protocols.corpus_rows import CorpusRow
+from retrieval.protocols.ordering import Ordering
 from retrieval.protocols.published import Published
 from shards.errors import UserError
 
@@ -107,19 +107,15 @@ class Protocol(ABC):
             **large,
         }
 
-    def distances(self, ranking: Ranking, direction: str, queries: Sequence[int]) -> NDArray[np.float64]:
-        """The distances by which some queries order the gallery, (q, n); by default Euclidean.
-
-        Equal embeddings have equal distances.
-        """
-        query_side, gallery_side = sides_of(ranking.embeddings, direction)
-        return euclidean_distances(query_side[queries], gallery_side)
+    def ordering(self, ranking: Ranking, direction: str) -> Ordering:
+        """By what a direction orders the gallery; by default Euclidean distance."""
+        return Ordering(*sides_of(ranking.embeddings, direction))
 
     def nearest_km(self, distances: NDArray[np.float64], km: NDArray[np.float64], k: int) -> NDArray[np.float64]:
         """Kilometres from the place of each query to the nearest of its top k.
 
         Args:
-            distances: (q, n), from `distances`.
+            distances: (q, n), from the ordering's `distances`.
             km: (q, n), great-circle distances from the query's place to those of the gallery.
             k: at most n.
 
@@ -137,13 +133,3 @@ def sides_of(embeddings: PairEmbeddings, direction: str) -> tuple[NDArray[np.flo
     """The embeddings of queries and of the gallery."""
     sides = (embeddings.image, embeddings.sound)
     return sides if direction == "image_to_sound" else sides[::-1]
-
-
-def euclidean_distances(queries: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Euclidean distances in float64, (q, n).
-
-    They are computed by subtraction, so that equal embeddings have equal distances, which a matrix product does not
-    guarantee.
-    """
-    ones, others = (torch.from_numpy(np.ascontiguousarray(side)).double() for side in (queries, gallery))
-    return np.asarray(torch.cdist(ones, others, compute_mode="donot_use_mm_for_euclid_dist").numpy())

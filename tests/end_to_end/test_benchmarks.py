@@ -13,6 +13,7 @@ from benchmarks import (
     building,
     busy_machine,
     demo_pipeline,
+    distances_to_places,
     evaluating,
     frozen_heads,
     landcover_loading,
@@ -68,6 +69,7 @@ def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> N
         evaluating,
         landcover_loading,
         demo_pipeline,
+        distances_to_places,
     )
     assert {row["suite"] for row in record["rows"]} == {module.SUITE for module in modules}
     for row in record["rows"]:
