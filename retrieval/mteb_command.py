@@ -30,8 +30,8 @@ def run_mteb(options: MtebOptions) -> dict[str, float]:
     for name, score in scores.items():
         print(f"{name}: {score:.4f}")
     print(
-        "places of mteb's tasks on SoundingEarth are drawn from its whole corpus: a model that was trained on it has "
-        "seen most of them"
+        "mteb does not state from which part of SoundingEarth the places of its tasks were sampled: take a model that "
+        "was trained on SoundingEarth to have seen most of them"
     )
     print(f"results: {options.out}")
     return scores

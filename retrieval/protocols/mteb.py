@@ -23,15 +23,15 @@ _GAINS = np.concatenate([[0.0], np.cumsum([1 / math.log2(rank + 1) for rank in r
 class Mteb(Standard):
     """2,048 pairs drawn from the split, of which 1,000 are queries each way; Euclidean distance, nDCG@10.
 
-    The tasks SoundingEarthA2IRetrieval and SoundingEarthI2ARetrieval of the package have places of their own, drawn
-    from the whole corpus; a released model runs on them by the verb `mteb`.
+    The tasks SoundingEarthA2IRetrieval and SoundingEarthI2ARetrieval of the package have places of their own; from
+    which part of the corpus is not stated. A released model runs on them by the verb `mteb`.
     """
 
     name = "mteb"
     description = (
         "As the tasks on SoundingEarth of the package mteb: 2,048 pairs, drawn by a hash of their keys, and the first "
         "1,000 of these as queries each way; nDCG@10 with one relevant item, which of tied ranks is the expectation "
-        "over their random order. The package's own places are others, drawn from the whole corpus."
+        "over their random order. The package's own places are others; from which part of the corpus is not stated."
     )
     published: Published | None = Published(
         "mteb, SoundingEarthA2IRetrieval and SoundingEarthI2ARetrieval", {"test": NUM_PLACES}
