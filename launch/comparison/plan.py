@@ -28,11 +28,11 @@ SET_ELSEWHERE = {
 """Settings that a plan's methods may not set → where they are set instead."""
 
 
-BACKBONES, HEAD_ON = "backbones", "head_on"
-OF_METHODS = (BACKBONES, HEAD_ON)
-"""Of a method, not of its pre-training: backbones in place of the plan's; and what the head of the paper's scene
-benchmarks sits on, trunk (the pooled features) or embedding, in place of the benchmarks' setting. Without it, a method
-of 0 epochs has it on the pooled features, for its projection is random."""
+PRESET, BACKBONES, HEAD_ON = "preset", "backbones", "head_on"
+OF_METHODS = (PRESET, BACKBONES, HEAD_ON)
+"""Of a method, not of its pre-training: preset and backbones in place of the plan's; and what the head of the paper's
+scene benchmarks sits on, trunk (the pooled features) or embedding, in place of the benchmarks' setting. Without it, a
+method of 0 epochs has it on the pooled features, for its projection is random."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Plan:
     shards: str | Path = Path("data/demo-shards")
     """The shard set for training, a folder or a URL; a relative path is relative to the working directory."""
     preset: str = "demo"
-    """Preset of every run, a name in PRESETS."""
+    """Preset of every run whose method names no other, a name in PRESETS."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of every run, by dotted name."""
     seeds: list[int] = field(default_factory=lambda: [0])
@@ -62,6 +62,11 @@ class Plan:
         """Settings of a method's pre-training, by dotted name."""
         own = {name: value for name, value in self.methods[method].items() if name not in OF_METHODS}
         return self.settings | own
+
+    def preset_of(self, method: str) -> str:
+        """Name of the preset of a method's pre-training."""
+        preset: str = self.methods[method].get(PRESET, self.preset)
+        return preset
 
     def backbones_of(self, method: str) -> list[str]:
         """Image encoders of a method."""
@@ -137,6 +142,7 @@ def _check(plan: Plan) -> None:
 
 
 def _check_of_method(where: str, method: Mapping[str, Any]) -> None:
+    choose(str(method.get(PRESET, "demo")), PRESETS, f"{where}.{PRESET}")
     backbones, head = method.get(BACKBONES, [""]), method.get(HEAD_ON, "trunk")
     is_list = isinstance(backbones, list) and bool(backbones) and all(isinstance(name, str) for name in backbones)
     if not is_list or len(set(backbones)) < len(backbones):

@@ -99,7 +99,7 @@ def rows_of(plan: Plan, out: Path) -> list[Row]:
         folder = out / ROWS_FOLDER / method / backbone / f"seed-{seed}"
         own = {"model.image_encoder": backbone, "seed": seed}
         with saying(_name(number, len(places), method, backbone, seed)):
-            config = with_settings(PRESETS[plan.preset], plan.settings_of(method) | own)
+            config = with_settings(PRESETS[plan.preset_of(method)], plan.settings_of(method) | own)
         # Kept as given, because the demo's shard folder is recognised by its relative path.
         config = replace(config, shards=plan.shards, out=folder / "run")
         head_on = plan.head_of(method)
