@@ -97,12 +97,29 @@ def comma_separated(tables: Sequence[Table]) -> str:
 
 def page(tables: Sequence[Table], exhibits: Sequence[Exhibit] = ()) -> str:
     """The tables and exhibits as one self-contained HTML page."""
-    folder = resources.files("downstream.reporting").joinpath("templates")
+    shown = [(exhibit, base64.b64encode(exhibit.png).decode("ascii")) for exhibit in exhibits]
+    template = templates().get_template("report.html.j2")
+    return template.render(style=Markup(stylesheet()), tables=tables, exhibits=shown)
+
+
+def templates() -> jinja2.Environment:
+    """The templates of the report; the macro `scores` of `scores.html.j2` draws one of its tables in any page."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(_template),
     )
     environment.filters |= {"share": _share, "input": _input}
-    template = environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
-    style = folder.joinpath("report.css").read_text(encoding="utf-8")
-    shown = [(exhibit, base64.b64encode(exhibit.png).decode("ascii")) for exhibit in exhibits]
-    return template.render(style=Markup(style), tables=tables, exhibits=shown, letters=ascii_lowercase)
+    environment.globals["letters"] = ascii_lowercase
+    return environment
+
+
+def stylesheet() -> str:
+    """The style of the report, for pages that look like it."""
+    return _template("report.css")
+
+
+def _template(name: str) -> str:
+    return resources.files("downstream.reporting").joinpath("templates", name).read_text(encoding="utf-8")

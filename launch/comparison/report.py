@@ -8,9 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-import jinja2
 from markupsafe import Markup
 
+from downstream.reporting.formats import stylesheet, templates
+from downstream.reporting.tables import Table as PublishedTable
 from downstream.running.pictures import save_figure
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.figure import draw
@@ -57,8 +58,8 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
     beside = published_tables(rows)
     if beside:
         comparison.notes.append(
-            f"{NAMES[0]} and {NAMES[2]} in this folder have these results beside the published tables: "
-            f"{', '.join(dict.fromkeys(table.title for table in beside))}."
+            f"Among the published tables of their benchmarks, these results are at the end of {PAGE_NAME} and in "
+            f"{NAMES[0]}: {', '.join(dict.fromkeys(table.title for table in beside))}."
         )
     picture = draw(comparison)
     try:
@@ -71,7 +72,7 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
         write_text_atomically(folder / MARKDOWN_NAME, markdown(comparison, has_figure=png is not None))
         write_text_atomically(folder / CSV_NAME, comma_separated(comparison))
         write_text_atomically(folder / RUNS_NAME, runs_comma_separated(comparison))
-        write_text_atomically(folder / PAGE_NAME, page(comparison, png))
+        write_text_atomically(folder / PAGE_NAME, page(comparison, png, beside))
         for name, text in texts_of(beside).items():
             if beside:
                 write_text_atomically(folder / name, text)
@@ -144,19 +145,22 @@ def runs_comma_separated(comparison: Comparison) -> str:
     return csv_text([*names, *keys], rows)
 
 
-def page(comparison: Comparison, png: bytes | None) -> str:
-    """Renders the comparison as a self-contained HTML page.
+def page(comparison: Comparison, png: bytes | None, published: Sequence[PublishedTable] = ()) -> str:
+    """Renders the comparison as a self-contained HTML page that looks like the downstream report.
 
     Args:
         comparison: the contents.
         png: the figure, if there is one.
+        published: tables of the benchmarks that have published figures, shown folded.
     """
-    # The stylesheet of the downstream report, so that both reports look alike.
-    style = resources.files("downstream.reporting").joinpath("templates/report.css").read_text(encoding="utf-8")
-    template = resources.files("launch.comparison").joinpath("templates/comparison.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(template).render(
-        style=Markup(style), comparison=comparison, png=None if png is None else base64.b64encode(png).decode("ascii")
+    text = resources.files("launch.comparison").joinpath("templates/comparison.html").read_text(encoding="utf-8")
+    return (
+        templates()
+        .from_string(text)
+        .render(
+            style=Markup(stylesheet()),
+            comparison=comparison,
+            png=None if png is None else base64.b64encode(png).decode("ascii"),
+            published=published,
+        )
     )

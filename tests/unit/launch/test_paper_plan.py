@@ -16,6 +16,7 @@ from launch.comparison.plan import load_plan
 from launch.comparison.report import write_report
 from launch.comparison.rows import Job, Row, rows_of
 from launch.comparison.steps import steps_of
+from pretrain.methods.settings import MocoConfig, SimclrConfig
 from pretrain.ranking import chance_metrics
 from retrieval.options import EvaluateOptions
 from shards.errors import UserError
@@ -78,9 +79,35 @@ def test_a_method_comes_before_a_benchmark_and_that_before_the_rule(tmp_path: Pa
     assert heads({"head_on": "embedding"}, protocol="linear") == "auto"
 
 
+def test_simclr_and_moco_are_those_of_the_paper(rows: list[Row]) -> None:
+    simclr = next(row.config for row in rows if row.method == "simclr")
+    assert isinstance(simclr, SimclrConfig)
+    ours = simclr.simclr
+    assert (ours.head, ours.head_hidden, ours.temperature) == ("projector", 512, 0.2)
+    assert (ours.loss, ours.views) == ("one-way", "pairs")
+    moco = next(row.config for row in rows if row.method == "moco")
+    assert isinstance(moco, MocoConfig)
+    assert (moco.moco.head, moco.moco.temperature) == ("linear", 0.07)
+    assert moco.strong_views.blur_probability == 0
+    # The plan's own settings and backbones hold for them as for all others.
+    for row in rows:
+        if row.method in ("simclr", "moco"):
+            assert row.config.checkpoint.every_minutes == 15
+            assert row.config.model.image_encoder == row.backbone
+
+
+def test_a_method_may_name_its_preset(tmp_path: Path) -> None:
+    methods = {"a": {}, "b": {"preset": "moco-v1", "moco.temperature": 0.3}}
+    first, second = rows_of(load_plan(write_plan(tmp_path, methods=methods, settings={"epochs": 3})), tmp_path / "out")
+    assert (first.config.method, second.config.method) == ("audiovisual", "moco")
+    assert isinstance(second.config, MocoConfig)
+    assert (second.config.moco.head, second.config.moco.temperature, second.config.epochs) == ("linear", 0.3, 3)
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
+        ({"preset": "moco-v2"}, r"unknown methods\.a\.preset 'moco-v2'; did you mean 'moco-v1'"),
         ({"head_on": "projection"}, r"methods\.a\.head_on must be trunk or embedding, got 'projection'"),
         ({"backbones": "resnet18"}, r"methods\.a\.backbones must be a list of different image encoders"),
         ({"backbones": []}, r"methods\.a\.backbones must be a list"),
@@ -155,10 +182,17 @@ def test_every_row_ends_in_the_tables_with_the_published_figures_beside_it(tmp_p
     assert printed["SoundingEarth"] == "89.7100"
     text = (folder / "comparison.md").read_text(encoding="utf-8")
     assert "Table VII" in text
-    assert "published_tables.html in this folder have these results beside the published tables: UC Merced" in text
-    page = (folder / "published_tables.html").read_text(encoding="utf-8")
-    assert "batch-triplet" in page
-    assert "90.19" in page
+    assert "these results are at the end of comparison.html and in published_tables.md: UC Merced" in text
+    for name in ("published_tables.html", "comparison.html"):
+        page = (folder / name).read_text(encoding="utf-8")
+        for table in ("II", "III", "IV", "V", "VI"):
+            assert f", Table {table}<" in page, (name, table)
+        # A published figure of Table II, and a measured row under its name there.
+        assert "<b>89.71</b>" in page
+        assert "SoundingEarth (batch-triplet)" in page
+    folded = (folder / "comparison.html").read_text(encoding="utf-8").split('id="published"')[1].split("<section")[0]
+    assert folded.count("<details>") == folded.count("<summary>") == 5
+    assert folded.count('class="measured') == 1 + 8 * len(rows)  # four of ADVANCE
 
 
 def test_a_plan_without_published_benchmarks_has_no_such_tables(tmp_path: Path) -> None:
