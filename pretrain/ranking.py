@@ -14,6 +14,7 @@ from pretrain.rank_bounds import RankBounds, count_bounds
 from pretrain.ranking_scores import MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
 
 Embeddings = TypeVar("Embeddings", NDArray[Any], torch.Tensor)
+T = TypeVar("T")
 Metrics = dict[str, float | None]
 """The metrics of one direction; None where k exceeds the gallery's size."""
 
@@ -131,13 +132,13 @@ def ranking_metrics(
     doubled_ranks = 2 * lower + ties + 1
     metrics[MEDIAN_RANK.key] = float(np.median(doubled_ranks)) / 2
     metrics[MEAN_RANK.key] = int(doubled_ranks.sum()) / (2 * lower.size)
-    metrics[MRR.key] = _mean_reciprocal_rank(lower, ties, n)
+    metrics[MRR.key] = _mean_reciprocal_rank(lower, ties)
     return metrics
 
 
-def recalls(gallery_size: int, recall: Callable[[int], float]) -> Metrics:
+def recalls(gallery_size: int, recall: Callable[[int], T]) -> dict[str, T | None]:
     """Returns recall at each reported k, by key, given a function of k; None where k exceeds the gallery's size."""
-    at_k = {score.key: recall(k) if k <= gallery_size else None for k, score in RECALLS.items()}
+    at_k: dict[str, T | None] = {score.key: recall(k) if k <= gallery_size else None for k, score in RECALLS.items()}
     return at_k | {RECALL_AT_10_PERCENT.key: recall(-(-gallery_size // 10))}
 
 
@@ -174,13 +175,24 @@ def chance_metrics(gallery_size: int) -> Metrics:
     return ranking_metrics(np.zeros(gallery_size, np.int64), np.full(gallery_size, gallery_size, np.int64))
 
 
-def _mean_reciprocal_rank(nearer: NDArray[np.int64], tied: NDArray[np.int64], gallery_size: int) -> float:
-    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, gallery_size + 1))])
-    bounds, counts = np.unique(np.stack([nearer, tied]), axis=1, return_counts=True)
-    lower, ties = bounds
+def reciprocal_ranks(nearer: NDArray[np.int64], tied: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns the expected reciprocal rank of each query over a random order of tied items.
+
+    Args:
+        nearer: (q,) l of each query.
+        tied: (q,) t of each query, at least 1.
+
+    Returns:
+        (q,) of (H(l + t) − H(l)) / t, H being the harmonic numbers.
+    """
+    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, (nearer + tied).max() + 1))])
     # For a single rank, 1 / rank is more accurate than the difference of harmonic numbers.
-    reciprocal = np.where(ties == 1, 1.0 / (lower + 1), (harmonic[lower + ties] - harmonic[lower]) / ties)
-    return math.fsum(reciprocal * (counts / nearer.size))
+    return np.where(tied == 1, 1.0 / (nearer + 1), (harmonic[nearer + tied] - harmonic[nearer]) / tied)
+
+
+def _mean_reciprocal_rank(nearer: NDArray[np.int64], tied: NDArray[np.int64]) -> float:
+    bounds, counts = np.unique(np.stack([nearer, tied]), axis=1, return_counts=True)
+    return math.fsum(reciprocal_ranks(*bounds) * (counts / nearer.size))
 
 
 def _as_float64(embeddings: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
+
 from pretrain.scores import KILOMETRES, RANK, Score
+from shards.records import Count, Finite
 
 DIRECTIONS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
 """From query to gallery: key in `metrics.json`, and words."""
@@ -22,3 +28,13 @@ MRR = Score("mrr", "MRR")
 
 NDCG_AT_10 = Score("ndcg_at_10", "nDCG@10")
 """Of the protocol mteb alone."""
+
+
+class Intervals(TypedDict):
+    """95 % intervals in `metrics.json`: of each direction, by the key of the score, the lower and the upper bound."""
+
+    level: Finite
+    unit: str
+    num_units: Count
+    image_to_sound: dict[str, Annotated[list[Finite], Field(min_length=2, max_length=2)]]
+    sound_to_image: dict[str, Annotated[list[Finite], Field(min_length=2, max_length=2)]]

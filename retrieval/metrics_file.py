@@ -14,8 +14,9 @@ from typing import (
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS, Intervals
 from pretrain.scores import Score
+from retrieval.certainty import certainty_lines, interval_of
 from shards.errors import UserError
 from shards.records import Count, checked, read_json_as
 from shards.untrusted_text import as_line
@@ -41,6 +42,8 @@ class Scored(TypedDict):
     sound_to_image: dict[str, Any]
     chance: dict[str, Any]
     label_only: NotRequired[dict[str, Any] | None]
+    intervals: NotRequired[Intervals]
+    """Evaluations of earlier versions have none."""
 
 
 class WithoutRepeated(Scored):
@@ -132,7 +135,10 @@ def show(options: ShowOptions) -> None:
 
 
 def print_scores(metrics: dict[str, Any]) -> None:
-    """Prints the scores of both directions and of chance; once more without pairs of repeated images, if there are."""
+    """Prints the scores of both directions, with their 95 % intervals, and of chance.
+
+    Once more without pairs of repeated images, if there are; then sentences on what to know of the scores.
+    """
     from rich.console import Console
 
     n = metrics["gallery_size"]
@@ -144,7 +150,7 @@ def print_scores(metrics: dict[str, Any]) -> None:
         n = others["num_left_out"]
         left_out = f"{n} pair{'s' * (n > 1)} whose image is also in training or earlier in the split"
         console.print(_table(f"without {left_out}: {others['gallery_size']} pairs", others))
-    for words in (*published_lines(metrics), describe_overlap(metrics.get(OVERLAP))):
+    for words in (*certainty_lines(metrics), *published_lines(metrics), describe_overlap(metrics.get(OVERLAP))):
         if words:
             print(words)
 
@@ -197,6 +203,10 @@ def _table(title: str, metrics: dict[str, Any]) -> Table:
     for part, words in (DIRECTIONS | {"chance": "chance", LABEL_ONLY: "label known only"}).items():
         if metrics.get(part):
             table.add_row(words, *(_cell(shown, shown.value_in(metrics[part])) for shown in columns))
+        bounds = [interval_of(metrics, part, shown) for shown in columns]
+        if any(bounds):
+            ends = [" – ".join(_cell(of, end) for end in b) if b else "" for of, b in zip(columns, bounds, strict=True)]
+            table.add_row("  95 %", *ends, style="dim")
     return table
 
 

@@ -24,6 +24,7 @@ from pretrain.ranking_scores import (
     RECALL_AT_10_PERCENT,
     RECALLS,
 )
+from retrieval.certainty import certainty_lines, interval_of
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
@@ -95,6 +96,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "rows_without_repeated": _score_rows(others, evaluation.protocol)
         if (others := metrics.get(WITHOUT_REPEATED))
         else [],
+        "certainty": certainty_lines(metrics),
         "published": published_lines(metrics),
         "overlap": describe_overlap(metrics.get(OVERLAP)),
         "warnings": [words for words in shard_set.manifest.warnings if words.startswith(f"{metrics['split']} ")],
@@ -115,7 +117,7 @@ def _format_recall(value: float) -> str:
 
 
 def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
-    """Rows of the score table: name, explanation, kind and the value of each column, None where there is none."""
+    """Rows of the score table: name, explanation, kind, the value of each column, and intervals; None for none."""
     n = metrics["gallery_size"]
     recalls = RECALLS | {k: score for k, score in LARGE_RECALLS.items() if score.key in metrics["chance"]}
     meanings = {score: protocol.recall_meaning.format(k=f"{k:,}") for k, score in recalls.items()}
@@ -136,6 +138,7 @@ def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, A
             "explanation": meaning,
             "is_rank": not score.is_fraction,
             **{c: metrics[c].get(score.key) for c in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics.get(c)},
+            "intervals": {direction: interval_of(metrics, direction, score) for direction in DIRECTIONS},
         }
         for score, meaning in meanings.items()
     ]

@@ -12,8 +12,10 @@ import numpy as np
 from pretrain.ranking import Metrics, RankBounds
 from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
+from retrieval.certainty import INTERVALS
 from retrieval.distances_at_k import distances_at_k
 from retrieval.embedding import EmbeddedSplit
+from retrieval.intervals import LEVEL, Units, bootstrap_intervals
 from retrieval.metrics_file import LABEL_ONLY, PUBLISHED, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol, Ranking
@@ -63,29 +65,49 @@ def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]
     for part, figures in distances_at_k(protocol, ranking, metadata).items():
         metrics[part] |= figures
     metrics |= {
+        INTERVALS: intervals_of(protocol, ranking, metadata),
         LABEL_ONLY: label_only(protocol, [text_of(entry, "label") or None for entry in metadata]),
-        WITHOUT_REPEATED: without_repeated(protocol, embedded.embeddings, repeated),
+        WITHOUT_REPEATED: without_repeated(protocol, embedded, repeated),
         PUBLISHED: protocol.published and protocol.published.beside(split, len(selected.keys)),
         **embedded.provenance,
     }
     return Evaluation(protocol, ranking, metadata, metrics)
 
 
-def without_repeated(
-    protocol: Protocol, embeddings: PairEmbeddings, repeated: Collection[str]
-) -> dict[str, Any] | None:
+def intervals_of(protocol: Protocol, ranking: Ranking, metadata: list[dict[str, Any]]) -> dict[str, Any]:
+    """95 % intervals of the scores of both directions by their keys, and what was drawn for them.
+
+    Args:
+        protocol: how ranks are counted, and which pairs are queries.
+        ranking: n ranked pairs.
+        metadata: of each; `recording` where clips were cut from longer ones.
+    """
+    queries = metadata[: protocol.num_queries(len(metadata))]
+    units = Units.of([text_of(entry, "recording") for entry in queries])
+    return {
+        "level": LEVEL,
+        "unit": units.name,
+        "num_units": units.count,
+        **{
+            direction: bootstrap_intervals(protocol.figures(ranking.bounds[direction]), units)
+            for direction in DIRECTIONS
+        },
+    }
+
+
+def without_repeated(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]) -> dict[str, Any] | None:
     """The scores of a split without some of its pairs.
 
     Returns:
-        num_left_out, gallery_size, chance and the scores of both directions; None if no pair is left out or all are,
-        or if the protocol can't rank the others.
+        num_left_out, gallery_size, chance, and the scores of both directions with their intervals; None if no pair is
+        left out or all are, or if the protocol can't rank the others.
     """
-    kept = [number for number, key in enumerate(embeddings.keys) if key not in repeated]
+    embeddings = embedded.embeddings
+    number = {key: i for i, key in enumerate(embeddings.keys)}
+    kept = [i for key, i in number.items() if key not in repeated]
     if len(kept) in (0, len(embeddings.keys)):
         return None
-    others = PairEmbeddings(
-        [embeddings.keys[number] for number in kept], embeddings.image[kept], embeddings.sound[kept]
-    )
+    others = PairEmbeddings([embeddings.keys[i] for i in kept], embeddings.image[kept], embeddings.sound[kept])
     try:
         ranking = protocol.rank(protocol.select(others))
     except UserError:
@@ -96,6 +118,7 @@ def without_repeated(
         "gallery_size": size,
         "chance": protocol.chance(size),
         **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
+        INTERVALS: intervals_of(protocol, ranking, [embedded.metadata[number[key]] for key in ranking.embeddings.keys]),
     }
 
 

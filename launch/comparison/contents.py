@@ -23,6 +23,11 @@ DAGGER_NOTE = (
     f"{DAGGER} trains on images alone and leaves the sound tower as initialised, so its retrieval is at chance by "
     "construction."
 )
+BEST_NOTE = (
+    "± is the sample standard deviation over seeds. Bold: the best mean on each backbone, and all that can't be told "
+    "from it: the mean difference, seed by seed, is within one standard deviation of these differences. With one seed "
+    "there is no deviation, and nothing is bold."
+)
 RECALL_NOTE = (
     "{label}: recall@100 is undefined for galleries of fewer than 100 pairs ({size}); recall@10 is shown instead."
 )
@@ -95,10 +100,10 @@ def _lines(outcomes: Sequence[RowOutcome]) -> list[Line]:
 
 
 def _figures(group: Sequence[RowOutcome]) -> dict[str, Statistic]:
-    values: dict[str, list[float]] = {}
+    values: dict[str, dict[int, float]] = {}
     for outcome in group:
         for key, value in (outcome.scores | costs_of(outcome)).items():
-            values.setdefault(key, []).append(value)
+            values.setdefault(key, {})[outcome.seed] = value
     return {key: Statistic.of(known) for key, known in values.items()}
 
 
@@ -178,7 +183,7 @@ def _notes(outcomes: Sequence[RowOutcome], tables: Sequence[Table]) -> list[str]
         if outcome.state == "failed"
     ]
     if any(not table.is_published for table in tables):
-        notes.append("± is the sample standard deviation over seeds; the best mean on each backbone is bold.")
+        notes.append(BEST_NOTE)
     if any(table.is_partial(line, column) for table in tables for line in table.lines for column in table.columns):
         notes.append("(n = …): number of seeds with this score so far, if fewer than planned.")
     if any(table.mark(line) for table in tables for line in table.lines):

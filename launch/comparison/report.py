@@ -109,18 +109,23 @@ def _figure(table: Table, line: Line, column: Column) -> str:
     if figure is None:
         return "–"
     mean = column.show(figure.mean)
-    text = f"**{mean}**" if table.is_best(line, column) else mean
+    text = f"**{mean}**" if table.is_among_best(line, column) else mean
     text += "" if figure.sd is None else f" ± {column.show(figure.sd)}"
     return f"{text} (n = {figure.n})" if table.is_partial(line, column) else text
 
 
 def comma_separated(comparison: Comparison) -> str:
-    """CSV with one line per method and backbone: mean, deviation and number of seeds per score, in the files' units."""
+    """CSV with one line per method and backbone, in the files' units.
+
+    For each score: mean, deviation and number of seeds; mean and deviation of its differences from the best mean on the
+    backbone, seed by seed.
+    """
     tables = [table for table in comparison.tables if not table.is_published]
     header = ["method", "backbone", "image_only", "num_planned"]
     for table in tables:
         for column in table.columns:
             header += [f"{column.key}{end}" for end in ("_mean", "_sd", "_n")]
+            header += [f"{column.key}_from_best{end}" for end in ("_mean", "_sd")]
             header += [f"{column.key}_chance"] if column.key in table.chance else []
     rows: list[list[object]] = []
     for line in comparison.lines:
@@ -129,6 +134,8 @@ def comma_separated(comparison: Comparison) -> str:
             for column in table.columns:
                 figure = line.figures.get(column.key)
                 row += ["", "", 0] if figure is None else [figure.mean, figure.sd, figure.n]
+                difference = table.from_best(line, column)
+                row += ["", ""] if difference is None else [difference.mean, difference.sd]
                 row += [table.chance[column.key]] if column.key in table.chance else []
         rows.append(row)
     return csv_text(header, rows)

@@ -1,9 +1,9 @@
-"""Tables of means ± standard deviations over seeds: columns with units, lines, and the best means."""
+"""Tables of means ± standard deviations over seeds: columns with units, lines, and which means are the best."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from downstream.reporting.published import BACKBONES
@@ -28,16 +28,25 @@ class Statistic:
         mean: mean over the seeds that have the score.
         sd: sample standard deviation over them; None for a single seed.
         n: number of these seeds.
+        by_seed: their values; empty for published figures.
     """
 
     mean: float
     sd: float | None
     n: int
+    by_seed: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Statistic:
-        """The statistic of one or more values."""
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    def of(cls, by_seed: Mapping[int, float]) -> Statistic:
+        """The statistic of the values of one or more seeds."""
+        values = list(by_seed.values())
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), sd, len(values), by_seed)
+
+    def minus(self, other: Statistic) -> Statistic | None:
+        """The differences of two scores, seed by seed; None if they share no seed."""
+        shared = {seed: value - other.by_seed[seed] for seed, value in self.by_seed.items() if seed in other.by_seed}
+        return Statistic.of(shared) if shared else None
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,10 @@ class Column:
     def show(self, value: float) -> str:
         """Formats a value in the score's unit."""
         return self.score.unit.show(value)
+
+    def difference(self, value: float) -> str:
+        """Formats a difference of two values, with its sign."""
+        return f"{'−' if value < 0 else '+'}{self.show(abs(value))}"
 
 
 @dataclass(frozen=True)
@@ -119,17 +132,28 @@ class Table:
         """The mark after the name of a method."""
         return f" {DAGGER}" if self.is_retrieval and line.image_only else ""
 
-    def is_best(self, line: Line, column: Column) -> bool:
-        """Whether this is the best mean of the column on its backbone, among at least two."""
+    def from_best(self, line: Line, column: Column) -> Statistic | None:
+        """How far a score is from that of the best mean on its backbone, seed by seed; 0 for the best itself.
+
+        None for published figures and costs, if there is no other mean to compare with, or if no seed is shared.
+        """
         rivals = [
-            other.figures[column.key].mean
+            other.figures[column.key]
             for other in self.lines
             if other.backbone == line.backbone and column.key in other.figures
         ]
         best = {"higher": max, "lower": min}.get(column.score.better)
         if self.is_published or best is None or column.key not in line.figures or len(rivals) < 2:
-            return False
-        return line.figures[column.key].mean == best(rivals)
+            return None
+        return line.figures[column.key].minus(best(rivals, key=lambda rival: rival.mean))
+
+    def is_among_best(self, line: Line, column: Column) -> bool:
+        """Whether a score can't be told from the best mean: the mean difference is within one standard deviation.
+
+        The deviation is that of the differences between the same seeds, so that at least two are needed.
+        """
+        difference = self.from_best(line, column)
+        return difference is not None and difference.sd is not None and abs(difference.mean) <= difference.sd
 
     def is_partial(self, line: Line, column: Column) -> bool:
         """Whether only some of the planned seeds have this figure."""

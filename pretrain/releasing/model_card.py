@@ -135,15 +135,23 @@ def beginning(init: str) -> str:
 
 
 def results_table(validation: dict[str, Any]) -> str:
-    """Formats recalls and median ranks as a Markdown table.
+    """Formats recalls and median ranks as a Markdown table, with their 95 % intervals where they are known.
 
     Args:
-        validation: one or more of `COLUMNS`, each with figures by name.
+        validation: one or more of `COLUMNS`, each with figures by name; `intervals`, the same with two bounds each.
     """
     parts = {part: label for part, label in COLUMNS.items() if part in validation}
     rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
     for name, label in FIGURES.items():
-        values = [Score(f"{part}/{name}", label).value_in(validation) for part in parts]
-        cells = ("–" if value is None else f"{value:.3f}" if "recall" in name else f"{value:.1f}" for value in values)
-        rows.append(f"| {label} | {' | '.join(cells)} |")
+        form = ".3f" if "recall" in name else ".1f"
+        rows.append(f"| {label} | {' | '.join(_cell(validation, part, name, form) for part in parts)} |")
     return "\n".join(rows)
+
+
+def _cell(validation: dict[str, Any], part: str, name: str, form: str) -> str:
+    value = Score(f"{part}/{name}", name).value_in(validation)
+    if value is None:
+        return "–"
+    intervals = validation.get("intervals")
+    bounds = intervals.get(part, {}).get(name) if isinstance(intervals, dict) else None
+    return f"{value:{form}}" + (f" ({bounds[0]:{form}} – {bounds[1]:{form}})" if bounds else "")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NotRequired, TypeGuard
+
+from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
 
 from pretrain.model_files import WEIGHTS_NAME
+from pretrain.ranking_scores import Intervals
 from pretrain.releasing.model_card import FIGURES
 from shards.checksums import file_sha256
 from shards.errors import UserError
-from shards.records import as_number, read_json_as
+from shards.records import as_number, checked, read_json_as
 
 RETRIEVAL_NAME = "metrics.json"
 DOWNSTREAM_NAME = "results.json"
@@ -19,6 +22,12 @@ DIRECTIONS = ("image_to_sound", "sound_to_image")
 NOT_A_SCORE = ("epoch", "loss", "seconds")
 NO_WEIGHTS_OF_OURS = ("random", "imagenet", "pretrained", "–")
 """What results record as weights if none of a run's were used; "–" is that of sound-only results."""
+
+
+class _Evaluation(TypedDict):
+    """What of `metrics.json` is checked by type alone."""
+
+    intervals: NotRequired[Intervals]
 
 
 @dataclass
@@ -97,6 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_retrieval(record: dict[str, Any], path: Path) -> None:
+    checked(_Evaluation, record, str(path), "compute it again")
     if not _is_count(record.get("gallery_size")) or not isinstance(record.get("protocol"), str):
         raise _other_shape(path, "protocol and gallery_size")
     for part in (*DIRECTIONS, "chance"):

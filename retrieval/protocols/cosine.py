@@ -34,9 +34,9 @@ class CosineProtocol(Protocol):
         bounds = rank_bounds_both_ways(*_lifted(embeddings))
         return Ranking(embeddings, dict(zip(DIRECTIONS, bounds, strict=True)))
 
-    def recall(self, bounds: RankBounds, k: float) -> float:
-        """The share of average ranks strictly below k."""
-        return float(np.mean(bounds.ranks < k))
+    def hits(self, bounds: RankBounds, k: float) -> NDArray[np.float64]:
+        """1 where the average rank is strictly below k."""
+        return (bounds.ranks < k).astype(np.float64)
 
     def chance_recall(self, gallery_size: int, k: float) -> float:
         """The share of ranks strictly below k."""

@@ -97,9 +97,9 @@ class Khdlr(Protocol):
         sound_to_image = _scaled_bounds(embeddings, scales, np.concatenate(true) / scales)
         return Ranking(embeddings, {"image_to_sound": image_to_sound, "sound_to_image": sound_to_image}, scales)
 
-    def recall(self, bounds: RankBounds, k: float) -> float:
-        """The share of average ranks strictly below k."""
-        return float(np.mean(bounds.ranks < k))
+    def hits(self, bounds: RankBounds, k: float) -> NDArray[np.float64]:
+        """1 where the average rank is strictly below k."""
+        return (bounds.ranks < k).astype(np.float64)
 
     def chance_recall(self, gallery_size: int, k: float) -> float:
         """(k − 1) / n."""

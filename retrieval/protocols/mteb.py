@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds
 from pretrain.ranking_scores import NDCG_AT_10
 from pretrain.training.embedding import PairEmbeddings
+from retrieval.intervals import Figure
 from retrieval.protocols.published import Published
 from retrieval.protocols.standard import Standard
 from shards.building.splitting import hash_share
@@ -49,20 +51,27 @@ class Mteb(Standard):
 
     def metrics(self, bounds: RankBounds) -> Metrics:
         """The scores of the queries, with nDCG@10."""
-        queries = slice(self.num_queries(len(bounds.nearer)))
-        return super().metrics(bounds) | {NDCG_AT_10.key: ndcg_at_10(bounds.nearer[queries], bounds.tied[queries])}
+        return super().metrics(bounds) | {NDCG_AT_10.key: float(np.mean(self._gains(bounds)))}
+
+    def figures(self, bounds: RankBounds) -> dict[str, Figure]:
+        """What each query adds to the scores, with nDCG@10."""
+        return super().figures(bounds) | {NDCG_AT_10.key: Figure(self._gains(bounds))}
+
+    def _gains(self, bounds: RankBounds) -> NDArray[np.float64]:
+        counted = self.counted(bounds)
+        return ndcg_at_10(counted.nearer, counted.tied)
 
     def chance(self, gallery_size: int) -> Metrics:
         """The scores of a random order of the gallery; nDCG@10 is 0.0022 for 2,048 places."""
         return super().chance(gallery_size) | {NDCG_AT_10.key: float(_GAINS[min(10, gallery_size)]) / gallery_size}
 
 
-def ndcg_at_10(nearer: np.ndarray, tied: np.ndarray) -> float:
-    """Mean nDCG@10 of queries with one relevant item: 1 / log2(rank + 1) up to rank 10, expected over tied ranks.
+def ndcg_at_10(nearer: NDArray[np.int64], tied: NDArray[np.int64]) -> NDArray[np.float64]:
+    """nDCG@10 of queries with one relevant item: 1 / log2(rank + 1) up to rank 10, expected over tied ranks; (q,).
 
     Args:
         nearer: (q,) number of items strictly nearer than the relevant one.
         tied: (q,) number of items exactly as near, itself included.
     """
     gains = _GAINS[np.minimum(nearer + tied, 10)] - _GAINS[np.minimum(nearer, 10)]
-    return float(np.mean(gains / tied))
+    return np.asarray(gains / tied)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls
-from pretrain.ranking_scores import LARGE_RECALLS, RECALL_AT_10_PERCENT
+from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls, reciprocal_ranks
+from pretrain.ranking_scores import LARGE_RECALLS, MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT
 from pretrain.training.embedding import CropStarts, PairEmbeddings
+from retrieval.intervals import Figure
 from retrieval.place_distances import expected_nearest_km
 from retrieval.protocols.corpus_rows import CorpusRow
 from retrieval.protocols.ordering import Ordering
 from retrieval.protocols.published import Published
 from shards.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,12 @@ class Protocol(ABC):
         """Ranks the selected pairs in both directions."""
 
     @abstractmethod
+    def hits(self, bounds: RankBounds, k: float) -> NDArray[np.float64]:
+        """What each query adds to recall at k, as the protocol counts it: (q,) within [0, 1]."""
+
     def recall(self, bounds: RankBounds, k: float) -> float:
-        """Recall at k, as the protocol counts it."""
+        """Recall at k: the mean of `hits`."""
+        return float(np.mean(self.hits(bounds, k)))
 
     @abstractmethod
     def chance_recall(self, gallery_size: int, k: float) -> float:
@@ -81,11 +89,25 @@ class Protocol(ABC):
 
         Recall at 500 and 1,000 are left out where k exceeds the gallery.
         """
-        n = len(bounds.nearer)
-        queries = slice(self.num_queries(n))
-        counted = RankBounds(bounds.nearer[queries], bounds.tied[queries])
+        n, counted = len(bounds.nearer), self.counted(bounds)
         figures = ranking_metrics(counted.nearer, counted.tied, n)
         return figures | self._recalls(n, lambda k: self.recall(counted, k))
+
+    def figures(self, bounds: RankBounds) -> dict[str, Figure]:
+        """What each query adds to the scores of one direction, by their keys in `metrics`."""
+        n, counted = len(bounds.nearer), self.counted(bounds)
+        hits = self._recalls(n, lambda k: self.hits(counted, k))
+        return {
+            **{key: Figure(values) for key, values in hits.items() if values is not None},
+            MEDIAN_RANK.key: Figure(counted.ranks, "median"),
+            MEAN_RANK.key: Figure(counted.ranks, "mean"),
+            MRR.key: Figure(reciprocal_ranks(counted.nearer, counted.tied)),
+        }
+
+    def counted(self, bounds: RankBounds) -> RankBounds:
+        """The bounds of the pairs that are queries."""
+        queries = slice(self.num_queries(len(bounds.nearer)))
+        return RankBounds(bounds.nearer[queries], bounds.tied[queries])
 
     def chance(self, gallery_size: int) -> Metrics:
         """The scores of a random order of the gallery."""
@@ -99,7 +121,7 @@ class Protocol(ABC):
         """The k of recall at 10 %; by default a tenth of the gallery, rounded up."""
         return -(-gallery_size // 10)
 
-    def _recalls(self, gallery_size: int, recall: Callable[[float], float]) -> Metrics:
+    def _recalls(self, gallery_size: int, recall: Callable[[float], T]) -> dict[str, T | None]:
         large = {score.key: recall(k) for k, score in LARGE_RECALLS.items() if k <= gallery_size}
         return {
             **recalls(gallery_size, recall),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pretrain.ranking import RankBounds, recall_at
+from retrieval.protocols.expected_recall import ExpectedRecall
 from retrieval.protocols.geoclap import GeoClap
 from retrieval.protocols.published import Published, PublishedScores
 
 
-class Spectrum4Geo(GeoClap):
+class Spectrum4Geo(ExpectedRecall, GeoClap):
     """GeoCLAP's split of another selection of rows; cosine similarity, rank <= k.
 
     The published gallery has 20 pairs more than GeoCLAP's, whose authors missed other recordings. How tied items were
@@ -19,7 +19,6 @@ class Spectrum4Geo(GeoClap):
         "As in Spectrum4Geo: GeoCLAP's split; ranks by cosine similarity; recall@k is the expectation of rank <= k "
         "over a random order of tied items. Published is sound → image."
     )
-    recall_meaning = "true match among the first {k}"
     published = Published(
         "Spectrum4Geo",
         {"test": 10_179},
@@ -37,11 +36,3 @@ class Spectrum4Geo(GeoClap):
             ),
         ),
     )
-
-    def recall(self, bounds: RankBounds, k: float) -> float:
-        """The expectation of rank <= k over a random order of the tied."""
-        return recall_at(bounds.nearer, bounds.tied, k)
-
-    def chance_recall(self, gallery_size: int, k: float) -> float:
-        """k / n."""
-        return k / gallery_size

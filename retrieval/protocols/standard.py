@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.ranking import RankBounds, rank_bounds_both_ways, recall_at
+from pretrain.ranking import rank_bounds_both_ways
 from pretrain.ranking_scores import DIRECTIONS
 from pretrain.training.embedding import CropStarts, PairEmbeddings, spread_crops
 from retrieval.index import NearestNeighbours
+from retrieval.protocols.expected_recall import ExpectedRecall
 from retrieval.protocols.protocol import Protocol, Ranking, sides_of
 
 
-class Standard(Protocol):
+class Standard(ExpectedRecall, Protocol):
     """All pairs of the split, embeddings averaged over evenly spaced sound crops, Euclidean distance.
 
     Ties count by expectation over a random order of the tied.
@@ -23,7 +24,6 @@ class Standard(Protocol):
         "All pairs of the split. Images are cropped to their central three quarters; sounds are embedded from evenly "
         "spaced crops whose embeddings are averaged. Ranks are by Euclidean distance."
     )
-    recall_meaning = "true match among the first {k}"
     default_crops = 10
 
     def crop_starts(self, num_frames: int, crops: int, seed: int) -> CropStarts:  # noqa: ARG002
@@ -34,14 +34,6 @@ class Standard(Protocol):
         """Ranks by Euclidean distance."""
         bounds = rank_bounds_both_ways(embeddings.image, embeddings.sound)
         return Ranking(embeddings, dict(zip(DIRECTIONS, bounds, strict=True)))
-
-    def recall(self, bounds: RankBounds, k: float) -> float:
-        """The expectation of rank <= k over a random order of the tied."""
-        return recall_at(bounds.nearer, bounds.tied, k)
-
-    def chance_recall(self, gallery_size: int, k: float) -> float:
-        """k / n."""
-        return k / gallery_size
 
     def nearest(self, ranking: Ranking, direction: str, queries: list[int], count: int) -> NDArray[np.int64]:
         """Nearest by Euclidean distance."""

@@ -1,0 +1,65 @@
+"""What the intervals in `metrics.json` say, in words: which figures are no better than chance, and few queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretrain.ranking_scores import (
+    DIRECTIONS,
+    MEAN_RANK,
+    MEDIAN_RANK,
+    MRR,
+    NDCG_AT_10,
+    RECALL_AT_10_PERCENT,
+    RECALLS,
+)
+from pretrain.scores import Score
+from retrieval.intervals import FEWEST_QUERIES, Interval
+
+INTERVALS = "intervals"
+SCORES = (*RECALLS.values(), RECALL_AT_10_PERCENT, MRR, MEDIAN_RANK, MEAN_RANK, NDCG_AT_10)
+
+
+def interval_of(metrics: dict[str, Any], direction: str, score: Score) -> Interval | None:
+    """The 95 % interval of a figure; None where `metrics.json` has none, as those of earlier versions."""
+    low, high = ((metrics.get(INTERVALS) or {}).get(direction) or {}).get(score.key) or (None, None)
+    return None if low is None or high is None else (float(low), float(high))
+
+
+def certainty_lines(metrics: dict[str, Any]) -> list[str]:
+    """Sentences on figures that are not better than chance, and on too few queries; none if all is well."""
+    intervals = metrics.get(INTERVALS)
+    if not intervals:
+        return []
+    lines = [line for direction in DIRECTIONS for line in _beside_chance(metrics, direction)]
+    units, words = intervals["num_units"], "recordings" if intervals["unit"] == "recording" else "queries"
+    if units < FEWEST_QUERIES:
+        lines.append(f"only {units} {words}, fewer than {FEWEST_QUERIES}: the figures and their intervals say little")
+    return lines
+
+
+def _beside_chance(metrics: dict[str, Any], direction: str) -> list[str]:
+    """Which figures of a direction are not better than chance, and which are worse."""
+    found: dict[str, list[str]] = {"not better than": [], "worse than": []}
+    compared = 0
+    for score in SCORES:
+        interval, chance = interval_of(metrics, direction, score), score.value_in(metrics["chance"])
+        # Where every item counts, as recall at k = n, chance is as good as the best.
+        if interval is None or chance is None or (score.is_fraction and chance >= 1):
+            continue
+        compared += 1
+        low, high = interval
+        if low <= chance <= high:
+            found["not better than"].append(score.heading)
+        elif (chance > high) == score.is_fraction:
+            found["worse than"].append(score.heading)
+    return [
+        f"{DIRECTIONS[direction]}: {'all figures' if len(names) == compared else _listed(names)} "
+        f"{'are' if len(names) > 1 or len(names) == compared else 'is'} {relation} chance at the 95 % level"
+        for relation, names in found.items()
+        if names
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
