@@ -40,26 +40,25 @@ def certainty_lines(metrics: dict[str, Any]) -> list[str]:
 
 def _beside_chance(metrics: dict[str, Any], direction: str) -> list[str]:
     """Which figures of a direction are not better than chance, and which are worse."""
-    found: dict[str, list[str]] = {"not better than": [], "worse than": []}
-    compared = 0
+    compared, alike, worse = 0, [], []
     for score in SCORES:
         interval, chance = interval_of(metrics, direction, score), score.value_in(metrics["chance"])
-        # Where every item counts, as recall at k = n, chance is as good as the best.
+        # Where every item counts, as in recall at k = n, chance is as good as the best.
         if interval is None or chance is None or (score.is_fraction and chance >= 1):
             continue
         compared += 1
         low, high = interval
         if low <= chance <= high:
-            found["not better than"].append(score.heading)
+            alike.append(score.heading)
         elif (chance > high) == score.is_fraction:
-            found["worse than"].append(score.heading)
-    return [
-        f"{DIRECTIONS[direction]}: {'all figures' if len(names) == compared else _listed(names)} "
-        f"{'are' if len(names) > 1 or len(names) == compared else 'is'} {relation} chance at the 95 % level"
-        for relation, names in found.items()
-        if names
-    ]
+            worse.append(score.heading)
+    words = []
+    if alike:
+        words.append("no figure is better" if len(alike) == compared else f"{_listed(alike)} not better")
+    if worse:
+        words.append("all figures are worse" if len(worse) == compared else f"{_listed(worse)} worse")
+    return [f"{DIRECTIONS[direction]}: {phrase} than chance at the 95 % level" for phrase in words]
 
 
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"

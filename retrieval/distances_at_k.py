@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.ranking import Metrics
 from pretrain.ranking_scores import DIRECTIONS, KM_AT
 from retrieval.place_distances import chances_of_minimum, km_of, points_of, squared_chords
 from retrieval.protocols.ordering import Ordering, ProductDistances
@@ -21,24 +21,38 @@ NEGLIGIBLE = 1e-18
 """A probability by which no distance on Earth changes a figure."""
 
 
-def distances_at_k(protocol: Protocol, ranking: Ranking, metadata: list[dict[str, Any]]) -> dict[str, Metrics]:
+@dataclass(frozen=True)
+class DistancesAtK:
+    """D@k by key, `km_at_k`, of each k that does not exceed the gallery; none if a pair has no place.
+
+    Attributes:
+        of_queries: direction → key → (q,) kilometres of each query.
+        chance: key → the mean that is expected of a random order.
+    """
+
+    of_queries: dict[str, dict[str, NDArray[np.float64]]]
+    chance: dict[str, float]
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """The means over the queries of both directions, and chance."""
+        means = {part: {key: float(km.mean()) for key, km in of.items()} for part, of in self.of_queries.items()}
+        return means | {"chance": self.chance}
+
+
+def distances_at_k(protocol: Protocol, ranking: Ranking, metadata: list[dict[str, Any]]) -> DistancesAtK:
     """D@k of both directions and of chance, as the code of SoundingEarth's authors has it (Heidler et al., 2021).
 
     Args:
         protocol: how items are ordered, and which queries count.
         ranking: n ranked pairs.
         metadata: of each, with longitude and latitude.
-
-    Returns:
-        "image_to_sound", "sound_to_image" and "chance" → `km_at_k` of each k that does not exceed the gallery, the mean
-        over the queries; no k if a pair has no place.
     """
     n = len(metadata)
     ks = [k for k in KM_AT if k <= n]
     found = [place_of(entry) for entry in metadata]
     known = [place for place in found if place is not None]
     if not ks or len(known) < n:
-        return {}
+        return DistancesAtK({direction: {} for direction in DIRECTIONS}, {})
     points = points_of(np.array(known))
     num_queries = protocol.num_queries(n)
     chance = _Chance(n, ks)
@@ -52,19 +66,22 @@ def distances_at_k(protocol: Protocol, ranking: Ranking, metadata: list[dict[str
                 top.add(start, stop, chords)
             chance.add(chords)
             progress.advance(stop - start)
-    totals = {direction: top.totals for direction, top in tops.items()} | {"chance": chance.totals()}
-    return {part: {KM_AT[k].key: total / num_queries for k, total in of_k.items()} for part, of_k in totals.items()}
+    of_queries = {
+        direction: {KM_AT[k].key: np.concatenate(parts) for k, parts in top.km.items()}
+        for direction, top in tops.items()
+    }
+    return DistancesAtK(of_queries, {KM_AT[k].key: total / num_queries for k, total in chance.totals().items()})
 
 
 class _Tops:
-    """Sums, over the queries of one direction, the kilometres to the nearest place of the top k.
+    """The kilometres from each query of one direction to the nearest place of its top k.
 
     Attributes:
-        totals: the sum of each k.
+        km: of each k, in parts.
     """
 
     def __init__(self, protocol: Protocol, ordering: Ordering, ks: list[int]) -> None:
-        self.totals = dict.fromkeys(ks, 0.0)
+        self.km: dict[int, list[NDArray[np.float64]]] = {k: [] for k in ks}
         self._protocol, self._ordering, self._products = protocol, ordering, ProductDistances(ordering)
 
     def add(self, start: int, stop: int, chords: NDArray[np.float64]) -> None:
@@ -77,7 +94,7 @@ class _Tops:
         nearest: dict[int, NDArray[np.float64]] = {}
         is_open = np.zeros(stop - start, bool)
         least = squares
-        for k in sorted(self.totals, reverse=True):
+        for k in sorted(self.km, reverse=True):
             least = np.partition(least, k - 1, axis=1)[:, :k]
             is_within = squares <= (least[:, k - 1] + 2 * tolerances)[:, None]
             counts = np.count_nonzero(is_within, axis=1)
@@ -89,7 +106,7 @@ class _Tops:
             for k, values in nearest.items():
                 values[rows] = self._protocol.nearest_km(distances, km, k)
         for k, values in nearest.items():
-            self.totals[k] += float(values.sum())
+            self.km[k].append(values)
 
 
 class _Chance:

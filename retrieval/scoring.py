@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds
 from pretrain.ranking_scores import DIRECTIONS
@@ -15,7 +17,7 @@ from pretrain.training.embedding import PairEmbeddings
 from retrieval.certainty import INTERVALS
 from retrieval.distances_at_k import distances_at_k
 from retrieval.embedding import EmbeddedSplit
-from retrieval.intervals import LEVEL, Units, bootstrap_intervals
+from retrieval.intervals import LEVEL, Figure, Units, bootstrap_intervals
 from retrieval.metrics_file import LABEL_ONLY, PUBLISHED, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol, Ranking
@@ -62,10 +64,11 @@ def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]
         "chance": protocol.chance(len(selected.keys)),
         **{direction: protocol.metrics(ranking.bounds[direction]) for direction in DIRECTIONS},
     }
-    for part, figures in distances_at_k(protocol, ranking, metadata).items():
-        metrics[part] |= figures
+    distances = distances_at_k(protocol, ranking, metadata)
+    for part, means in distances.means().items():
+        metrics[part] |= means
     metrics |= {
-        INTERVALS: intervals_of(protocol, ranking, metadata),
+        INTERVALS: intervals_of(protocol, ranking, metadata, distances.of_queries),
         LABEL_ONLY: label_only(protocol, [text_of(entry, "label") or None for entry in metadata]),
         WITHOUT_REPEATED: without_repeated(protocol, embedded, repeated),
         PUBLISHED: protocol.published and protocol.published.beside(split, len(selected.keys)),
@@ -74,25 +77,28 @@ def score(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]
     return Evaluation(protocol, ranking, metadata, metrics)
 
 
-def intervals_of(protocol: Protocol, ranking: Ranking, metadata: list[dict[str, Any]]) -> dict[str, Any]:
+def intervals_of(
+    protocol: Protocol,
+    ranking: Ranking,
+    metadata: list[dict[str, Any]],
+    km_of_queries: Mapping[str, Mapping[str, NDArray[np.float64]]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """95 % intervals of the scores of both directions by their keys, and what was drawn for them.
 
     Args:
         protocol: how ranks are counted, and which pairs are queries.
         ranking: n ranked pairs.
         metadata: of each; `recording` where clips were cut from longer ones.
+        km_of_queries: direction → key of D@k → (q,) kilometres of each query.
     """
     queries = metadata[: protocol.num_queries(len(metadata))]
     units = Units.of([text_of(entry, "recording") for entry in queries])
-    return {
-        "level": LEVEL,
-        "unit": units.name,
-        "num_units": units.count,
-        **{
-            direction: bootstrap_intervals(protocol.figures(ranking.bounds[direction]), units)
-            for direction in DIRECTIONS
-        },
-    }
+    found: dict[str, Any] = {"level": LEVEL, "unit": units.name, "num_units": units.count}
+    for direction in DIRECTIONS:
+        distances = {key: Figure(km, "mean") for key, km in km_of_queries.get(direction, {}).items()}
+        intervals = bootstrap_intervals(protocol.figures(ranking.bounds[direction]) | distances, units)
+        found[direction] = {key: list(bounds) for key, bounds in intervals.items()}
+    return found
 
 
 def without_repeated(protocol: Protocol, embedded: EmbeddedSplit, repeated: Collection[str]) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from pretrain.model_config import TwoTowerConfig
 from pretrain.ranking import both_directions, chance_metrics
 from retrieval.embedding import EmbeddedSplit, choose_device, open_model_and_split, open_split
 from retrieval.evaluation import evaluate
+from retrieval.gallery import format_rank
 from retrieval.metrics_file import ShowOptions, show
 from retrieval.options import EvaluateOptions
 from retrieval.scoring import Evaluation
@@ -64,7 +65,7 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
     assert metrics == evaluation.metrics
     assert list(metrics) == [
         *("protocol", "gallery_size", "chance", "image_to_sound", "sound_to_image"),
-        *("label_only", "without_repeated_images", "published"),
+        *("intervals", "label_only", "without_repeated_images", "published"),
         *("weights", "weights_sha256", "shards", "split", "crops", "seed", "precision"),
         "overlap_with_training",
     ]
@@ -80,6 +81,27 @@ def test_metrics_json_keeps_its_contract(evaluated: tuple[Path, Evaluation], tin
         )
     assert metrics["chance"] == chance_metrics(24)
     assert metrics["label_only"] is None
+    assert (metrics["intervals"]["unit"], metrics["intervals"]["num_units"]) == ("query", 24)
+    for direction in ("image_to_sound", "sound_to_image"):
+        known = {name for name in FIGURES if metrics[direction][name] is not None}
+        assert metrics["intervals"][direction].keys() == known
+        for name in known:
+            low, high = metrics["intervals"][direction][name]
+            assert low <= metrics[direction][name] <= high
+
+
+def test_the_printed_table_and_the_report_show_intervals(
+    evaluated: tuple[Path, Evaluation], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, evaluation = evaluated
+    show(ShowOptions(out))
+    printed = capsys.readouterr().out
+    low, high = evaluation.metrics["intervals"]["sound_to_image"]["median_rank"]
+    assert f"{low:.1f} – {high:.1f}" in printed
+    assert "only 24 queries, fewer than 30" in printed
+    page = (out / "report.html").read_text()
+    assert f"{format_rank(low)} – {format_rank(high)}" in page
+    assert "Only 24 queries, fewer than 30" in page
 
 
 def test_metrics_are_those_of_the_embeddings(evaluated: tuple[Path, Evaluation]) -> None:
