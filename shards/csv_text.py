@@ -21,11 +21,12 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([_safe(value) for value in row] for row in rows)
+    writer.writerows([safe_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _safe(value: object) -> object:
+def safe_cell(value: object) -> object:
+    """A value as `csv_text` writes it into a cell."""
     if not isinstance(value, str):
         return value
     clean = without_controls(value)

@@ -1,20 +1,22 @@
-"""Builds, verifies and describes shard sets: `python shards/run.py build|verify|info`."""
+"""Builds, verifies and describes shard sets, and collects corpora: `python shards/run.py build|verify|info|collect`."""
 
 from __future__ import annotations
 
 import sys
 
+from shards.collecting.verbs import COLLECT
 from shards.command_line import Verb, Verbs
 from shards.errors import run_command
 
 COMMAND = Verbs(
-    "Builds, verifies and describes shard sets.",
+    "Builds, verifies and describes shard sets, and collects the corpora that they are built from.",
     {
         "build": Verb("shards.building.planning:BuildOptions", "shards.building.commands:run_build"),
         "verify": Verb(
             "shards.building.commands:VerifyOptions", "shards.building.commands:run_verify", positional=True
         ),
         "info": Verb("shards.building.commands:InfoOptions", "shards.building.commands:run_info", positional=True),
+        "collect": COLLECT,
     },
 )
 

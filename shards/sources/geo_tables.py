@@ -7,15 +7,14 @@ import re
 import struct
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from shards.errors import UserError
 from shards.sources.tables import FAULT, IsKnown, Table, make_table, not_readable, text_of
+from shards.sources.xml_text import local_name, parse_xml
 
 LONGITUDE, LATITUDE = "longitude", "latitude"
 
 _DEGREES = re.compile(r"CRS:?84|EPSG:*4326|WGS[ _]?84\b(?!.*UTM)", re.IGNORECASE)
-_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
 def read_geojson(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
@@ -112,21 +111,15 @@ def read_gpx(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
     Raises:
         UserError: it is no GPX file, has no waypoints, or declares entities.
     """
-    data = path.read_bytes()
-    if _DECLARATION.search(data.replace(b"\0", b"")):
-        raise UserError(f"{path} declares a document type, which is not read; save it as plain GPX, or as CSV")
-    try:
-        root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise not_readable(path, "GPX", error) from error
-    kind = _local_name(root.tag)
+    root = parse_xml(path.read_bytes(), str(path), "GPX", "save it as plain GPX, or as CSV")
+    kind = local_name(root.tag)
     if kind != "gpx":
         raise UserError(f"{path} is not a GPX file (its root is <{kind}>); save it as GPX, GeoJSON or CSV")
-    points = [element for element in root if _local_name(element.tag) == "wpt"][:limit]
+    points = [element for element in root if local_name(element.tag) == "wpt"][:limit]
     if not points:
         raise UserError(f"{path} has no waypoints (tracks and routes are not read); save the places as waypoints")
     fields = [
-        {_local_name(child.tag): " ".join((child.text or "").split()) for child in point if not len(child)}
+        {local_name(child.tag): " ".join((child.text or "").split()) for child in point if not len(child)}
         for point in points
     ]
     names = [name for name in dict.fromkeys(name for row in fields for name in row) if name != "link"]
@@ -135,7 +128,3 @@ def read_gpx(path: Path, limit: int | None, _is_known: IsKnown) -> Table:
         for number, (point, row) in enumerate(zip(points, fields, strict=True), start=1)
     ]
     return make_table(path, [*names, LONGITUDE, LATITUDE], records, limit=None, unit="waypoint")
-
-
-def _local_name(tag: Any) -> str:
-    return str(tag).rpartition("}")[2]

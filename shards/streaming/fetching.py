@@ -116,7 +116,7 @@ class ShardSource:
         while True:
             try:
                 with self._open(name, 0) as (stream, _):
-                    content = b"".join(_arriving(stream, MOST_BYTES + 1))
+                    content = b"".join(arriving(stream, MOST_BYTES + 1))
                     if len(content) > MOST_BYTES:
                         raise UnfetchableError(f"more than {MOST_BYTES:,} bytes")
                     if missing := getattr(stream, "length", None):  # of an answer by HTTP
@@ -157,7 +157,7 @@ class ShardSource:
         with self._open(name, have) as (stream, start), path.open("r+b" if start else "wb") as file:
             file.seek(start)
             # One byte too many is enough to know that it is a different file.
-            for chunk in _arriving(stream, num_bytes + 1 - start):
+            for chunk in arriving(stream, num_bytes + 1 - start):
                 file.write(chunk)
             if file.tell() < num_bytes:
                 raise OSError(f"the download ended after {file.tell()} of {num_bytes} bytes")
@@ -195,7 +195,7 @@ class ShardSource:
                 yield stream, 0
 
 
-def _arriving(stream: Any, most_bytes: int) -> Iterator[bytes]:
+def arriving(stream: Any, most_bytes: int) -> Iterator[bytes]:
     """Yields what a stream sends, up to this many bytes.
 
     Raises:

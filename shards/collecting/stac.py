@@ -1,0 +1,132 @@
+"""Imagery from STAC items: the GeoTIFF of the item that covers a place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from shards.collecting.cog import is_web, provider_of, read_square
+from shards.collecting.imagery import Access, ImagerySource, NoImagery, Picture
+from shards.collecting.mercator import Square
+from shards.collecting.sound_archive import is_within
+from shards.collecting.web import Refused, Unreachable
+from shards.errors import UserError
+from shards.records import json_of, read_json, shown
+
+MOST_ITEM_BYTES = 64 << 20
+_GEOTIFF = "image/tiff"
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is used of a STAC item.
+
+    Attributes:
+        place: file or address of its GeoTIFF.
+        bbox: west, south, east and north.
+        date: its day, "" if it states none.
+    """
+
+    place: str
+    bbox: tuple[float, float, float, float]
+    date: str
+
+
+class StacSource(ImagerySource):
+    """The items of a file or an address (`--stac`); of several that cover a place, the first that has data."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self._address = str(access.options.stac)
+        if is_web(self._address):
+            try:
+                value = access.web.read(
+                    self._address, MOST_ITEM_BYTES, lambda answer: json_of(answer.body, "the STAC item")
+                )
+            except (Refused, Unreachable) as error:
+                raise UserError(f"--stac {provider_of(self._address)} can't be read: {error}") from error
+        else:
+            value = read_json(Path(self._address), "give a STAC item or a collection of items as GeoJSON")
+        features = value.get("features") if isinstance(value, dict) and "features" in value else [value]
+        if not isinstance(features, list) or not features:
+            raise UserError(f"--stac {provider_of(self._address)} has no items, got {shown(value)}")
+        self._items = [self._item(feature) for feature in features]
+
+    @property
+    def provider(self) -> str:
+        """The address without its query."""
+        return provider_of(self._address)
+
+    def num_requests(self, square: Square) -> int:  # noqa: ARG002 - about the same for all
+        """A few blocks of a remote file."""
+        return 3 if any(is_web(item.place) for item in self._items) else 0
+
+    def picture(self, square: Square) -> Picture:
+        """Reads the first item that covers the place and has data there."""
+        square.check()
+        reasons = []
+        for item in self._items:
+            if is_within(item.bbox, square.longitude, square.latitude):
+                try:
+                    return replace(read_square(self.access, item.place, square), date=item.date)
+                except NoImagery as error:
+                    reasons.append(str(error))
+        raise NoImagery("; ".join(reasons) or "no item covers the place")
+
+    def _item(self, feature: Any) -> Item:
+        """Reads an item.
+
+        Raises:
+            UserError: it is none, or it is not clear which asset is meant.
+        """
+        name = shown(feature.get("id")) if isinstance(feature, dict) else shown(feature)
+        assets = feature.get("assets") if isinstance(feature, dict) else None
+        bbox = feature.get("bbox") if isinstance(feature, dict) else None
+        if not isinstance(assets, dict) or not isinstance(bbox, list) or len(bbox) not in (4, 6):
+            raise UserError(
+                f"--stac: {name} is no STAC item with assets and a bbox; give an item, or a collection of items"
+            )
+        west, south, east, north = (float(value) for value in (bbox if len(bbox) == 4 else (*bbox[:2], *bbox[3:5])))
+        asset = self._asset(name, assets)
+        properties = feature.get("properties") or {}
+        date = properties.get("datetime") or properties.get("start_datetime") or ""
+        return Item(self._place(name, str(asset.get("href") or "")), (west, south, east, north), str(date)[:10])
+
+    def _asset(self, name: str, assets: dict[str, Any]) -> dict[str, Any]:
+        wanted = self.access.options.asset
+        if wanted:
+            found = [wanted] if isinstance(assets.get(wanted), dict) else []
+        else:
+            tiffs = {
+                key: asset for key, asset in assets.items()
+                if isinstance(asset, dict) and str(asset.get("type") or "").startswith(_GEOTIFF)
+            }  # fmt: skip
+            visual = [key for key, asset in tiffs.items() if key == "visual" or "visual" in (asset.get("roles") or ())]
+            found = visual[:1] or list(tiffs)
+        if len(found) != 1:
+            raise UserError(
+                f"--stac: {name} has the assets {', '.join(map(shown, assets))}; say which with --asset NAME"
+            )
+        asset: dict[str, Any] = assets[found[0]]
+        return asset
+
+    def _place(self, name: str, href: str) -> str:
+        """File or address of an asset.
+
+        Raises:
+            UserError: it leads elsewhere than an item may point.
+        """
+        if is_web(self._address):
+            address = urljoin(self._address, href)
+            if href and is_web(address):
+                return address
+        elif is_web(href):
+            return href
+        elif href and not Path(href).is_absolute():
+            folder = Path(self._address).resolve().parent
+            path = (folder / href).resolve()
+            if path.is_relative_to(folder) and path.is_file():
+                return str(path)
+        raise UserError(f"--stac: {name} points to {shown(href)}, which is no web address and no file beside the item")

@@ -1,0 +1,17 @@
+"""The verbs of `collect`."""
+
+from __future__ import annotations
+
+from shards.command_line import Verb, Verbs
+
+_OPTIONS, _COMMANDS = "shards.collecting.options", "shards.collecting.commands"
+
+COLLECT = Verbs(
+    "Collects a corpus from its sources: sounds, an image for each place, and cleaning.",
+    {
+        "aporee": Verb(f"{_OPTIONS}:AporeeOptions", f"{_COMMANDS}:run_aporee"),
+        "sounds": Verb(f"{_OPTIONS}:SoundTableOptions", f"{_COMMANDS}:run_sounds"),
+        "tiles": Verb(f"{_OPTIONS}:TilesOptions", f"{_COMMANDS}:run_tiles"),
+        "clean": Verb(f"{_OPTIONS}:CleanOptions", f"{_COMMANDS}:run_clean", positional=True),
+    },
+)
