@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.collecting.collection import Collection, write_rejected
+from shards.collecting.downloading import download, part_bytes
 from shards.collecting.estimate import confirm, shown_bytes
 from shards.collecting.ledger import FETCHED, LISTED, POSTPONED, REJECTED, Entry, Ledger
 from shards.collecting.options import SoundLimits
 from shards.collecting.remote_files import HEX_DIGITS, RemoteFile, WrongContent
 from shards.collecting.sound_archive import Sound, SoundArchive
-from shards.collecting.web import Refused, Unreachable, Web, part_bytes
+from shards.collecting.web import Refused, Unreachable, Web
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
 from shards.schema import Rejection
@@ -179,7 +180,7 @@ class SoundCollector:
         part = final.with_name(f".{name}.download")  # hidden, so that no build takes it for a sound
         if not final.exists():
             validator = entry.record.get("validator", "")
-            self._web.download(sound.file, part, validator, lambda text: self._remember(entry, text))
+            download(self._web, sound.file, part, validator, lambda text: self._remember(entry, text))
             os.replace(part, final)
         size = part_bytes(final)
         checksum = next(

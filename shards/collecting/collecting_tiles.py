@@ -14,9 +14,9 @@ from shards.atomic_files import write_bytes_atomically, written_whole
 from shards.collecting.collection import Collection, Row, write_rejected
 from shards.collecting.imagery import ImagerySource, NoImagery, Picture
 from shards.collecting.mercator import Square, metres_per_pixel
-from shards.collecting.options import TilesOptions
 from shards.collecting.pictures import encode_jpeg, write_geotiff
 from shards.collecting.tile_cache import TileCache
+from shards.collecting.tiles_options import TilesOptions
 from shards.collecting.web import Refused, Unreachable
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine

@@ -7,7 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from shards.collecting.options import AporeeOptions, CleanOptions, PoliteOptions, SoundTableOptions, TilesOptions
+from shards.collecting.options import AporeeOptions, CleanOptions, PoliteOptions, SoundTableOptions
+from shards.collecting.tiles_options import TilesOptions
 from shards.collecting.web import Web, WebSettings
 from shards.errors import UserError, end_on_sigterm
 from shards.streaming.fetching import RetryRule

@@ -16,8 +16,8 @@ from shards.collecting.mercator import Square
 from shards.registry import Registry
 
 if TYPE_CHECKING:
-    from shards.collecting.options import TilesOptions
     from shards.collecting.tile_cache import TileCache
+    from shards.collecting.tiles_options import TilesOptions
     from shards.collecting.web import Web
 
 Pixels = npt.NDArray[Any]

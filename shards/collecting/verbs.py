@@ -11,7 +11,7 @@ COLLECT = Verbs(
     {
         "aporee": Verb(f"{_OPTIONS}:AporeeOptions", f"{_COMMANDS}:run_aporee"),
         "sounds": Verb(f"{_OPTIONS}:SoundTableOptions", f"{_COMMANDS}:run_sounds"),
-        "tiles": Verb(f"{_OPTIONS}:TilesOptions", f"{_COMMANDS}:run_tiles"),
+        "tiles": Verb("shards.collecting.tiles_options:TilesOptions", f"{_COMMANDS}:run_tiles"),
         "clean": Verb(f"{_OPTIONS}:CleanOptions", f"{_COMMANDS}:run_clean", positional=True),
     },
 )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -16,7 +14,6 @@ import urllib3
 from urllib3.exceptions import HTTPError, InvalidHeader
 
 import shards
-from shards.collecting.remote_files import RemoteFile, WrongContent
 from shards.errors import UserError, first_line, without_passwords
 from shards.records import DamagedRecord, shortened
 from shards.streaming.fetching import RetryRule, arriving
@@ -24,7 +21,7 @@ from shards.streaming.fetching import RetryRule, arriving
 WEB_SCHEMES = ("http", "https")
 MOST_REDIRECTS = 5
 _TRANSIENT_STATUS = (408, 425, 429)
-_PARTIAL, _BEYOND_THE_END = 206, 416
+_BEYOND_THE_END = 416
 _CONNECT_SECONDS, _SILENCE_SECONDS = 30.0, 60.0
 
 T = TypeVar("T")
@@ -82,8 +79,8 @@ class Unreachable(Exception):
     """All attempts failed; another day may be better."""
 
 
-class _TryAgain(Exception):
-    """One attempt failed; `seconds` is the wait that the server asks for."""
+class TryAgain(Exception):
+    """One attempt failed; `seconds` is the wait that the server asks for, and progress resets the count of failures."""
 
     def __init__(self, reason: str, seconds: float | None = None, *, has_progress: bool = False) -> None:
         super().__init__(reason)
@@ -91,12 +88,12 @@ class _TryAgain(Exception):
         self.has_progress = has_progress
 
 
-class _FileChanged(Exception):
+class FileChanged(Exception):
     """What is there of a file is not the beginning of what the server has now."""
 
 
 class Web:
-    """Reads and downloads from the web, http and https alone.
+    """Reads from the web, http and https alone.
 
     Args:
         settings: how servers are asked.
@@ -126,7 +123,7 @@ class Web:
         """
 
         def attempt() -> T:
-            with self._opened(url, {}) as response:
+            with self.opened(url, {}) as response:
                 body = b"".join(arriving(response, most_bytes + 1))
                 if len(body) > most_bytes:
                     raise Refused(f"{self.shown(url)} is longer than {most_bytes:,} bytes")
@@ -134,75 +131,26 @@ class Web:
             try:
                 return parse(Answer(body, headers.get("Content-Type", "").lower(), headers.get("Last-Modified", "")))
             except DamagedRecord as error:
-                raise _TryAgain(str(error)) from error
+                raise TryAgain(str(error)) from error
 
-        return self._with_retries(url, attempt)
-
-    def download(self, file: RemoteFile, part: Path, validator: str, remember: Callable[[str], None]) -> None:
-        """Downloads a file to `part`, resuming what is there, and compares size and checksums.
-
-        Args:
-            file: what to download.
-            part: where to; may hold the beginning from an earlier attempt.
-            validator: ETag or date under which that beginning was served, "" if unknown.
-            remember: called with the validator before anything is written.
-
-        Raises:
-            WrongContent: twice it was not the file that was listed; `part` is removed.
-            Refused, Unreachable, UserError: as `read`.
-        """
-        state = _Resumption(part, validator)
-        for attempts_left in (1, 0):
-            if file.size is None or part_bytes(part) < file.size:
-                self._with_retries(file.url, lambda: self._fetch_rest(file, state, remember))
-            try:
-                file.check(part)
-                return
-            except WrongContent:
-                part.unlink(missing_ok=True)
-                state.validator = ""
-                if not attempts_left:
-                    raise
-
-    def _fetch_rest(self, file: RemoteFile, state: _Resumption, remember: Callable[[str], None]) -> None:
-        have = part_bytes(state.part)
-        if not (state.validator or file.checksums):  # nothing would show that both parts are of one file
-            have = 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        if have and state.validator:
-            headers["If-Range"] = state.validator
-        before = have
-        try:
-            with self._opened(file.url, headers) as response:
-                start = _start_of(response, have, state.validator)
-                before, state.validator = start, _validator(response.headers)
-                remember(state.validator)
-                with state.part.open("r+b" if start else "wb") as out:
-                    out.seek(start)
-                    # One byte too many is enough to know that it is another file.
-                    for chunk in arriving(response, file.most_bytes + 1 - start):
-                        out.write(chunk)
-                    out.truncate()
-                    out.flush()
-                    os.fsync(out.fileno())
-        except _FileChanged as problem:
-            state.part.unlink(missing_ok=True)
-            state.validator = ""
-            raise _TryAgain(str(problem)) from problem
-        except _TryAgain as problem:
-            problem.has_progress = part_bytes(state.part) > before
-            raise
+        return self.with_retries(url, attempt)
 
     def shown(self, text: str) -> str:
         """An address or a message without passwords and keys."""
         return hidden(text, self.settings.secrets)
 
-    def _with_retries(self, url: str, attempt: Callable[[], T]) -> T:
+    def with_retries(self, url: str, attempt: Callable[[], T]) -> T:
+        """Makes attempts until one succeeds; see `read` for what is raised.
+
+        Args:
+            url: the address, for messages.
+            attempt: raises `TryAgain` where another one may help.
+        """
         rule, failures = self.settings.retry, 0
         while True:
             try:
                 return attempt()
-            except _TryAgain as problem:
+            except TryAgain as problem:
                 failures = 1 if problem.has_progress else failures + 1
                 reason = self.shown(str(problem))
                 self._check_wait(url, problem.seconds)
@@ -221,8 +169,8 @@ class Web:
             )
 
     @contextlib.contextmanager
-    def _opened(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
-        """The answer to a request, redirects followed; failures on the way and while it is read are `_TryAgain`."""
+    def opened(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
+        """The answer to a request, redirects followed; failures on the way and while it is read are `TryAgain`."""
         try:
             response = self._follow(url, headers)
             try:
@@ -233,11 +181,11 @@ class Web:
                 raise
             response.release_conn()
         except (HTTPError, TimeoutError, ConnectionError) as error:
-            raise _TryAgain(first_line(error)) from error
+            raise TryAgain(first_line(error)) from error
         except OSError as error:
             if error.errno is not None:  # of our own disk
                 raise
-            raise _TryAgain(first_line(error)) from error
+            raise TryAgain(first_line(error)) from error
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> Any:
         for _ in range(MOST_REDIRECTS + 1):
@@ -265,10 +213,10 @@ class Web:
             return
         reason = f"HTTP {status} {shortened(response.reason or '')}".rstrip()
         if status == _BEYOND_THE_END:
-            raise _FileChanged("the file has become shorter while it was read")
+            raise FileChanged("the file has become shorter while it was read")
         if status in _TRANSIENT_STATUS or status >= 500:
             asked = response.headers.get("Retry-After")
-            raise _TryAgain(reason, None if asked is None else _seconds_to_wait(asked))
+            raise TryAgain(reason, None if asked is None else _seconds_to_wait(asked))
         raise Refused(reason, status)
 
     def pace(self) -> None:
@@ -290,43 +238,12 @@ class Web:
         return self._pools[proxy]
 
 
-@dataclass
-class _Resumption:
-    """The part of a file that is there, and under which validator it was served."""
-
-    part: Path
-    validator: str
-
-
-def _start_of(response: Any, have: int, validator: str) -> int:
-    """Where an answer begins: at the byte that was asked for, or at 0 if the server sends the whole file."""
-    if response.status != _PARTIAL:
-        return 0
-    served = response.headers.get("Content-Range", "")
-    if not served.startswith(f"bytes {have}-"):
-        raise _TryAgain(f"the server sent {shortened(served) or 'an unspecified range'} instead of byte {have} on")
-    if validator and _validator(response.headers) not in ("", validator):  # a server that ignores If-Range
-        raise _FileChanged("the file has changed while it was read")
-    return have
-
-
-def part_bytes(part: Path) -> int:
-    """How much of a file is there."""
-    return part.stat().st_size if part.exists() else 0
-
-
 def hidden(text: str, secrets: tuple[str, ...]) -> str:
     """A text without passwords in addresses, and with *** for secrets, as they are and as addresses quote them."""
     for secret in secrets:
         for form in (secret, quote(secret, safe="")):
             text = text.replace(form, "***") if form else text
     return without_passwords(text)
-
-
-def _validator(headers: Mapping[str, str]) -> str:
-    """What If-Range may name: a strong ETag, else the date of the last change (RFC 9110, 13.1.5)."""
-    tag = headers.get("ETag", "")
-    return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
 def _seconds_to_wait(retry_after: str) -> float | None:

@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from shards.collecting.imagery import Access, filled
 from shards.collecting.mercator import HALF_WORLD
-from shards.collecting.options import TilesOptions, check_address
+from shards.collecting.options import check_address
 from shards.collecting.tiled_maps import TiledSource
+from shards.collecting.tiles_options import TilesOptions
 from shards.collecting.web import Answer, Refused, Unreachable
 from shards.errors import UserError
 from shards.registry import nearest

@@ -280,7 +280,7 @@ def test_originals_come_before_what_was_derived(archive: ArchiveServer, tmp_path
 )
 def test_mistakes_are_one_sentence(options: dict[str, Any], match: str) -> None:
     with pytest.raises(UserError, match=match):
-        dataclasses.replace(AporeeOptions(), **options).check()
+        dataclasses.replace(AporeeOptions(out=Path()), **options).check()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from tile_server import TileServer, png, serve_tiles, tile_picture, write_cog
 
 from shards.collecting.commands import run_tiles
-from shards.collecting.options import TilesOptions
+from shards.collecting.tiles_options import TilesOptions
 from shards.errors import UserError
 from shards.sources.recordings import RecordingsSource
 from shards.sources.source import SourceOptions

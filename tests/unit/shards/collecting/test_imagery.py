@@ -13,9 +13,9 @@ from tile_server import TileServer, picture, png, serve_tiles, tile_picture, wri
 
 from shards.collecting.imagery import IMAGERY, Access, ImagerySource, NoImagery, date_of_http, is_colourless, is_plain
 from shards.collecting.mercator import Square
-from shards.collecting.options import TilesOptions
 from shards.collecting.pictures import decode_picture
 from shards.collecting.tile_cache import TileCache, opened_tile_cache
+from shards.collecting.tiles_options import TilesOptions
 from shards.collecting.web import Refused, Web, WebSettings
 from shards.errors import RejectedPair, UserError
 from shards.streaming.fetching import RetryRule
@@ -36,7 +36,7 @@ def cache(tmp_path: Path) -> Iterator[TileCache]:
 
 
 def source_of(cache: TileCache, key: str = "", **words: Any) -> ImagerySource:
-    options = TilesOptions(**{"terms": "t", "attribution": "a", "rate": 1000.0, "side": 64, **words})
+    options = TilesOptions(**{"out": Path(), "terms": "t", "attribution": "a", "rate": 1000.0, "side": 64, **words})
     options.check()
     web = Web(WebSettings(options.rate, retry=RetryRule(2, 0.01, 0.02), secrets=(key,) if key else ()))
     name = next(name for name in IMAGERY if getattr(options, name))

@@ -116,8 +116,6 @@ def test_mistakes_are_one_sentence(tmp_path: Path, text: str, words: dict[str, A
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(UserError, match=match):
         collect(tmp_path / "l.csv", tmp_path / "out", **words)
-    with pytest.raises(UserError, match="--table is missing"):
-        SoundTableOptions().check()
 
 
 def test_a_server_without_lengths_is_read_to_its_end(server: ArchiveServer, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from archive_server import ArchiveServer, Fault, serve_archive
 
-from shards.collecting import web as web_module
+from shards.collecting import downloading
+from shards.collecting.downloading import part_bytes
 from shards.collecting.remote_files import RemoteFile, WrongContent
-from shards.collecting.web import Refused, Unreachable, Web, WebSettings, hidden, part_bytes
+from shards.collecting.web import Refused, Unreachable, Web, WebSettings, hidden
 from shards.errors import UserError
 from shards.records import json_of
 from shards.streaming.fetching import RetryRule
@@ -43,7 +44,7 @@ def file_of(server: ArchiveServer, content: bytes = CONTENT) -> RemoteFile:
 
 def download(web: Web, file: RemoteFile, part: Path, validator: str = "") -> list[str]:
     remembered: list[str] = []
-    web.download(file, part, validator, remembered.append)
+    downloading.download(web, file, part, validator, remembered.append)
     return remembered
 
 
@@ -255,7 +256,7 @@ def test_a_full_disk_is_no_matter_of_the_network(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(web_module.os, "fsync", full)
+    monkeypatch.setattr(downloading.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         download(client(), file_of(server), tmp_path / "part")
     assert len(server.requests) == 1
