@@ -33,6 +33,9 @@ class AporeeArchive(SoundArchive):
         options: which items are wanted.
     """
 
+    name = "aporee"
+    requests_per_sound = 3  # the record, the download, and where that is redirected to
+
     def __init__(self, archive: ItemArchive, options: AporeeOptions) -> None:
         self._archive = archive
         self._options = options

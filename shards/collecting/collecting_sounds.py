@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from shards.collecting.options import SoundLimits
 from shards.collecting.remote_files import HEX_DIGITS, RemoteFile, WrongContent
 from shards.collecting.sound_archive import Sound, SoundArchive
 from shards.collecting.web import Refused, Unreachable, Web
+from shards.data_files import SOUND_SUFFIXES
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
-from shards.schema import Rejection
+from shards.records import Count, record_as
+from shards.schema import Rejection, is_valid_key
 
 LEDGER_NAME = "ledger.sqlite"
 REJECTED_NAME = "rejected-sounds.csv"
@@ -27,6 +30,21 @@ UNREACHABLE_IN_A_ROW = 5
 
 _OPTIONAL_REASONS = ("outside the box", "too short", "file too large", "published earlier")
 """Reasons that depend on options; entries are looked at again when these change."""
+
+
+REMEDY = "move it away to begin anew"
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A described sound as the ledger keeps it."""
+
+    url: str
+    size: Count | None
+    largest: Count
+    checksums: dict[str, str]
+    suffix: str
+    row: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,10 @@ class SoundCollector:
         Raises:
             UserError: the list can't be read, the disk is too small, the user did not agree, or the server is down.
         """
+        source = self._ledger.fact("source") or self._archive.name
+        if source != self._archive.name:
+            raise UserError(f"{self._out} holds a collection by `collect {source}`; give another --out")
+        self._ledger.state_fact("source", source)
         (self._out / SOUNDS).mkdir(parents=True, exist_ok=True)
         self._look_again_if_limits_changed()
         self._archive.list_entries(self._ledger)
@@ -89,7 +111,7 @@ class SoundCollector:
         collection = Collection.load_or_begin(self._out)
         entries = self._ledger.entries((FETCHED,))
         if entries:
-            collection.merge(entry.record["row"] for entry in entries)
+            collection.add(record_as(dict[str, str], entry.record.get("row"), LEDGER_NAME, REMEDY) for entry in entries)
             collection.save()
         rejected = self._ledger.entries((REJECTED, POSTPONED))
         write_rejected(
@@ -112,7 +134,7 @@ class SoundCollector:
             self._out,
             f"{len(waiting):,} sounds",
             num_bytes=sum(known) if len(known) == len(sizes) else None,
-            num_requests=2 * len(waiting),
+            num_requests=self._archive.requests_per_sound * len(waiting),
             rate=self._options.rate,
             yes=self._options.yes,
         )
@@ -155,10 +177,11 @@ class SoundCollector:
 
     def _describe(self, entry: Entry) -> Sound:
         """What the entry is; what an earlier run has found out is not asked for again."""
-        known = entry.record.get("sound")
-        if known is not None:
-            file = RemoteFile(known["url"], known["size"], known["largest"], known["checksums"])
-            return Sound(file, known["suffix"], known["row"])
+        if "sound" in entry.record:
+            known = record_as(_Stored, entry.record["sound"], LEDGER_NAME, REMEDY)
+            if not is_valid_key(known.row.get("key", "")) or known.suffix not in SOUND_SUFFIXES:
+                raise UserError(f"{LEDGER_NAME}: {entry.identifier} has no name for a file; {REMEDY}")
+            return Sound(RemoteFile(known.url, known.size, known.largest, known.checksums), known.suffix, known.row)
         return self._described_anew(entry)
 
     def _described_anew(self, entry: Entry) -> Sound:
@@ -167,10 +190,8 @@ class SoundCollector:
         except Refused as error:
             raise self._rejection(entry, error) from error
         file = sound.file
-        entry.record["sound"] = {
-            **{"url": file.url, "size": file.size, "largest": file.largest, "checksums": dict(file.checksums)},
-            **{"suffix": sound.suffix, "row": dict(sound.row)},
-        }
+        stored = _Stored(file.url, file.size, file.largest, dict(file.checksums), sound.suffix, dict(sound.row))
+        entry.record["sound"] = dataclasses.asdict(stored)
         self._ledger.update(entry.identifier, LISTED, record=entry.record)
         return sound
 

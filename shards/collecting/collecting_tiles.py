@@ -20,6 +20,7 @@ from shards.collecting.tiles_options import TilesOptions
 from shards.collecting.web import Refused, Unreachable
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
+from shards.records import json_as
 from shards.schema import Rejection
 from shards.sources.coordinates import LATITUDE_AXIS, LONGITUDE_AXIS, parse_coordinate
 from shards.sources.metadata_table import check_coordinates
@@ -195,7 +196,9 @@ class TileCollector:
         """Fills in what was known when the image was made, for a run that was killed before it wrote the tables."""
         finished = self._cache.finished(self._name(path))
         if finished is not None:
-            self._collection.set_fields(row, json.loads(finished[1]))
+            self._collection.set_fields(
+                row, json_as(dict[str, str], finished[1], CACHE_NAME, "move it away to begin anew")
+            )
 
     def _has_placeholder(self, row: Row) -> bool:
         return any(

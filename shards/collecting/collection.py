@@ -34,7 +34,7 @@ class Row:
     """
 
     key: str
-    fields: dict[str, str]
+    fields: dict[str, str] = field(default_factory=dict)
     excluded_by: str = ""
     excluded_because: str = ""
 
@@ -106,18 +106,15 @@ class Collection:
         """The rows of the metadata."""
         return [row for row in self.rows if not row.excluded_by]
 
-    def merge(self, rows: Iterable[Mapping[str, str]]) -> None:
-        """Adds rows at the end; of known keys the given columns are replaced, and others stay."""
-        known = {row.key: row for row in self.rows}
+    def add(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Adds rows at the end; those whose key is known, included or excluded, stay as they are."""
+        known = {row.key for row in self.rows}
         for given in rows:
-            fields = {name: str(safe_cell(value)) for name, value in given.items()}
-            key = make_key(fields["key"])
-            if key in known:
-                known[key].fields.update(fields)
-            else:
-                known[key] = Row(key, fields)
-                self.rows.append(known[key])
-            self.columns += [name for name in fields if name not in self.columns]
+            key = make_key(given["key"])
+            if key not in known:
+                known.add(key)
+                self.rows.append(Row(key))
+                self.set_fields(self.rows[-1], given)
 
     def set_fields(self, row: Row, fields: Mapping[str, str]) -> None:
         """Sets fields of a row; new columns are added at the end."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError, first_line
+from shards.records import json_as
 
 LISTED, FETCHED, REJECTED, POSTPONED = "listed", "fetched", "rejected", "postponed"
 """States of an entry. Postponed ones failed for the network's sake, and are tried again by the next run."""
 
+_REMEDY = "move ledger.sqlite away to begin anew"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
@@ -158,7 +160,7 @@ class Ledger:
             "AND number IN (SELECT number FROM entries ORDER BY number LIMIT ?) ORDER BY number",
             (*states, -1 if limit is None else limit),
         )
-        return [Entry(a, b, c, d, json.loads(record)) for a, b, c, d, record in rows]
+        return [Entry(a, b, c, d, json_as(dict[str, Any], text, "the ledger", _REMEDY)) for a, b, c, d, text in rows]
 
     def num_entries(self) -> int:
         """How many entries the list has."""

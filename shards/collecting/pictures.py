@@ -30,7 +30,7 @@ def decode_picture(body: bytes, width: int, height: int) -> npt.NDArray[np.uint8
     Raises:
         RejectedPair: it is no such picture.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -45,8 +45,9 @@ def decode_picture(body: bytes, width: int, height: int) -> npt.NDArray[np.uint8
     except RejectedPair:
         raise
     except Exception as error:  # Pillow raises many kinds of errors for broken files
+        reason = "no PNG, JPEG, WebP or GIF" if isinstance(error, UnidentifiedImageError) else first_line(error)
         start = body[:60].decode("ascii", "replace")
-        raise RejectedPair("unusable picture", f"{first_line(error)}; it begins with {start!r}") from error
+        raise RejectedPair("unusable picture", f"{reason}; it begins with {start!r}") from error
     is_opaque = rgba[..., 3] >= _OPAQUE
     if 1 - is_opaque.mean() > _MOST_TRANSPARENT:
         return None

@@ -5,18 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from shards.collecting.ledger import Ledger
 from shards.collecting.options import SoundLimits
 from shards.collecting.remote_files import RemoteFile
 from shards.errors import RejectedPair
-
-COLUMNS = (
-    *("key", "long_key", "longitude", "latitude", "mp3name", "title", "description", "creator", "licence"),
-    *("date_recorded", "date_uploaded", "seconds", "original_name", "page", "url", "bytes", "checksum"),
-)
-"""Columns of the metadata that a collection of sounds writes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,15 @@ class Sound:
 
 
 class SoundArchive(ABC):
-    """Where sounds are collected from."""
+    """Where sounds are collected from.
+
+    Attributes:
+        name: the verb of `collect`.
+        requests_per_sound: about how many requests one takes.
+    """
+
+    name: ClassVar[str]
+    requests_per_sound: ClassVar[int]
 
     @abstractmethod
     def list_entries(self, ledger: Ledger) -> None:

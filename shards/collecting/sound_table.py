@@ -35,6 +35,9 @@ class TableArchive(SoundArchive):
         UserError: the table can't be read, or lacks the address or the coordinates.
     """
 
+    name = "sounds"
+    requests_per_sound = 1
+
     def __init__(self, options: SoundTableOptions) -> None:
         self._options = options
         self._table, self._roles, self._url_column = _read(options)

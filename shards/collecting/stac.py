@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -13,7 +13,7 @@ from shards.collecting.mercator import Square
 from shards.collecting.sound_archive import is_within
 from shards.collecting.web import Refused, Unreachable
 from shards.errors import UserError
-from shards.records import json_of, read_json, shown
+from shards.records import Finite, json_of, read_json, record_as, shown
 
 MOST_ITEM_BYTES = 64 << 20
 _GEOTIFF = "image/tiff"
@@ -32,6 +32,16 @@ class Item:
     place: str
     bbox: tuple[float, float, float, float]
     date: str
+
+
+@dataclass(frozen=True)
+class _ItemRecord:
+    """The members of an item that are read."""
+
+    bbox: list[Finite]
+    assets: dict[str, dict[str, Any]]
+    properties: dict[str, Any] = field(default_factory=dict)
+    id: Any = None
 
 
 class StacSource(ImagerySource):
@@ -81,17 +91,13 @@ class StacSource(ImagerySource):
         Raises:
             UserError: it is none, or it is not clear which asset is meant.
         """
-        name = shown(feature.get("id")) if isinstance(feature, dict) else shown(feature)
-        assets = feature.get("assets") if isinstance(feature, dict) else None
-        bbox = feature.get("bbox") if isinstance(feature, dict) else None
-        if not isinstance(assets, dict) or not isinstance(bbox, list) or len(bbox) not in (4, 6):
-            raise UserError(
-                f"--stac: {name} is no STAC item with assets and a bbox; give an item, or a collection of items"
-            )
-        west, south, east, north = (float(value) for value in (bbox if len(bbox) == 4 else (*bbox[:2], *bbox[3:5])))
-        asset = self._asset(name, assets)
-        properties = feature.get("properties") or {}
-        date = properties.get("datetime") or properties.get("start_datetime") or ""
+        record = record_as(_ItemRecord, feature, "--stac", "give a STAC item, or a collection of items")
+        if len(record.bbox) not in (4, 6):
+            raise UserError(f"--stac: the bbox of {shown(record.id)} must have 4 or 6 numbers, got {len(record.bbox)}")
+        west, south, east, north = record.bbox if len(record.bbox) == 4 else (*record.bbox[:2], *record.bbox[3:5])
+        name = shown(record.id)
+        asset = self._asset(name, record.assets)
+        date = record.properties.get("datetime") or record.properties.get("start_datetime") or ""
         return Item(self._place(name, str(asset.get("href") or "")), (west, south, east, north), str(date)[:10])
 
     def _asset(self, name: str, assets: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +107,9 @@ class StacSource(ImagerySource):
         else:
             tiffs = {
                 key: asset for key, asset in assets.items()
-                if isinstance(asset, dict) and str(asset.get("type") or "").startswith(_GEOTIFF)
+                if str(asset.get("type") or "").startswith(_GEOTIFF)
             }  # fmt: skip
-            visual = [key for key, asset in tiffs.items() if key == "visual" or "visual" in (asset.get("roles") or ())]
+            visual = [key for key, asset in tiffs.items() if key == "visual" or _has_role(asset, "visual")]
             found = visual[:1] or list(tiffs)
         if len(found) != 1:
             raise UserError(
@@ -130,3 +136,8 @@ class StacSource(ImagerySource):
             if path.is_relative_to(folder) and path.is_file():
                 return str(path)
         raise UserError(f"--stac: {name} points to {shown(href)}, which is no web address and no file beside the item")
+
+
+def _has_role(asset: dict[str, Any], role: str) -> bool:
+    roles = asset.get("roles")
+    return isinstance(roles, list) and role in roles

@@ -14,12 +14,18 @@ from pretrain.methods import METHODS
 from pretrain.presets import PRESETS
 from pretrain.trackers import TRACKERS
 from retrieval.protocols import PROTOCOLS
+from shards.collecting.imagery import IMAGERY
+from shards.collecting.verbs import COLLECT
 from shards.front_ends import FRONT_ENDS
 from shards.sources import SOURCES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("shards", "pretrain", "downstream", "retrieval", "launch")
-PAGES = [*REPOSITORY.glob("*.md"), *(REPOSITORY / package / "README.md" for package in PACKAGES)]
+PAGES = [
+    *REPOSITORY.glob("*.md"),
+    *(REPOSITORY / package / "README.md" for package in PACKAGES),
+    REPOSITORY / "shards/collecting/README.md",
+]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -56,6 +62,7 @@ def test_the_contents_of_a_package_page_list_all_its_sections(package: str) -> N
         ("downstream/README.md", list(BENCHMARKS)),
         ("retrieval/README.md", list(PROTOCOLS)),
         ("README.md", list(BENCHMARKS)),
+        ("shards/collecting/README.md", [*(f"--{name}" for name in IMAGERY), *COLLECT.verbs]),
     ],
 )
 def test_a_page_names_every_choice(page: str, names: list[str]) -> None:

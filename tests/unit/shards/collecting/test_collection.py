@@ -81,16 +81,16 @@ def test_no_row_is_lost_by_a_kill_between_two_writes(
     assert {row.key for row in found.included} in ({"a", "c"}, {"c"}, {"b", "c"}, {"a", "b", "c"})
 
 
-def test_rows_are_merged_by_key_and_excluded_ones_stay_out(tmp_path: Path) -> None:
+def test_rows_are_added_and_known_ones_stay_as_they_are(tmp_path: Path) -> None:
     rows = Collection.load(write(tmp_path, ["a", "b"]))
     rows.set_fields(rows.rows[0], {"image_date": "2020"})
     rows.rows[1].exclude("test", "x")
     rows.save()
     rows = Collection.load(tmp_path)
-    rows.merge([{"key": "a", "title": "new"}, {"key": "b", "title": "newer"}, {"key": "c", "title": "=1"}])
+    rows.add([{"key": "a", "title": "new"}, {"key": "b", "title": "newer"}, {"key": "c", "title": "=1"}])
     rows.save()
-    assert (tmp_path / TABLE).read_text() == "key,title,mp3name,image_date\na,new,a.wav,2020\nc,'=1,,\n"
-    assert "newer" in (tmp_path / EXCLUDED_NAME).read_text()
+    assert (tmp_path / TABLE).read_text() == "key,title,mp3name,image_date\na,title a,a.wav,2020\nc,'=1,,\n"
+    assert "title b" in (tmp_path / EXCLUDED_NAME).read_text()
 
 
 def test_all_rows_may_be_excluded_and_come_back(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from archive_server import ArchiveServer, Fault, serve_archive
 
-from shards.collecting.commands import run_sounds
-from shards.collecting.options import SoundTableOptions
+from shards.collecting.commands import run_aporee, run_sounds
+from shards.collecting.ledger import opened_ledger
+from shards.collecting.options import AporeeOptions, SoundTableOptions
 from shards.errors import UserError
 
 
@@ -123,3 +124,23 @@ def test_a_server_without_lengths_is_read_to_its_end(server: ArchiveServer, tmp_
     (tmp_path / "l.csv").write_text(f"key,lon,lat,url\n1,7,50,{server.url}/0/items/a/1.wav\n")
     collect(tmp_path / "l.csv", tmp_path / "out")
     assert (tmp_path / "out" / "audio" / "1.wav").read_bytes() == b"one"
+
+
+def test_a_folder_holds_a_collection_of_one_kind(server: ArchiveServer, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f"key,lon,lat,url\n1,7,50,{server.url}/0/items/a/1.wav\n")
+    collect(tmp_path / "l.csv", tmp_path / "out")
+    with pytest.raises(UserError, match="holds a collection by `collect sounds`; give another --out"):
+        run_aporee(AporeeOptions(out=tmp_path / "out", base_url=server.url))
+
+
+@pytest.mark.parametrize("key", ["../../evil", "a/b", ""])
+def test_a_ledger_of_strangers_names_no_file_elsewhere(server: ArchiveServer, tmp_path: Path, key: str) -> None:
+    (tmp_path / "l.csv").write_text(f"key,lon,lat,url\n1,7,50,{server.url}/0/items/a/1.wav\n")
+    sound = {"url": "http://x", "size": None, "largest": 9, "checksums": {}, "suffix": ".wav", "row": {"key": key}}
+    out = tmp_path / "out"
+    out.mkdir()
+    with opened_ledger(out / "ledger.sqlite") as ledger:
+        ledger.add_page([("1", {"where": "line 2", "row": {}, "fault": "", "sound": sound})], {})
+        ledger.state_fact("sha256 of the table", hashlib.sha256((tmp_path / "l.csv").read_bytes()).hexdigest())
+    with pytest.raises(UserError, match="has no name for a file; move it away"):
+        collect(tmp_path / "l.csv", out)
