@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from shards.untrusted_text import without_controls
+from shards.untrusted_text import without_controls, without_surrogates
 
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t")
 """Characters that begin a formula in a spreadsheet; what a cell begins with after an apostrophe is shown as it is."""
@@ -29,7 +29,7 @@ def safe_cell(value: object) -> object:
     """A value as `csv_text` writes it into a cell."""
     if not isinstance(value, str):
         return value
-    clean = without_controls(value)
+    clean = without_surrogates(without_controls(value))
     return f"'{clean}" if clean.startswith(RUN_BY_SPREADSHEETS) and not _is_number(clean) else clean
 
 

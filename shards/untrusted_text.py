@@ -12,6 +12,11 @@ def without_controls(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text.replace("\r\n", "\n"))
 
 
+def without_surrogates(text: str) -> str:
+    """Untrusted text with U+FFFD for lone surrogates, which JSON can name and no file in UTF-8 can hold."""
+    return re.sub(r"[\ud800-\udfff]", "\ufffd", text)
+
+
 def as_code(text: str) -> str:
     """Untrusted text as inline Markdown code: no markup inside it is active, and it can't break a table."""
     clean = " ".join(text.replace("`", "'").replace("|", "/").split())

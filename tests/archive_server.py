@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -116,12 +117,22 @@ class ArchiveServer:
         return (len(times) - 1) / max(1e-9, times[-1] - times[0])
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server whose clients may go away at any moment."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Prints a traceback, unless the client went away."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serve_archive() -> Iterator[ArchiveServer]:
     """Serves an empty archive on 127.0.0.1 while the context lasts."""
     archive = ArchiveServer()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(archive))
-    http.daemon_threads = True
+    http = QuietServer(("127.0.0.1", 0), _handler(archive))
     threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     archive.url = f"http://127.0.0.1:{http.server_port}"
     try:

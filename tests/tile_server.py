@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
+from archive_server import QuietServer
 from PIL import Image
 
 HALF_WORLD = math.pi * 6378137.0
@@ -95,8 +96,7 @@ class TileServer:
 def serve_tiles() -> Iterator[TileServer]:
     """Serves the map on 127.0.0.1 while the context lasts."""
     server = TileServer()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
-    http.daemon_threads = True
+    http = QuietServer(("127.0.0.1", 0), _handler(server))
     threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     server.url = f"http://127.0.0.1:{http.server_port}"
     try:

@@ -15,6 +15,7 @@ from shards.collecting.web import Refused, Unreachable
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
 from shards.sources.keys import make_key
+from shards.untrusted_text import without_surrogates
 
 PAGE_ITEMS = 1000
 """Items asked for at once; the archive takes 100 to 10,000."""
@@ -100,7 +101,7 @@ class AporeeArchive(SoundArchive):
         file, entry = self._archive.sound_file(identifier, whole, largest)
         seconds = seconds_of(entry)
         check_length(seconds, options, identifier)
-        name = str(entry["name"])
+        name = without_surrogates(str(entry["name"]))
         row = {
             "key": make_key(identifier),
             "long_key": identifier,

@@ -15,6 +15,7 @@ from shards.collecting.web import Answer, Refused, Web
 from shards.data_files import SOUND_SUFFIXES
 from shards.errors import RejectedPair
 from shards.records import DamagedRecord, json_of, shown
+from shards.untrusted_text import without_surrogates
 
 BASE_URL = "https://archive.org"
 LISTED_FIELDS = ("identifier", "title", "creator", "date", "publicdate", "licenseurl", "coverage", "item_size")
@@ -105,7 +106,7 @@ class ItemArchive:
         if not files:
             raise RejectedPair("no sound file", f"{identifier}: none of its files is a public sound")
         best = max(files, key=lambda file: (file.get("source") == "original", _size(file) or 0))
-        size, name = _size(best), str(best["name"])
+        size, name = _size(best), without_surrogates(str(best["name"]))
         if size is not None and size > largest:
             raise RejectedPair("file too large", f"{identifier}: {name} has {size:,} bytes; see --max-file-mb")
         url = f"{self._base_url}/download/{quote(identifier)}/{quote(name)}"
@@ -138,11 +139,13 @@ def _parse_page(answer: Answer) -> Page:
     if not isinstance(value, dict) or not isinstance(value.get("items"), list):
         raise DamagedRecord(f"the archive's list has no items, got {shown(value)}")
     items = [item for item in value["items"] if isinstance(item, dict) and _is_identifier(item.get("identifier"))]
-    total = value.get("total")
+    cursor, total = str(value.get("cursor") or ""), value.get("total")
+    if not cursor.isascii():
+        raise DamagedRecord(f"the archive's list has no cursor of ASCII letters, got {shown(cursor)}")
     return Page(
         tuple(items),
         len(value["items"]) - len(items),
-        str(value.get("cursor") or ""),
+        cursor,
         total if isinstance(total, int) else None,
     )
 

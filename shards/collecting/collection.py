@@ -70,6 +70,10 @@ class Collection:
         Raises:
             UserError: there is no metadata.csv, or a row of it is none, or has no key of its own.
         """
+        if not (root / TABLE_NAME).is_file():
+            raise UserError(
+                f"{root} has no {TABLE_NAME}; give the folder of a collection, or of a corpus with that table"
+            )
         excluded = _read_excluded(root / EXCLUDED_NAME)
         if excluded and _has_no_rows(root / TABLE_NAME):
             return cls(root, list(excluded[0][1].fields), [row for _, row in excluded])
@@ -164,7 +168,7 @@ def _table_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _has_no_rows(path: Path) -> bool:
     """Whether a table has columns and nothing else."""
-    return path.exists() and not read_table_file(path, 1, lambda name: name == "key").rows
+    return not read_table_file(path, 1, lambda name: name == "key").rows
 
 
 def _read_excluded(path: Path) -> list[tuple[int, Row]]:

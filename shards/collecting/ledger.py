@@ -13,6 +13,7 @@ from typing import Any
 
 from shards.errors import UserError, first_line
 from shards.records import json_as
+from shards.untrusted_text import without_surrogates
 
 LISTED, FETCHED, REJECTED, POSTPONED = "listed", "fetched", "rejected", "postponed"
 """States of an entry. Postponed ones failed for the network's sake, and are tried again by the next run."""
@@ -142,7 +143,7 @@ class Ledger:
         """Sets the state of an entry, and its record if one is given."""
         self._connection.execute(
             "UPDATE entries SET state = ?, reason = ?, detail = ?, record = coalesce(?, record) WHERE identifier = ?",
-            (state, reason, detail, None if record is None else json.dumps(record), identifier),
+            (state, reason, without_surrogates(detail), None if record is None else json.dumps(record), identifier),
         )
 
     def look_again(self, reasons: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from shards.collecting.mercator import Square
 from shards.collecting.sound_archive import is_within
 from shards.collecting.web import Refused, Unreachable
 from shards.errors import UserError
-from shards.records import Finite, json_of, read_json, record_as, shown
+from shards.records import Finite, json_of, read_json, record_as, shortened, shown
 
 MOST_ITEM_BYTES = 64 << 20
 _GEOTIFF = "image/tiff"
@@ -112,9 +112,8 @@ class StacSource(ImagerySource):
             visual = [key for key, asset in tiffs.items() if key == "visual" or _has_role(asset, "visual")]
             found = visual[:1] or list(tiffs)
         if len(found) != 1:
-            raise UserError(
-                f"--stac: {name} has the assets {', '.join(map(shown, assets))}; say which with --asset NAME"
-            )
+            names = shortened(", ".join(map(shown, assets)), 200)
+            raise UserError(f"--stac: {name} has the assets {names}; say which with --asset NAME")
         asset: dict[str, Any] = assets[found[0]]
         return asset
 
@@ -131,9 +130,8 @@ class StacSource(ImagerySource):
         elif is_web(href):
             return href
         elif href and not Path(href).is_absolute():
-            folder = Path(self._address).resolve().parent
-            path = (folder / href).resolve()
-            if path.is_relative_to(folder) and path.is_file():
+            path = _file_beside(Path(self._address), href)
+            if path is not None:
                 return str(path)
         raise UserError(f"--stac: {name} points to {shown(href)}, which is no web address and no file beside the item")
 
@@ -141,3 +139,13 @@ class StacSource(ImagerySource):
 def _has_role(asset: dict[str, Any], role: str) -> bool:
     roles = asset.get("roles")
     return isinstance(roles, list) and role in roles
+
+
+def _file_beside(item: Path, name: str) -> Path | None:
+    """The file of a name in the folder of an item or below; None if there is none."""
+    try:
+        folder = item.resolve().parent
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder) and path.is_file() else None
+    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+        return None

@@ -15,6 +15,7 @@ from shards.collecting.tiled_maps import TiledSource
 from shards.collecting.tiles_options import TilesOptions
 from shards.collecting.web import Answer, Refused, Unreachable
 from shards.errors import UserError
+from shards.records import shortened
 from shards.registry import nearest
 from shards.sources.xml_text import child_texts, local_name, parse_xml
 
@@ -112,7 +113,7 @@ def layer_of(answer: Answer, address: str, options: TilesOptions) -> Layer:
     if options.layer not in named:
         raise UserError(
             f"--layer {options.layer!r}: the service has no such layer; {nearest(options.layer, list(named))}it has: "
-            f"{', '.join(sorted(named)[:20])}"
+            f"{', '.join(shortened(name, 30) for name in sorted(named)[:8])}"
         )
     layer = named[options.layer]
     linked = [
@@ -126,8 +127,8 @@ def layer_of(answer: Answer, address: str, options: TilesOptions) -> Layer:
     usable = {name: levels for name in linked if name in sets and (levels := _levels(sets[name], options.tile_size))}
     if not usable:
         raise UserError(
-            f"--layer {options.layer}: none of its matrix sets ({', '.join(linked)}) is web mercator with tiles of "
-            f"{options.tile_size} pixels; give another layer, --tile-size, or --wms"
+            f"--layer {options.layer}: none of its matrix sets ({shortened(', '.join(linked), 100)}) is web mercator with "
+            f"tiles of {options.tile_size} pixels; give another layer, --tile-size, or --wms"
         )
     matrix_set = options.matrix_set if options.matrix_set in usable else next(iter(usable))
     style = options.style or _default_style(layer)

@@ -23,7 +23,9 @@ MOST_CAMPAIGNS = 50
 """Of a command that must be found to fail; a moment that shows it comes up long before."""
 
 
-@pytest.mark.parametrize("name", ["build", "evaluate", "pretrain frozen", "scenes", "study prepare"])
+@pytest.mark.parametrize(
+    "name", ["build", "collect aporee", "collect tiles", "evaluate", "pretrain frozen", "scenes", "study prepare"]
+)
 def test_a_killed_command_ends_in_the_same_bytes(name: str) -> None:
     killed = kill_campaigns(WORK[name], range(1), seed=0)
     assert killed.failures == {}
@@ -37,7 +39,7 @@ def test_a_killed_study_server_keeps_each_answer_once() -> None:
 
 
 @pytest.mark.usefixtures("may_mount")
-@pytest.mark.parametrize("name", ["advance", "embed", "release", "study prepare", "tau"])
+@pytest.mark.parametrize("name", ["advance", "collect aporee", "embed", "release", "study prepare", "tau"])
 def test_a_disk_that_is_full_or_read_only_is_one_sentence(name: str) -> None:
     found = take_the_disk(WORK[name], shares=(0.3,))
     assert found.failures == []

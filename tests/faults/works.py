@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 from commands import SMALL, python, with_deepspeed
+from faults import collect_works as collecting
 from hub_server import serve_hub
 from listening_shards import write_listening_shards, write_tiny_towers
 from pair_folders import write_advance, write_events, write_image, write_sound
@@ -312,6 +313,15 @@ CITIES = _benchmark(
 WORKS = [
     Work("build", _corpus, _build, files_of),
     Work("build demo", lambda folder: None, _build_demo, files_of),
+    Work(
+        *("collect aporee", collecting.write_sounds, collecting.collect_aporee, collecting.collected),
+        beside=collecting.archive,
+    ),
+    Work(
+        *("collect tiles", collecting.write_sounds, collecting.collect_tiles, collecting.collected),
+        beside=collecting.map_service,
+    ),
+    Work("collect clean", collecting.write_sounds, collecting.collect_clean(), collecting.collected),
     Work("pretrain", _shards, BATCH_TRIPLET, _run_results, _resume(BATCH_TRIPLET)),
     Work(
         *("pretrain zero2", _shards, BATCH_TRIPLET, _run_results, _resume(BATCH_TRIPLET)),

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from shards.untrusted_text import as_text
+from shards.untrusted_text import as_text, without_surrogates
 
 MARKUP = st.text(st.sampled_from("a _*`[]()<>|~!#&;:/\\\n\x1b\x00é-1."))
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -42,3 +42,8 @@ def test_in_a_cell(text: str) -> None:
     html = MARKDOWN.render(f"| a | b |\n|---|---|\n| x {as_text(text)} | y |\n")
     cells = re.findall(r"<td>(.*?)</td>", html)
     assert [shown(cell) for cell in cells] == [" ".join(f"x {expected(text)}".split()), "y"]
+
+
+def test_lone_surrogates_become_a_replacement() -> None:
+    assert without_surrogates("a\ud800b\udfffü😀") == "a\ufffdb\ufffdü😀"
+    without_surrogates("\ud83d\ude00").encode()

@@ -129,3 +129,8 @@ def test_rows_that_are_none_are_fixed_first(tmp_path: Path) -> None:
     (write(tmp_path, ["a"]) / TABLE).write_text("key,title\na,b,c\n")
     with pytest.raises(UserError, match="line 2 has more fields than there are columns; fix it first"):
         Collection.load(tmp_path)
+
+
+def test_a_folder_without_a_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no metadata\.csv; give the folder of a collection"):
+        Collection.load(tmp_path / "none")
