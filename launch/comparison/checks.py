@@ -21,13 +21,13 @@ from pretrain.pretraining import check_norm
 from pretrain.settings import pretraining as pretrain_config
 from pretrain.settings.files import flatten, load_settings
 from pretrain.settings.pretraining import Config, DataSettings
-from pretrain.settings.yaml_text import read_yaml
 from pretrain.training.processes import check_requirements
 from retrieval.embedding import open_split
 from retrieval.options import EvaluateOptions
 from shards.errors import UserError
 from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT, SpectrogramSettings
 from shards.streaming.reading import ShardSet
+from shards.yaml_text import read_yaml
 
 LENGTHS = {"epochs", "max_seconds"}
 """Settings that may change when a run is resumed, but not between compared rows."""

@@ -21,13 +21,13 @@ from downstream.settings import DownstreamSettings
 from launch.comparison.rows import Job, Row
 from pretrain.settings.files import flatten, load_settings, save_settings
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
-from pretrain.settings.yaml_text import read_yaml
 from pretrain.training.run_folder import CHECKPOINTS_FOLDER, CONFIG_NAME, SUMMARY_NAME, list_checkpoints
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
 from retrieval.options import EvaluateOptions
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 from shards.records import holds_json, record_as
+from shards.yaml_text import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS_NAME = "settings.yaml"

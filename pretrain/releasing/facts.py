@@ -18,7 +18,6 @@ from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
 from pretrain.settings.files import read_record, settings_of
 from pretrain.settings.pretraining import Config
-from pretrain.settings.yaml_text import yaml_of
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME, read_summary
 from pretrain.weights.model_folder import MODEL_FOLDER
@@ -26,6 +25,7 @@ from shards.errors import UserError
 from shards.schema import VALIDATION_SPLIT
 from shards.streaming.reading import ShardSet
 from shards.untrusted_text import as_line
+from shards.yaml_text import yaml_of
 
 UNCOUNTED = "the licences of the recordings"
 MOST_UNKNOWN_HOURS = 1 / 3600

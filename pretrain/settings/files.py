@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import yaml
 
 from pretrain.settings.choosing import Chosen, family_of, kind_of, plain_hints, setting_of_others
-from pretrain.settings.yaml_text import read_yaml
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 from shards.records import shown, typed
 from shards.registry import nearest
+from shards.yaml_text import read_yaml
 
 Settings = TypeVar("Settings")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from retrieval.exhibits import data_uri
-from retrieval.worldmap import WIDTH, choose_view, dot_radius, draw_ground
+from shards.geography.map_view import WIDTH, choose_view, dot_radius, draw_ground
 
 SCALE = 2
 """Raster pixels per unit of the drawing, so that dots are sharp on high-resolution screens."""

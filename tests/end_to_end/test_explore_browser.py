@@ -179,7 +179,7 @@ def test_a_click_on_the_map_asks_with_the_nearest_place(page: Chrome, folder: Pa
     title = asked_title(page)
     assert title in [entry["title"] for entry in metadata]
     # No other place is nearer to the click than the one with the ring.
-    from retrieval.worldmap import choose_view
+    from shards.geography.map_view import choose_view
 
     longitudes, latitudes = (np.array([entry[name] for entry in metadata]) for name in ("longitude", "latitude"))
     points = choose_view(longitudes, latitudes).project(longitudes, latitudes) * places

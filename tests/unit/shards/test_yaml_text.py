@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.settings.yaml_text import read_yaml, yaml_of
 from shards.errors import UserError
+from shards.yaml_text import read_yaml, yaml_of
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
