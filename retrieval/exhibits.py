@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from retrieval.pair_metadata import link_of, text_of
 from shards.decoding.audio_decoding import PREVIEW_SECONDS
 from shards.decoding.imagery import encode_jpeg
+from shards.reporting.licence_names import licence_name
 from shards.schema import SpectrogramSettings
 from shards.streaming.reading import ShardSet, StoredSample
 
@@ -157,18 +158,6 @@ def colour_spectrogram(spectrogram: NDArray[np.uint8]) -> NDArray[np.uint8]:
     stops = np.linspace(0, 1, len(SPECTROGRAM_COLOURS))
     channels = [np.interp(values, stops, channel) for channel in zip(*SPECTROGRAM_COLOURS, strict=True)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
-
-
-def licence_name(licence: str) -> str:
-    """A short name: "CC BY-NC 4.0" for a Creative Commons URL, the host of any other URL, otherwise the text itself."""
-    if not link_of(licence):
-        return licence
-    host, *path = licence.split("//", 1)[1].strip("/").split("/")
-    if host.endswith("creativecommons.org") and path[:1] == ["licenses"] and len(path) > 1:
-        return " ".join(["CC", path[1].upper(), *path[2:3]])
-    if host.endswith("creativecommons.org") and path[:1] == ["publicdomain"] and len(path) > 1:
-        return {"zero": "CC0 1.0", "mark": "Public domain"}.get(path[1], path[1])
-    return host
 
 
 def data_uri(kind: str, data: bytes) -> str:

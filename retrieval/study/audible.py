@@ -11,10 +11,11 @@ import numpy as np
 
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
-from retrieval.exhibits import licence_name, picture
+from retrieval.exhibits import picture
 from retrieval.pair_metadata import link_of, text_of
 from retrieval.study.folder import Credit
 from shards.building.splitting import EARTH_RADIUS_KM
+from shards.reporting.licence_names import licence_name
 from shards.schema import PREVIEWS_FOLDER, place_of
 from shards.streaming.reading import ShardSet, StoredSample
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from shards.building.build import build, print_build
 from shards.building.parts import as_launched
 from shards.building.planning import BuildOptions
-from shards.errors import end_on_sigterm
+from shards.errors import UserError, end_on_sigterm
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,23 @@ class InfoOptions:
 
     json: bool = False
     """Print JSON."""
+
+    report: Path | None = None
+    """Folder for a page with the set's statistics, its figures and statistics.json."""
+
+    countries: Path | None = None
+    """GeoJSON file of countries' boundaries, such as Natural Earth's Admin 0, for the page."""
+
+    def check(self) -> None:
+        """Checks what needs no set.
+
+        Raises:
+            UserError: boundaries without a page, or a file that does not exist.
+        """
+        if self.countries is not None and self.report is None:
+            raise UserError(f"--countries {self.countries} is for the statistics page; give --report DIR as well")
+        if self.countries is not None and not self.countries.is_file():
+            raise UserError(f"--countries {self.countries}: no such file; give a GeoJSON file of countries' boundaries")
 
 
 def run_build(options: BuildOptions) -> None:
@@ -63,11 +80,21 @@ def run_verify(options: VerifyOptions) -> None:
 
 
 def run_info(options: InfoOptions) -> None:
-    """Prints a description of a shard set."""
+    """Prints a description of a shard set; with --report it also writes the statistics page."""
     from shards.building.describing import describe_shards, print_description
+    from shards.reporting.tally import CorpusTally
 
-    description = describe_shards(options.shards)
+    tally = CorpusTally()
+    description = describe_shards(options.shards, tally)
     if options.json:
         print(json.dumps(description, indent=1, ensure_ascii=False))
     else:
         print_description(options.shards, description)
+    if options.report is not None:
+        from shards.manifest import Manifest
+        from shards.reporting.figures import statistics_of
+        from shards.reporting.page import write_report
+
+        statistics = statistics_of(Manifest.load(options.shards), tally, options.countries)
+        page = write_report(options.report, statistics, tally)
+        print(f"report       {page}", file=sys.stderr if options.json else sys.stdout)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from shards.building.splitting import EARTH_RADIUS_KM
 from shards.building.verifying import verify_shard
 from shards.errors import UserError, first_line
 from shards.manifest import Manifest, ShardEntry
+from shards.progress import ProgressLine
 from shards.raster_settings import RasterSettings
+from shards.reporting.tally import CorpusTally
 from shards.schema import PREVIEWS_FOLDER, SPLITS, place_of
 from shards.streaming.entries import read_metadata
 from shards.streaming.index import load_index, previews_checksum
@@ -23,34 +26,46 @@ from shards.streaming.index import load_index, previews_checksum
 FEW_PAIRS = 30
 """Splits with fewer pairs than this are warned of."""
 
+Places = Sequence[tuple[float, float]] | NDArray[np.float64]
+"""Longitude and latitude of each, in degrees."""
+
 NEAR_METRES = (0, 100, 1000)
+PROGRESS_ABOVE_PAIRS = 50_000
 _SAME_PLACE_METRES = 0.001
 """Distances below this are rounding errors and count as 0 m, as between 180° east and 180° west."""
 
 
-def describe_shards(folder: Path) -> dict[str, Any]:
+def describe_shards(folder: Path, tally: CorpusTally | None = None) -> dict[str, Any]:
     """Reads the manifest, the indexes and the samples' coordinates of a shard set.
+
+    Args:
+        folder: the shard set.
+        tally: is given the metadata of all pairs, for statistics.
 
     Raises:
         UserError: the folder is not a shard set, or a shard or its index is missing.
     """
     manifest = Manifest.load(folder)
     bytes_of_member: Counter[str] = Counter()
-    places: dict[str, list[tuple[float, float]]] = {split: [] for split in SPLITS}
-    for entry in manifest.shards:
-        try:
-            found = _sizes_and_places(folder, entry, bytes_of_member)
-            previews = previews_checksum(folder, entry)
-        except (ValueError, OSError) as error:
-            faults = [fault.sentence for fault in verify_shard(folder, entry, manifest.spectrogram.mel_bands)]
-            raise UserError(
-                f"{folder / entry.name}: {(faults or [first_line(error)])[0]}; see all faults with "
-                "'python shards/run.py verify', and copy or build the damaged files again"
-            ) from error
-        places[entry.split] += found
-        if previews is not None and (folder / PREVIEWS_FOLDER / entry.name).is_file():
-            bytes_of_member["previews"] += previews.bytes
+    places = {split: array("d") for split in SPLITS}
     num_samples = sum(manifest.splits.values())
+    with ProgressLine("reading metadata", num_samples, enabled=num_samples > PROGRESS_ABOVE_PAIRS) as progress:
+        for entry in manifest.shards:
+            try:
+                for metadata, place in _metadata_and_places(folder, entry, bytes_of_member):
+                    places[entry.split].extend(place)
+                    if tally is not None:
+                        tally.add(metadata)
+                previews = previews_checksum(folder, entry)
+            except (ValueError, OSError) as error:
+                faults = [fault.sentence for fault in verify_shard(folder, entry, manifest.spectrogram.mel_bands)]
+                raise UserError(
+                    f"{folder / entry.name}: {(faults or [first_line(error)])[0]}; see all faults with "
+                    "'python shards/run.py verify', and copy or build the damaged files again"
+                ) from error
+            if previews is not None and (folder / PREVIEWS_FOLDER / entry.name).is_file():
+                bytes_of_member["previews"] += previews.bytes
+            progress.advance(entry.num_samples)
     return {
         "source": manifest.source,
         "splits": manifest.splits,
@@ -68,34 +83,39 @@ def describe_shards(folder: Path) -> dict[str, Any]:
         "warnings": list(manifest.warnings),
         "repeated_images": repeated_images(folder, manifest),
         "test_pairs_near_training": {
-            f"within_{metres}_m": count for metres, count in count_near(places["test"], places["train"]).items()
+            f"within_{metres}_m": count
+            for metres, count in count_near(_as_places(places["test"]), _as_places(places["train"])).items()
         },
     }
 
 
-def _sizes_and_places(folder: Path, entry: ShardEntry, bytes_of_member: Counter[str]) -> list[tuple[float, float]]:
-    """The places of a tar's samples; adds the sizes of their members.
+def _metadata_and_places(
+    folder: Path, entry: ShardEntry, bytes_of_member: Counter[str]
+) -> Iterator[tuple[dict[str, Any], tuple[float, float]]]:
+    """The metadata and places of a tar's samples; adds the sizes of their members.
 
     Raises:
         ValueError, OSError: the tar or its index is damaged.
     """
-    places = []
     with (folder / entry.name).open("rb") as file:
         for sample in load_index(folder, entry):
             for member, (_, length) in sample.members.items():
                 bytes_of_member[member] += length
             content = sum(length for _, length in sample.members.values())
             bytes_of_member["tar headers and padding"] += sample.bytes - content
-            place = place_of(read_metadata(file, sample))
+            metadata = read_metadata(file, sample)
+            place = place_of(metadata)
             if place is None:
                 raise ValueError(f"sample {sample.key} has no place")
-            places.append(place)
-    return places
+            yield metadata, place
 
 
-def count_near(
-    queries: Sequence[tuple[float, float]], places: Sequence[tuple[float, float]], metres: Sequence[int] = NEAR_METRES
-) -> dict[int, int]:
+def _as_places(flat: array[float]) -> NDArray[np.float64]:
+    """(n, 2) longitude and latitude."""
+    return np.array(flat, np.float64).reshape(-1, 2)
+
+
+def count_near(queries: Places, places: Places, metres: Sequence[int] = NEAR_METRES) -> dict[int, int]:
     """Counts the queries that have a place within each great-circle distance.
 
     Args:
@@ -106,7 +126,7 @@ def count_near(
     Returns:
         Maps each distance in metres to a number of queries.
     """
-    if not queries or not places:
+    if len(queries) == 0 or len(places) == 0:
         return dict.fromkeys(metres, 0)
     nearest_metres = nearest_distances_metres(np.asarray(queries), np.asarray(places))
     return {limit: int((nearest_metres <= limit + _SAME_PLACE_METRES).sum()) for limit in metres}
