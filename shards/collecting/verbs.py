@@ -7,11 +7,14 @@ from shards.command_line import Verb, Verbs
 _OPTIONS, _COMMANDS = "shards.collecting.options", "shards.collecting.commands"
 
 COLLECT = Verbs(
-    "Collects a corpus from its sources: sounds, an image for each place, and cleaning.",
+    "Collects a corpus from its sources: sounds, an image for each place, cleaning, and scenes by ADVANCE's rules.",
     {
         "aporee": Verb(f"{_OPTIONS}:AporeeOptions", f"{_COMMANDS}:run_aporee"),
         "sounds": Verb(f"{_OPTIONS}:SoundTableOptions", f"{_COMMANDS}:run_sounds"),
         "tiles": Verb("shards.collecting.tiles_options:TilesOptions", f"{_COMMANDS}:run_tiles"),
         "clean": Verb(f"{_OPTIONS}:CleanOptions", f"{_COMMANDS}:run_clean", positional=True),
+        "advance": Verb(
+            "shards.collecting.advance.options:AdvanceOptions", "shards.collecting.advance.command:run_advance"
+        ),
     },
 )
