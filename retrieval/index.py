@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,44 @@ SPARE_CANDIDATES = 16
 """Candidates beyond the number of results, so that rounding rarely hides one of them."""
 PARALLEL_OVER_LISTS = 1
 """faiss' mode in which the threads share the lists of a single query, not the queries."""
+MOST_GPU_CANDIDATES = 2048
+"""faiss on a GPU finds at most this many neighbours; more are searched for on the CPU."""
+QUERIES_AT_ONCE = 1024
+GPU_LOCK = threading.Lock()
+"""faiss' resources of a GPU can be used by one thread at a time, whatever the index."""
+
+
+@cache
+def gpu_resources() -> Any:
+    """faiss' memory and streams on the first GPU; None if there is no GPU, or faiss was built without.
+
+    CUDA_VISIBLE_DEVICES chooses the GPU; if it is empty, everything stays on the CPU.
+    """
+    import faiss
+
+    # faiss-cpu has neither.
+    if not getattr(faiss, "get_num_gpus", lambda: 0)():
+        return None
+    return faiss.StandardGpuResources()
+
+
+def copied_to_gpu(index: Any) -> Any:
+    """A copy of a faiss index on the first GPU; None if there is no GPU, or its memory is too small."""
+    import faiss
+
+    resources = gpu_resources()
+    if resources is None:
+        return None
+    try:
+        return faiss.index_cpu_to_gpu(resources, 0, index)
+    except RuntimeError:  # faiss' own error of a full memory
+        return None
 
 
 class NearestNeighbours:
     """Exact Euclidean nearest neighbours: faiss proposes candidates, which are sorted by float64 distances.
+
+    faiss searches on a GPU where there is one. The results are the same: its distances decide only what is looked at.
 
     Args:
         gallery: (n, d) embeddings, n > 0.
@@ -44,6 +80,7 @@ class NearestNeighbours:
         self._largest_norm = float(np.square(centred).sum(axis=1).max())
         self._index = faiss.IndexFlatL2(gallery.shape[1])
         self._index.add(centred)
+        self._gpu_index = copied_to_gpu(self._index)
 
     def search(self, queries: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Finds the nearest gallery items of each query.
@@ -60,23 +97,56 @@ class NearestNeighbours:
         queries = np.asarray(queries, dtype=np.float64)
         numbers = np.empty((len(queries), count), dtype=np.int64)
         distances = np.empty((len(queries), count))
-        for row, query in enumerate(queries):
-            numbers[row], distances[row] = self._search_one(query, count)
+        if self._gpu_index is None:
+            for row, query in enumerate(queries):
+                numbers[row], distances[row] = self._search_one(query, count)
+            return numbers, distances
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            part = queries[start : start + QUERIES_AT_ONCE]
+            rough, candidates = self._candidates(self._centred(part), count + SPARE_CANDIDATES)
+            for row, query in enumerate(part):
+                settled = self._settle(query, rough[row], candidates[row], count)
+                numbers[start + row], distances[start + row] = settled or self._search_one(
+                    query, count, first=4 * (count + SPARE_CANDIDATES)
+                )
         return numbers, distances
 
-    def _search_one(self, query: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        centred = np.ascontiguousarray((query - self._centre)[None], dtype=np.float32)
-        slack = FLOAT32_SLACK * (self._largest_norm + float(np.square(centred).sum()))
-        num_candidates = count + SPARE_CANDIDATES
+    def _search_one(
+        self, query: NDArray[np.float64], count: int, first: int | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        num_candidates = first or count + SPARE_CANDIDATES
         while True:
-            rough, candidates = self._index.search(centred, min(num_candidates, len(self._gallery)))
-            found = np.sort(candidates[0])
-            squared = np.square(self._gallery[found] - query).sum(axis=1)
-            nearest = np.argsort(squared, kind="stable")[:count]
-            # All items that faiss left out are farther than its last candidate, up to rounding.
-            if len(found) == len(self._gallery) or squared[nearest[-1]] < rough[0, -1] - slack:
-                return found[nearest], np.sqrt(squared[nearest])
+            rough, candidates = self._candidates(self._centred(query[None]), num_candidates)
+            settled = self._settle(query, rough[0], candidates[0], count)
+            if settled is not None:
+                return settled
             num_candidates *= 4
+
+    def _centred(self, queries: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(queries - self._centre, dtype=np.float32)
+
+    def _candidates(self, centred: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Squared distances in float32 and indices of at least `count` nearest items, or of all, of each query."""
+        count = min(count, len(self._gallery))
+        if self._gpu_index is not None and count <= MOST_GPU_CANDIDATES:
+            with GPU_LOCK:
+                found: tuple[NDArray[np.float32], NDArray[np.int64]] = self._gpu_index.search(centred, count)
+                return found
+        rough, candidates = self._index.search(centred, count)
+        return rough, candidates
+
+    def _settle(
+        self, query: NDArray[np.float64], rough: NDArray[np.float32], candidates: NDArray[np.int64], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+        """The nearest of the candidates by float64 distances; None if an item that is none may be nearer."""
+        slack = FLOAT32_SLACK * (self._largest_norm + float(np.square(self._centred(query[None])).sum()))
+        found = np.sort(candidates)
+        squared = np.square(self._gallery[found] - query).sum(axis=1)
+        nearest = np.argsort(squared, kind="stable")[:count]
+        # All items that faiss left out are farther than its last candidate, up to rounding.
+        if len(found) == len(self._gallery) or squared[nearest[-1]] < rough[-1] - slack:
+            return found[nearest], np.sqrt(squared[nearest])
+        return None
 
 
 class Lists:
@@ -105,7 +175,12 @@ class Lists:
         )
         rows = np.linspace(0, num_rows - 1, min(num_rows, TRAINING_ROWS_PER_LIST * num_lists)).astype(np.int64)
         index.cp.niter, index.cp.min_points_per_centroid = TRAINING_ROUNDS, 1
-        index.train(gallery[rows])
+        # k-means, which takes most of the time, assigns rows to centroids on the GPU where there is one.
+        assigning = copied_to_gpu(faiss.IndexFlatL2(dimensions))
+        with GPU_LOCK:
+            index.clustering_index = assigning
+            index.train(gallery[rows])
+        index.clustering_index = None  # type: ignore[assignment, unused-ignore]
         for start in range(0, num_rows, ROWS_AT_ONCE):
             index.add(np.ascontiguousarray(gallery[start : start + ROWS_AT_ONCE]))
         return cls(index)
@@ -177,17 +252,27 @@ def distances_of_nearest(gallery: NDArray[np.float32], queries: NDArray[np.float
     Returns:
         (q, count), in ascending order.
     """
-    import faiss
-
     squared = np.full((len(queries), 0), np.inf)
     exact = queries.astype(np.float64)
     for start in range(0, len(gallery), ROWS_AT_ONCE):
         part = np.asarray(gallery[start : start + ROWS_AT_ONCE])
         centre = part.mean(axis=0)  # as in NearestNeighbours
-        _, numbers = faiss.knn(queries - centre, part - centre, min(count + SPARE_CANDIDATES, len(part)))
+        numbers = _nearest_in(queries - centre, part - centre, min(count + SPARE_CANDIDATES, len(part)))
         found = np.square(part[numbers] - exact[:, None]).sum(axis=2)
         squared = np.sort(np.concatenate([squared, found], axis=1), axis=1)[:, :count]
     return np.sqrt(squared)
+
+
+def _nearest_in(queries: NDArray[np.float32], gallery: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Indices of the `count` gallery items nearest to each query in float32, on the GPU where there is one."""
+    import faiss
+
+    resources = gpu_resources()
+    if resources is not None and count <= MOST_GPU_CANDIDATES:
+        with GPU_LOCK:
+            numbers: NDArray[np.int64] = faiss.knn_gpu(resources, queries, gallery, count)[1]
+        return numbers
+    return np.asarray(faiss.knn(queries, gallery, count)[1], dtype=np.int64)
 
 
 def squared_distances(gallery: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:

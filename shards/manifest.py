@@ -88,6 +88,7 @@ class Manifest:
             bands alone, and scaled each image by itself.
         warnings: what limits the use of the set, such as a small test split, a sentence each.
         repeated_images: pairs that share their image; None if not known.
+        licence: licence of the corpus as a whole, "" if it is not known; each sample's JSON may state its own.
     """
 
     source: str
@@ -99,6 +100,7 @@ class Manifest:
     rasters: RasterSettings = field(default_factory=RasterSettings)
     warnings: tuple[str, ...] = ()
     repeated_images: RepeatedImages | None = None
+    licence: str = ""
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
         """The tars of one split, in order."""
@@ -126,6 +128,8 @@ class Manifest:
         record = {
             "format_version": FORMAT_VERSION,
             "source": self.source,
+            # Left out where it is not known, so that manifests are the same as before.
+            **({"licence": self.licence} if self.licence else {}),
             "build": self.build,
             "spectrogram": self.spectrogram.to_dict(),
             "rasters": self.rasters.to_dict(),

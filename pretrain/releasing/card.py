@@ -21,7 +21,7 @@ from pretrain.releasing.model_card import (
     stft_words,
     what_they_are,
 )
-from pretrain.releasing.notice import recordings
+from pretrain.releasing.notice import corpus_licence, recordings
 from pretrain.releasing.results import scores_of
 from shards.untrusted_text import as_code, as_line, as_quote, as_text
 
@@ -211,7 +211,7 @@ def _data(facts: Facts) -> str:
         "sound": f"{hours_text(data['seconds_of_sound'] / 3600)} hours; {as_line(spectrogram.scale.name)}, "
         f"{spectrogram.mel_bands} mel bands, {stft_words(spectrogram)}",
     }
-    return f"{table(rows)}\n\n{recordings(facts)}"
+    return f"{table(rows)}\n\n{corpus_licence(facts)}{recordings(facts)}"
 
 
 def _results(facts: Facts) -> str:

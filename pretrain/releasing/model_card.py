@@ -6,6 +6,7 @@ from typing import Any
 
 from pretrain.cards import card, loading, section, table
 from pretrain.model_config import TwoTowerConfig
+from pretrain.releasing.licence_words import of_whole_corpus
 from pretrain.scores import Score
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
@@ -63,6 +64,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     side, pairs = config.data.image_size, ", ".join(f"{count} {split}" for split, count in manifest.splits.items())
     rows = {
         "data": f"source {as_code(manifest.source)}: {pairs} pairs",
+        **({"licence of the data": of_whole_corpus(manifest.licence)} if manifest.licence else {}),
         "sound": f"{hours:.1f} hours; {spectrogram.scale.name}, {spectrogram.mel_bands} mel bands, "
         f"{stft_words(spectrogram)}",
         **({} if rasters == RasterSettings() else {"rasters": rasters.describe()}),

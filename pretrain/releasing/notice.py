@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from pretrain.releasing.facts import Facts
+from pretrain.releasing.licence_words import is_known, is_restricted, of_whole_corpus
 from shards.schema import SpectrogramScale
 from shards.untrusted_text import as_code, as_quote
 
@@ -28,15 +27,6 @@ UNKNOWN_IMAGERY = (
 
 FORMER_IMAGERY = "What is known about them is in the former notice, below."
 
-RESTRICTS = {"nc", "nd", "noncommercial", "noderivs", "noderivatives", "sampling"}
-"""Words of licences that restrict commercial use or derivatives."""
-
-RESTRICTS_IN_WORDS = ("non commercial", "no deriv", "all rights reserved")
-KNOWN = {"cc", "creativecommons", "attribution", "publicdomain"}
-KNOWN_IN_WORDS = ("creative commons", "public domain")
-SHORT = {"by", "sa"}
-"""Creative Commons' elements, which identify a licence only if it has no other words."""
-
 
 def notice(facts: Facts, imagery: str | None = None) -> str:
     """Writes the notice, in Markdown.
@@ -53,7 +43,7 @@ training data is answered differently from country to country and is not settled
 
 ## Recordings
 
-{recordings(facts)}
+{corpus_licence(facts)}{recordings(facts)}
 
 ## Images
 
@@ -85,6 +75,12 @@ def source_of(facts: Facts) -> str:
         return str(facts.data["source"])
     scale: SpectrogramScale = facts.model.spectrogram.scale
     return "soundingearth" if scale.name == "exp-log-mel/10" else ""
+
+
+def corpus_licence(facts: Facts) -> str:
+    """A paragraph on the licence of the corpus as a whole, "" if it states none."""
+    licence = str(facts.data.get("licence") or "")
+    return f"{of_whole_corpus(licence)}\n\n" if licence else ""
 
 
 def recordings(facts: Facts) -> str:
@@ -122,32 +118,13 @@ def recordings(facts: Facts) -> str:
             "",
             f"At least {restricted:,} of them are under licences that restrict commercial use or derivatives.",
         ]
-    unclassified = [as_code(name) for name in licences.counts if not is_restricted(name) and not _is_known(name)]
+    unclassified = [as_code(name) for name in licences.counts if not is_restricted(name) and not is_known(name)]
     if unclassified:
         more = f", and {len(unclassified) - MOST_LICENCES} others" if len(unclassified) > MOST_LICENCES else ""
         lines += ["", f"What these allow was not classified: {', '.join(unclassified[:MOST_LICENCES])}{more}."]
     if licences.num_without:
         lines += ["", "Where no licence is stated, all rights must be taken to be reserved."]
     return "\n".join(lines)
-
-
-def is_restricted(name: str) -> bool:
-    """Returns whether a licence, given by URL or name, restricts commercial use or derivatives."""
-    words = _words(name)
-    return not RESTRICTS.isdisjoint(words) or any(each in " ".join(words) for each in RESTRICTS_IN_WORDS)
-
-
-def _is_known(name: str) -> bool:
-    words = _words(name)
-    return (
-        not KNOWN.isdisjoint(words)
-        or (bool(words) and SHORT.issuperset(words))
-        or any(each in " ".join(words) for each in KNOWN_IN_WORDS)
-    )
-
-
-def _words(name: str) -> list[str]:
-    return re.findall(r"[a-z]+", name.lower())
 
 
 def _imagenet(facts: Facts) -> str:

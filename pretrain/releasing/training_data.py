@@ -43,6 +43,7 @@ def outline(manifest: Manifest) -> dict[str, Any]:
         "seconds_of_sound": manifest.statistics.get("seconds_of_sound", 0.0),
         "num_rejected": len(manifest.rejected),
         "warnings": list(manifest.warnings),
+        **({"licence": manifest.licence} if manifest.licence else {}),
     }
 
 

@@ -39,6 +39,7 @@ class DataOutline(TypedDict):
     seconds_of_sound: Finite
     num_rejected: Count
     warnings: NotRequired[list[str]]
+    licence: NotRequired[str]
 
 
 class Summary(TypedDict):

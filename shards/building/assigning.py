@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from shards.building.exact_shares import EXACT_BELOW_PAIRS, split_exactly
 from shards.building.split_file import checksum_of, read_split_file
 from shards.building.splitting import cell_group, split_at_random, split_by_key, value_group
 from shards.errors import UserError
-from shards.schema import Pair
+from shards.schema import SPLITS, Pair
 from shards.sources.source import Listing, Source
 from shards.sources.table_roles import parse_columns
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def settle_split(listing: Listing, options: BuildOptions) -> tuple[BuildOptions, list[str]]:
-    """The options with the split that is used by default: by key if all keys are numbers, else at random.
+    """The options with the split by default: the corpus's own, else by key if all keys are numbers, else at random.
 
     Returns:
         The options, and what the user should know of the choice, a sentence each.
@@ -28,6 +29,14 @@ def settle_split(listing: Listing, options: BuildOptions) -> tuple[BuildOptions,
         return dataclasses.replace(options, split_by="file"), []
     if options.split_by is not None:
         return options, []
+    if listing.splits is not None:
+        counts = Counter(listing.splits.values())
+        words = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if counts[split])
+        if counts["train"] and len(counts) > 1:
+            kept = f"splits are those of the corpus: {words} (--split-by random, cell, column or image draws others)"
+            return dataclasses.replace(options, split_by="source"), [kept]
+        settled, choices = settle_split(dataclasses.replace(listing, splits=None), options)
+        return settled, [f"the corpus has one split alone ({words}), so others are drawn", *choices]
     if all(_is_number(pair.key) for pair in listing.pairs):
         return dataclasses.replace(options, split_by="key"), []
     words = "splits are drawn at random, because keys are no numbers (--split-by cell, column or image draws groups)"
@@ -51,6 +60,13 @@ def assign_splits(source: Source, listing: Listing, options: BuildOptions, num_w
     if options.split_file is not None:
         splits = read_split_file(options.split_file)
         return [splits[pair.key] for pair in pairs]
+    if options.split_by == "source":
+        if listing.splits is None:
+            raise UserError(
+                "--split-by source needs a corpus with splits of its own: a column split of train, val and test, or "
+                "train, val or test in the names of all its files; give --split-by random, cell, column or image"
+            )
+        return [listing.splits[pair.key] for pair in pairs]
     if options.split_by == "key":
         try:
             return [split_by_key(pair.key) for pair in pairs]
@@ -66,7 +82,7 @@ def assign_splits(source: Source, listing: Listing, options: BuildOptions, num_w
 
 def has_exact_shares(listing: Listing, options: BuildOptions) -> bool:
     """Whether the set is so small that its splits have exact shares."""
-    return options.split_by not in ("key", "file") and len(listing.pairs) < EXACT_BELOW_PAIRS
+    return options.split_by not in ("key", "file", "source") and len(listing.pairs) < EXACT_BELOW_PAIRS
 
 
 def split_record(listing: Listing, options: BuildOptions) -> dict[str, Any]:

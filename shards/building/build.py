@@ -26,7 +26,7 @@ from shards.building.folder import (
     refuse_another_plan,
     remove_work_folder,
 )
-from shards.building.opening import list_corpus, open_source
+from shards.building.opening import built_before, list_corpus, open_source
 from shards.building.packing import ShardRecord
 from shards.building.packing_pool import PackingPool, cannot_write
 from shards.building.parts import FINISH, Part, parse_part
@@ -88,7 +88,22 @@ def build(options: BuildOptions) -> Manifest | None:
     if options.part == FINISH:
         check_begun(options.out)
     num_workers = options.workers or usable_cpus()
+    if source.is_packed and (manifest := built_before(source, options)) is not None:
+        remove_work_folder(options.out)
+        source.finish()
+        print(f"{options.out} is already built with these options from these files: nothing to do")
+        return manifest
     listing, options = list_corpus(source, options)
+    manifest = _build_listed(source, listing, options, part, num_workers)
+    if manifest is not None:
+        source.finish()
+    return manifest
+
+
+def _build_listed(
+    source: Source, listing: Listing, options: BuildOptions, part: Part | None, num_workers: int
+) -> Manifest | None:
+    """As `build`, from the listing of the corpus."""
     try:
         if not is_finished(options.out):
             options.out.mkdir(parents=True, exist_ok=True)

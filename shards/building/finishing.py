@@ -114,5 +114,8 @@ def _make_manifest(source: Source, plan: BuildPlan, records: list[ShardRecord], 
     rasters = source.options.rasters
     manifest = Manifest(plan.source, plan.record, source.settings, statistics, entries, tuple(rejected), rasters)
     return dataclasses.replace(
-        manifest, warnings=tuple(small_splits(manifest.splits)), repeated_images=count_repeated(hashes)
+        manifest,
+        warnings=tuple(small_splits(manifest.splits)),
+        repeated_images=count_repeated(hashes),
+        licence=source.licence,
     )

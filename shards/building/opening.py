@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from shards.building.assigning import given_columns, settle_split
+from shards.building.folder import damaged_shards, is_finished
 from shards.building.planning import BuildOptions, check_options, idle_options, usable_cpus
 from shards.building.split_file import keep_listed, read_split_file
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
+from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
 from shards.sources import SOURCES
 from shards.sources.source import Listing, Source, SourceOptions
@@ -54,6 +57,23 @@ def list_corpus(source: Source, options: BuildOptions) -> tuple[Listing, BuildOp
     return listing, settled
 
 
+def built_before(source: Source, options: BuildOptions) -> Manifest | None:
+    """The manifest of --out, if it is a finished set of this corpus with these options, without missing shards.
+
+    For corpora whose listing takes long: it asks for the names and sizes of their files alone.
+    """
+    if not is_finished(options.out):
+        return None
+    manifest = Manifest.load(options.out)
+    wanted = source.build_options() | {"samples_per_shard": options.samples_per_shard}
+    wanted |= {"split_seed": options.split_seed} | ({"split_by": options.split_by} if options.split_by else {})
+    is_same = manifest.source == options.source and all(
+        manifest.build.get(name) == value for name, value in json.loads(json.dumps(wanted)).items()
+    )
+    has_other_split = options.split_file is not None or options.split_by in ("cell", "column")
+    return manifest if is_same and not has_other_split and not damaged_shards(options.out, manifest) else None
+
+
 def _source_options(options: BuildOptions, source_class: type[Source]) -> SourceOptions:
     root = options.root or source_class.default_root
     if root is None:
@@ -75,4 +95,8 @@ def _source_options(options: BuildOptions, source_class: type[Source]) -> Source
         table=options.table,
         columns=columns,
         follow_links=options.follow_links,
+        licence=" ".join(options.licence.split()),
+        tars=options.tars,
+        unpacked=options.unpacked,
+        keep_unpacked=options.keep_unpacked,
     )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tyro
+
 from shards.building.assigning import assign_splits, split_column, split_record
 from shards.building.splitting import hash_share
 from shards.building.writing import tar_name
@@ -37,7 +39,8 @@ class BuildOptions:
     """
 
     source: Annotated[str, one_of(SOURCES)]
-    """The corpus: soundingearth (as released), recordings (a table, images and sounds) or demo (generated)."""
+    """The corpus: soundingearth (as released), recordings (a table, images and sounds), parquet (as on the hub),
+    webdataset (tars of others; see adopt) or demo (generated)."""
 
     out: Path
     """Folder of the shard set."""
@@ -61,10 +64,11 @@ class BuildOptions:
     workers: int | None = None
     """Processes that read and pack, by default one per usable core; the result does not depend on it."""
 
-    split_by: Literal["key", "cell", "random", "column", "image", "file"] | None = None
+    split_by: Literal["key", "cell", "random", "column", "image", "file", "source"] | None = None
     """key: the last digit of the key, as published (7 val, 2 and 5 test); random: drawn by key; cell, column, image:
     drawn so that a location cell, a value of a column, or equal images are in one split. All but key give 10 % val
-    and 20 % test. file: as --split-file says. By default key if all keys are numbers, else random."""
+    and 20 % test. file: as --split-file says. source: the corpus's own splits, as the names of its tars or Parquet
+    files say. By default source if it has any, else key if all keys are numbers, else random."""
 
     split_file: Path | None = None
     """Table with the columns key and split (train, val or test), as retrieval/run.py split writes it for a protocol;
@@ -102,6 +106,13 @@ class BuildOptions:
     limit: int | None = None
     """Use only the first rows of the table, for a trial."""
 
+    licence: str = ""
+    """Licence of the corpus as a whole, kept in the manifest and named by the cards of weights; by default that of the
+    card (README.md) beside Parquet files or tars."""
+
+    keep_unpacked: bool = False
+    """Keep what is unpacked from tars or Parquet files, in a folder beside --out, when the set is finished."""
+
     bands: tuple[int, int, int] = (1, 2, 3)
     """Bands of rasters that become red, green and blue, counted from 1."""
 
@@ -127,6 +138,14 @@ class BuildOptions:
     finish writes the manifest. array: take K/N from a Slurm array. all: pack everything, even if several processes
     were launched. finish: pack nothing; write the manifest or report the missing parts. By default a process launched
     as one of several (accelerate launch, torchrun) packs its part, and a single process packs all."""
+
+    tars: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """Given to adopt, where they are positional."""
+
+    @property
+    def unpacked(self) -> Path:
+        """The folder that a corpus inside of other files is unpacked to."""
+        return self.out.with_name(f"{self.out.name}.unpacked")
 
 
 @dataclass(frozen=True)
@@ -212,10 +231,11 @@ def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]
     reasons = {
         **({} if split_by == "cell" else {"cell_km": f"--split-by {split_by}; give --split-by cell"}),
         **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),
+        **({} if source_class.is_packed else {"keep_unpacked": f"--source {options.source}"}),
         **dict.fromkeys(without_recordings, f"--source {options.source}, which has no recordings"),
     }
     return [
-        f"--{'no-' if value is False else ''}{name.replace('_', '-')}{'' if value is False else f' {value}'} "
+        f"--{'no-' if value is False else ''}{name.replace('_', '-')}{'' if isinstance(value, bool) else f' {value}'} "
         f"has no effect with {reason}"
         for name, reason in reasons.items()
         if (value := getattr(options, name)) != defaults[name]
@@ -248,7 +268,7 @@ def make_plan(source: Source, listing: Listing, options: BuildOptions) -> BuildP
         "samples_per_shard": options.samples_per_shard,
         **split_record(listing, options),
         "num_listed": listing.num_rows,
-        "listing_sha256": _listing_checksum(listing, source.options.root),
+        "listing_sha256": _listing_checksum(listing, source.files_root),
     }
     return BuildPlan(options.source, json.loads(json.dumps(record)), tuple(shards))
 

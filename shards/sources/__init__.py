@@ -14,6 +14,8 @@ SOURCES: Registry[type[Source]] = Registry(
     {
         "soundingearth": "shards.sources.soundingearth:SoundingEarthSource",
         "recordings": "shards.sources.recordings:RecordingsSource",
+        "webdataset": "shards.unpacking.tar_source:WebDatasetSource",
+        "parquet": "shards.unpacking.parquet_source:ParquetSource",
         "demo": "shards.sources.demo:DemoSource",
     },
     takes_outside_code=True,

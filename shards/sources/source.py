@@ -33,6 +33,10 @@ class SourceOptions:
         table: file of the table, None for metadata.csv.
         columns: column of each role that the user named, such as key, image or sound.
         follow_links: whether symbolic links may lead out of the corpus.
+        licence: licence of the corpus as a whole, "" if the user names none.
+        tars: tars of a foreign set: folders, files, patterns or URLs.
+        unpacked: folder that a corpus inside of other files is unpacked to.
+        keep_unpacked: whether it is kept when the set is finished.
     """
 
     root: Path
@@ -48,6 +52,10 @@ class SourceOptions:
     table: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     follow_links: bool = False
+    licence: str = ""
+    tars: tuple[str, ...] = ()
+    unpacked: Path | None = None
+    keep_unpacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Listing:
         problems: (place in the table, problem) of everything that is wrong, several of a row if need be; the first of
             each row is its rejection. Empty if the corpus has no table.
         unit: what places are counted in, such as line or row.
+        splits: split of each pair by key, where the corpus has splits of its own; else None.
     """
 
     pairs: tuple[Pair, ...]
@@ -70,6 +79,7 @@ class Listing:
     notices: tuple[str, ...] = ()
     problems: tuple[tuple[int, Rejection], ...] = ()
     unit: str = "line"
+    splits: Mapping[str, str] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -83,10 +93,12 @@ class Source(ABC):
     Attributes:
         has_recordings: whether it has recordings rather than only spectrograms.
         default_root: default folder, None if the user must give one.
+        is_packed: whether its files are inside of other files, so that `prepare` takes long.
     """
 
     has_recordings: ClassVar[bool]
     default_root: ClassVar[Path | None] = None
+    is_packed: ClassVar[bool] = False
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
@@ -96,12 +108,25 @@ class Source(ABC):
     def settings(self) -> SpectrogramSettings:
         """How its spectrograms are computed and what their byte values mean."""
 
+    @property
+    def files_root(self) -> Path:
+        """The folder relative to which the names of the pairs' files belong to the corpus."""
+        return self.options.root
+
+    @property
+    def licence(self) -> str:
+        """The licence of the corpus as a whole, "" if it is not known."""
+        return self.options.licence
+
     def prepare(self, num_workers: int) -> None:  # noqa: B027 - most corpora have nothing to prepare
         """Prepares the files for `list_pairs`, for a corpus that generates them.
 
         Raises:
             UserError: the folder can't be used.
         """
+
+    def finish(self) -> None:  # noqa: B027 - most corpora have nothing to remove
+        """Removes what `prepare` made for this build alone, once the shard set is finished."""
 
     @abstractmethod
     def list_pairs(self) -> Listing:
@@ -161,6 +186,8 @@ class Source(ABC):
                 options["spectrogram"] = self.options.spectrogram
         if self.options.columns:
             options["columns"] = dict(self.options.columns)
+        if self.licence:
+            options["licence"] = self.licence
         return options
 
 

@@ -18,9 +18,9 @@ _ROLE_OF_NAME = {"longitude": "longitude", "latitude": "latitude", "key": "key",
 """Names that always have this role, before any guess."""
 
 _PROPERTIES = {
-    "label": "label scene | class category habitat klasse landuse landcover",
+    "label": "label scene | class category habitat klasse landuse landcover cls",
     "title": "title | titel",
-    "description": "description | beschreibung notes comment cmt desc remarks bemerkung",
+    "description": "description | beschreibung notes comment cmt desc remarks bemerkung caption audiocaption text txt",
     "creator": "creator | author recordist recordedby autor urheber",
     "licence": "licence license licenseurl | licenceurl lizenz rights",
     "date_recorded": "date_recorded | daterecorded recordedat recordingdate date datetime timestamp datum time",
@@ -131,7 +131,19 @@ def parse_columns(words: Sequence[str]) -> tuple[dict[str, str], str | None]:
     return given, split_column
 
 
-def find_roles(where: str, columns: Sequence[str], rows: Rows, given: Mapping[str, str] | None = None) -> Roles:
+def property_names() -> tuple[str, ...]:
+    """Names of the properties that a sample can have."""
+    return tuple(_PROPERTIES)
+
+
+def find_roles(
+    where: str,
+    columns: Sequence[str],
+    rows: Rows,
+    given: Mapping[str, str] | None = None,
+    *,
+    sought: Sequence[str] = tuple(_TIERS),
+) -> Roles:
     """Finds the roles of a table's columns.
 
     Args:
@@ -139,6 +151,7 @@ def find_roles(where: str, columns: Sequence[str], rows: Rows, given: Mapping[st
         columns: names of the columns.
         rows: the rows; values decide where a name alone says too little.
         given: columns of roles that the user named.
+        sought: which of key, longitude, latitude, image and sound are looked for.
 
     Raises:
         UserError: a named column does not exist, or several columns fit a role equally well; all such roles are named.
@@ -147,14 +160,14 @@ def find_roles(where: str, columns: Sequence[str], rows: Rows, given: Mapping[st
     found = {role: name for role, name in named.items() if role in _TIERS}
     for name in columns:
         role = _ROLE_OF_NAME.get(name)
-        if role is not None and role not in found and name not in found.values():
+        if role is not None and role in sought and role not in found and name not in found.values():
             found[role] = name
     guessed: list[str] = []
     doubtful: list[str] = []
     taken = {*named.values(), *found.values()}
     # The key comes last: a column of file names is no key.
     for role in _TIERS:
-        if role in found:
+        if role in found or role not in sought:
             continue
         candidates = _candidates(role, [name for name in columns if name not in taken], rows)
         if len(candidates) > 1:

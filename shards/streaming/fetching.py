@@ -26,8 +26,8 @@ from shards.streaming.locations import local_folder
 PIPE_NAME = "{name}"
 """Placeholder for the file name in a `pipe:` location."""
 
-_HTTP_SCHEMES = ("http", "https")
-_COMMAND_SCHEMES = ("s3", "gs", "htgs", "hf", "ais", "sftp", "ftps", "scp")
+HTTP_SCHEMES = ("http", "https")
+COMMAND_SCHEMES = ("s3", "gs", "htgs", "hf", "ais", "sftp", "ftps", "scp")
 _TRANSIENT_STATUS = (408, 425, 429)
 _GOOD_ENDS = (0, -signal.SIGPIPE, 128 + signal.SIGPIPE)
 _CHUNK_BYTES = 1 << 20
@@ -83,8 +83,8 @@ class ShardSource:
         self._scheme = "" if self.folder else urlsplit(self.location).scheme.lower()
         if self._scheme == "pipe":
             _check_pipe(self.location, allow_pipe)
-        elif self._scheme and self._scheme not in (*_HTTP_SCHEMES, *_COMMAND_SCHEMES):
-            known = ", ".join(("file", *_HTTP_SCHEMES, *_COMMAND_SCHEMES))
+        elif self._scheme and self._scheme not in (*HTTP_SCHEMES, *COMMAND_SCHEMES):
+            known = ", ".join(("file", *HTTP_SCHEMES, *COMMAND_SCHEMES))
             raise UserError(
                 f"shards can't be read from {self.location}: the scheme must be one of {known} or pipe, got "
                 f"{self._scheme}; fetch them with your own tools and give their folder"
@@ -187,11 +187,11 @@ class ShardSource:
             with file:
                 file.seek(start)
                 yield file, start
-        elif self._scheme in _HTTP_SCHEMES:
-            with _open_http(self.address(name), start) as response:
+        elif self._scheme in HTTP_SCHEMES:
+            with open_http(self.address(name), start) as response:
                 yield response, start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         else:
-            with _open_command(self.address(name), self._scheme) as stream:
+            with open_command(self.address(name), self._scheme) as stream:
                 yield stream, 0
 
 
@@ -221,7 +221,7 @@ class _WebOnly(urllib.request.HTTPRedirectHandler):
             UnfetchableError: it would be of another scheme.
         """
         scheme = urlsplit(newurl).scheme.lower()
-        if scheme not in _HTTP_SCHEMES:
+        if scheme not in HTTP_SCHEMES:
             raise UnfetchableError(f"redirected to {shortened(scheme)}, only http and https are followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -239,7 +239,13 @@ def _check_pipe(location: str, allow_pipe: bool) -> None:
         )
 
 
-def _open_http(url: str, start: int) -> Any:
+def open_http(url: str, start: int) -> Any:
+    """The answer of a web server, from a byte of the file on, or from 0 if its status says that it knows no ranges.
+
+    Raises:
+        UnfetchableError: retrying will not help.
+        OSError: it may.
+    """
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         opener = urllib.request.build_opener(_WebOnly)
@@ -247,7 +253,7 @@ def _open_http(url: str, start: int) -> Any:
     except urllib.error.HTTPError as error:
         error.close()
         if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return _open_http(url, 0)
+            return open_http(url, 0)
         reason = f"HTTP {error.code} {shortened(str(error.reason))}"
         if 400 <= error.code < 500 and error.code not in _TRANSIENT_STATUS:
             raise UnfetchableError(reason) from error
@@ -261,7 +267,13 @@ def _open_http(url: str, start: int) -> Any:
 
 
 @contextlib.contextmanager
-def _open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
+def open_command(url: str, scheme: str) -> Iterator[IO[bytes]]:
+    """What the command-line client of a scheme writes for a URL.
+
+    Raises:
+        UnfetchableError: the client is not installed.
+        OSError: it failed.
+    """
     from webdataset.gopen import Pipe, gopen_schemes
 
     try:

@@ -74,8 +74,8 @@ CHECKS = (
     Item("pinned copies", "gpu.pinned_copies_check:batches_arrive_unchanged", TRAINING, (CUDA,), 30),
     Item("front ends", "gpu.front_end_checks:every_front_end_equals_the_cpu", (*SETTINGS, "torchaudio")),
     Item("augmentation", "gpu.augmentation:rotation_equals_ours", ("albumentations", "cv2", *SETTINGS)),
-    Item("FAISS on the CPU", "gpu.index_checks:ours_is_exact", ("faiss",)),
-    Item("FAISS on the GPU", "gpu.index_checks:gpu_equals_ours", ("faiss",), (CUDA,)),
+    Item("FAISS is exact", "gpu.index_checks:ours_is_exact", ("faiss",)),
+    Item("FAISS on the GPU", "gpu.index_checks:gpu_equals_cpu", ("faiss",), (CUDA,)),
     Item("exact resume", "gpu.resume_check:killed_run_ends_in_the_same_bits", TRAINING, (), 50),
 )
 

@@ -106,12 +106,12 @@ def test_what_is_missing_is_named_and_the_rest_is_done(tmp_path: Path) -> None:
 
 def test_what_fails_is_reported_and_ends_in_status_1(tmp_path: Path) -> None:
     (tmp_path / "faiss.py").write_text("raise RuntimeError('built for another CUDA')\n")
-    chosen = ["FAISS on the CPU", "loss"]
+    chosen = ["FAISS is exact", "loss"]
     status, record, table = run_on_the_cpu(tmp_path, "--only", *chosen, PYTHONPATH=str(tmp_path))
     assert status == 1
     results = results_of(record)
-    assert results["FAISS on the CPU"]["outcome"] == "FAILED"
-    assert results["FAISS on the CPU"]["reason"] == "RuntimeError: built for another CUDA"
+    assert results["FAISS is exact"]["outcome"] == "FAILED"
+    assert results["FAISS is exact"]["reason"] == "RuntimeError: built for another CUDA"
     assert results["loss"]["outcome"] == "passed"
     assert "1 passed, 1 FAILED, 0 skipped" in table
 

@@ -11,7 +11,8 @@ from huggingface_hub import ModelCard
 from released_runs import small_towers, write_run
 
 from pretrain.releasing.facts import Facts
-from pretrain.releasing.notice import is_restricted, recordings
+from pretrain.releasing.licence_words import is_restricted
+from pretrain.releasing.notice import recordings
 from pretrain.releasing.release import ReleaseOptions, release
 from pretrain.releasing.training_data import Licences
 from shards.untrusted_text import as_quote

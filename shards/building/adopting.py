@@ -1,0 +1,58 @@
+"""The verb `adopt`: a plain WebDataset set of others becomes a shard set."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from shards.building.assigning import given_columns
+from shards.building.commands import run_build
+from shards.building.planning import BuildOptions
+from shards.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptOptions(BuildOptions):
+    """Makes a shard set of any plain WebDataset set: tars of images, sounds and metadata, as others pack them.
+
+    The tars are read by webdataset, unpacked beside --out, and built like recordings.
+    """
+
+    tars: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE …]")]
+    """Folders of tars, tars (.tar, .tar.gz, .tar.bz2, .tar.xz), patterns such as train-{000000..000009}.tar, URLs."""
+
+    image_key: str = ""
+    """Member that is the image, such as jpg or sentinel.png; "jpg;png": the first that a sample has. By default the
+    only image that samples have."""
+
+    sound_key: str = ""
+    """Member that is the sound, such as flac; as --image-key."""
+
+    # Options of other corpora.
+    source: tyro.conf.Suppress[str] = "webdataset"
+    root: tyro.conf.Suppress[Path | None] = Path()
+    table: tyro.conf.Suppress[Path | None] = None
+    follow_links: tyro.conf.Suppress[bool] = False
+    places: tyro.conf.Suppress[int] = 1200
+    seed: tyro.conf.Suppress[int] = 0
+
+
+def run_adopt(options: AdoptOptions) -> None:
+    """Unpacks the tars and builds the shards, or this process's part of them.
+
+    Raises:
+        UserError: no tar was named, an option is not valid, or the set can't be adopted.
+    """
+    if not options.tars:
+        raise UserError("adopt needs tars: give a folder, files, a pattern such as train-{000000..000009}.tar, or URLs")
+    given, _ = given_columns(options)
+    members = {"image": options.image_key, "sound": options.sound_key}
+    for kind, name in members.items():
+        if name and kind in given:
+            raise UserError(f"--{kind}-key {name} and --column {kind}={given[kind]} say the same; give one of them")
+    words = tuple(f"{kind}={name}" for kind, name in members.items() if name)
+    run_build(dataclasses.replace(options, column=(*options.column, words)))
