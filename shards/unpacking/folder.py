@@ -168,7 +168,9 @@ class Unpacked:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file, and the set would be unpacked there; give another --out")
         names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
-        if names - {LOCK_NAME} and PLAN_NAME not in names:
+        # Those of a process that begins, beside its lock.
+        begun = {name for name in names if name.startswith(f".{PLAN_NAME}.")}
+        if names - begun - {LOCK_NAME} and PLAN_NAME not in names:
             raise UserError(f"{self.folder} is not empty, and the set would be unpacked there; give another --out")
 
     def _begin(self, plan: dict[str, Any]) -> None:

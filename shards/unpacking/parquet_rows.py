@@ -9,7 +9,7 @@ from typing import Any
 
 from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES
 from shards.errors import RejectedPair, UserError, first_line
-from shards.records import shown
+from shards.records import shortened
 from shards.unpacking.contents import kind_of
 from shards.unpacking.fields import fields_of
 from shards.unpacking.parquet_columns import Columns
@@ -18,6 +18,8 @@ from shards.unpacking.samples import Content, ForeignSample, PackedFile
 ROWS_AT_ONCE = 16
 """A few rows of images and sounds; a row group has up to a thousand, and would be held in memory as a whole."""
 BUFFER_BYTES = 1 << 20
+MOST_LETTERS = 300
+"""Of a path in a message."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ class MediaFolder:
         Raises:
             RejectedPair: it is missing, or not within the corpus.
         """
+        shown = shortened(repr(name), MOST_LETTERS)
         clean = name.replace("\\", "/") if PureWindowsPath(name).drive == "" else name
         if "\0" in clean or "://" in clean:
-            raise RejectedPair(f"missing {kind}", f"{shown(name)} is no name of a file; embed the {kind}s")
+            raise RejectedPair(f"missing {kind}", f"{shown} is no name of a file; embed the {kind}s")
         inside = self.root.resolve()
         for place in (beside.parent / clean, self.root / clean):
             written = Path(*_without_dots(place.absolute()))
@@ -51,9 +54,9 @@ class MediaFolder:
                 self.follow_links and written.is_relative_to(self.root.absolute())
             )
             if not is_inside:
-                raise RejectedPair(f"{kind} outside the folder", f"{shown(name)} is not within {self.root.name}")
+                raise RejectedPair(f"{kind} outside the folder", f"{shown} is not within {self.root.name}")
             return target
-        raise RejectedPair(f"missing {kind}", f"{shown(name)}: neither embedded nor a file of the folder")
+        raise RejectedPair(f"missing {kind}", f"{shown}: neither embedded nor a file of the folder")
 
 
 def read_rows(file: PackedFile, columns: Columns, folder: MediaFolder) -> Iterator[ForeignSample]:

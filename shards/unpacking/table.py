@@ -91,7 +91,8 @@ def write_table(folder: Path, files: Sequence[PackedFile], rows: Sequence[Sequen
     keys, words = _keys(files, rows, roles.columns.get("key"))
     splits, more = _splits(files, rows)
     properties = tuple(name for name in property_names() if name in roles.properties)
-    used = {*roles.columns.values(), *(names[0] for names in roles.properties.values())}
+    # Other fields keep a column of their own name, to split by, whatever they mean beside.
+    used = {roles.columns.get(role) for role in (*PLACE, "key")} | {*roles.properties.get("description", ())}
     rest = _other_columns(everything, {*OWN_COLUMNS, *properties}, used)
     header = [*OWN_COLUMNS, *properties, *rest.values()]
     lines = io.StringIO()
@@ -141,7 +142,7 @@ def _splits(files: Sequence[PackedFile], rows: Sequence[Sequence[Row]]) -> tuple
     return [""] * len(named), [words]
 
 
-def _other_columns(rows: Sequence[Row], taken: set[str], used: set[str]) -> dict[str, str]:
+def _other_columns(rows: Sequence[Row], taken: set[str], used: set[str | None]) -> dict[str, str]:
     """Columns of the other fields by field; a name that another column has gets an underscore."""
     columns: dict[str, str] = {}
     for name in dict.fromkeys(name for row in rows for name in row.fields):

@@ -30,7 +30,7 @@ MOST_MEMBER_BYTES = 2 << 30
 MOST_TEXT_BYTES = 1 << 20
 MOST_NAMES_SHOWN = 8
 
-_COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
@@ -208,7 +208,8 @@ class _TarStream(io.RawIOBase):
         try:
             chunk = self._stream.read(size)
         except _FAULTS as error:
-            self._fail(f"can't be read: {first_line(error)}; copy or download it again", error)
+            words = "it ends too early" if isinstance(error, EOFError) else first_line(error)
+            self._fail(f"can't be read: {words}; copy or download it again", error)
         self._bytes += len(chunk)
         if self._bytes > MOST_MEMBER_BYTES:
             most = f"the {MOST_MEMBER_BYTES >> 30} GB that are read at most"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -13,14 +15,20 @@ import numpy as np
 import pandas
 import pyarrow.parquet
 import pytest
+from commands import python, run
 from foreign_sets import samples_of
 from PIL import Image
-from shard_commands import ROOT, command, error_of, files_of, run, started_alone, wait_until
+from shard_commands import ROOT, command, error_of, files_of, started_alone, wait_until
 
 from shards.manifest import Manifest
 from shards.streaming.reading import ShardSet
 
 pytestmark = pytest.mark.slow
+
+
+def shards_run(verb: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return run(python("shards/run.py", verb, *words), cwd=ROOT)
+
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -28,7 +36,7 @@ SPLITS = {"train": "train", "val": "validation", "test": "test"}
 @pytest.fixture(scope="module")
 def parquet(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "parquet"
-    result = run("export", small_shards, "--out", out)
+    result = shards_run("export", small_shards, "--out", out)
     assert result.returncode == 0, result.stderr
     manifest = Manifest.load(small_shards)
     counts = ", ".join(f"{split} {count}" for split, count in manifest.splits.items())
@@ -71,7 +79,9 @@ def test_the_card_and_the_schema_say_what_datasets_needs(small_shards: Path, par
 
 
 def test_an_exported_set_is_read_again_as_a_corpus(small_shards: Path, parquet: Path, tmp_path: Path) -> None:
-    result = run("build", "--source", "parquet", "--root", parquet, "--out", tmp_path / "again", "--workers", "1")
+    result = shards_run(
+        "build", "--source", "parquet", "--root", parquet, "--out", tmp_path / "again", "--workers", "1"
+    )
     assert result.returncode == 0, result.stderr
     assert "sounds those of 'preview'" in result.stderr
     before, after = ({s["__key__"]: s for s in samples_of(shards)} for shards in (small_shards, tmp_path / "again"))
@@ -88,7 +98,7 @@ def test_an_exported_set_is_read_again_as_a_corpus(small_shards: Path, parquet: 
 
 def test_a_folder_with_a_table_is_read_by_pandas_and_as_recordings(small_shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "folder"
-    result = run("export", small_shards, "--out", out, "--format", "folder")
+    result = shards_run("export", small_shards, "--out", out, "--format", "folder")
     assert result.returncode == 0, result.stderr
     table = pandas.read_csv(out / "metadata.csv")
     shard_set = ShardSet.open(small_shards)
@@ -104,7 +114,7 @@ def test_a_folder_with_a_table_is_read_by_pandas_and_as_recordings(small_shards:
         assert (row["longitude"], row["latitude"]) == tuple(sample.metadata()[n] for n in ("longitude", "latitude"))
         Image.open(out / row["image"]).verify()
     words = ["--root", out, "--out", tmp_path / "again", "--workers", "1", "--split-file", out / "metadata.csv"]
-    built = run("build", "--source", "recordings", *words)
+    built = shards_run("build", "--source", "recordings", *words)
     assert built.returncode == 0, built.stderr
     assert Manifest.load(tmp_path / "again").splits == Manifest.load(small_shards).splits
 
@@ -112,7 +122,7 @@ def test_a_folder_with_a_table_is_read_by_pandas_and_as_recordings(small_shards:
 @pytest.mark.parametrize("form", ["parquet", "folder"])
 def test_a_killed_export_resumes_and_ends_in_the_same_bytes(form: str, small_shards: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    assert run("export", small_shards, "--out", whole, "--format", form).returncode == 0
+    assert shards_run("export", small_shards, "--out", whole, "--format", form).returncode == 0
     out = tmp_path / "killed"
     pattern = "data/*.parquet" if form == "parquet" else ".export/*.done"
     words = command("export", small_shards, "--out", out, "--format", form)
@@ -123,39 +133,39 @@ def test_a_killed_export_resumes_and_ends_in_the_same_bytes(form: str, small_sha
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in out.glob(pattern)}
     assert kept
-    resumed = run("export", small_shards, "--out", out, "--format", form)
+    resumed = shards_run("export", small_shards, "--out", out, "--format", form)
     assert resumed.returncode == 0, resumed.stderr
     assert files_of(out) == files_of(whole)
     if form == "parquet":
         assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    assert "nothing to do" in run("export", small_shards, "--out", out, "--format", form).stdout
+    assert "nothing to do" in shards_run("export", small_shards, "--out", out, "--format", form).stdout
 
 
 def test_what_is_in_the_way_or_damaged_is_refused(small_shards: Path, parquet: Path, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()
     (full / "thesis.tex").write_text("mine")
-    assert "is not empty and is no export" in error_of(run("export", small_shards, "--out", full))
-    sentence = error_of(run("export", small_shards, "--out", parquet, "--format", "folder"))
+    assert "is not empty and is no export" in error_of(shards_run("export", small_shards, "--out", full))
+    sentence = error_of(shards_run("export", small_shards, "--out", parquet, "--format", "folder"))
     assert "is an export of another set or with other options (format)" in sentence
-    assert "--split val: " in error_of(run("export", copied(small_shards, tmp_path / "a", without="val"), "--out",
-                                          tmp_path / "out", "--split", "val"))  # fmt: skip
+    without = copied(small_shards, tmp_path / "a", without="val")
+    missing = shards_run("export", without, "--out", tmp_path / "out", "--split", "val")
+    assert "--split val: " in error_of(missing)
     damaged = copied(small_shards, tmp_path / "b")
     tar = damaged / "train-000000.tar"
     data = bytearray(tar.read_bytes())
     data[5000] ^= 1
     tar.write_bytes(data)
     assert "train-000000.tar is not the file that manifest.json states" in error_of(
-        run("export", damaged, "--out", tmp_path / "out")
+        shards_run("export", damaged, "--out", tmp_path / "out")
     )
-    assert "unknown --format 'csv'" in error_of(run("export", small_shards, "--out", tmp_path / "x", "--format", "csv"))
+    assert "unknown --format 'csv'" in error_of(
+        shards_run("export", small_shards, "--out", tmp_path / "x", "--format", "csv")
+    )
 
 
 def copied(shards: Path, to: Path, without: str = "") -> Path:
     """A copy of a set, of whose manifest the shards of a split are left out."""
-    import dataclasses
-    import shutil
-
     shutil.copytree(shards, to)
     manifest = Manifest.load(to)
     kept = tuple(shard for shard in manifest.shards if shard.split != without)

@@ -11,14 +11,18 @@ from typing import Any
 
 import pyarrow
 import pytest
-from commands import SMALL, python
-from commands import run as run_script
+from commands import SMALL, python, run
 from foreign_sets import HUB_SCHEMA, MEDIA, MadePair, hub_row, made_pair, samples_of, write_parquet
-from shard_commands import ROOT, command, error_of, files_of, run, started_alone, wait_until
+from shard_commands import ROOT, command, error_of, files_of, started_alone, wait_until
 
 from shards.manifest import Manifest
 
 pytestmark = pytest.mark.slow
+
+
+def shards_run(verb: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return run(python("shards/run.py", verb, *words), cwd=ROOT)
+
 
 COUNTS = {"train": 40, "val": 10, "test": 12}
 
@@ -37,7 +41,7 @@ def built(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, st
 
 
 def build(root: Path, out: Path, *more: str | Path) -> subprocess.CompletedProcess[str]:
-    return run("build", "--source", "parquet", "--root", root, "--out", out, "--workers", "1", *more)
+    return shards_run("build", "--source", "parquet", "--root", root, "--out", out, "--workers", "1", *more)
 
 
 def test_a_corpus_of_the_hub_is_built_and_trained_on_and_its_licence_shows(
@@ -54,7 +58,7 @@ def test_a_corpus_of_the_hub_is_built_and_trained_on_and_its_licence_shows(
     assert about["aporee-15"]["date_recorded"] == "2019-05-04"
     run_folder = tmp_path / "run"
     words = ["--shards", shards, "--out", run_folder, *SMALL, "--batch-size", "8", "--epochs", "1"]
-    trained = run_script(python("pretrain/run.py", *words), cwd=ROOT)
+    trained = run(python("pretrain/run.py", *words), cwd=ROOT)
     assert trained.returncode == 0, trained.stderr
     assert "published under `cc-by-4.0`." in (run_folder / "model" / "README.md").read_text()
     words = [
@@ -68,10 +72,10 @@ def test_a_corpus_of_the_hub_is_built_and_trained_on_and_its_licence_shows(
         "--out",
         tmp_path / "retrieval",
     ]
-    evaluated = run_script(python("retrieval/run.py", *words), cwd=ROOT)
+    evaluated = run(python("retrieval/run.py", *words), cwd=ROOT)
     assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads((tmp_path / "retrieval" / "metrics.json").read_text())["gallery_size"] == 12
-    released = run_script(python("pretrain/run.py", "release", run_folder, "--out", tmp_path / "release"), cwd=ROOT)
+    released = run(python("pretrain/run.py", "release", run_folder, "--out", tmp_path / "release"), cwd=ROOT)
     assert released.returncode == 0, released.stderr
     for name in ("README.md", "NOTICE.md"):
         assert "The corpus as a whole is published under `cc-by-4.0`." in (tmp_path / "release" / name).read_text()
@@ -93,7 +97,7 @@ def test_two_images_are_a_question_and_research_only_restricts(tmp_path: Path) -
     assert result.returncode == 0, result.stderr
     manifest = Manifest.load(tmp_path / "out")
     assert (manifest.licence, manifest.build["licence"]) == ("research only", "research only")
-    trained = run_script(
+    trained = run(
         python("pretrain/run.py", "--shards", tmp_path / "out", "--out", tmp_path / "run", *SMALL, "--batch-size", "8",
                "--epochs", "1"), cwd=ROOT,
     )  # fmt: skip

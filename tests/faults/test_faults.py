@@ -24,7 +24,11 @@ MOST_CAMPAIGNS = 50
 
 
 @pytest.mark.parametrize(
-    "name", ["build", "collect aporee", "collect tiles", "evaluate", "pretrain frozen", "scenes", "study prepare"]
+    "name",
+    [
+        *("build", "adopt", "export folder", "collect aporee", "collect tiles"),
+        *("evaluate", "pretrain frozen", "scenes", "study prepare"),
+    ],
 )
 def test_a_killed_command_ends_in_the_same_bytes(name: str) -> None:
     killed = kill_campaigns(WORK[name], range(1), seed=0)

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from commands import SMALL, python, with_deepspeed
 from faults import collect_works as collecting
+from foreign_sets import write_parquet, write_tars
 from hub_server import serve_hub
 from listening_shards import write_listening_shards, write_tiny_towers
 from pair_folders import write_advance, write_events, write_image, write_sound
@@ -86,6 +87,29 @@ def _build(folder: Path, out: Path, workers: int = 2) -> list[str]:
 def _build_demo(folder: Path, out: Path) -> list[str]:
     words = ("--source", "demo", "--root", out / "world", "--out", out / "set", "--places", "12")
     return python("shards/run.py", "build", *words, "--workers", "2")
+
+
+def _foreign(folder: Path) -> None:
+    write_tars(folder / "tars", {"train": 16, "val": 4, "test": 4}, per_tar=3, seconds=1.0)
+    write_parquet(folder / "hub", {"train": 16, "val": 4, "test": 4}, per_file=3)
+    write_tiny_shards(folder / "set", {"train": 24, "val": 8, "test": 8}, image_side=32, samples_per_shard=3)
+
+
+def _adopt(folder: Path, out: Path) -> list[str]:
+    words = ("adopt", folder / "tars", "--out", out / "set", "--samples-per-shard", "3", "--workers", "1")
+    return python("shards/run.py", *words)
+
+
+def _build_parquet(folder: Path, out: Path) -> list[str]:
+    words = ("--source", "parquet", "--root", folder / "hub", "--out", out / "set", "--samples-per-shard", "3")
+    return python("shards/run.py", "build", *words, "--workers", "1")
+
+
+def _export(form: str) -> Callable[[Path, Path], list[str]]:
+    def words(folder: Path, out: Path) -> list[str]:
+        return python("shards/run.py", "export", folder / "set", "--out", out / "export", "--format", form)
+
+    return words
 
 
 # Pre-training
@@ -322,6 +346,10 @@ WORKS = [
         beside=collecting.map_service,
     ),
     Work("collect clean", collecting.write_sounds, collecting.collect_clean(), collecting.collected),
+    Work("build parquet", _foreign, _build_parquet, files_of),
+    Work("adopt", _foreign, _adopt, files_of),
+    Work("export parquet", _foreign, _export("parquet"), files_of),
+    Work("export folder", _foreign, _export("folder"), files_of),
     Work("pretrain", _shards, BATCH_TRIPLET, _run_results, _resume(BATCH_TRIPLET)),
     Work(
         *("pretrain zero2", _shards, BATCH_TRIPLET, _run_results, _resume(BATCH_TRIPLET)),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fuzz import collecting_families, model_families, shard_families
+from fuzz import collecting_families, foreign_families, model_families, shard_families
 
-FAMILIES = [*shard_families.FAMILIES, *collecting_families.FAMILIES, *model_families.FAMILIES]
+FAMILIES = [
+    *shard_families.FAMILIES,
+    *foreign_families.FAMILIES,
+    *collecting_families.FAMILIES,
+    *model_families.FAMILIES,
+]
 assert len({family.name for family in FAMILIES}) == len(FAMILIES)
