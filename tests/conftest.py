@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -23,13 +24,35 @@ hypothesis.settings.load_profile("earshot")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = ("test_benchmarks.py", "test_compare.py", "test_paper_plan.py", "test_tau.py", "test_transfer.py")
+"""Files that keep a core busy for minutes, whatever their number of tests."""
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+@pytest.hookimpl(trylast=True)  # when those that -m leaves out are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the longest files, so that none of them is left to one core at the end; then those of most tests."""
+    sizes = Counter(item.path for item in items)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(item.path.name, len(LONGEST)), -sizes[item.path]))
+
+
+def is_required(what: str) -> bool:
+    """Whether EARSHOT_REQUIRE, a comma list, names it."""
+    return what in os.environ.get("EARSHOT_REQUIRE", "").split(",")
+
+
+def only_if_named(what: str, reason: str) -> None:
+    """Skips the test unless EARSHOT_REQUIRE names it: it takes long, and others prove most of the same."""
+    if not is_required(what):
+        pytest.skip(f"{reason}; EARSHOT_REQUIRE={what} runs it")
+
+
 def missing(what: str, reason: str) -> None:
-    """Skips the test for want of `what`, or fails it where EARSHOT_REQUIRE (a comma list) names it."""
-    if what in os.environ.get("EARSHOT_REQUIRE", "").split(","):
+    """Skips the test for want of `what`, or fails it where EARSHOT_REQUIRE names it."""
+    if is_required(what):
         pytest.fail(f"{reason}, and EARSHOT_REQUIRE names {what!r}")
     pytest.skip(reason)
 

@@ -58,7 +58,8 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
     for model, work in itertools.product(list(MODELS)[: 1 if place.quick else None], WORK):
         case = f"{work}, {model}"
         rows += in_turn(SUITE, case, checkouts(place), lambda checkout, of=(work, model): timed(checkout, *of))
-        if cpu_computes_bf16():
+        # In a quick run, the other precision once.
+        if cpu_computes_bf16() and not (place.quick and work != WORK[0]):
             in_bf16 = (work, model, "--precision", "bf16")
             rows += in_turn(
                 SUITE, BF16.format(case), checkouts(place)[:1], lambda checkout, of=in_bf16: timed(checkout, *of)

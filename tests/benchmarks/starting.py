@@ -41,7 +41,7 @@ def measure(place: Workplace, _earlier: list[Row]) -> list[Row]:
             return {"first_step_s": seconds, "loader_mib": loader_memory_mib(process.pid, WORKERS)}
 
     rows = []
-    for tracker in TRACKERS:
+    for tracker in TRACKERS[: 1 if place.quick else None]:
         repeats = 1 if place.quick else 3
         case = CASE.format(tracker)
         rows += in_turn(SUITE, case, checkouts(place), lambda checkout, name=tracker: started(checkout, name), repeats)

@@ -18,9 +18,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from commands import BIN, PATIENCE_SECONDS, REPOSITORY, environment, python, run
+from commands import BIN, PATIENCE_SECONDS, REPOSITORY, environment, python, run, warm_python
+from forked_rows import run_forked
 from scene_folders import write_scenes
 
+from launch.comparison.plan import load_plan
+from launch.comparison.rows import rows_of
 from pretrain.training.run_folder import list_checkpoints
 from shards.building.build import build
 from shards.building.planning import BuildOptions
@@ -53,6 +56,11 @@ def wait_for(
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+
+
+def forked(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What a command prints, started as a fork; what it starts are new processes."""
+    return warm_python().start(command, cwd=cwd, environment=own_environment()).wait(PATIENCE_SECONDS)
 
 
 def own_environment(**more: str) -> dict[str, str]:
@@ -90,7 +98,7 @@ def test_a_plan_killed_after_a_training_goes_on_and_ends_in_tables(tiny_shards: 
     files = [first_row / "run" / name for name in ("metrics.jsonl", "summary.json", "model/model.safetensors")]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
 
-    result = subprocess.run(command, cwd=tmp_path, env=own_environment(), capture_output=True, text=True)
+    result = forked(command, tmp_path)
     assert result.returncode == 0, result.stderr
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
     lines = result.stdout.splitlines()
@@ -123,14 +131,14 @@ def test_a_plan_killed_after_a_training_goes_on_and_ends_in_tables(tiny_shards: 
 
     # As a run that was killed after its last step, before it had said so.
     (second_row / "run" / "summary.json").unlink()
-    again = subprocess.run(command, cwd=tmp_path, env=own_environment(), capture_output=True, text=True)
+    again = forked(command, tmp_path)
     assert again.returncode == 0, again.stdout
     assert again.stdout.splitlines()[0] == "1 of 2 rows are already done"
     assert "row 1" not in again.stdout
     assert json.loads((second_row / "run" / "summary.json").read_text())["epochs"] == 1
     changed = plan.read_text().replace("loss.name: contrastive", "loss.name: naive-triplet")
     plan.write_text(changed)
-    refused = subprocess.run(command, cwd=tmp_path, env=own_environment(), capture_output=True, text=True)
+    refused = forked(command, tmp_path)
     assert refused.returncode == 2
     assert "row 2 of 2 (contrastive, resnet18, seed 0): loss.name was contrastive when it was started" in refused.stderr
 
@@ -144,9 +152,8 @@ def test_the_demo_plan_in_its_smallest_form(tmp_path: Path) -> None:
     record = yaml.safe_load((REPOSITORY / "launch" / "plans" / "demo.yaml").read_text())
     small = {"settings": SETTINGS | {"tracker": "none"}, "shards": str(shards)}
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump(record | small, sort_keys=False))
-    words = ["--out", out, "--root", f"demo-scenes={world}"]
-    result = run(compare(tmp_path / "demo.yaml", *words), cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
+    plan = load_plan(tmp_path / "demo.yaml", roots={"demo-scenes": world})
+    run_forked(plan, rows_of(plan, out), out, cwd=tmp_path)
 
     table = pd.read_csv(out / "report" / "comparison.csv").set_index("method")
     assert list(table.index) == ["random", "batch-triplet", "symmetric-contrastive", "simclr"]
