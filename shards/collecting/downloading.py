@@ -89,7 +89,6 @@ def _write(response: Any, part: Path, start: int, most_bytes: int) -> None:
         # One byte too many is enough to know that it is another file.
         for chunk in arriving(response, most_bytes + 1 - start):
             out.write(chunk)
-        out.truncate()
         out.flush()
         os.fsync(out.fileno())
 

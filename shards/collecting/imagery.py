@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import email.utils
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,14 +120,6 @@ def is_colourless(pixels: npt.NDArray[np.uint8]) -> bool:
     """Whether the mean colour is a grey, as of fillings; sea, ice and sand have a tint."""
     mean = pixels.reshape(-1, pixels.shape[-1]).mean(axis=0)
     return bool(mean.max() - mean.min() <= 4)
-
-
-def date_of_http(text: str) -> str:
-    """The day of an HTTP date, "" if it is none."""
-    try:
-        return email.utils.parsedate_to_datetime(text).astimezone(datetime.UTC).date().isoformat()
-    except (TypeError, ValueError, OverflowError):
-        return ""
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:

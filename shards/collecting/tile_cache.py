@@ -17,7 +17,7 @@ REPEATS_OF_A_PLACEHOLDER = 4
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pictures (sha256 TEXT PRIMARY KEY, body BLOB NOT NULL, is_plain INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS tiles (
-    source TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, modified TEXT NOT NULL,
+    source TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL,
     PRIMARY KEY (source, name)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tiles_by_picture ON tiles (source, sha256);
@@ -35,16 +35,14 @@ class CachedTile:
         sha256: of the body; "" if the service has no such tile.
         body: as it came, empty if there is none.
         is_plain: whether it is of one colour.
-        modified: when it was last changed, as the service stated.
     """
 
     sha256: str
     body: bytes
     is_plain: bool
-    modified: str
 
 
-NO_TILE = CachedTile("", b"", False, "")
+NO_TILE = CachedTile("", b"", False)
 
 
 class TileCache:
@@ -62,24 +60,24 @@ class TileCache:
     def get(self, source: str, name: str) -> CachedTile | None:
         """The answer that a source gave for a name; None if it was not asked yet."""
         row = self._connection.execute(
-            "SELECT t.sha256, p.body, p.is_plain, t.modified FROM tiles t LEFT JOIN pictures p USING (sha256) "
+            "SELECT t.sha256, p.body, p.is_plain FROM tiles t LEFT JOIN pictures p USING (sha256) "
             "WHERE source = ? AND name = ?",
             (source, name),
         ).fetchone()
         if row is None:
             return None
-        return NO_TILE if not row[0] else CachedTile(row[0], row[1], bool(row[2]), row[3])
+        return NO_TILE if not row[0] else CachedTile(row[0], row[1], bool(row[2]))
 
-    def put(self, source: str, name: str, body: bytes, *, is_plain: bool = False, modified: str = "") -> CachedTile:
+    def put(self, source: str, name: str, body: bytes, *, is_plain: bool = False) -> CachedTile:
         """Keeps an answer; an empty body means that there is no such tile."""
         sha256 = hashlib.sha256(body).hexdigest() if body else ""
         connection = self._connection
         connection.execute("BEGIN")
         if body:
             connection.execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (sha256, body, int(is_plain)))
-        connection.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", (source, name, sha256, modified))
+        connection.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (source, name, sha256))
         connection.execute("COMMIT")
-        return CachedTile(sha256, body, is_plain, modified) if body else NO_TILE
+        return CachedTile(sha256, body, is_plain) if body else NO_TILE
 
     def is_placeholder(self, source: str, sha256: str) -> bool:
         """Whether a picture means "no imagery": it was named as one, or repeats where images would differ."""

@@ -142,7 +142,7 @@ class TiledSource(ImagerySource):
             return self.access.cache.put(self._source, name, b"")
         pixels = decode_picture(answer.body, size, size)
         plain = pixels is not None and is_plain(pixels)
-        return self.access.cache.put(self._source, name, answer.body, is_plain=plain, modified=answer.last_modified)
+        return self.access.cache.put(self._source, name, answer.body, is_plain=plain)
 
 
 class XyzSource(TiledSource):

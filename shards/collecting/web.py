@@ -59,12 +59,10 @@ class Answer:
     Attributes:
         body: its content.
         content_type: as the server states it, in lower case.
-        last_modified: as the server states it.
     """
 
     body: bytes
     content_type: str
-    last_modified: str
 
 
 class Refused(Exception):
@@ -129,7 +127,7 @@ class Web:
                     raise Refused(f"{self.shown(url)} is longer than {most_bytes:,} bytes")
                 headers = response.headers
             try:
-                return parse(Answer(body, headers.get("Content-Type", "").lower(), headers.get("Last-Modified", "")))
+                return parse(Answer(body, headers.get("Content-Type", "").lower()))
             except DamagedRecord as error:
                 raise TryAgain(str(error)) from error
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import numpy as np
 import numpy.typing as npt
 
-from shards.collecting.imagery import Access, ImagerySource, NoImagery, Picture, date_of_http, filled, is_plain
+from shards.collecting.imagery import Access, ImagerySource, NoImagery, Picture, filled, is_plain
 from shards.collecting.mercator import Square
 from shards.collecting.options import check_address
 from shards.collecting.pictures import decode_picture, warped
@@ -81,7 +81,7 @@ class WmsSource(ImagerySource):
         image: npt.NDArray[np.uint8] = pixels
         if self._crs != WEB_MERCATOR:
             image = warped(pixels, bounds, _rasterio_name(self._crs), square)
-        return Picture(image, date=date_of_http(answer.modified), pictures=(answer.sha256,))
+        return Picture(image, pictures=(answer.sha256,))
 
     def shows_placeholder(self, pictures: Sequence[str]) -> bool:
         """As the cache knows it."""
@@ -102,7 +102,7 @@ class WmsSource(ImagerySource):
         refuse_exception(answer)
         pixels = decode_picture(answer.body, width, height)
         plain = pixels is not None and is_plain(pixels)
-        return self.access.cache.put(self._source, name, answer.body, is_plain=plain, modified=answer.last_modified)
+        return self.access.cache.put(self._source, name, answer.body, is_plain=plain)
 
     def _address(self, bounds: tuple[float, float, float, float], width: int, height: int) -> str:
         west, south, east, north = bounds

@@ -126,9 +126,10 @@ def layer_of(answer: Answer, address: str, options: TilesOptions) -> Layer:
     }
     usable = {name: levels for name in linked if name in sets and (levels := _levels(sets[name], options.tile_size))}
     if not usable:
+        names = shortened(", ".join(linked), 100)
         raise UserError(
-            f"--layer {options.layer}: none of its matrix sets ({shortened(', '.join(linked), 100)}) is web mercator "
-            f"with tiles of {options.tile_size} pixels; give another layer, --tile-size, or --wms"
+            f"--layer {options.layer}: none of its matrix sets ({names}) is web mercator with tiles of "
+            f"{options.tile_size} pixels; give another layer, --tile-size, or --wms"
         )
     matrix_set = options.matrix_set if options.matrix_set in usable else next(iter(usable))
     style = options.style or _default_style(layer)

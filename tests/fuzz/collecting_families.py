@@ -43,7 +43,7 @@ class FileWeb(Web):
         self._file = file
 
     def read(self, url: str, most_bytes: int, parse: Callable[[Answer], T]) -> T:  # noqa: ARG002
-        return parse(Answer(self._file.read_bytes()[:most_bytes], "", ""))
+        return parse(Answer(self._file.read_bytes()[:most_bytes], ""))
 
 
 def _options(out: Path) -> AporeeOptions:
@@ -168,7 +168,7 @@ def _imagery(**words: Any) -> TilesOptions:
 
 
 def _find_layer(file: Path) -> None:
-    layer_of(Answer(file.read_bytes(), "", ""), "https://h/caps.xml", _imagery(wmts="https://h/caps.xml"))
+    layer_of(Answer(file.read_bytes(), ""), "https://h/caps.xml", _imagery(wmts="https://h/caps.xml"))
 
 
 def _stac(folder: Path) -> Path:

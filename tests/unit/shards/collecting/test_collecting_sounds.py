@@ -16,6 +16,7 @@ from shards.collecting.archive_items import ItemArchive, plain_text, seconds_of
 from shards.collecting.collecting_sounds import LEDGER_NAME, REJECTED_NAME, SoundCollector, Totals
 from shards.collecting.ledger import opened_ledger
 from shards.collecting.options import AporeeOptions
+from shards.collecting.sound_archive import is_within
 from shards.collecting.web import Web, WebSettings
 from shards.errors import UserError
 from shards.streaming.fetching import RetryRule
@@ -289,6 +290,20 @@ def test_mistakes_are_one_sentence(options: dict[str, Any], match: str) -> None:
 )
 def test_lengths_are_read_as_the_archive_writes_them(text: str | None, seconds: float | None) -> None:
     assert seconds_of({"length": text}) == seconds
+
+
+@pytest.mark.parametrize(
+    ("box", "inside", "outside"),
+    [
+        ((5.0, 45.0, 10.0, 50.0), [(5.0, 45.0), (10.0, 50.0), (7.0, 47.0)], [(4.9, 47.0), (7.0, 50.1), (-7.0, 47.0)]),
+        ((170.0, -20.0, -170.0, 0.0), [(175.0, -5.0), (-175.0, -5.0), (180.0, -5.0)], [(160.0, -5.0), (0.0, -5.0)]),
+    ],
+)
+def test_boxes_include_their_borders_and_may_cross_the_antimeridian(
+    box: tuple[float, float, float, float], inside: list[tuple[float, float]], outside: list[tuple[float, float]]
+) -> None:
+    assert all(is_within(box, *place) for place in inside)
+    assert not any(is_within(box, *place) for place in outside)
 
 
 def test_plain_text_has_no_markup() -> None:

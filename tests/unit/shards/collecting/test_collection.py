@@ -45,6 +45,8 @@ def test_any_exclusions_and_restorations_end_in_the_same_table(
                 row.include()
         rows.save()
         assert keys_of(root / TABLE) == [key for number, key in enumerate(keys) if number not in excluded]
+        out = keys_of(root / EXCLUDED_NAME) if (root / EXCLUDED_NAME).exists() else []
+        assert out == [key for number, key in enumerate(keys) if number in excluded]
     assert (root / TABLE).read_bytes() == before
 
 
