@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from shards.collecting.web import Refused, Unreachable, Web
 from shards.data_files import SOUND_SUFFIXES
 from shards.errors import RejectedPair, UserError
 from shards.progress import ProgressLine
-from shards.records import Count, record_as
+from shards.records import Count, record_as, shortened
 from shards.schema import Rejection, is_valid_key
 
 LEDGER_NAME = "ledger.sqlite"
 REJECTED_NAME = "rejected-sounds.csv"
 SOUNDS = "audio"
 UNREACHABLE_IN_A_ROW = 5
-"""After so many entries that can't be reached, the network or the server is down, not the entries."""
+"""Unreachable entries in a row after which the network or the server counts as down."""
 
 _OPTIONAL_REASONS = ("outside the box", "too short", "file too large", "published earlier")
 """Reasons that depend on options; entries are looked at again when these change."""
@@ -226,6 +227,10 @@ def print_totals(out: Path, ledger: Ledger, totals: Totals) -> None:
     print(
         f"{out}: {counts[FETCHED]:,} sounds, {totals.fetched:,} of them fetched now ({shown_bytes(totals.num_bytes)})"
     )
+    licences = Counter(str(entry.record["row"].get("licence") or "none stated") for entry in ledger.entries((FETCHED,)))
+    if licences:
+        listed = ", ".join(f"{shortened(name)} {count:,}" for name, count in licences.most_common(5))
+        print(f"licences: {listed}{' …' if len(licences) > 5 else ''}")
     left_out = counts[REJECTED] + counts[POSTPONED]
     if left_out:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in ledger.reasons().most_common())

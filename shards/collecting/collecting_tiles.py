@@ -31,7 +31,7 @@ COMMAND = "collect tiles"
 DEFAULT_METRES = 0.2
 """SoundingEarth's images have about 0.2 m a pixel."""
 FAILURES_IN_A_ROW = 5
-"""After so many failures of one kind without an image between them, the service is at fault, not the places."""
+"""Failures of one kind, without an image between them, after which the service counts as down."""
 
 _SUFFIXES = (".jpg", ".tif")
 

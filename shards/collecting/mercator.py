@@ -109,7 +109,7 @@ class TileRange:
         return self.first_column * width - HALF_WORLD, HALF_WORLD - self.first_row * width
 
     def tiles(self) -> list[tuple[int, int, int, int]]:
-        """(row, column) within the range, then x and y of each tile; x goes on at the other side of the map."""
+        """(row, column) within the range, then x and y of each tile; x wraps at the edge of the map."""
         world = 2**self.zoom
         return [
             (row, column, (self.first_column + column) % world, self.first_row + row)

@@ -12,7 +12,7 @@ from pathlib import Path
 from shards.collecting.ledger import opened_database
 
 REPEATS_OF_A_PLACEHOLDER = 4
-"""A picture that is not of one colour and comes from so many addresses is no image of these places."""
+"""Addresses from which a picture that is not of one colour must have come to count as a placeholder."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pictures (sha256 TEXT PRIMARY KEY, body BLOB NOT NULL, is_plain INTEGER NOT NULL);

@@ -1,4 +1,4 @@
-"""XML of strangers: parsed without document types and entities, and read without regard to namespaces."""
+"""Untrusted XML: parsed without document types and entities, and read without regard to namespaces."""
 
 from __future__ import annotations
 

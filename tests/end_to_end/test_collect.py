@@ -98,6 +98,7 @@ def test_a_collection_that_is_killed_resumes_and_can_be_trained_on(tmp_path: Pat
         result = run(collected(archive, out), cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         assert f"{NUM_SOUNDS + 1} sounds" in result.stdout
+        assert f"licences: http://creativecommons.org/licenses/by-nc/3.0/ {NUM_SOUNDS}, none stated 1" in result.stdout
         check_that_nothing_was_fetched_twice(archive, names)
         assert archive.slowest_rate() <= RATE * 1.1
         assert {request.headers["user-agent"].split("/")[0] for request in archive.requests} == {"Earshot"}
@@ -188,6 +189,23 @@ def check_that_the_key_was_not_written(out: Path, printed: str) -> None:
     for form in (KEY, "k%2Fe%20y", "k%2Fe+y"):
         assert form not in printed
         assert [str(path) for path in out.rglob("*") if path.is_file() and form.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.slow
+def test_a_collection_that_is_asked_to_end_writes_its_tables(tmp_path: Path) -> None:
+    with serve_archive() as archive:
+        fill(archive)
+        name = "/0/items/aporee_1005_2005/walk 5.flac"
+        archive.always[name] = Fault(seconds_a_chunk=0.05)
+        process = warm_python().start(collected(archive, tmp_path), cwd=tmp_path, environment=environment())
+        wait_until(lambda: name in archive.paths())
+        os.kill(process.pid, signal.SIGTERM)
+        result = process.wait(60)
+    assert result.returncode == 128 + signal.SIGTERM, result.stderr
+    assert "stopped by SIGTERM; finished work is kept" in result.stderr
+    assert [row["key"] for row in rows_of(tmp_path / "metadata.csv")] == [
+        f"aporee_{1000 + n}_{2000 + n}" for n in range(5)
+    ]
 
 
 @pytest.mark.slow

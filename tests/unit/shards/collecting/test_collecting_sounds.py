@@ -218,7 +218,7 @@ def test_names_of_files_stay_on_the_server(archive: ArchiveServer, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_text_of_strangers_is_plain_and_harmless(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_untrusted_text_is_plain_and_harmless(archive: ArchiveServer, tmp_path: Path) -> None:
     archive.add(
         "html", {"a.mp3": b"x"}, coverage="50.5,7.5", title="=HYPERLINK(1)", creator=["A", "B"],
         description="<p>birds &amp; <b>bees</b></p>\x1b[2J",

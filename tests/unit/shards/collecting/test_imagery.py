@@ -276,6 +276,18 @@ def test_a_cog_is_read_where_it_is(server: TileServer, cache: TileCache, tmp_pat
     assert bool(server.paths) == is_remote
 
 
+def test_the_key_of_a_remote_cog_is_in_no_message(server: TileServer, cache: TileCache, tmp_path: Path) -> None:
+    server.files["/a.tif"] = write_cog(tmp_path / "a.tif", 7.25, 48.0).read_bytes()
+    server.key = "right one"
+    square = Square(7.25, 48.0, 0.5, 64)
+    address = f"{server.url}/a.tif?key={{key}}"
+    assert source_of(cache, key="right one", cog=address).picture(square).date == "2019-07-01"
+    with pytest.raises(Refused, match=r"a\.tif can't be read") as caught:
+        source_of(cache, key="wrong/one", cog=address, attempts=1).picture(square)
+    assert "wrong" not in str(caught.value)
+    assert any("key=wrong%2Fone" in path for path in server.paths)
+
+
 def test_a_cog_of_more_than_8_bits_keeps_its_values(cache: TileCache, tmp_path: Path) -> None:
     path = write_cog(tmp_path / "a.tif", 7.25, 48.0, dtype="uint16", factor=40)
     square = Square(7.25, 48.0, 0.5, 64)

@@ -134,7 +134,7 @@ def test_a_folder_holds_a_collection_of_one_kind(server: ArchiveServer, tmp_path
 
 
 @pytest.mark.parametrize("key", ["../../evil", "a/b", ""])
-def test_a_ledger_of_strangers_names_no_file_elsewhere(server: ArchiveServer, tmp_path: Path, key: str) -> None:
+def test_an_untrusted_ledger_names_no_file_elsewhere(server: ArchiveServer, tmp_path: Path, key: str) -> None:
     (tmp_path / "l.csv").write_text(f"key,lon,lat,url\n1,7,50,{server.url}/0/items/a/1.wav\n")
     sound = {"url": "http://x", "size": None, "largest": 9, "checksums": {}, "suffix": ".wav", "row": {"key": key}}
     out = tmp_path / "out"
