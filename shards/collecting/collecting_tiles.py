@@ -67,13 +67,12 @@ class TileCollector:
         self._collection = collection
         self._options = options
         self._failures: Counter[str] = Counter()
-        for row in collection.rows:
-            if row.excluded_by == COMMAND:  # tried again
-                row.include()
+        # Places without imagery are tried again; they stay out until there is some.
+        self._rows = [row for row in collection.rows if row.excluded_by in ("", COMMAND)]
 
     def wanted(self) -> list[tuple[Row, int]]:
         """The images that are not there yet: row and scale."""
-        pairs = [(row, scale) for row in self._collection.included for scale in self._options.scales]
+        pairs = [(row, scale) for row in self._rows for scale in self._options.scales]
         return [(row, scale) for row, scale in pairs if self._options.overwrite or self._existing(row, scale) is None]
 
     def num_requests(self, wanted: list[tuple[Row, int]]) -> int:
@@ -94,7 +93,7 @@ class TileCollector:
         """
         totals = TileTotals()
         try:
-            self._make_all(self._collection.included, totals)
+            self._make_all(self._rows, totals)
             # Placeholders are known by their repetition: images that were made before are looked at once more.
             doubtful = [row for row in self._collection.included if self._has_placeholder(row)]
             if doubtful:
@@ -109,17 +108,20 @@ class TileCollector:
         with ProgressLine(title, len(rows) * len(self._options.scales)) as progress:
             for row in rows:
                 for scale in self._options.scales:
-                    if row.excluded_by:
-                        break
-                    self._make_one(row, scale, totals, again=again)
+                    is_there = self._make_one(row, scale, totals, again=again)
                     progress.advance(detail=f"{totals.made:,} made, {len(totals.rejected):,} without")
+                    if scale == self._options.scales[0]:
+                        if not is_there:
+                            break
+                        row.include()
 
-    def _make_one(self, row: Row, scale: int, totals: TileTotals, *, again: bool) -> None:
+    def _make_one(self, row: Row, scale: int, totals: TileTotals, *, again: bool) -> bool:
+        """Makes an image unless it is there; returns whether it is there now."""
         existing = self._existing(row, scale)
         if existing is not None and not again and not (self._options.overwrite and not self._is_finished(existing)):
             totals.kept += 1
             self._note_existing(row, existing)
-            return
+            return True
         try:
             picture = self._source.picture(self._square(row, scale))
             self._write(row, scale, picture)
@@ -140,6 +142,8 @@ class TileCollector:
         else:
             totals.made += 1
             self._failures.clear()
+            return True
+        return False
 
     def _reject(self, row: Row, scale: int, totals: TileTotals, reason: str, detail: str) -> None:
         self._remove(row, scale)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from tile_server import TileServer, png, serve_tiles, tile_picture, write_cog
 
+from shards.collecting.collecting_tiles import TileCollector
 from shards.collecting.commands import run_tiles
 from shards.collecting.tiles_options import TilesOptions
 from shards.errors import UserError
@@ -103,6 +104,28 @@ def test_places_without_imagery_leave_the_table_until_there_is_some(root: Path, 
     server.tile = None
     collect(root, xyz=f"{server.url}/L{{z}}/{{x}}/{{y}}.png")
     assert list(rows_of(root / "metadata.csv")) == ["a", "b", "c"]
+
+
+def test_places_without_imagery_stay_out_of_the_table_of_an_interrupted_run(
+    root: Path, server: TileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.tile = lambda zoom, x, y: 404
+    collect(root, server)
+    assert list(rows_of(root / "metadata.csv")) == []
+    real, made = TileCollector._write, []
+
+    def interrupted(self: TileCollector, row: Any, *rest: Any) -> None:
+        if made:
+            raise KeyboardInterrupt
+        made.append(row)
+        real(self, row, *rest)
+
+    monkeypatch.setattr(TileCollector, "_write", interrupted)
+    server.tile = None
+    with pytest.raises(KeyboardInterrupt):
+        collect(root, xyz=f"{server.url}/L{{z}}/{{x}}/{{y}}.png")
+    assert list(rows_of(root / "metadata.csv")) == ["a"]
+    assert list(rows_of(root / "excluded.csv")) == ["b", "c"]
 
 
 def test_a_placeholder_that_is_known_late_is_replaced(root: Path, server: TileServer) -> None:
