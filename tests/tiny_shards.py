@@ -11,7 +11,7 @@ import numpy as np
 
 from shards.building.writing import ShardWriter, tar_name
 from shards.manifest import Manifest, ShardEntry
-from shards.schema import Sample, SpectrogramSettings
+from shards.schema import MEL_BANDS, Sample, SpectrogramSettings
 
 
 def write_tiny_shards(
@@ -50,6 +50,7 @@ def write_shard_set(
     split: dict[str, Any],
     seconds_of_sound: float = 100.0,
     with_previews: bool = False,
+    mel_bands: int = MEL_BANDS,
 ) -> Path:
     """A shard set of made-up pairs, with its manifest.
 
@@ -61,6 +62,7 @@ def write_shard_set(
         split: of the manifest.
         seconds_of_sound: of the manifest.
         with_previews: whether pairs have a clip to listen to.
+        mel_bands: of the spectrograms.
     """
     folder.mkdir(parents=True)
     entries: list[ShardEntry] = []
@@ -68,12 +70,13 @@ def write_shard_set(
     for name_of_split, count in counts.items():
         for shard, start in enumerate(range(0, count, samples_per_shard)):
             name, size = tar_name(name_of_split, shard), min(samples_per_shard, count - start)
-            with ShardWriter(folder, name, with_previews=with_previews) as writer:
+            with ShardWriter(folder, name, with_previews=with_previews, mel_bands=mel_bands) as writer:
                 for _ in range(size):
                     writer.add(pair(number))
                     number += 1
                 entries.append(writer.finish())
     statistics = {"spectrogram_mean": 90.0, "spectrogram_std": 60.0, "seconds_of_sound": seconds_of_sound}
     statistics |= dict.fromkeys(("silent", "repeated_to_length", "shortened"), 0)
-    Manifest("recordings", split, SpectrogramSettings(), statistics, tuple(entries), rejected=()).save(folder)
+    settings = SpectrogramSettings(mel_bands=mel_bands)
+    Manifest("recordings", split, settings, statistics, tuple(entries), rejected=()).save(folder)
     return folder

@@ -231,7 +231,7 @@ def idle_options(options: BuildOptions, source_class: type[Source]) -> list[str]
     reasons = {
         **({} if split_by == "cell" else {"cell_km": f"--split-by {split_by}; give --split-by cell"}),
         **dict.fromkeys(() if options.source == "demo" else ("places", "seed"), f"--source {options.source}"),
-        **({} if source_class.is_packed else {"keep_unpacked": f"--source {options.source}"}),
+        **{"table" if source_class.is_packed else "keep_unpacked": f"--source {options.source}"},
         **dict.fromkeys(without_recordings, f"--source {options.source}, which has no recordings"),
     }
     return [

@@ -111,7 +111,7 @@ def _contents(shard_set: ShardSet, splits: list[str]) -> tuple[Contents, list[tu
         shard_set.check_files(split)
         for sample in shard_set.samples(split):
             metadata = {name: value for name, value in sample.metadata().items() if value is not None}
-            rows.append((split, {"key": sample.key, **metadata}))
+            rows.append((split, {**metadata, "key": sample.key}))
             for name, value in metadata.items():
                 types.setdefault(name, set()).add(_type_of(value))
     manifest = shard_set.manifest
