@@ -139,6 +139,27 @@ def called(name: str) -> Any:
     return tyro.conf.arg(name=name)
 
 
+def positional() -> Any:
+    """Annotates an option whose value is given without its name."""
+    import tyro
+
+    return tyro.conf.Positional
+
+
+def hidden() -> Any:
+    """Annotates a field that is no option of this command."""
+    import tyro
+
+    return tyro.conf.Suppress
+
+
+def shown_as(metavar: str) -> Any:
+    """Annotates an option whose value `--help` shows in its own words."""
+    import tyro
+
+    return tyro.conf.arg(metavar=metavar)
+
+
 def repeatable() -> Any:
     """Annotates a `tuple[tuple[str, ...], ...]`: the option may be given several times, with several values each."""
     import tyro

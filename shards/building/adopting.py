@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from shards.building.assigning import given_columns
 from shards.building.commands import run_build
 from shards.building.planning import BuildOptions
+from shards.command_line import hidden, positional, shown_as
 from shards.errors import UserError
 
 
@@ -22,7 +21,7 @@ class AdoptOptions(BuildOptions):
     The tars are read by webdataset, unpacked beside --out, and built like recordings.
     """
 
-    tars: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE …]")]
+    tars: Annotated[tuple[str, ...], positional(), shown_as("SOURCE [SOURCE …]")]
     """Folders of tars, tars (.tar, .tar.gz, .tar.bz2, .tar.xz), patterns such as train-{000000..000009}.tar, URLs."""
 
     image_key: str = ""
@@ -33,12 +32,12 @@ class AdoptOptions(BuildOptions):
     """Member that is the sound, such as flac; as --image-key."""
 
     # Options of other corpora.
-    source: tyro.conf.Suppress[str] = "webdataset"
-    root: tyro.conf.Suppress[Path | None] = Path()
-    table: tyro.conf.Suppress[Path | None] = None
-    follow_links: tyro.conf.Suppress[bool] = False
-    places: tyro.conf.Suppress[int] = 1200
-    seed: tyro.conf.Suppress[int] = 0
+    source: Annotated[str, hidden()] = "webdataset"
+    root: Annotated[Path | None, hidden()] = Path()
+    table: Annotated[Path | None, hidden()] = None
+    follow_links: Annotated[bool, hidden()] = False
+    places: Annotated[int, hidden()] = 1200
+    seed: Annotated[int, hidden()] = 0
 
 
 def run_adopt(options: AdoptOptions) -> None:

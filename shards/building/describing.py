@@ -77,6 +77,7 @@ def describe_shards(folder: Path, tally: CorpusTally | None = None) -> dict[str,
         "statistics": manifest.statistics,
         "num_rejected": len(manifest.rejected),
         "rejected": dict(Counter(rejection.reason for rejection in manifest.rejected).most_common()),
+        "licence": manifest.licence,
         "build": manifest.build,
         "spectrogram": manifest.spectrogram.to_dict(),
         "rasters": manifest.rasters.to_dict(),
@@ -155,6 +156,8 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
     splits = ", ".join(f"{split} {count:,}" for split, count in description["splits"].items())
     print(f"{folder}: source {description['source']}, {description['num_samples']:,} pairs in "
           f"{description['num_shards']} shards, {description['bytes'] / 1e6:,.1f} MB")  # fmt: skip
+    if description["licence"]:
+        print(f"licence      {description['licence']}")
     print(f"splits       {splits}; {describe_split(build)}")
     hours = f"{description['hours_of_sound']:,.2f} hours" if statistics["seconds_of_sound"] else "length unknown"
     print(f"sound        {hours}; {describe_sound(statistics)}")
@@ -212,6 +215,7 @@ def describe_split(build: dict[str, Any]) -> str:
         "column": f"by column {build.get('column')}, {seed}",
         "image": f"by image, {seed}",
         "file": "by a file of keys",
+        "source": "the corpus's own",
         "random": f"at random, {seed}",
     }.get(str(build.get("split_by")), "as its manifest does not say")
     return f"{words}, exact shares" if build.get("split_shares") == "exact" else words

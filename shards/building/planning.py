@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
 from shards.building.assigning import assign_splits, split_column, split_record
 from shards.building.splitting import hash_share
 from shards.building.writing import tar_name
-from shards.command_line import called, one_of, repeatable
+from shards.command_line import called, hidden, one_of, repeatable
 from shards.decoding.channels import check_channels
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
@@ -139,7 +137,7 @@ class BuildOptions:
     were launched. finish: pack nothing; write the manifest or report the missing parts. By default a process launched
     as one of several (accelerate launch, torchrun) packs its part, and a single process packs all."""
 
-    tars: tyro.conf.Suppress[tuple[str, ...]] = ()
+    tars: Annotated[tuple[str, ...], hidden()] = ()
     """Given to adopt, where they are positional."""
 
     @property

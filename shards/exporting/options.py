@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from shards.command_line import one_of
+from shards.command_line import one_of, positional
 from shards.exporting import FORMATS
 
 
@@ -20,7 +18,7 @@ class ExportOptions:
     recordings, so neither does an export.
     """
 
-    shards: Annotated[Path, tyro.conf.Positional]
+    shards: Annotated[Path, positional()]
     """Folder of the shard set."""
 
     out: Path

@@ -22,6 +22,7 @@ from shards.unpacking.samples import Content, ForeignSample, PackedFile
 
 PLAN_NAME, LOCK_NAME, ROWS_FOLDER = "plan.json", "lock", "rows"
 IMAGES_FOLDER, SOUNDS_FOLDER = "images", "audio"
+SAMPLES_BETWEEN_LINES = 50
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 
 Read = Callable[[PackedFile], Iterator[ForeignSample]]
@@ -56,10 +57,11 @@ class Unpacked:
 
     Args:
         folder: made if it is missing.
+        is_kept: whether it stays when the shard set is finished, for messages.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, is_kept: bool = False) -> None:
+        self.folder, self._is_kept = folder, is_kept
 
     def unpack(
         self, files: Sequence[PackedFile], plan: dict[str, Any], read: Read, judge: Judge, limit: int | None
@@ -104,7 +106,7 @@ class Unpacked:
                 rows = self._kept_rows(number)
                 if rows is None:
                     left = None if limit is None else limit - num_rows
-                    rows = self._unpack_one(number, file, read, left)
+                    rows = self._unpack_one(number, file, read, left, progress)
                     if rows and not num_rows:
                         judge(file, rows)
                     self._keep_rows(number, rows)
@@ -113,7 +115,9 @@ class Unpacked:
                 progress.advance(detail=f"{num_rows:,} samples")
         return found
 
-    def _unpack_one(self, number: int, file: PackedFile, read: Read, limit: int | None) -> list[Row]:
+    def _unpack_one(
+        self, number: int, file: PackedFile, read: Read, limit: int | None, progress: ProgressLine
+    ) -> list[Row]:
         places = [self.folder / kind / f"{number:06d}" for kind in (IMAGES_FOLDER, SOUNDS_FOLDER)]
         for place in places:
             shutil.rmtree(place, ignore_errors=True)  # left by a killed process
@@ -121,6 +125,8 @@ class Unpacked:
         rows: list[Row] = []
         numbers: dict[str, int] = {}
         for count, sample in enumerate(read(file)):
+            if count % SAMPLES_BETWEEN_LINES == 0:
+                progress.advance(0, f"{file.shown}: {count:,} samples")
             image, sound = (
                 "" if content is None else self._store(place / f"{count:07d}{content.suffix}", content)
                 for place, content in zip(places, (sample.image, sample.sound), strict=True)
@@ -189,17 +195,18 @@ class Unpacked:
         """Says what is unpacked where; raises if the disk is too small for it."""
         sizes = [file.bytes for file in files]
         needed, free = sum(size or 0 for size in sizes), shutil.disk_usage(self.folder).free
-        size = f"{needed / 1e9:,.2f} GB" if None not in sizes else "of unknown size"
+        size = f"{needed / 1e6:,.1f} MB" if None not in sizes else "of unknown size"
         done = f" of {num_files:,}" if len(files) < num_files else ""
+        until = "kept" if self._is_kept else "removed when the set is finished"
         print(
-            f"note: {len(files):,}{done} files, {size}, are unpacked to {self.folder} ({free / 1e9:,.1f} GB free), "
-            "which is removed when the set is finished",
+            f"note: {len(files):,}{done} files, {size}, are unpacked to {self.folder}, which is {until} "
+            f"({free / 1e9:,.1f} GB free)",
             file=sys.stderr,
             flush=True,
         )
         if needed > free:
             raise UserError(
-                f"{self.folder} has {free / 1e9:,.1f} GB free, and unpacking needs about {needed / 1e9:,.1f} GB beside "
+                f"{self.folder} has {free / 1e9:,.2f} GB free, and unpacking needs about {needed / 1e9:,.2f} GB beside "
                 "the shards; give an --out on a larger disk, or fewer files"
             )
 

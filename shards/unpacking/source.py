@@ -89,7 +89,7 @@ class UnpackedSource(RecordingsSource):
         Raises:
             UserError: the set can't be read or has no pairs, or the disk is too small.
         """
-        files, unpacked = self.files(), Unpacked(self.files_root)
+        files, unpacked = self.files(), Unpacked(self.files_root, is_kept=self.options.keep_unpacked)
         rows = unpacked.unpack(files, self.plan(), self.samples, self._judge, self.options.limit)
         if not any(rows):
             raise UserError(f"{self.fields().where} has no samples{self.describe_members()}; give a set of pairs")
