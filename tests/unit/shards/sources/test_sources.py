@@ -181,7 +181,10 @@ def test_a_wrong_root_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_gets_the_choices() -> None:
-    with pytest.raises(UserError, match=r"did you mean 'recordings'.*choose one of: demo, recordings, soundingearth"):
+    with pytest.raises(
+        UserError,
+        match=r"did you mean 'recordings'.*choose one of: demo, parquet, recordings, soundingearth, webdataset",
+    ):
         SOURCES.load("recording")
 
 
