@@ -140,7 +140,7 @@ def _positions(values: Any, where: str) -> NDArray[np.float64]:
     """(n, 2) longitude and latitude; a height is dropped."""
     try:
         found = np.array([position[:2] for position in values], np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where} has coordinates that are no pairs of numbers; {REMEDY}") from error
     # Longitudes beyond 180 are common where a shape crosses the antimeridian.
     if not np.isfinite(found).all() or (np.abs(found) > (540.0, 90.0)).any():

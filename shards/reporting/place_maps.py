@@ -18,6 +18,9 @@ SMALL_CELL = 12.0
 SMALL_RADIUS = 6.5
 """Of the small maps, which are shown at a third of the width."""
 
+PLACES_AT_ONCE = 1_000_000
+"""Places that are projected at once, which bounds the memory."""
+
 STEPS = 5
 """Colours of the map of all pairs."""
 
@@ -141,11 +144,15 @@ def _range_name(edges: list[int], number: int, largest: int) -> str:
 
 def _gathered(view: View, places: NDArray[np.float64], cell: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Places of one cell of the drawing as one: (m, 2) x and y of their mean, and (m,) how many there are."""
-    if len(places) == 0:
-        return np.empty((0, 2)), np.empty(0, np.int64)
-    points = view.project(places[:, 0], places[:, 1])
-    columns = int(np.ceil(WIDTH / cell)) + 1
-    cells = (points[:, 1] // cell).astype(np.int64) * columns + (points[:, 0] // cell).astype(np.int64)
-    _, owner, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    sums = np.stack([np.bincount(owner, weights=points[:, axis]) for axis in (0, 1)], axis=1)
-    return sums / counts[:, None], counts
+    columns, rows = int(np.ceil(WIDTH / cell)) + 1, int(np.ceil(view.height / cell)) + 1
+    counts = np.zeros(columns * rows, np.int64)
+    sums = np.zeros((2, columns * rows))
+    for start in range(0, len(places), PLACES_AT_ONCE):
+        part = places[start : start + PLACES_AT_ONCE]
+        points = view.project(part[:, 0], part[:, 1])
+        cells = (points[:, 1] // cell).astype(np.int64) * columns + (points[:, 0] // cell).astype(np.int64)
+        counts += np.bincount(cells, minlength=len(counts))
+        for axis in (0, 1):
+            sums[axis] += np.bincount(cells, weights=points[:, axis], minlength=len(counts))
+    full = np.flatnonzero(counts)
+    return (sums[:, full] / counts[full]).T, counts[full]

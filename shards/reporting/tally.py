@@ -20,6 +20,9 @@ MOST_LETTERS = 80
 MOST_NAMES = 200_000
 """Different creators (licences, labels) that are told apart; pairs with a further one are counted as others."""
 
+MOST_SECONDS = 10.0**8
+"""Three years; a longer recording is a mistake in the metadata, and counts as of unknown length."""
+
 NO_LABEL = -1
 
 _YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
@@ -87,7 +90,7 @@ class CorpusTally:
         else:
             self.years[year] += 1
         seconds = as_number(metadata.get("seconds"))
-        if seconds is None or seconds < 0:
+        if seconds is None or not 0 <= seconds <= MOST_SECONDS:
             self.without_length += 1
         else:
             self._seconds.append(seconds)

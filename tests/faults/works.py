@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from advance_corpora import Row, write_corpus, write_map
 from commands import SMALL, python, with_deepspeed
 from faults import collect_works as collecting
 from foreign_sets import write_parquet, write_tars
@@ -82,6 +83,21 @@ def _corpus(folder: Path) -> None:
 def _build(folder: Path, out: Path, workers: int = 2) -> list[str]:
     words = ("--source", "recordings", "--root", folder, "--out", out, "--samples-per-shard", "3")
     return python("shards/run.py", "build", *words, "--workers", workers, "--max-rejected", "0.1")
+
+
+def _recordings(folder: Path) -> None:
+    rows = [Row(f"l{number}", "lake", 3, number) for number in range(12)]
+    write_corpus(folder / "corpus", [*rows, Row("b", "beach", 3, 0), Row("short", "lake", 1, 12)])
+    write_map(folder / "map.geojson")
+
+
+def _collect_advance(folder: Path, out: Path) -> list[str]:
+    words = ("--root", folder / "corpus", "--out", out / "scenes", "--osm", folder / "map.geojson")
+    return python("shards/run.py", "collect", "advance", *words, "--tile-pixels", "32", "--workers", "2")
+
+
+def _info(folder: Path, out: Path) -> list[str]:
+    return python("shards/run.py", "info", folder / "set", "--report", out / "page")
 
 
 def _build_demo(folder: Path, out: Path) -> list[str]:
@@ -350,6 +366,8 @@ WORKS = [
     Work("adopt", _foreign, _adopt, files_of),
     Work("export parquet", _foreign, _export("parquet"), files_of),
     Work("export folder", _foreign, _export("folder"), files_of),
+    Work("collect advance", _recordings, _collect_advance, files_of),
+    Work("info", _shards, _info, files_of, other=_info),
     Work("pretrain", _shards, BATCH_TRIPLET, _run_results, _resume(BATCH_TRIPLET)),
     Work(
         *("pretrain zero2", _shards, BATCH_TRIPLET, _run_results, _resume(BATCH_TRIPLET)),

@@ -170,6 +170,8 @@ def _parser(path: Path, kind: str, ready: list[_Element]) -> expat.XMLParserType
             element = _Element(kind, int(attributes["id"]))
             if kind == "node":
                 element.longitude, element.latitude = float(attributes["lon"]), float(attributes["lat"])
+                if not (abs(element.longitude) <= 180 and abs(element.latitude) <= 90):
+                    raise ValueError(f"node {attributes['id'][:20]} has coordinates that are not degrees")
             current.append(element)
         elif current and name == "tag":
             current[-1].tags[attributes["k"]] = attributes["v"]
