@@ -84,13 +84,13 @@ def run_info(options: InfoOptions) -> None:
     from shards.building.describing import describe_shards, print_description
     from shards.reporting.tally import CorpusTally
 
-    tally = CorpusTally()
+    tally = None if options.report is None else CorpusTally()
     description = describe_shards(options.shards, tally)
     if options.json:
         print(json.dumps(description, indent=1, ensure_ascii=False))
     else:
         print_description(options.shards, description)
-    if options.report is not None:
+    if options.report is not None and tally is not None:
         from shards.manifest import Manifest
         from shards.reporting.figures import statistics_of
         from shards.reporting.page import write_report

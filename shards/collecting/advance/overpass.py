@@ -26,6 +26,9 @@ SERVER_SECONDS = 60
 """Time that the service may take for a query; its own default is 180."""
 
 MOST_ANSWER_BYTES = 32 << 20
+MOST_ANSWER_SECONDS = 300.0
+"""For the transfer of an answer, so that one that arrives byte by byte does not hold the command."""
+
 AGAIN = (429, 500, 502, 503, 504)
 """Statuses of a service that is busy: too many requests, or no slot free in time."""
 
@@ -95,8 +98,8 @@ class OverpassClient:
             headers={"User-Agent": f"earshot/{shards.__version__}", "Accept": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=SERVER_SECONDS + 30) as answer:
-                body: bytes = answer.read(MOST_ANSWER_BYTES + 1)
+            with _OPENER.open(request, timeout=SERVER_SECONDS + 30) as answer:
+                body = _body_of(answer)
         except urllib.error.HTTPError as error:
             with error:
                 words = _words_of(error.read(4096))
@@ -129,6 +132,31 @@ class OverpassClient:
         if isinstance(remark, str) and remark.lstrip().startswith(FAILED):
             raise _BusyError(shortened(without_controls(remark.strip()), 120))
         return elements
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects become errors: a query that was sent again by GET would have lost its text."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+def _body_of(answer: http.client.HTTPResponse) -> bytes:
+    """An answer's body, at most one byte more than `MOST_ANSWER_BYTES`.
+
+    Raises:
+        _BusyError: it takes longer than `MOST_ANSWER_SECONDS`.
+    """
+    end = time.monotonic() + MOST_ANSWER_SECONDS
+    body = bytearray()
+    while len(body) <= MOST_ANSWER_BYTES and (block := answer.read1(1 << 16)):
+        body += block
+        if time.monotonic() > end:
+            raise _BusyError(f"its answer took longer than {MOST_ANSWER_SECONDS:g} s")
+    return bytes(body)
 
 
 class _BusyError(Exception):

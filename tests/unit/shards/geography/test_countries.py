@@ -50,6 +50,14 @@ def test_places_are_inside_near_a_shore_or_at_sea(boundaries: Path) -> None:
     assert found.is_near.tolist() == [False, False, False, True, True, False, False]
 
 
+def test_a_place_that_two_countries_claim_is_counted_once_for_the_first_of_the_file(tmp_path: Path) -> None:
+    for first, second in (("A", "B"), ("B", "A")):
+        features = [({"name": name}, square(0, 0, 10, 10)) for name in (first, second)]
+        countries = Countries(write_features(tmp_path / "claimed.geojson", *features))
+        found = countries.locate(np.array([5.0]), np.array([5.0]))
+        assert countries.names[found.country[0]] == first
+
+
 def test_many_places_are_located_as_one_by_one(boundaries: Path) -> None:
     countries = Countries(boundaries)
     generator = np.random.default_rng(0)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shards.geography.map_view import choose_view
 from shards.manifest import Manifest
 from shards.reporting.charts import Column, bars_chart, columns_chart, count_axis, short_count, year_names
 from shards.reporting.figures import statistics_of
@@ -84,6 +85,9 @@ def test_few_places_are_a_dot_each_and_equal_ones_are_one() -> None:
     places = np.array([[0.0, 50.0], [0.0, 50.0], [20.0, 40.0]])
     found = density_map(places, "Map")
     assert [(step.name, step.dots) for step in found.legend] == [("1", 1), ("2", 1)]
+    drawn = [[float(value) for value in pair] for pair in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', str(found.svg))]
+    # The place with more pairs is drawn last, on top.
+    assert np.allclose(drawn, choose_view(*places.T).project(*places[[2, 0]].T), atol=0.06)
     ground, maps = class_maps(places, [("a", places[:2]), (HOSTILE, places[2:]), ("empty", places[:0])])
     assert [entry.num_pairs for entry in maps] == [2, 1, 0]
     assert [len(re.findall("<circle", entry.svg)) for entry in maps] == [1, 1, 0]

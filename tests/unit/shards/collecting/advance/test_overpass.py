@@ -152,6 +152,15 @@ def test_waits_grow_and_are_at_least_what_the_service_asks_for(clock: Clock) -> 
     assert clock.slept == [5.0, 10.0, 50.0, 600.0, 80.0]
 
 
+def test_an_answer_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shards.collecting.advance.overpass.MOST_ANSWER_SECONDS", 0.1)
+    with serve_overpass(world) as server:
+        server.troubles = [Trouble(seconds_a_byte=0.02)]
+        elements = OverpassClient(server.url, BRIEF).ask(query_of(read_label_table(None), (-1.0, 50.0)))
+        assert [element["id"] for element in elements] == [1]
+        assert len(server.queries) == 2
+
+
 def test_a_service_that_stays_busy_ends_the_command_and_keeps_its_answers(tmp_path: Path) -> None:
     answers = tmp_path / "answers.jsonl"
     with serve_overpass(world) as server:
@@ -168,6 +177,7 @@ def test_a_service_that_stays_busy_ends_the_command_and_keeps_its_answers(tmp_pa
     ("trouble", "words"),
     [
         (Trouble(400, body="<p>Error: line 1: parse error</p>"), "status 400: Error: line 1: parse error"),
+        (Trouble(302, body="", location="http://127.0.0.1:9/"), "answers with status 302"),
         (Trouble(404, body=""), "status 404; give the address of an Overpass interpreter"),
         (Trouble(body='{"features": []}'), "answers without elements"),
         (Trouble(body='{"elements": [3]}'), "answers without elements"),
