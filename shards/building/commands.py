@@ -36,7 +36,7 @@ class InfoOptions:
     """Folder for a page with the set's statistics, its figures and statistics.json."""
 
     countries: Path | None = None
-    """GeoJSON file of countries' boundaries, such as Natural Earth's Admin 0, for the page."""
+    """GeoJSON file of countries' boundaries, such as Natural Earth's Admin 0 at 1:10 million, for the page."""
 
     def check(self) -> None:
         """Checks what needs no set.

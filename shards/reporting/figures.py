@@ -14,9 +14,10 @@ from shards.manifest import Manifest
 from shards.reporting.tally import CorpusTally, NameCounts
 
 STATISTICS_VERSION = 1
-BIN_SECONDS = 30
-LONGEST_BIN_SECONDS = 600
-"""Recordings longer than ten minutes are one bin."""
+BIN_SECONDS, SHORT_BIN_SECONDS = 30, 3
+"""Width of a bin of lengths: half a minute, so that the last bin is what exceeds ten minutes; and 3 s, up to a minute,
+for sets whose 99th percentile is at most a minute, which would all be one bin."""
+NUM_BINS = 20
 
 MOST_LISTED = 1000
 """Names that are listed by their count, the most frequent first; the others are counted together."""
@@ -66,7 +67,8 @@ def sound_statistics(tally: CorpusTally) -> dict[str, Any]:
     seconds = tally.seconds
     known = len(seconds)
     median, high = np.percentile(seconds, [50, 99]).tolist() if known else (None, None)
-    edges = np.arange(BIN_SECONDS, LONGEST_BIN_SECONDS + 1, BIN_SECONDS)
+    width = SHORT_BIN_SECONDS if high is not None and high <= NUM_BINS * SHORT_BIN_SECONDS else BIN_SECONDS
+    edges = width * np.arange(1, NUM_BINS + 1)
     counts = np.bincount(np.searchsorted(edges, seconds, side="left"), minlength=len(edges) + 1)
     uppers: list[int | None] = [*edges.tolist(), None]
     return {
@@ -78,7 +80,7 @@ def sound_statistics(tally: CorpusTally) -> dict[str, Any]:
         "shortest_seconds": float(seconds.min()) if known else None,
         "longest_seconds": float(seconds.max()) if known else None,
         "histogram": [
-            {"above_seconds": number * BIN_SECONDS, "to_seconds": upper, "pairs": int(counts[number])}
+            {"above_seconds": number * width, "to_seconds": upper, "pairs": int(counts[number])}
             for number, upper in enumerate(uppers)
         ],
     }

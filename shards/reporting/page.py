@@ -123,19 +123,18 @@ def _by_short_name(pairs_by_licence: dict[str, int]) -> dict[str, int]:
 
 
 def _lengths(histogram: Sequence[dict[str, Any]]) -> Markup:
+    unit, seconds, step = ("minutes", 60, 120) if histogram[-1]["above_seconds"] > 60 else ("seconds", 1, 12)
     columns = []
     for entry in histogram:
-        low, high, count = entry["above_seconds"], entry["to_seconds"], entry["pairs"]
-        span = f"longer than {low / 60:g} min" if high is None else f"{low / 60:g} to {high / 60:g} min"
-        name = "> 10" if high is None else f"{low / 60:g}" if low % 120 == 0 else ""
+        low, high, count = entry["above_seconds"] / seconds, entry["to_seconds"], entry["pairs"]
+        span = f"longer than {low:g} {unit}" if high is None else f"{low:g} to {high / seconds:g} {unit}"
+        name = f"> {low:g}" if high is None else f"{low:g}" if entry["above_seconds"] % step == 0 else ""
         columns.append(Column(name, count, f"{span}: {count:,} pairs", is_other=high is None))
-    longest = histogram[-1]["pairs"]
     total = sum(entry["pairs"] for entry in histogram)
     return columns_chart(
         columns,
-        "length of the recording in minutes",
-        f"Histogram of the lengths of {total:,} recordings in steps of half a minute; {longest:,} are longer than 10 "
-        "minutes.",
+        f"length of the recording in {unit}",
+        f"Histogram of the lengths of {total:,} recordings; {histogram[-1]['pairs']:,} are {span}.",
     )
 
 

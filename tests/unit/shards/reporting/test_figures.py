@@ -52,6 +52,15 @@ def test_lengths_by_hand(tally: CorpusTally) -> None:
     assert found["histogram"][-1] == {"above_seconds": 600, "to_seconds": None, "pairs": 1}
 
 
+def test_sets_of_short_clips_have_finer_steps() -> None:
+    tally = CorpusTally()
+    for seconds in (3, 10, 10, 60):
+        tally.add({"seconds": seconds})
+    found = sound_statistics(tally)["histogram"]
+    assert [entry["pairs"] for entry in found] == [1, 0, 0, 2, *[0] * 15, 1, 0]
+    assert found[-1] == {"above_seconds": 60, "to_seconds": None, "pairs": 0}
+
+
 def test_places_creators_licences_years_and_labels_by_hand(tally: CorpusTally, tmp_path: Path) -> None:
     manifest = Manifest(
         "recordings", {}, SpectrogramSettings(), STATISTICS, (), (Rejection("9", "missing sound", "no audio/9"),)
