@@ -34,7 +34,6 @@ class Trouble:
         retry_after: value of that header.
         remark: of the answer.
         cut: send half of the answer, and drop the connection.
-        seconds_a_byte: wait so long before each byte.
         location: of a redirect.
     """
 
@@ -43,7 +42,6 @@ class Trouble:
     retry_after: str | None = None
     remark: str | None = None
     cut: bool = False
-    seconds_a_byte: float = 0.0
     location: str | None = None
 
 
@@ -120,12 +118,6 @@ def _handler(server: OverpassServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Location", trouble.location)
             self.end_headers()
             with suppress(OSError):
-                for byte in content if trouble.seconds_a_byte else b"":
-                    time.sleep(trouble.seconds_a_byte)
-                    self.wfile.write(bytes([byte]))
-                    self.wfile.flush()
-                if trouble.seconds_a_byte:
-                    return
                 self.wfile.write(content[: len(content) // 2] if trouble.cut else content)
 
         def log_message(self, *_: object) -> None:

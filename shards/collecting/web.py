@@ -106,13 +106,14 @@ class Web:
         self._next_request = 0.0
         self._pools: dict[str, urllib3.PoolManager] = {}
 
-    def read(self, url: str, most_bytes: int, parse: Callable[[Answer], T]) -> T:
+    def read(self, url: str, most_bytes: int, parse: Callable[[Answer], T], *, form: bytes | None = None) -> T:
         """Reads a short answer.
 
         Args:
             url: its address.
             most_bytes: a longer answer is refused.
             parse: makes the result; an answer that it finds damaged (`DamagedRecord`) is asked for again.
+            form: sent by POST, as `urllib.parse.urlencode` writes it; redirects are then refused. None for GET.
 
         Raises:
             Refused: the server refuses it, such as 404, or it is too long.
@@ -121,7 +122,7 @@ class Web:
         """
 
         def attempt() -> T:
-            with self.opened(url, {}) as response:
+            with self.opened(url, {}, form=form) as response:
                 body = b"".join(arriving(response, most_bytes + 1))
                 if len(body) > most_bytes:
                     raise Refused(f"{self.shown(url)} is longer than {most_bytes:,} bytes")
@@ -167,10 +168,10 @@ class Web:
             )
 
     @contextlib.contextmanager
-    def opened(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
+    def opened(self, url: str, headers: Mapping[str, str], *, form: bytes | None = None) -> Iterator[Any]:
         """The answer to a request, redirects followed; failures on the way and while it is read are `TryAgain`."""
         try:
-            response = self._follow(url, headers)
+            response = self._follow(url, headers, form)
             try:
                 self._check_status(response)
                 yield response
@@ -185,14 +186,19 @@ class Web:
                 raise
             raise TryAgain(first_line(error)) from error
 
-    def _follow(self, url: str, headers: Mapping[str, str]) -> Any:
+    def _follow(self, url: str, headers: Mapping[str, str], form: bytes | None) -> Any:
+        sent = {"User-Agent": self.settings.user_agent, **headers}
+        if form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
         for _ in range(MOST_REDIRECTS + 1):
             if urlsplit(url).scheme.lower() not in WEB_SCHEMES or not urlsplit(url).hostname:
                 raise Refused(f"{shortened(self.shown(url), 200)} is no http or https address")
             self.pace()
             response = self._pool(url).request(
-                *("GET", url),
-                headers={"User-Agent": self.settings.user_agent, **headers},
+                "GET" if form is None else "POST",
+                url,
+                body=form,
+                headers=sent,
                 preload_content=False,
                 redirect=False,
                 retries=False,
@@ -203,6 +209,8 @@ class Web:
                 return response
             response.close()
             url = urljoin(url, location)
+            if form is not None:  # most servers would be sent a GET without it
+                raise Refused(f"it redirects to {shortened(self.shown(url), 200)}")
         raise Refused(f"more than {MOST_REDIRECTS} redirects, the last to {shortened(self.shown(url), 200)}")
 
     def _check_status(self, response: Any) -> None:

@@ -15,8 +15,9 @@ from fuzz.mutations import Mutation, change_json, change_text
 from shards.collecting.advance.corrections import read_corrections
 from shards.collecting.advance.extract_labels import labels_of_extract
 from shards.collecting.advance.label_table import read_label_table
-from shards.collecting.advance.overpass import OverpassClient
+from shards.collecting.advance.overpass import OverpassClient, elements_of
 from shards.collecting.advance.overpass_labels import labels_of_service, query_id
+from shards.collecting.web import Answer
 from shards.errors import UserError
 from shards.geography.countries import Countries
 from shards.manifest import Manifest
@@ -88,8 +89,8 @@ class _Answering(OverpassClient):
         super().__init__("http://127.0.0.1:9/", 0.0)
         self._body = body
 
-    def _send(self, _query: str) -> bytes:
-        return self._body
+    def ask(self, _query: str) -> list[dict[str, Any]]:
+        return elements_of(Answer(self._body, "application/json", "")) or []
 
 
 def _answer(folder: Path) -> Path:
