@@ -15,7 +15,7 @@ from shards.atomic_files import write_json, write_text_atomically
 from shards.errors import UserError
 from shards.reporting.charts import Column, bars_chart, columns_chart, year_names
 from shards.reporting.licence_names import licence_name
-from shards.reporting.place_maps import ClassMap, class_maps, density_map
+from shards.reporting.place_maps import ClassMap, DensityMap, class_maps, density_map
 from shards.reporting.published_corpora import (
     SOUNDINGEARTH_COUNTRIES,
     SOUNDINGEARTH_HOURS,
@@ -46,23 +46,43 @@ def write_report(folder: Path, statistics: dict[str, Any], tally: CorpusTally) -
     Raises:
         UserError: the folder can't be written.
     """
-    templates = resources.files("shards.reporting").joinpath("templates")
-    style = templates.joinpath("statistics.css").read_text(encoding="utf-8")
+    style = _template("statistics.css")
+    density = density_map(tally.places, _map_description(statistics)) if len(tally.places) else None
+    figures = draw_figures(statistics) | ({"map": density.svg} if density else {})
+    page = _render(style, statistics, figures, density, _class_maps(statistics, tally))
+    try:
+        (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
+        for name, drawing in figures.items():
+            write_text_atomically(folder / FIGURES_FOLDER / f"{name}.svg", standalone(drawing, style))
+        write_json(folder / STATISTICS_NAME, statistics)
+        write_text_atomically(folder / PAGE_NAME, page)
+    except OSError as error:
+        raise UserError(f"--report {folder} can't be written: {error.strerror}; give another folder") from error
+    return folder / PAGE_NAME
+
+
+def _template(name: str) -> str:
+    return resources.files("shards.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _render(
+    style: str,
+    statistics: dict[str, Any],
+    figures: dict[str, Markup],
+    density: DensityMap | None,
+    classes: tuple[Markup, list[ClassMap]],
+) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"count": _count, "duration": duration, "hours": _hours}
-    template = environment.from_string(templates.joinpath("statistics.html.j2").read_text(encoding="utf-8"))
-    density = density_map(tally.places, _map_description(statistics)) if len(tally.places) else None
-    figures = draw_figures(statistics) | ({"map": density.svg} if density else {})
-    ground, small_maps = _class_maps(statistics, tally)
-    page = template.render(
+    return environment.from_string(_template("statistics.html.j2")).render(
         style=Markup(style),
         statistics=statistics,
         figures=figures,
         density=density,
-        ground=ground,
-        class_maps=small_maps,
+        ground=classes[0],
+        class_maps=classes[1],
         num_labels=len(statistics["labels"]["pairs_by_name"]),
         most_bars=MOST_BARS,
         table=TABLE_I,
@@ -73,15 +93,6 @@ def write_report(folder: Path, statistics: dict[str, Any], tally: CorpusTally) -
             "longest_minutes": SOUNDINGEARTH_LONGEST_PERCENT_MINUTES,
         },
     )
-    try:
-        (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
-        for name, drawing in figures.items():
-            write_text_atomically(folder / FIGURES_FOLDER / f"{name}.svg", standalone(drawing, style))
-        write_json(folder / STATISTICS_NAME, statistics)
-        write_text_atomically(folder / PAGE_NAME, page)
-    except OSError as error:
-        raise UserError(f"--report {folder} can't be written: {error.strerror}; give another folder") from error
-    return folder / PAGE_NAME
 
 
 def draw_figures(statistics: dict[str, Any]) -> dict[str, Markup]:

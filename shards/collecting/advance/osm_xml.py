@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from xml.parsers import expat
 
@@ -47,18 +48,7 @@ def read_osm_xml(path: Path, table: LabelTable, notice: Callable[[str], None]) -
     Raises:
         UserError: the file is no OSM XML, or declares entities.
     """
-    relations: list[_Element] = []
-    members: set[int] = set()
-    for element in _elements(path, "relation"):
-        if element.tags.get("type") == "multipolygon" and table.matches(element.tags):
-            relations.append(element)
-            members.update(element.ways)
-    ways: dict[int, _Element] = {}
-    needed: set[int] = set()
-    for element in _elements(path, "way"):
-        if element.number in members or table.matches(element.tags):
-            ways[element.number] = element
-            needed.update(element.nodes)
+    relations, ways, needed = _areas_and_ways(path, table)
     nodes: dict[int, tuple[float, float]] = {}
     for element in _elements(path, "node"):
         if element.number in needed:
@@ -66,24 +56,43 @@ def read_osm_xml(path: Path, table: LabelTable, notice: Callable[[str], None]) -
         if element.tags and table.matches(element.tags):
             yield OsmObject(element.tags, Shape(points=np.array([[element.longitude, element.latitude]])))
     incomplete = 0
-    for way in ways.values():
-        if table.matches(way.tags):
-            shape = _shape_of_way(way, nodes)
-            if shape is None:
-                incomplete += 1
-            else:
-                yield OsmObject(way.tags, shape)
-    for relation in relations:
-        rings = _rings([ways[number].nodes if number in ways else None for number in relation.ways], nodes)
-        if rings is None:
+    shapes: Iterator[tuple[dict[str, str], Shape | None]] = chain(
+        ((way.tags, _shape_of_way(way, nodes)) for way in ways.values() if table.matches(way.tags)),
+        ((relation.tags, _shape_of_relation(relation, ways, nodes)) for relation in relations),
+    )
+    for tags, shape in shapes:
+        if shape is None:
             incomplete += 1
         else:
-            yield OsmObject(relation.tags, Shape(rings=rings))
+            yield OsmObject(tags, shape)
     if incomplete:
         notice(
             f"{incomplete:,} objects of {path.name} were left out, because the extract lacks parts of them; extracts "
             "with complete ways and multipolygons have all"
         )
+
+
+def _areas_and_ways(path: Path, table: LabelTable) -> tuple[list[_Element], dict[int, _Element], set[int]]:
+    """The multipolygons that a table knows, the ways that it knows or they need by number, and the nodes of these."""
+    relations = [
+        element
+        for element in _elements(path, "relation")
+        if element.tags.get("type") == "multipolygon" and table.matches(element.tags)
+    ]
+    members = {number for relation in relations for number in relation.ways}
+    ways = {
+        element.number: element
+        for element in _elements(path, "way")
+        if element.number in members or table.matches(element.tags)
+    }
+    return relations, ways, {number for way in ways.values() for number in way.nodes}
+
+
+def _shape_of_relation(
+    relation: _Element, ways: dict[int, _Element], nodes: dict[int, tuple[float, float]]
+) -> Shape | None:
+    rings = _rings([ways[number].nodes if number in ways else None for number in relation.ways], nodes)
+    return None if rings is None else Shape(rings=rings)
 
 
 def _shape_of_way(way: _Element, nodes: dict[int, tuple[float, float]]) -> Shape | None:
