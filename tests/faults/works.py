@@ -107,7 +107,7 @@ def _build_demo(folder: Path, out: Path) -> list[str]:
 
 def _foreign(folder: Path) -> None:
     write_tars(folder / "tars", {"train": 16, "val": 4, "test": 4}, per_tar=3, seconds=1.0)
-    write_parquet(folder / "hub", {"train": 16, "val": 4, "test": 4}, per_file=3)
+    write_parquet(folder / "parquet", {"train": 16, "val": 4, "test": 4}, per_file=3)
     write_tiny_shards(folder / "set", {"train": 24, "val": 8, "test": 8}, image_side=32, samples_per_shard=3)
 
 
@@ -117,7 +117,7 @@ def _adopt(folder: Path, out: Path) -> list[str]:
 
 
 def _build_parquet(folder: Path, out: Path) -> list[str]:
-    words = ("--source", "parquet", "--root", folder / "hub", "--out", out / "set", "--samples-per-shard", "3")
+    words = ("--source", "parquet", "--root", folder / "parquet", "--out", out / "set", "--samples-per-shard", "3")
     return python("shards/run.py", "build", *words, "--workers", "1")
 
 
