@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from shards.data_files import data_files_below, other_files_below
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
+from shards.records import DamagedRecord, read_json
 from shards.streaming.downloads import shown_url
 from shards.streaming.fetching import COMMAND_SCHEMES, HTTP_SCHEMES
 from shards.streaming.locations import is_url
@@ -34,6 +35,8 @@ def find_tars(words: Sequence[str]) -> list[PackedFile]:
         UserError: nothing is there, a word names a set of Earshot, or a URL has another scheme.
     """
     names = [name for word in words for name in _named_by(word)]
+    for folder in dict.fromkeys(local_folders([*words, *names])):
+        _refuse_own(folder)
     if doubled := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{shown_url(doubled[0])} is given twice; give each tar once")
     shown = _shown([shown_url(name) for name in names])
@@ -68,12 +71,20 @@ def _named_by(word: str) -> list[str]:
     return names
 
 
-def _in_folder(folder: Path) -> list[str]:
-    if (folder / MANIFEST_NAME).is_file():
+def _refuse_own(folder: Path) -> None:
+    """Refuses a shard set of Earshot; those of others may have a file of the same name."""
+    try:
+        record = read_json(folder / MANIFEST_NAME)
+    except DamagedRecord:
+        return
+    if isinstance(record, dict) and {"format_version", "shards"} <= record.keys():
         raise UserError(
-            f"{folder} is a shard set already: it has a {MANIFEST_NAME}; train on it with "
+            f"{folder} is a shard set already, by its {MANIFEST_NAME}; train on it with "
             f"'pretrain/run.py --shards {folder}'"
         )
+
+
+def _in_folder(folder: Path) -> list[str]:
     found = data_files_below(folder, LAST_SUFFIXES)
     tars = [str(path) for path in found if path.name.lower().endswith(TAR_SUFFIXES)]
     if not tars:

@@ -14,7 +14,7 @@ import pytest
 from shards.errors import UserError
 from shards.unpacking.folder import Row, Unpacked
 from shards.unpacking.samples import Content, ForeignSample, PackedFile
-from shards.unpacking.table import Fields, write_table
+from shards.unpacking.table import Fields, roles_in, write_table
 
 JPEG, FLAC = Content(b"\xff\xd8\xff image", ".jpg"), Content(b"fLaC sound", ".flac")
 PLACE = {"longitude": "7", "latitude": "50"}
@@ -207,3 +207,30 @@ def test_splits_are_those_of_a_field_else_of_the_names_of_all_files(tmp_path: Pa
     found, notices = table_of(tmp_path, files, rows)
     assert [each["split"] for each in found] == ["", ""]
     assert notices == ["the name of more-b says no split, those of other files do: splits in names are not used"]
+
+
+GEOSOUND = (
+    *(
+        "sample_id",
+        "source",
+        "audio_caption",
+        "audio_caption_source",
+        "llava_caption_bingmap_zl1",
+        "latitude",
+        "longitude",
+    ),
+    *("date", "description", "tags", "title", "scientific_name", "common_name", "sound_format", "text", "address"),
+    *("original_sampling_rate", "bin_id"),
+)
+"""Columns of MVRL/GeoSound but its media, as its authors' code writes them."""
+
+
+def test_the_columns_of_the_hubs_corpora_are_guessed() -> None:
+    fields = Fields("the set", {}, finds_key=True)
+    values = {name: f"{name} {{}}" for name in GEOSOUND} | {"latitude": "1", "longitude": "2"}
+    rows = [row(f"row {n}", **{name: text.format(n) for name, text in values.items()}) for n in range(20)]
+    roles = roles_in(rows, fields)
+    assert roles.columns == {"longitude": "longitude", "latitude": "latitude", "key": "sample_id"}
+    assert roles.properties == {"title": ("title",), "description": ("description",), "date_recorded": ("date",)}
+    named = roles_in(rows, Fields("the set", {"description": "audio_caption"}, finds_key=True))
+    assert named.properties["description"] == ("audio_caption",)

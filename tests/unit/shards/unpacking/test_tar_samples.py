@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from foreign_sets import made_pair, write_tars
 from shard_server import Fault, serve
+from tiny_shards import write_tiny_shards
 
 from shards.errors import UserError
 from shards.unpacking.samples import ForeignSample
@@ -205,16 +206,18 @@ def test_folders_patterns_and_files_become_a_sorted_list(tmp_path: Path) -> None
         ("{set}/train-{{000000..000005}}.tar", "train-000001.tar: no such file .5 of the 6 that .* means are missing"),
         ("{set}/train-{{0..", "braces are not balanced|no such file"),
         ("{empty}", "has no tars"),
-        ("{ours}", "is a shard set already: it has a manifest.json; train on it"),
+        ("{ours}/train-000000.tar", "is a shard set already"),
+        ("{ours}", "is a shard set already, by its manifest.json; train on it"),
         ("pipe:cat {set}/train-000000.tar", "the scheme must be one of .*, got pipe"),
         ("ftp://host.example/a.tar", "the scheme must be one of .*, got ftp"),
     ],
 )
 def test_what_is_no_set_of_tars_is_refused_by_name(word: str, words: str, tmp_path: Path) -> None:
     folder = write_tars(tmp_path / "set", {"train": 2}, seconds=0.3)
-    for name in ("empty", "ours"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "ours" / "manifest.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    write_tiny_shards(tmp_path / "ours", {"train": 3})
+    (folder / "manifest.json").write_text('{"shards": []}')  # others may have one, too
+    assert len(find_tars([str(folder)])) == 1
     with pytest.raises(UserError, match=words):
         find_tars([word.format(set=folder, empty=tmp_path / "empty", ours=tmp_path / "ours")])
     with pytest.raises(UserError, match="given twice"):
