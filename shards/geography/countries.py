@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shards.errors import UserError
 from shards.geography.geojson import read_features
 from shards.geography.shapes import METRES_PER_DEGREE, Shape, inside
-from shards.untrusted_text import without_controls
+from shards.untrusted_text import without_controls, without_surrogates
 
 NAME_PROPERTIES = ("admin", "name_en", "name", "country", "name_long", "sovereignt")
 """Properties that may name a country, in lower case, in this order: Natural Earth's first."""
@@ -106,7 +106,7 @@ def _name_of(properties: dict[str, Any]) -> str:
     for name in NAME_PROPERTIES:
         value = plain.get(name)
         if isinstance(value, str) and value.strip():
-            return " ".join(without_controls(value).split())[:MOST_NAME_LETTERS]
+            return " ".join(without_surrogates(without_controls(value)).split())[:MOST_NAME_LETTERS]
     return ""
 
 

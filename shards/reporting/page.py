@@ -24,6 +24,7 @@ from shards.reporting.published_corpora import (
     TABLE_I,
 )
 from shards.reporting.tally import CorpusTally
+from shards.untrusted_text import without_surrogates
 
 PAGE_NAME, STATISTICS_NAME, FIGURES_FOLDER = "report.html", "statistics.json", "figures"
 MOST_BARS = 20
@@ -49,7 +50,7 @@ def write_report(folder: Path, statistics: dict[str, Any], tally: CorpusTally) -
     style = _template("statistics.css")
     density = density_map(tally.places, _map_description(statistics)) if len(tally.places) else None
     figures = draw_figures(statistics) | ({"map": density.svg} if density else {})
-    page = _render(style, statistics, figures, density, _class_maps(statistics, tally))
+    page = without_surrogates(_render(style, statistics, figures, density, _class_maps(statistics, tally)))
     try:
         (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
         for name, drawing in figures.items():

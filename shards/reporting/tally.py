@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shards.records import as_number, shortened
 from shards.schema import place_of
-from shards.untrusted_text import without_controls
+from shards.untrusted_text import without_controls, without_surrogates
 
 MOST_LETTERS = 80
 """Of a creator, licence or label; the rest of a longer one is cut."""
@@ -45,7 +45,7 @@ class NameCounts:
 
     def add(self, value: Any) -> str | None:
         """Counts a value of a pair's metadata, and returns the name as it is counted; None if it has none."""
-        name = " ".join(without_controls(value).split()) if isinstance(value, str) else ""
+        name = " ".join(without_surrogates(without_controls(value)).split()) if isinstance(value, str) else ""
         if not name:
             self.without += 1
             return None

@@ -138,7 +138,7 @@ def _answer_line(place: Place, objects: Sequence[NearObject], query: str) -> str
         "latitude": place[1],
         "objects": [{"tags": dict(near.tags), "metres": near.metres} for near in objects],
     }
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    return json.dumps(record) + "\n"
 
 
 def _read_answers(path: Path, query: str) -> dict[Place, list[NearObject]]:

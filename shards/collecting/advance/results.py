@@ -12,6 +12,7 @@ from shards.atomic_files import write_json, write_text_atomically
 from shards.collecting.advance.rules import Decision
 from shards.collecting.advance.scene_pairs import WrittenPair, place_of_pair
 from shards.csv_text import csv_text
+from shards.untrusted_text import without_surrogates
 
 PAIRS_NAME, ROWS_NAME, SUMMARY_NAME = "pairs.csv", "rows.csv", "advance.json"
 
@@ -85,13 +86,13 @@ class AdvanceResult:
         """Writes the tables, and the counts last: a set that has them is finished."""
         header = ("file", "class", "direction", "key", "longitude", "latitude", "recording_seconds", "repeats",
                   "clip_start_seconds", "title", "creator", "licence")  # fmt: skip
-        write_text_atomically(out / PAIRS_NAME, csv_text(header, map(_pair_row, self.pairs)))
+        write_text_atomically(out / PAIRS_NAME, without_surrogates(csv_text(header, map(_pair_row, self.pairs))))
         rows = (
             (row.key, row.outcome, row.detail, _number(row.seconds), row.label, row.evidence, row.num_pairs)
             for row in self.rows
         )
         columns = ("key", "outcome", "detail", "seconds", "label", "label_from", "pairs")
-        write_text_atomically(out / ROWS_NAME, csv_text(columns, rows))
+        write_text_atomically(out / ROWS_NAME, without_surrogates(csv_text(columns, rows)))
         write_json(out / SUMMARY_NAME, self.summary())
 
     def summary(self) -> dict[str, Any]:

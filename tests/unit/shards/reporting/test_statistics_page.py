@@ -131,6 +131,14 @@ def test_the_page_is_whole_and_escapes_what_came_from_strangers(tmp_path: Path) 
         assert "<script" not in path.read_text()
 
 
+def test_names_that_are_no_unicode_are_shown_with_a_replacement(tmp_path: Path) -> None:
+    tally = CorpusTally()
+    tally.add(json.loads('{"creator": "A\\ud800B", "licence": "\\udfff", "label": "\\ud83d"}'))
+    manifest = Manifest("recordings", {}, SpectrogramSettings(), STATISTICS, (), ())
+    text = write_report(tmp_path, statistics_of(manifest, tally, None), tally).read_text()
+    assert "A\ufffdB" in text
+
+
 def test_a_set_without_places_lengths_or_labels_has_a_page(tmp_path: Path) -> None:
     tally = CorpusTally()
     tally.add({"title": "nothing known"})
