@@ -147,7 +147,7 @@ def _check_space(options: ExportOptions, contents: Contents, writer: Writer) -> 
     free = shutil.disk_usage(options.out).free
     if needed > free:
         raise UserError(
-            f"--out {options.out} has {free / 1e9:,.1f} GB free, and the export needs about {needed / 1e9:,.1f} GB; "
+            f"--out {options.out} has {free / 1e6:,.1f} MB free, and the export needs about {needed / 1e6:,.1f} MB; "
             "give a larger disk, or a --split"
         )
 

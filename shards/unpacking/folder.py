@@ -206,7 +206,7 @@ class Unpacked:
         )
         if needed > free:
             raise UserError(
-                f"{self.folder} has {free / 1e9:,.2f} GB free, and unpacking needs about {needed / 1e9:,.2f} GB beside "
+                f"{self.folder} has {free / 1e6:,.1f} MB free, and unpacking needs about {needed / 1e6:,.1f} MB beside "
                 "the shards; give an --out on a larger disk, or fewer files"
             )
 

@@ -116,7 +116,7 @@ def _keys(
 ) -> tuple[list[str], list[str]]:
     """The key of each row: its field, else its own; with the name of its file where keys repeat across files."""
     own = [[row.fields.get(column, "") if column else row.key for row in of_file] for of_file in rows]
-    num_files_of = Counter(key for of_file in own for key in set(of_file) if key)
+    num_files_of = Counter(key for of_file in own for key in dict.fromkeys(of_file) if key)
     if not any(count > 1 for count in num_files_of.values()):
         return [key for of_file in own for key in of_file], []
     stems = [file.shown.partition(".")[0] if file.shown.count(".") == 1 else file.shown for file in files]

@@ -132,7 +132,7 @@ def test_a_disk_that_is_too_small_is_noticed_first(tmp_path: Path, monkeypatch: 
     usage = shutil.disk_usage(tmp_path)._replace(free=5)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     read: list[str] = []
-    with pytest.raises(UserError, match=r"has 0.00 GB free, and unpacking needs about 0.00 GB beside the shards"):
+    with pytest.raises(UserError, match=r"has 0.0 MB free, and unpacking needs about 0.0 MB beside the shards"):
         unpack(tmp_path / "out", {"a": []}, read)
     assert read == []
 
