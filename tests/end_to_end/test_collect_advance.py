@@ -212,7 +212,8 @@ def test_labels_from_a_service_survive_its_refusal(overpass: OverpassServer, tmp
     overpass.troubles = [*[Trouble()] * 4, *[Trouble(429, body="")] * 6]
     refused = run(command(root, out, *asked), cwd=tmp_path)
     assert refused.returncode == 2
-    assert "no answer after 6 attempts (status 429)" in refused.stderr
+    assert "--overpass gives no answer" in refused.stderr
+    assert "HTTP 429 Too Many Requests, 6 times" in refused.stderr
     done = run(command(root, out, *asked), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(read_table(out / "pairs.csv")) == 50

@@ -90,7 +90,7 @@ class _Answering(OverpassClient):
         self._body = body
 
     def ask(self, _query: str) -> list[dict[str, Any]]:
-        return elements_of(Answer(self._body, "application/json", "")) or []
+        return elements_of(Answer(self._body, "application/json")) or []
 
 
 def _answer(folder: Path) -> Path:

@@ -139,7 +139,11 @@ def test_scores_without_repeated_images_stand_beside_the_published_split(
     embeddings = EmbeddedSplit.load(out / "embeddings.npz").embeddings
     kept = [embeddings.keys.index(key) for key in ("21", "22", "24", "26", "28", "30")]
     figures = both_directions(embeddings.image[kept], embeddings.sound[kept])
-    others = metrics["without_repeated_images"]
+    others = dict(metrics["without_repeated_images"])
+    intervals = others.pop("intervals")
+    assert (intervals["unit"], intervals["num_units"]) == ("query", 6)
+    low, high = intervals["sound_to_image"]["mean_rank"]
+    assert low <= figures["sound_to_image"]["mean_rank"] <= high
     assert others == {
         "num_left_out": 6,
         "gallery_size": 6,

@@ -55,6 +55,7 @@ def _refused(command: Callable[[], object], out: Path, most_bytes: int) -> None:
     assert files_of(out) == before
 
 
+@pytest.mark.usefixtures("capsys")  # in memory; pytest's own capture is a file, to which the limit applies too
 @pytest.mark.parametrize("most_bytes", SIZES)
 def test_an_evaluation_stays_until_another_is_whole(
     most_bytes: int, weights: Path, shards: Path, tmp_path: Path
