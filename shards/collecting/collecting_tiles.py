@@ -80,7 +80,9 @@ class TileCollector:
         counts = []
         for row, scale in wanted[:100]:
             try:
-                counts.append(self._source.num_requests(self._square(row, scale)))
+                square = self._square(row, scale)
+                square.check()
+                counts.append(self._source.num_requests(square))
             except RejectedPair:
                 continue
         return round(len(wanted) * sum(counts) / max(1, len(counts)))
