@@ -21,8 +21,9 @@ MOST_LETTERS = 10_000
 """Of a text that is searched."""
 
 DEFAULT_RULES = (
-    r"/(?<![^\W_])test[ _-]?(sound|recording|file|upload|audio|tone|aufnahme)s?(?![^\W\d_])/",
-    r"/(?<![^\W_])(sound|audio|recording|upload|mic|microphone|equipment)[ _-]?(test|check)(?![^\W\d_])/",
+    r"/\btest[ _-]?(sound|recording|file|upload|audio|tone|aufnahme)/",
+    r"/\b(sound|audio|recording|upload)[ _-]?test\b/",
+    r"/\b(mic|microphone|equipment)[ _-]?(test|check)\b/",
     r"/^\W*(test|untitled|unknown|deleted?|dummy)\W*\d*\W*(\.\w{2,4})?$/",
 )
 """Nondescript recordings. The paper searched names and descriptions for such as "testsound.mp3", and excluded 621."""

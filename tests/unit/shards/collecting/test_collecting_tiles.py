@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,8 +179,13 @@ def test_rasters_of_more_than_8_bits_are_kept_for_the_build(root: Path) -> None:
     assert read_place(root / "images" / "a.tif") == pytest.approx(PLACES["a"], abs=1e-5)
 
 
-def test_places_that_can_not_be_read_have_a_reason(root: Path, server: TileServer) -> None:
+def test_places_that_can_not_be_read_have_a_reason(
+    root: Path, server: TileServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     (root / "metadata.csv").write_text("key,longitude,latitude,mp3name\na,7.25,48,a.wav\nb,x,48,b.wav\nc,7,88,c.wav\n")
     collect(root, server)
+    estimate = re.search(r"at least (\S+) requests", capsys.readouterr().err)
+    assert estimate is not None
+    assert 0 < int(estimate[1]) <= 3 * len(server.paths)  # of three places, two of which take none
     reasons = {key: row["excluded_because"].partition(":")[0] for key, row in rows_of(root / "excluded.csv").items()}
     assert reasons == {"b": "unreadable coordinates", "c": "beyond the map"}
