@@ -66,7 +66,7 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Percentile intervals of figures (Efron and Tibshirani 1993, chapter 13).
 
-    m of the m units are drawn with replacement, with all of their queries, and the figures computed anew; the interval
+    m of the m units are drawn with replacement, with all of their queries, and the figures recomputed; the interval
     of a figure holds the middle 95 % of its values. A share that is 0 for every query, or 1, has no spread to draw
     from: the other end of its interval is that of the exact binomial interval of m trials (Clopper and Pearson 1934).
 

@@ -48,7 +48,7 @@ class AporeeArchive(SoundArchive):
         return f"collection:{self._options.collection}{since}"
 
     def list_entries(self, ledger: Ledger) -> None:
-        """Lists by cursor; a cursor that has expired begins the list anew, and known items are skipped."""
+        """Lists by cursor; an expired cursor restarts the list, and known items are skipped."""
         if self._options.refresh or ledger.fact(_QUERY) != self.query:
             ledger.add_page([], {_QUERY: self.query, _CURSOR: "", _DONE: "", _TOTAL: ""})
         is_renewed = False

@@ -33,7 +33,7 @@ _OPTIONAL_REASONS = ("outside the box", "too short", "file too large", "publishe
 """Reasons that depend on options; entries are looked at again when these change."""
 
 
-REMEDY = "move it away to begin anew"
+REMEDY = "move it away to start over"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class SoundCollector:
             return self._download(entry, described)
         except (WrongContent, Refused) as error:
             # The archive may have replaced the file since it was described: ask once more.
-            renewed = self._described_anew(entry)
+            renewed = self._described_again(entry)
             if renewed.file == described.file:
                 raise self._rejection(entry, error) from error
         try:
@@ -183,9 +183,9 @@ class SoundCollector:
             if not is_valid_key(known.row.get("key", "")) or known.suffix not in SOUND_SUFFIXES:
                 raise UserError(f"{LEDGER_NAME}: {entry.identifier} has no name for a file; {REMEDY}")
             return Sound(RemoteFile(known.url, known.size, known.largest, known.checksums), known.suffix, known.row)
-        return self._described_anew(entry)
+        return self._described_again(entry)
 
-    def _described_anew(self, entry: Entry) -> Sound:
+    def _described_again(self, entry: Entry) -> Sound:
         try:
             sound = self._archive.describe(entry.identifier, entry.record)
         except Refused as error:

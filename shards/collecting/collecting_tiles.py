@@ -203,7 +203,7 @@ class TileCollector:
         finished = self._cache.finished(self._name(path))
         if finished is not None:
             self._collection.set_fields(
-                row, json_as(dict[str, str], finished[1], CACHE_NAME, "move it away to begin anew")
+                row, json_as(dict[str, str], finished[1], CACHE_NAME, "move it away to start over")
             )
 
     def _has_placeholder(self, row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""Downloads a file so that a kill or a cut costs only what was under way: by Range, and If-Range so that parts fit."""
+"""Downloads a file so that a kill or a cut loses only the part in progress: by Range, with If-Range to check parts."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from shards.untrusted_text import without_surrogates
 LISTED, FETCHED, REJECTED, POSTPONED = "listed", "fetched", "rejected", "postponed"
 """States of an entry. Postponed ones failed for the network's sake, and are tried again by the next run."""
 
-_REMEDY = "move ledger.sqlite away to begin anew"
+_REMEDY = "move ledger.sqlite away to start over"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
@@ -76,7 +76,7 @@ def opened_database(path: Path, tables: str) -> Iterator[sqlite3.Connection]:
             raise UserError(f"no space left for {path}; free up space and run the command again") from error
         raise UserError(f"{path} can't be used: {first_line(error)}; check the disk") from error
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{path} is damaged ({first_line(error)}); move it away to begin anew") from error
+        raise UserError(f"{path} is damaged ({first_line(error)}); move it away to start over") from error
     finally:
         connection.close()
 
@@ -108,7 +108,7 @@ class Ledger:
         Args:
             records: identifier and record of each entry.
             facts: values by name.
-            renew: whether known entries that were not fetched get the record and are looked at anew; else they stay.
+            renew: whether known entries that were not fetched get the record and are looked at again; else they stay.
 
         Returns:
             The count of new entries.

@@ -101,7 +101,7 @@ class AporeeOptions(SoundLimits):
     """Address of the archive, or of a mirror with the same interfaces."""
 
     refresh: bool = False
-    """List the archive anew, for items that were added since; what is known is not fetched again."""
+    """List the archive again, for items that were added since; what is known is not fetched again."""
 
     def check(self) -> None:
         """Checks the values; raises UserError as that of the base."""

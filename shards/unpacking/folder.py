@@ -70,7 +70,7 @@ class Unpacked:
 
         Args:
             files: those of the set, in order.
-            plan: everything else that decides what is unpacked, as plain JSON values; another plan starts anew.
+            plan: everything else that decides what is unpacked, as plain JSON values; another plan starts over.
             read: reads the samples of a file.
             judge: judges the rows of the first file that has any, before the others are read.
             limit: number of samples, None for all.

@@ -79,7 +79,7 @@ def test_a_second_run_asks_for_nothing(archive: ArchiveServer, tmp_path: Path) -
     assert (tmp_path / "metadata.csv").read_bytes() == table
 
 
-def test_refresh_lists_anew_and_fetches_what_is_new_alone(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_refresh_lists_again_and_fetches_what_is_new_alone(archive: ArchiveServer, tmp_path: Path) -> None:
     collect(archive, tmp_path)
     archive.requests.clear()
     archive.add("aporee_new_1", {"n.mp3": b"new"}, coverage="1.5,2.5")
@@ -96,7 +96,7 @@ def test_pages_are_read_by_cursor_and_each_once(archive: ArchiveServer, tmp_path
     assert len(rows_of(tmp_path / "metadata.csv")) == 5
 
 
-def test_an_expired_cursor_begins_the_list_anew(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_an_expired_cursor_lists_from_the_beginning(archive: ArchiveServer, tmp_path: Path) -> None:
     archive.page_items = 2
     path = "/services/search/v1/scrape"
     archive.faults[path] = [Fault(), Fault(status=400)]

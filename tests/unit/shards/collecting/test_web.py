@@ -158,7 +158,7 @@ def test_a_download_that_was_cut_goes_on_where_it_was(server: ArchiveServer, tmp
     assert (tmp_path / "part").read_bytes() == CONTENT
 
 
-def test_progress_starts_the_count_of_failures_anew(server: ArchiveServer, tmp_path: Path) -> None:
+def test_progress_resets_the_count_of_failures(server: ArchiveServer, tmp_path: Path) -> None:
     server.faults[PATH] = [Fault(cut_after=4096)] * 10
     download(client(attempts=2), file_of(server), tmp_path / "part")
     assert len(server.requests) == 11
@@ -179,7 +179,7 @@ def test_a_whole_part_is_only_checked(server: ArchiveServer, tmp_path: Path) -> 
     assert not server.requests
 
 
-def test_a_file_that_has_changed_begins_anew(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_file_that_has_changed_starts_over(server: ArchiveServer, tmp_path: Path) -> None:
     part, new = tmp_path / "part", CONTENT[::-1]
     part.write_bytes(CONTENT[:1000])
     server.replace("a", "a.mp3", new)
@@ -204,7 +204,7 @@ def test_a_server_without_ranges_sends_all(server: ArchiveServer, tmp_path: Path
     assert part.read_bytes() == CONTENT
 
 
-def test_a_file_that_became_shorter_begins_anew(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_file_that_became_shorter_starts_over(server: ArchiveServer, tmp_path: Path) -> None:
     part, new = tmp_path / "part", CONTENT[:500]
     part.write_bytes(CONTENT[:1000])
     server.replace("a", "a.mp3", new)

@@ -53,7 +53,7 @@ def test_names_of_strangers_lead_nowhere_and_files_are_written_once(tmp_path: Pa
         assert (tmp_path / "out" / row.sound).read_bytes() == FLAC.data
 
 
-def test_what_a_kill_left_is_written_anew_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_what_a_kill_left_is_written_again_and_the_rest_is_kept(tmp_path: Path) -> None:
     samples = {name: [ForeignSample(f"{name} 1", JPEG, FLAC)] for name in ("a", "b", "c")}
     wanted = unpack(tmp_path / "whole", samples, [])
 
@@ -81,7 +81,7 @@ def no_judge(file: PackedFile, rows: Sequence[Row]) -> None:
     """Accepts everything."""
 
 
-def test_another_plan_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_plan_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = {
         "a": [ForeignSample("1", JPEG, FLAC), ForeignSample("2", JPEG, FLAC)],
         "b": [ForeignSample("3", None, FLAC)],
