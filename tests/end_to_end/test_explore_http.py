@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -217,15 +216,11 @@ def test_forged_clicks_change_nothing(address: str, data: object) -> None:
     assert "card own" not in told
 
 
-def test_sigterm_deletes_what_was_uploaded(folder: Path, tmp_path: Path) -> None:
-    before = uploads_folders()
+def test_sigterm_deletes_what_was_uploaded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # other tests may run explorers at the same time
     with explorer(folder / "model", folder / "shards", "--layout", "tsne") as address:
-        assert len(uploads_folders() - before) == 1
+        assert len(list(tmp_path.glob("earshot-explore-*"))) == 1
         connection = socket.create_connection(("127.0.0.1", urlsplit(address).port or 0))
         connection.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
         connection.close()
-    assert uploads_folders() == before
-
-
-def uploads_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("earshot-explore-*"))
+    assert not list(tmp_path.glob("earshot-explore-*"))
