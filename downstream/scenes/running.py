@@ -82,13 +82,13 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
             **outcome.details,
         },
     )
-    results.write(settings.out)
     write_scene_predictions(settings.out, split, classes, outcome.probabilities)
     write_pictures(settings.out, split.test, classes, outcome.probabilities)
     if settings.explain and outcome.has_classifier:
         _explain(job, split)
     elif settings.explain:
         distributed.print_once(f"explain has no effect under {settings.protocol}, which trains no classifier")
+    results.write(settings.out)  # last, for a run that has it is finished
     last = outcome.epochs[-1]
     sd = f" ± {last['accuracy_sd']:.4f} over {len(outcome.seeds)} seeds" if last.get("accuracy_sd") is not None else ""
     distributed.print_once(f"accuracy {last['accuracy']:.4f}{sd}; results: {settings.out / RESULTS_NAME}")

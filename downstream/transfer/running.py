@@ -85,9 +85,9 @@ def _finish(
 ) -> None:
     results = transfer_results(job, outcomes, image, teacher)
     if distributed.is_first():
-        results.write(job.settings.out)
         write_pair_predictions(job, outcomes)
         write_transfer_pictures(job, outcomes[0], events)
+        results.write(job.settings.out)  # last, for a run that has it is finished
         last = results.epochs[-1]
         figures = ", ".join(f"{name} {last[name]:.4f}" for name in ("precision", "recall", "f1"))
         distributed.print_once(f"{approach_of(job.settings)}: {figures}; results: {job.settings.out / RESULTS_NAME}")

@@ -101,8 +101,8 @@ def _finish(
 ) -> None:
     results = _results(settings, data, outcomes, notes)
     if distributed.is_first():
-        results.write(settings.out)
         write_scene_predictions(settings.out, outcomes[0].split, data.classes, outcomes[0].probabilities)
+        results.write(settings.out)  # last, for a run that has it is finished
         last = results.epochs[-1]
         distributed.print_once(
             f"mean average precision {last['mean_average_precision']:.4f}, accuracy {last['accuracy']:.4f}; results: "
