@@ -4,7 +4,7 @@
 # `StreamingOpen` parses every name with `urlparse` and opens the path of the result: what follows a `#` or a `?` is cut
 # off. With `take #1.tar`, `take #2.tar`, … it reports that "take " is missing; where a file of that name exists, it
 # reads that one, once for each name. No way of writing the name helps: with `file:` it is parsed the same, and
-# `%23` is not decoded. Earshot opens the tars of others itself, and gives webdataset the open files.
+# `%23` is not decoded. What helps is to open the tars oneself, and to give webdataset's later stages the open files.
 #
 # Expected of a good engineer: names without a scheme are names of files.
 set -euo pipefail

@@ -3,8 +3,8 @@
 #
 # A tar ends with blocks of zeros. webdataset reads tars as streams (tarfile's mode "r|*"), where the end of the file
 # between two members counts as the end of the tar, without an error or a warning. So a copy or a download that broke off
-# there is a shorter epoch, which nobody notices. A cut within a member is an error. Earshot compares sizes and checksums of
-# its own shards, and wants the zeros at the end of those of others.
+# there is a shorter epoch, which nobody notices. A cut within a member is an error. What helps is to
+# compare sizes or checksums, or to look for the zeros at the end.
 #
 # Expected of a good engineer: an error, or at least a warning, where the end of the tar is missing.
 set -euo pipefail

@@ -129,17 +129,23 @@ class QuietServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve_archive() -> Iterator[ArchiveServer]:
-    """Serves an empty archive on 127.0.0.1 while the context lasts."""
-    archive = ArchiveServer()
-    http = QuietServer(("127.0.0.1", 0), _handler(archive))
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serves on a free port of 127.0.0.1 while the context lasts; gives the address."""
+    http = QuietServer(("127.0.0.1", 0), handler)
     threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    archive.url = f"http://127.0.0.1:{http.server_port}"
     try:
-        yield archive
+        yield f"http://127.0.0.1:{http.server_port}"
     finally:
         http.shutdown()
         http.server_close()
+
+
+@contextmanager
+def serve_archive() -> Iterator[ArchiveServer]:
+    """Serves an empty archive on 127.0.0.1 while the context lasts."""
+    archive = ArchiveServer()
+    with served(_handler(archive)) as archive.url:
+        yield archive
 
 
 def _handler(archive: ArchiveServer) -> type[BaseHTTPRequestHandler]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
-from archive_server import QuietServer
+from archive_server import served
 from PIL import Image
 
 HALF_WORLD = math.pi * 6378137.0
@@ -96,14 +95,8 @@ class TileServer:
 def serve_tiles() -> Iterator[TileServer]:
     """Serves the map on 127.0.0.1 while the context lasts."""
     server = TileServer()
-    http = QuietServer(("127.0.0.1", 0), _handler(server))
-    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    server.url = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with served(_handler(server)) as server.url:
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
 
 
 def _handler(server: TileServer) -> type[BaseHTTPRequestHandler]:
