@@ -9,7 +9,7 @@ import sys
 from types import FrameType, TracebackType
 
 from pretrain import distributed
-from pretrain.signals import SIGNALS
+from shards.child_processes import SIGNALS
 
 EXIT_STATUS = 75
 """EX_TEMPFAIL of sysexits.h: nothing is wrong, and the run can be resumed later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretrain.ranking_scores import (
+from pretrain.ranking.scores import (
     DIRECTIONS,
     MEAN_RANK,
     MEDIAN_RANK,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.ranking_scores import DIRECTIONS, KM_AT
+from pretrain.ranking.scores import DIRECTIONS, KM_AT
 from retrieval.place_distances import chances_of_minimum, km_of, points_of, squared_chords
 from retrieval.protocols.ordering import Ordering, ProductDistances
 from retrieval.protocols.protocol import Protocol, Ranking

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.precision import resolved
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking.scores import DIRECTIONS
 from pretrain.training.tracking import TRACKING_NAME, attach_report
 from pretrain.weights.identity import weights_sha256
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split

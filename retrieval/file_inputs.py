@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.data.loader_processes import START_METHOD, start_server
-from pretrain.signals import ignore_signals
 from retrieval.file_embedding import image_of_file
-from shards.child_processes import end_with_parent
+from shards.child_processes import end_with_parent, ignore_signals
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
 from shards.raster_settings import RasterSettings

@@ -14,7 +14,7 @@ from typing import (
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS, Intervals
+from pretrain.ranking.scores import DIRECTIONS, MEDIAN_RANK, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS, Intervals
 from pretrain.scores import Score
 from retrieval.certainty import certainty_lines, interval_of
 from shards.errors import UserError

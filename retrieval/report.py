@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from pretrain.ranking import RankBounds
-from pretrain.ranking_scores import (
+from pretrain.ranking.scores import (
     DIRECTIONS,
     KM_AT,
     LARGE_RECALLS,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking.scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.certainty import INTERVALS
 from retrieval.distances_at_k import distances_at_k

@@ -1,11 +1,15 @@
-"""Processes that this one starts: they end when it is killed, at whatever moment."""
+"""Processes that this one starts: they end when it is killed, at whatever moment, and leave signals to it."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from multiprocessing.connection import wait
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""What Slurm and other schedulers send before they stop a job; they are meant for the process that saves."""
 
 
 def end_with_parent() -> None:
@@ -15,6 +19,12 @@ def end_with_parent() -> None:
     compare it, to a child whose parent was killed while it was still starting.
     """
     threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def ignore_signals() -> None:
+    """Makes a helper process ignore what schedulers send."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _wait_for_the_end() -> None:

@@ -10,7 +10,7 @@ from downstream.benchmarks import kind_of
 from launch.comparison.outcomes import RETRIEVAL, RETRIEVAL_SCORES, RowOutcome, State
 from launch.comparison.published import SCORES, SOURCE, TABLE_VII
 from launch.comparison.table import COSTS, DAGGER, Column, Line, Statistic, Table
-from pretrain.ranking_scores import DIRECTIONS, RECALLS
+from pretrain.ranking.scores import DIRECTIONS, RECALLS
 
 STATES: dict[State, str] = {
     "failed": "failed",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from downstream.benchmarks import kind_of
 from downstream.results import RESULTS_NAME, Results
-from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.ranking.scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCENT, RECALLS
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
 from pretrain.training.run_folder import SUMMARY_NAME, read_summary

@@ -7,7 +7,7 @@ from dataclasses import replace
 from downstream.reporting.published import RESNET18, RESNET50, SOUNDINGEARTH
 from downstream.scores import ACCURACY, F1, MEAN_IOU, OVERALL_ACCURACY
 from launch.comparison.outcomes import RETRIEVAL
-from pretrain.ranking_scores import DIRECTIONS, MEDIAN_RANK, RECALLS
+from pretrain.ranking.scores import DIRECTIONS, MEDIAN_RANK, RECALLS
 from pretrain.scores import COUNT, Score
 
 SOURCE = f"{SOUNDINGEARTH}, Table VII"

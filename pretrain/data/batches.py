@@ -20,8 +20,7 @@ from pretrain.data.loader_processes import START_METHOD, start_server
 from pretrain.data.seeds import sample_seed
 from pretrain.data.views import ImageAndSound, Views
 from pretrain.settings.pretraining import Config
-from pretrain.signals import ignore_signals
-from shards.child_processes import end_with_parent
+from shards.child_processes import end_with_parent, ignore_signals
 from shards.errors import UnreadableShard, UserError
 from shards.schema import TRAIN_SPLIT
 from shards.streaming.cache import BYTES_PER_GB, StreamSettings

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pretrain.signals import ignore_signals
+from shards.child_processes import ignore_signals
 
 ignore_signals()

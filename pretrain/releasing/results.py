@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypeGuard
 from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
 
 from pretrain.model_files import WEIGHTS_NAME
-from pretrain.ranking_scores import Intervals
+from pretrain.ranking.scores import Intervals
 from pretrain.releasing.model_card import FIGURES
 from shards.checksums import file_sha256
 from shards.errors import UserError

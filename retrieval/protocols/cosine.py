@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import RankBounds, rank_bounds_both_ways
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking.scores import DIRECTIONS
 from pretrain.training.embedding import CropStarts, PairEmbeddings, spread_crops
 from retrieval.index import NearestNeighbours
 from retrieval.protocols.ordering import Ordering

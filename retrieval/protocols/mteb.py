@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds
-from pretrain.ranking_scores import NDCG_AT_10
+from pretrain.ranking.scores import NDCG_AT_10
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.intervals import Figure
 from retrieval.protocols.published import Published

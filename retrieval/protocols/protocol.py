@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls, reciprocal_ranks
-from pretrain.ranking_scores import LARGE_RECALLS, MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT
+from pretrain.ranking.scores import LARGE_RECALLS, MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT
 from pretrain.training.embedding import CropStarts, PairEmbeddings
 from retrieval.intervals import Figure
 from retrieval.place_distances import expected_nearest_km

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking.scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.distances_at_k import distances_at_k
 from retrieval.embedding import EmbeddedSplit

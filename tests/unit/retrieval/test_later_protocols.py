@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.ranking import RankBounds
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking.scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
 from retrieval.metrics_file import published_lines

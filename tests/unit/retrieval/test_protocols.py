@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from pretrain.ranking import both_directions, chance_metrics
-from pretrain.ranking_scores import DIRECTIONS
+from pretrain.ranking.scores import DIRECTIONS
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.index import NearestNeighbours
 from retrieval.protocols import PROTOCOLS

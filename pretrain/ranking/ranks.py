@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pretrain.rank_bounds import RankBounds, count_bounds
-from pretrain.ranking_scores import MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.ranking.bounds import RankBounds, count_bounds
+from pretrain.ranking.scores import MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT, RECALLS
 
 Embeddings = TypeVar("Embeddings", NDArray[Any], torch.Tensor)
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pretrain import rank_bounds
 from pretrain.ranking import (
     both_directions,
+    bounds,
     chance_metrics,
     cross_modal_rank_bounds,
     cross_modal_ranks,
@@ -156,13 +156,13 @@ def test_bounds_equal_the_reference_a_hair_apart(pair: tuple[np.ndarray, np.ndar
 
 def check_against_reference(images: np.ndarray, sounds: np.ndarray) -> None:
     forward, backward = rank_bounds_both_ways(images, sounds)
-    for bounds, reference in (
+    for counted, reference in (
         (forward, reference_bounds(images, sounds)),
         (backward, reference_bounds(sounds, images)),
     ):
-        assert bounds.nearer.tolist() == reference[0].tolist()
-        assert bounds.tied.tolist() == reference[1].tolist()
-        metrics, expected = ranking_metrics(bounds.nearer, bounds.tied), reference_metrics(*reference)
+        assert counted.nearer.tolist() == reference[0].tolist()
+        assert counted.tied.tolist() == reference[1].tolist()
+        metrics, expected = ranking_metrics(counted.nearer, counted.tied), reference_metrics(*reference)
         assert metrics.keys() == expected.keys()
         for name, value in expected.items():
             assert metrics[name] == (None if value is None else pytest.approx(value, rel=1e-12)), name
@@ -180,9 +180,9 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.parametrize("num_threads", [1, 2, 3, 20], indirect=True)
 def test_bounds_equal_the_reference_across_tiles_and_threads(monkeypatch: pytest.MonkeyPatch, num_threads: int) -> None:
     """With 20 threads some have no rows: there are 13 bands of them."""
-    monkeypatch.setattr(rank_bounds, "ROWS_PER_TILE", 16)
-    monkeypatch.setattr(rank_bounds, "COLUMNS_PER_TILE", 48)
-    monkeypatch.setattr(rank_bounds, "PAIRS_PER_CHUNK", 100)
+    monkeypatch.setattr(bounds, "ROWS_PER_TILE", 16)
+    monkeypatch.setattr(bounds, "COLUMNS_PER_TILE", 48)
+    monkeypatch.setattr(bounds, "PAIRS_PER_CHUNK", 100)
     rng = np.random.default_rng(2)
     images = rng.integers(-1, 2, size=(203, 5)).astype(np.float32)
     sounds = rng.integers(-1, 2, size=(203, 5)).astype(np.float32)
@@ -207,7 +207,7 @@ def test_float32_and_float64_count_alike(monkeypatch: pytest.MonkeyPatch) -> Non
     images, sounds = np.random.default_rng(8).normal(size=(2, 700, 40)).astype(np.float32)
     sounds += images / 2
     in_float32 = rank_bounds_both_ways(images, sounds)
-    monkeypatch.setattr(rank_bounds, "MOST_DIMENSIONS", 0)
+    monkeypatch.setattr(bounds, "MOST_DIMENSIONS", 0)
     for ours, theirs in zip(in_float32, rank_bounds_both_ways(images, sounds), strict=True):
         assert ours.nearer.tolist() == theirs.nearer.tolist()
         assert ours.tied.tolist() == theirs.tied.tolist()
