@@ -32,8 +32,9 @@ def main() -> None:
     from launch.comparison.report import write_report
     from launch.comparison.running import is_done, run_rows
     from launch.comparison.slurm import submit_rows
-    from pretrain.training.preparation import build_missing_demo_shards, lock_folder
+    from pretrain.training.preparation import build_missing_demo_shards
     from shards.errors import end_on_sigterm
+    from shards.locks import lock_folder
 
     parent = ParentRun(plan, rows, options.out, options.plan)
     report = partial(write_report, plan, rows, options.out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
@@ -13,6 +12,8 @@ import zlib
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+from shards.locks import lock
 
 PARTIAL_SUFFIX = ".partial"
 OTHER_MACHINES_SECONDS = 24 * 3600.0
@@ -53,8 +54,7 @@ class Temporary:
                 self._lock: int | None = os.open(self.path, os.O_RDONLY if is_folder else os.O_RDWR)
             except FileNotFoundError:
                 continue  # another process swept it up before it was locked
-            with suppress(OSError):  # a file system without locks: nothing can be swept up there
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            lock(self._lock, wait=True)  # on a file system without locks nothing can be swept up
             if self.path.exists():
                 return
             os.close(self._lock)  # it was being swept up
@@ -108,8 +108,8 @@ def _remove_unless_held(path: Path) -> None:
     """Removes it under its lock, for which a process that has just made it waits; raises OSError if it is held."""
     file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(path)
+        if lock(file):
+            _remove(path)
     finally:
         os.close(file)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from launch.comparison.rows import Row
 from launch.comparison.steps import Step, steps_of, write_row_settings
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
+from shards.locks import lock
 
 LOG_NAME = "log.txt"
 ERROR_PREFIX = "error: "
@@ -103,10 +103,10 @@ def _open_log(row: Row) -> Iterator[BinaryIO]:
     """
     with (row.folder / LOG_NAME).open("ab", buffering=0) as log:
         try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(log)
         except BlockingIOError:
             print(" waiting for another process that is running this row…", end="", flush=True)
-            fcntl.flock(log, fcntl.LOCK_EX)
+            lock(log, wait=True)
         yield log
 
 

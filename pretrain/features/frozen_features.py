@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, Config
 from pretrain.training.embedding import PairEmbeddings, mean_of_crops
 from shards.atomic_files import write_json
 from shards.errors import UserError
+from shards.locks import lock
 from shards.progress import ProgressLine
 from shards.records import holds_json, read_json
 from shards.schema import TRAIN_SPLIT
@@ -99,7 +99,7 @@ class FrozenFeatures:
                 for split in self._shard_set.manifest.splits:
                     FeatureStore(self.folder, split, 0).clear()
                 write_json(path, record)
-            fcntl.flock(self._lock, fcntl.LOCK_SH)  # alone no more; else waits for a run that is alone for a moment
+            lock(self._lock, shared=True, wait=True)  # alone no more; else waits for a run that is alone for a moment
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         if not _holds_record(path, record):
@@ -202,10 +202,10 @@ def _holds_record(path: Path, record: dict[str, Any]) -> bool:
     return holds_json(path) and read_json(path) == record
 
 
-def _is_locked_alone(lock: int) -> bool:
+def _is_locked_alone(folder: int) -> bool:
     """Locks a folder for this process alone, unless another holds it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(folder)
     except BlockingIOError:
         return False
     return True

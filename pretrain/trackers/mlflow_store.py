@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from shards.errors import UserError, disk_refusal, first_line, without_passwords
+from shards.locks import lock
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_NAME = ".mlflow.lock"
@@ -76,8 +76,8 @@ class Store:
             OSError: the disk refuses a file; see `shards.errors.disk_refusal`.
         """
         try:
-            with (folder / LOCK_NAME).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with (folder / LOCK_NAME).open("w") as file:
+                lock(file, wait=True)
                 self.check()
                 yield quiet_mlflow()
         except Exception as error:

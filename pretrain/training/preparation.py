@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pretrain import distributed
 from pretrain.settings.pretraining import DEMO_SHARDS, Config
 from pretrain.settings.training import RunSettings
 from shards.errors import UserError
+from shards.locks import lock_folder
 from shards.manifest import MANIFEST_NAME
 
 DEMO_WORLD = Path("data/demo-world")
@@ -47,29 +46,3 @@ def open_run_folder(settings: RunSettings) -> Iterator[None]:
     with lock_folder(settings.out, "another process trains in it"):
         distributed.barrier()
         yield
-
-
-@contextmanager
-def lock_folder(out: Path, at_work: str, *, setting: str = "out") -> Iterator[None]:
-    """Creates an output folder and locks it against other commands.
-
-    Args:
-        out: the folder to lock.
-        at_work: reason to report if it is locked, such as "a plan is run in it now".
-        setting: that the folder comes from, for messages.
-
-    Raises:
-        UserError: it can't be written, or it is locked.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{setting} {out} is in use: {at_work}; wait for it or stop it") from error
-    except OSError as error:
-        raise UserError(f"{setting} {out} can't be written: {error.strerror}; name another --{setting}") from error
-    try:
-        yield
-    finally:
-        os.close(lock)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from pretrain.model import TwoTower
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
-from pretrain.training.preparation import lock_folder
 from retrieval.explore.atlas_building import AtlasContents, PairNumbers, build_atlas, read_atlas
 from retrieval.explore.gallery_index import EXACT_UP_TO, GalleryIndex, build_index, open_index
 from shards.checksums import file_sha256
 from shards.errors import UserError
+from shards.locks import lock_folder
 from shards.manifest import MANIFEST_NAME
 from shards.schema import SPLITS
 from shards.streaming.reading import ShardSet, StoredSample

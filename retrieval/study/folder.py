@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pydantic
 from shards.atomic_files import write_text_atomically
 from shards.checksums import file_sha256
 from shards.errors import UserError
+from shards.locks import lock
 from shards.records import Count, Finite, Sha256, read_json_as, record_as, shown
 
 STUDY_NAME = "study.json"
@@ -161,14 +161,14 @@ def at_work_in(folder: Path, *, alone: bool) -> Iterator[None]:
         UserError: the folder is locked, or can't be written to.
     """
     try:
-        lock = (folder / LOCK_NAME).open("a+")
+        file = (folder / LOCK_NAME).open("a+")
     except OSError as error:
         raise UserError(
             f"{folder} can't be written to ({error.strerror}), but answers are stored in it; copy it somewhere writable"
         ) from error
-    with lock:
+    with file:
         try:
-            fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            lock(file, shared=not alone)
         except BlockingIOError as error:
             other = "the study in it is being served" if alone else "a study is being prepared in it"
             raise UserError(f"{folder} is in use: {other}; wait until that ends, or give another folder") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import shutil
 import sys
@@ -19,6 +17,7 @@ from shards.building.parts import Part
 from shards.building.planning import BuildPlan, ShardPlan, describe_differences
 from shards.building.rejected_list import REJECTED_NAME, TooManyRejectedError
 from shards.errors import UserError
+from shards.locks import lock
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.records import Count, json_as, read_json, read_json_as
 from shards.schema import PREVIEWS_FOLDER, SPLITS
@@ -30,8 +29,6 @@ PLAN_NAME = "plan.json"
 PARTS_NAME = "parts.json"
 LOCK_NAME = "lock"
 FAILED_NAME = "failed"
-_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
-"""Error codes of file systems without locks, such as Lustre mounted without `flock`."""
 
 
 def check_folder(out: Path) -> None:
@@ -79,35 +76,31 @@ def at_work_in(out: Path, part: Part | None) -> Iterator[None]:
         UserError: another build holds the lock.
     """
     if part is None:
-        with _lock(out, LOCK_NAME, fcntl.LOCK_EX, "another build is writing to"):
+        with _lock(out, LOCK_NAME, "another build is writing to"):
             yield
         return
     with (
-        _lock(out, LOCK_NAME, fcntl.LOCK_SH, "another build is writing to"),
-        _lock(out, f"part-{part.number}.lock", fcntl.LOCK_EX, f"another process is building {part} in"),
+        _lock(out, LOCK_NAME, "another build is writing to", shared=True),
+        _lock(out, f"part-{part.number}.lock", f"another process is building {part} in"),
     ):
         yield
 
 
 @contextmanager
-def _lock(out: Path, name: str, kind: int, is_held: str) -> Iterator[None]:
+def _lock(out: Path, name: str, is_held: str, *, shared: bool = False) -> Iterator[None]:
     path = out / WORK_FOLDER / name
     path.parent.mkdir(exist_ok=True)
-    # Opened for reading and writing: NFS requires the first for a shared lock and the second for an exclusive one.
-    with path.open("a+") as lock:
+    with path.open("a+") as file:
         try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            has_locks = lock(file, shared=shared)
         except BlockingIOError as error:
             raise UserError(
                 f"{is_held} --out {out}; wait until it ends or give another --out (if the machine that held {path} is "
                 "permanently gone, remove that file)"
             ) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            if name == LOCK_NAME:
-                words = "is on a file system without locks; do not start a second build there"
-                print(f"warning: --out {out} {words}", file=sys.stderr, flush=True)
+        if not has_locks and name == LOCK_NAME:
+            words = "is on a file system without locks; do not start a second build there"
+            print(f"warning: --out {out} {words}", file=sys.stderr, flush=True)
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import multiprocessing
 import os
 import shutil
@@ -27,6 +26,7 @@ from shards.demo_world.painting import paint_place
 from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_sound
 from shards.demo_world.sounding import record_place
 from shards.errors import UserError
+from shards.locks import lock
 from shards.progress import ProgressLine
 from shards.records import holds_json, read_json
 
@@ -130,14 +130,12 @@ def _only_generator_of(root: Path) -> Iterator[None]:
     """Locks the corpus while it is generated; other processes, such as parts of the same build, wait."""
     path = root.with_name(f".{root.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as lock:
+    with path.open("a+") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             print(f"waiting for another process to generate {root}", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # No locks on this file system: the user must not start two processes at once.
+            lock(file, wait=True)
         yield
         path.unlink(missing_ok=True)
 

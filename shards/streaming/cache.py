@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from shards.atomic_files import write_bytes_atomically, write_text_atomically
 from shards.checksums import FileChecksum
 from shards.errors import UnreadableShard, UserError
+from shards.locks import lock
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.streaming.fetching import RetryRule, ShardSource, UnfetchableError
 from shards.streaming.index import check_index, index_name
@@ -271,7 +271,7 @@ def _lock_path(path: Path) -> Path:
 def _locked(path: Path) -> Iterator[None]:
     """Locks a file against other processes and threads; the lock is released if the process dies."""
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)
         yield
 
 
@@ -311,7 +311,7 @@ def _evict(root: Path, excess: int, *, besides: Path) -> bool:
 def _remove_abandoned(partial: Path, tar_name: str) -> bool:
     with _lock_path(partial.with_name(tar_name)).open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             return False
         partial.unlink(missing_ok=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +14,7 @@ from typing import Any
 
 from shards.atomic_files import write_json, write_text_atomically
 from shards.errors import UserError
+from shards.locks import lock
 from shards.progress import ProgressLine
 from shards.records import DamagedRecord, json_as, read_json
 from shards.unpacking.samples import Content, ForeignSample, PackedFile
@@ -23,7 +22,6 @@ from shards.unpacking.samples import Content, ForeignSample, PackedFile
 PLAN_NAME, LOCK_NAME, ROWS_FOLDER = "plan.json", "lock", "rows"
 IMAGES_FOLDER, SOUNDS_FOLDER = "images", "audio"
 SAMPLES_BETWEEN_LINES = 50
-_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 
 Read = Callable[[PackedFile], Iterator[ForeignSample]]
 """Reads the samples of a file."""
@@ -212,16 +210,13 @@ class Unpacked:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.folder / LOCK_NAME).open("a+") as lock:
+        with (self.folder / LOCK_NAME).open("a+") as file:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError:
                 words = f"note: another process unpacks to {self.folder}; waiting for it"
                 print(words, file=sys.stderr, flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
+                lock(file, wait=True)
             yield
 
 

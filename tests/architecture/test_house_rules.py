@@ -110,3 +110,8 @@ def test_a_package_page_lists_its_files(package: str) -> None:
     page = (REPOSITORY / package / "README.md").read_text(encoding="utf-8")
     table = file_tables.file_table(package)
     assert file_tables.with_table(page, table) == page, "run python tests/architecture/file_tables.py"
+
+
+def test_one_file_locks() -> None:
+    # Whoever calls flock elsewhere fails on file systems without locks.
+    assert in_repository([path for path in SOURCES if "fcntl" in imports_of(path)]) == ["shards/locks.py"]

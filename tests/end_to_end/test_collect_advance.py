@@ -20,6 +20,7 @@ from overpass_server import OverpassServer, Trouble, serve_overpass
 from downstream.audiovisual.advance import find_pairs
 from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
+from shards.locks import lock_folder
 
 SMALL = ("--tile-pixels", "32", "--workers", "2")
 
@@ -155,6 +156,13 @@ def test_a_finished_set_is_left_alone_and_another_plan_is_refused(collected: tup
     assert refused.returncode == 2
     assert "holds a set with another seed; give another --out" in refused.stderr
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+
+def test_a_folder_is_built_by_one_command_at_a_time(corpus: Path, tmp_path: Path) -> None:
+    with lock_folder(tmp_path / "set", "a test holds it"):
+        refused = run(command(corpus, tmp_path / "set", *inputs(corpus)), cwd=corpus)
+    assert refused.returncode == 2
+    assert "set is in use: another command builds a set in it; wait for it or stop it" in refused.stderr
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from shards.collecting.advance.options import AdvanceOptions
 from shards.collecting.advance.results import PAIRS_NAME, ROWS_NAME, SUMMARY_NAME
 from shards.collecting.advance.scene_pairs import IMAGES
 from shards.errors import UserError, end_on_sigterm, without_passwords
+from shards.locks import lock_folder
 from shards.records import json_of, read_json
 from shards.sources.metadata_table import TABLE_NAME
 
@@ -29,10 +30,15 @@ def run_advance(options: AdvanceOptions) -> None:
     """Builds a labelled set by ADVANCE's rules, or says that it is finished.
 
     Raises:
-        UserError: an input can't be used, or the folder holds something else.
+        UserError: an input can't be used, or the folder holds something else or is in use.
     """
     end_on_sigterm()
     table = read_label_table(options.labels)
+    with lock_folder(options.out, "another command builds a set in it"):
+        _build(options, table)
+
+
+def _build(options: AdvanceOptions, table: LabelTable) -> None:
     plan = plan_of(options, table)
     _keep_plan(options.out, plan)
     if (options.out / SUMMARY_NAME).is_file():

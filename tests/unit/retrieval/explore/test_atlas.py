@@ -20,10 +20,10 @@ from listening_shards import write_listening_shards, write_tiny_towers
 
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_split, spread_crops
-from pretrain.training.preparation import lock_folder
 from retrieval.explore.atlas import MODALITIES, Atlas, open_atlas
 from retrieval.explore.atlas_building import MOST_LABELS, Findings
 from shards.errors import UserError
+from shards.locks import lock_folder
 from shards.records import json_as
 from shards.streaming.reading import ShardSet
 
