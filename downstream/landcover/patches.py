@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from downstream.landcover.benchmark import Tile
 from downstream.landcover.decoded_tiles import DecodedTiles
 from downstream.landcover.tiles import UNKNOWN, ForeignColour, SurveyedTile, TileImage
-from pretrain.data.batches import BatchLayout, DealtBatches
+from downstream.running.shuffled_batches import ShuffledBatches
+from pretrain.data.batches import BatchLayout, Part
 from shards.errors import RejectedPair
 
 
@@ -67,20 +68,15 @@ def cut_patch(image: TileImage, top: int, left: int, size: int) -> TileImage:
     return TileImage(rgb, labels)
 
 
-class PatchBatches(DealtBatches):
+class PatchBatches(ShuffledBatches):
     """The training batches of a land-cover benchmark.
 
-    The order is a permutation of the patches by seed and epoch, so batches are the same for any number of processes
-    and workers, and resuming is starting later. No tile stays in memory: a patch is cut from its tile on the disk.
+    No tile stays in memory: a patch is cut from its tile on the disk.
 
     Args:
         index: the patches.
         tiles: reads the tiles.
-        layout: how a global batch is dealt.
-        seed: of the run.
-        rank: this process's number.
-        first_step: the first step to give.
-        last_step: the step before which to end.
+        layout, seed, part: see `ShuffledBatches`.
     """
 
     def __init__(
@@ -90,18 +86,11 @@ class PatchBatches(DealtBatches):
         layout: BatchLayout,
         *,
         seed: int,
-        rank: int,
-        first_step: int,
-        last_step: int,
+        **part: Unpack[Part],
     ) -> None:
-        super().__init__(len(index), layout, rank=rank, first_step=first_step, last_step=last_step)
+        super().__init__(len(index), layout, seed=seed, **part)
         self.index = index
         self.tiles = tiles
-        self.seed = seed
-
-    @override
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.index))
 
     @override
     def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:

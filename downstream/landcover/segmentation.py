@@ -108,9 +108,7 @@ class LandCoverMapping(FineTuning):
             self.tiles,
             self.layout,
             seed=self.settings.seed,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
+            **self.part(first_step, last_step),
         )
         return self.read(batches)
 

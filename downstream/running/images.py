@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from downstream.running.corrupt import refuse_corrupt
 from downstream.running.items import SceneItem
 from downstream.running.passes import Passes
+from downstream.running.shuffled_batches import ShuffledBatches
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, DealtBatches
+from pretrain.data.batches import BatchLayout, Part
 from pretrain.data.seeds import sample_seed
 from shards.errors import RejectedPair
 from shards.progress import ProgressLine
@@ -82,20 +83,13 @@ def _fault(item: SceneItem) -> str | None:
     return None
 
 
-class SceneBatches(DealtBatches):
-    """The training batches of a scene benchmark.
-
-    As in pre-training, the order is a permutation of the items by seed and epoch, and a view depends on (seed, epoch,
-    key). So batches are the same for any number of processes and workers, and resuming means starting later.
+class SceneBatches(ShuffledBatches):
+    """The training batches of a scene benchmark; a view depends on (seed, epoch, key).
 
     Args:
         items: the training items.
         view: preprocessing of an image.
-        layout: how a global batch is divided.
-        seed: seed of the run.
-        rank: rank of this process.
-        first_step: the first step to yield.
-        last_step: the step before which to stop.
+        layout, seed, part: see `ShuffledBatches`.
     """
 
     def __init__(
@@ -105,18 +99,11 @@ class SceneBatches(DealtBatches):
         layout: BatchLayout,
         *,
         seed: int,
-        rank: int,
-        first_step: int,
-        last_step: int,
+        **part: Unpack[Part],
     ) -> None:
-        super().__init__(len(items), layout, rank=rank, first_step=first_step, last_step=last_step)
+        super().__init__(len(items), layout, seed=seed, **part)
         self.items = items
         self.view = view
-        self.seed = seed
-
-    @override
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
 
     @override
     def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from downstream.running.inference import outputs_in_order
 from downstream.running.passes import OwnShare
 from downstream.settings import DownstreamSettings
 from pretrain import distributed
-from pretrain.data.batches import BatchLayout, training_loader
+from pretrain.data.batches import BatchLayout, Part, training_loader
 from pretrain.encoders.building import synced
 from pretrain.training.task import Task
 
@@ -51,6 +51,10 @@ class FineTuning(Task):
             # The items of one process are too few for batch statistics.
             module = synced(module)
         return module.to(self.device)
+
+    def part(self, first_step: int, last_step: int) -> Part:
+        """This process's share of the batches of some steps."""
+        return Part(rank=distributed.rank(), first_step=first_step, last_step=last_step)
 
     def read(self, batches: IterableDataset[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Training batches, loaded by worker processes."""

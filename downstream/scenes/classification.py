@@ -85,9 +85,7 @@ class SceneRecognition(FineTuning):
             self.training_view,
             self.layout,
             seed=self.settings.seed,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
+            **self.part(first_step, last_step),
         )
         return self.read(batches)
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from downstream.running.images import ImageView
 from downstream.running.passes import OwnShare, Passes
+from downstream.running.shuffled_batches import ShuffledBatches
 from downstream.tau.acoustic_features import CLIP_SECONDS, FRAMES_OF_CLIP, second_of_frame
 from downstream.tau.benchmark import Clip
 from downstream.tau.clip_files import ClipFiles
-from pretrain.data.batches import BatchLayout, DealtBatches
+from pretrain.data.batches import BatchLayout, Part
 from pretrain.data.seeds import derived_seed, sample_seed
 from shards.array_files import open_array
 from shards.errors import UserError
@@ -79,21 +80,14 @@ class ClipReader:
         return arrays
 
 
-class FrameBatches(DealtBatches):
+class FrameBatches(ShuffledBatches):
     """The training batches: pairs of an acoustic frame and the picture of its second (section 2.2.1).
-
-    The order is a permutation by seed and epoch, and a view draws from (seed, epoch, key): so batches are the same for
-    any number of processes and workers, and resuming is starting later.
 
     Args:
         clips: of the training part.
         reader: what is read of them.
-        layout: how a global batch is dealt.
-        frames_of_clip: how many frames an epoch draws from each clip, anew each time; 0: all.
-        seed: of the run.
-        rank: this process's number.
-        first_step: the first step to give.
-        last_step: the step before which to end.
+        frames_of_clip: number of frames drawn from each clip, others in each epoch; 0: all.
+        layout, seed, part: see `ShuffledBatches`.
     """
 
     def __init__(
@@ -104,19 +98,12 @@ class FrameBatches(DealtBatches):
         *,
         frames_of_clip: int,
         seed: int,
-        rank: int,
-        first_step: int,
-        last_step: int,
+        **part: Unpack[Part],
     ) -> None:
         self.drawn = min(frames_of_clip or FRAMES_OF_CLIP, FRAMES_OF_CLIP)
-        super().__init__(len(clips) * self.drawn, layout, rank=rank, first_step=first_step, last_step=last_step)
+        super().__init__(len(clips) * self.drawn, layout, seed=seed, **part)
         self.clips = clips
         self.reader = reader
-        self.seed = seed
-
-    @override
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
 
     @override
     def make(self, order: NDArray[np.int64], positions: range, epoch: int) -> dict[str, Any]:
@@ -125,7 +112,7 @@ class FrameBatches(DealtBatches):
         except OSError as error:
             folder = self.reader.files.folder
             raise UserError(
-                f"a clip's frames in {folder} can't be read any more: {error}; go on by --resume"
+                f"a clip's frames in {folder} can't be read any more: {error}; restore it and rerun with --resume"
             ) from error
 
     def _item(self, item: int, epoch: int) -> tuple[str, dict[str, NDArray[Any]]]:

@@ -79,9 +79,7 @@ class JointScenes(FineTuning):
             self.layout,
             frames_of_clip=self.settings.tau.train_frames,
             seed=self.settings.seed,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
+            **self.part(first_step, last_step),
         )
         return self.read(batches)
 

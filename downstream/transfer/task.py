@@ -106,9 +106,7 @@ class TransferRecognition(FineTuning):
             FlippedView(self.settings.image_size),
             self.layout,
             seed=self.settings.seed,
-            rank=distributed.rank(),
-            first_step=first_step,
-            last_step=last_step,
+            **self.part(first_step, last_step),
         )
         return self.heard.beside(self.read(batches))
 
