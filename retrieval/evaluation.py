@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pretrain.precision import resolved
 from pretrain.ranking.scores import DIRECTIONS
@@ -12,7 +12,7 @@ from pretrain.training.tracking import TRACKING_NAME, attach_report
 from pretrain.weights.identity import weights_sha256
 from retrieval.embedding import embed_pairs, make_folder, open_model_and_split
 from retrieval.metrics_file import METRICS_NAME, OVERLAP, REPORT_NAME, print_scores
-from retrieval.options import EvaluateOptions
+from retrieval.options import EvaluateOptions, check_choice
 from retrieval.protocols import PROTOCOLS
 from retrieval.protocols.protocol import Protocol
 from retrieval.report import write_report
@@ -91,6 +91,45 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     print(f"report: {report}")
     _attach(options.weights, report, evaluation.metrics)
     return evaluation
+
+
+def evaluate_weights(
+    weights: str | Path,
+    shards: str | Path,
+    out: str | Path,
+    *,
+    split: Literal["train", "val", "test"] = "test",
+    protocol: str = "standard",
+    crops: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    precision: Literal["fp32", "bf16", "auto"] = "fp32",
+    device: str = "auto",
+    force: bool = False,
+) -> dict[str, Any]:
+    """Evaluates weights on a split from Python; arguments and files are those of the verb `evaluate`.
+
+    Returns:
+        The contents of metrics.json.
+
+    Raises:
+        UserError: a mistake in an argument, the weights or the shards.
+    """
+    check_choice("precision", precision, ("fp32", "bf16", "auto"))
+    options = EvaluateOptions(
+        Path(weights),
+        Path(shards),
+        Path(out),
+        split=split,
+        protocol=protocol,
+        crops=crops,
+        seed=seed,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        force=force,
+    )
+    return evaluate(options).metrics
 
 
 def _repeated_keys(shard_set: ShardSet, split: str) -> tuple[list[str], list[str] | None]:

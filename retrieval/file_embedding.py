@@ -1,19 +1,29 @@
-"""Embeds single image and sound files, preprocessed as in training."""
+"""Prepares and embeds single images and sounds, preprocessed as in training."""
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_images, embed_sounds
-from shards.decoding.imagery import DEFAULT_RASTERS, MAX_PIXELS, load_image, stored_image
-from shards.errors import UserError
+from retrieval.sources import ImageSource
+from shards.decoding.imagery import (
+    DEFAULT_RASTERS,
+    MAX_PIXELS,
+    MIN_SIDE_PIXELS,
+    load_image,
+    picture_rgb,
+    stored_image,
+)
+from shards.errors import RejectedPair, UserError
 from shards.raster_settings import RasterSettings
 
 
@@ -31,6 +41,25 @@ def image_of_file(
     """
     image = load_image(path, rasters, max_pixels=max_pixels, max_raster_bytes=max_raster_bytes)
     return stored_image(image.rgb, max_whole_side=rasters.max_whole_side)
+
+
+def stored_part_of(source: ImageSource, rasters: RasterSettings = DEFAULT_RASTERS) -> NDArray[np.uint8]:
+    """As `image_of_file`, also of a PIL image or of pixels (height, width, 3) in memory.
+
+    Raises:
+        RejectedPair: it can't be decoded, or is too small.
+    """
+    if isinstance(source, Path):
+        return image_of_file(source, rasters)
+    if isinstance(source, Image.Image):
+        try:
+            source = picture_rgb(source)
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+            raise RejectedPair("undecodable image", str(error)) from error
+    height, width = source.shape[:2]
+    if min(height, width) < MIN_SIDE_PIXELS:
+        raise RejectedPair("image too small", f"{width} × {height} pixels, minimum {MIN_SIDE_PIXELS}")
+    return stored_image(source, max_whole_side=rasters.max_whole_side)
 
 
 @torch.inference_mode()
@@ -58,5 +87,6 @@ def check_hears_files(model: TwoTower, weights: Path) -> None:
     if not model.config.spectrogram.is_published:
         raise UserError(
             f"the model in {weights} was trained on spectrograms whose settings are not published, so none can be "
-            "computed from sounds; use a model that was trained on --source recordings, or, for embed, --force"
+            "computed from sounds; use a model that was trained on --source recordings, or, for embed, --force "
+            "(earshot.load(..., force=True))"
         )

@@ -1,4 +1,4 @@
-"""Image and sound files as inputs of the towers, decoded by processes of their own, ahead of the encoders."""
+"""Images and sounds as inputs of the towers; files are decoded by processes of their own, ahead of the encoders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from pretrain.data.audio_transforms import spread_crops_of
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.data.loader_processes import START_METHOD, start_server
-from retrieval.file_embedding import image_of_file
+from retrieval.file_embedding import stored_part_of
+from retrieval.sources import ImageSource, SoundSource, Waveform
 from shards.child_processes import end_with_parent, ignore_signals
 from shards.decoding.audio_decoding import decode_recording
 from shards.errors import RejectedPair, UserError
@@ -40,7 +42,7 @@ Attempt = Inputs | tuple[str, str]
 
 @dataclass(frozen=True)
 class ImageInput:
-    """The evaluation view of an image file: (1, 3, size, size).
+    """The evaluation view of an image: (1, 3, size, size).
 
     Attributes:
         rasters: bands and scale of rasters.
@@ -50,14 +52,14 @@ class ImageInput:
     rasters: RasterSettings
     size: int
 
-    def __call__(self, path: Path) -> Inputs:
-        """Raises RejectedPair if the file can't be decoded."""
-        return evaluation_image(image_of_file(path, self.rasters), self.size)[None]
+    def __call__(self, source: ImageSource) -> Inputs:
+        """Raises RejectedPair if it can't be decoded."""
+        return evaluation_image(stored_part_of(source, self.rasters), self.size)[None]
 
 
 @dataclass(frozen=True)
 class SoundInput:
-    """Evenly spaced crops of a sound file's spectrogram: (up to `crops`, 1, mel bands, `num_frames`).
+    """Evenly spaced crops of a sound's spectrogram: (up to `crops`, 1, mel bands, `num_frames`).
 
     Attributes:
         settings: of the spectrogram.
@@ -71,31 +73,38 @@ class SoundInput:
     crops: int
     max_seconds: float
 
-    def __call__(self, path: Path) -> Inputs:
-        """Raises RejectedPair if the file can't be decoded."""
-        sound = decode_recording(path, self.settings, max_seconds=self.max_seconds, with_preview=False)
+    def __call__(self, source: SoundSource) -> Inputs:
+        """Raises RejectedPair if it can't be decoded."""
+        if isinstance(source, Waveform):
+            with source.as_file() as path:
+                try:
+                    return self(path)
+                except RejectedPair as rejection:
+                    raise RejectedPair(rejection.reason, rejection.detail.removeprefix(f"{path.name}: ")) from rejection
+        sound = decode_recording(source, self.settings, max_seconds=self.max_seconds, with_preview=False)
         return spread_crops_of(sound.spectrogram, self.num_frames, self.crops)
 
 
-def read_inputs(files: Sequence[Path], read: Callable[[Path], Inputs]) -> Iterator[Attempt]:
-    """The inputs of each file in order, or the reason why it has none; many files are read by several processes.
+def read_inputs(sources: Sequence[Any], read: Callable[[Any], Inputs]) -> Iterator[Attempt]:
+    """The inputs of each source in order, or the reason why it has none; many files are read by several processes.
 
     Args:
-        files: the files.
+        sources: files, or what is in memory.
         read: an `ImageInput` or a `SoundInput`.
 
     Raises:
         UserError: a process ended while it read a file.
     """
-    processes = min(len(os.sched_getaffinity(0)), MAX_PROCESSES, len(files) // FILES_PER_PROCESS)
-    if processes == 0:
-        yield from (_attempt(read, path) for path in files)
+    processes = min(len(os.sched_getaffinity(0)), MAX_PROCESSES, len(sources) // FILES_PER_PROCESS)
+    # What is in memory is not decoded, and copying it to a process would take longer than what is left to do.
+    if processes == 0 or not all(isinstance(source, Path) for source in sources):
+        yield from (_attempt(read, source) for source in sources)
         return
     start_server(PRELOADED)
     waiting: deque[tuple[Path, Future[Attempt]]] = deque()
     pool = ProcessPoolExecutor(processes, get_context(START_METHOD), _start_process)
     try:
-        for path in files:
+        for path in sources:
             waiting.append((path, pool.submit(_attempt, read, path)))
             if len(waiting) > AHEAD_PER_PROCESS * processes:
                 yield waiting[0][1].result()
@@ -114,9 +123,9 @@ def read_inputs(files: Sequence[Path], read: Callable[[Path], Inputs]) -> Iterat
         pool.shutdown(cancel_futures=True)
 
 
-def _attempt(read: Callable[[Path], Inputs], path: Path) -> Attempt:
+def _attempt(read: Callable[[Any], Inputs], source: Any) -> Attempt:
     try:
-        return read(path)
+        return read(source)
     except RejectedPair as rejection:
         return rejection.reason, rejection.detail
     except OSError as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pretrain.model_files import check_model_folder
+from retrieval.named_files import check_paths
 from retrieval.protocols import PROTOCOLS
 from shards.command_line import one_of
 from shards.errors import UserError
 from shards.manifest import check_shard_folder
+
+EMBEDDING_SUFFIXES = (".npz", ".csv", ".parquet")
+"""Of the files that `embed` writes; `retrieval.embedding_files` has a writer of each."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,17 @@ class MtebOptions:
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Embeds a folder of images or sounds, and writes embeddings and file names to an npz."""
+    """Embeds images or sounds, and writes embeddings and file names to an npz, a CSV or a Parquet file."""
 
     weights: Path
     """A run folder, a model folder, or a model on the hub (OWNER/NAME)."""
     out: Path
-    """The npz to write."""
-    images: Path | None = None
-    """Folder of images (JPEG, PNG, WebP, TIFF, JPEG 2000), including subfolders."""
-    sounds: Path | None = None
-    """Folder of recordings (MP3, OGG, FLAC, WAV ...), including subfolders."""
+    """The file to write: .npz, .csv or .parquet; beside the last two, OUT.json names the files that were left out."""
+    images: tuple[Path, ...] = ()
+    """Images (JPEG, PNG, WebP, TIFF, JPEG 2000): folders with their subfolders, files, patterns in quotes ('a/*.tif'),
+    and lists (.txt, a path a line, relative to the list)."""
+    sounds: tuple[Path, ...] = ()
+    """Recordings (MP3, OGG, FLAC, WAV ...): as images."""
     bands: tuple[int, int, int] | None = None
     """Bands of rasters for red, green and blue, in place of those that the model learned from."""
     crops: int = 10
@@ -150,35 +156,34 @@ class EmbedOptions:
     @property
     def kind(self) -> Literal["images", "sounds"]:
         """The kind of files to embed."""
-        return "sounds" if self.images is None else "images"
+        return "images" if self.images else "sounds"
 
     @property
-    def folder(self) -> Path:
-        """The folder to embed."""
-        folder = self.images or self.sounds
-        assert folder is not None
-        return folder
+    def paths(self) -> tuple[Path, ...]:
+        """What was given of that kind."""
+        return self.images or self.sounds
 
     def check(self) -> None:
-        """Checks rules and folders.
+        """Checks rules and paths.
 
         Raises:
             UserError: an option is invalid; the message names it, its value and the rule.
         """
-        if (self.images is None) == (self.sounds is None):
-            raise UserError("give either --images DIR or --sounds DIR")
+        if bool(self.images) == bool(self.sounds):
+            raise UserError("give either --images PATH or --sounds PATH")
         check_at_least(1, crops=self.crops, batch_size=self.batch_size)
+        if not self.max_seconds > 0:
+            raise UserError(f"max_seconds must be > 0, got {self.max_seconds}")
         if self.bands is not None:
-            if self.images is None:
+            if self.sounds:
                 raise UserError("--bands has no effect on --sounds; omit it")
             check_at_least(1, bands=min(self.bands))
-        if self.force and self.sounds is None:
+        if self.force and self.images:
             raise UserError("--force has no effect on --images; omit it")
-        if self.out.suffix != ".npz":
-            raise UserError(f"out must be a file that ends in .npz, got {self.out}")
+        if self.out.suffix.lower() not in EMBEDDING_SUFFIXES:
+            raise UserError(f"out must be a file that ends in {', '.join(EMBEDDING_SUFFIXES)}, got {self.out}")
         check_model_folder(self.weights)
-        if not self.folder.is_dir():
-            raise UserError(f"no {self.kind} at {self.folder}: no such folder")
+        check_paths(self.paths, self.kind)
 
 
 def check_at_least(least: int, **values: int) -> None:
@@ -190,3 +195,13 @@ def check_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise UserError(f"{name} must be >= {least}, got {value}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Checks a value that Python code, not the command line, has chosen.
+
+    Raises:
+        UserError: it is none of the choices.
+    """
+    if value not in choices:
+        raise UserError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

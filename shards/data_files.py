@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shards.errors import UserError
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".jp2", ".j2k", ".webp", ".bmp")
 """Of images and rasters."""
 
@@ -66,3 +68,30 @@ def _walk(folder: Path, suffixes: tuple[str, ...] | None) -> Iterator[Path]:
 
 def _is_data(name: str, suffixes: tuple[str, ...] | None) -> bool:
     return not is_leftover(name) and (suffixes is None or os.path.splitext(name)[1].lower() in suffixes)
+
+
+def image_files(folder: str | Path) -> list[Path]:
+    """The images in a folder and all below, by their suffixes, sorted.
+
+    Raises:
+        UserError: there is no such folder, or none of its files is an image by its suffix.
+    """
+    return _files_of_kind(Path(folder), IMAGE_SUFFIXES, "images")
+
+
+def sound_files(folder: str | Path) -> list[Path]:
+    """The recordings in a folder and all below, by their suffixes, sorted.
+
+    Raises:
+        UserError: there is no such folder, or none of its files is a recording by its suffix.
+    """
+    return _files_of_kind(Path(folder), SOUND_SUFFIXES, "sounds")
+
+
+def _files_of_kind(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"no {kind} at {folder}: no such folder")
+    files = data_files_below(folder, suffixes)
+    if not files:
+        raise UserError(f"no {kind} in {folder}: none of its files ends in {', '.join(suffixes)}")
+    return files

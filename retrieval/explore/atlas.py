@@ -24,6 +24,7 @@ from shards.streaming.reading import ShardSet, StoredSample
 
 ATLAS_FORMAT_VERSION = 1
 """Increase it when the same weights and shards give other files."""
+ATLASES_FOLDER = "explore"
 AT_WORK = "another command is embedding these pairs"
 
 Modality = Literal["image", "sound"]
@@ -173,6 +174,19 @@ def open_atlas(
                 place, model, numbers, crops=crops, batch_size=batch_size, provenance=provenance
             )
     return Atlas.of(place, numbers, contents, provenance, exact_up_to=exact_up_to)
+
+
+def folder_beside(weights: Path) -> Path:
+    """The folder of all atlases of weights, where no other is given.
+
+    Raises:
+        UserError: the weights are not in a local folder.
+    """
+    if not weights.is_dir():
+        raise UserError(
+            f"cache must be given for weights that are not a local folder, such as {weights}; add --cache DIR"
+        )
+    return weights / ATLASES_FOLDER
 
 
 def _index(path: Path, gallery: NDArray[np.float32], queries: NDArray[np.float32], exact_up_to: int) -> GalleryIndex:

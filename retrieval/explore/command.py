@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pretrain.model import TwoTower
 from retrieval.embedding import open_model_and_split
-from retrieval.explore.atlas import Atlas, open_atlas
+from retrieval.explore.atlas import Atlas, folder_beside, open_atlas
 from retrieval.explore.layout import Layout, open_layout
 from retrieval.explore.options import ExploreOptions
 from retrieval.local_server import FixedHeaders, is_loopback, listen, serve_pages, shown_address
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from retrieval.explore.page import ExplorerPage
     from retrieval.explore.upload_folder import UploadFolder
 
-ATLASES_FOLDER = "explore"
 UPLOADS_PREFIX = "earshot-explore-"
 
 HEADERS = {
@@ -111,7 +110,7 @@ def _open_page(options: ExploreOptions, uploads: UploadFolder) -> ExplorerPage:
         shard_set,
         splits=splits,
         crops=options.crops,
-        folder=options.cache or _beside(options.weights),
+        folder=options.cache or folder_beside(options.weights),
         batch_size=options.batch_size,
     )
     layout, about_layout = _layout(atlas, options.layout)
@@ -143,14 +142,6 @@ def _splits(options: ExploreOptions) -> tuple[str, ...]:
 
     counts = ShardSet.open(options.shards).manifest.splits
     return tuple(split for split in SPLITS if counts.get(split)) or ("test",)
-
-
-def _beside(weights: Path) -> Path:
-    if not weights.is_dir():
-        raise UserError(
-            f"cache must be given for weights that are not a local folder, such as {weights}; add --cache DIR"
-        )
-    return weights / ATLASES_FOLDER
 
 
 def _facts(options: ExploreOptions, model: TwoTower, atlas: Atlas, layout: str) -> dict[str, str]:

@@ -89,6 +89,15 @@ def load_image(
     return ImageWithPlace(rgb, longitude, latitude)
 
 
+def picture_rgb(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """An opened picture of 8 bits a channel as RGB (height, width, 3): upright, transparent parts black."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.has_transparency_data:
+        black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+        upright = Image.alpha_composite(black, upright.convert("RGBA"))
+    return np.array(upright.convert("RGB"))
+
+
 def read_place(path: Path) -> Place:
     """Longitude and latitude (WGS84) of an image's centre, as `load_image` returns them, without reading pixels.
 
@@ -167,11 +176,7 @@ def _load_picture(path: Path, max_pixels: int) -> npt.NDArray[np.uint8]:
             with Image.open(path, formats=PICTURE_FORMATS) as picture:
                 _check_size(path, *picture.size, max_pixels)
                 picture.load()
-                upright = ImageOps.exif_transpose(picture)
-                if upright.has_transparency_data:
-                    black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-                    upright = Image.alpha_composite(black, upright.convert("RGBA"))
-                return np.array(upright.convert("RGB"))
+                return picture_rgb(picture)
     except UnidentifiedImageError as error:
         formats = ", ".join(("TIFF", "JPEG 2000", *PICTURE_FORMATS))
         raise RejectedPair("undecodable image", f"{path.name}: not {formats}") from error

@@ -45,7 +45,7 @@ def test_embeddings_that_are_not_finite_are_not_written(weights: Path, tmp_path:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     out = tmp_path / "out" / "images.npz"
     with pytest.raises(UserError, match=r"1 of 1 embeddings are not finite \(a.png\), so the weights have diverged"):
-        embed(EmbedOptions(tmp_path / "diverged", out, images=tmp_path))
+        embed(EmbedOptions(tmp_path / "diverged", out, images=(tmp_path,)))
     assert not out.exists()
 
 
@@ -61,7 +61,7 @@ def test_images_of_a_folder(weights: Path, tmp_path: Path, capsys: pytest.Captur
     (images / "text.jpeg").write_text("not an image")
     (images / "notes.txt").write_text("ignored")
     out = tmp_path / "out" / "images.npz"
-    embed(EmbedOptions(weights, out, images=images))
+    embed(EmbedOptions(weights, out, images=(images,)))
     arrays = np.load(out, allow_pickle=False)
     assert arrays["names"].tolist() == ["b.png", "sub/a.tif"]
     assert arrays["embeddings"].shape == (2, 16)
@@ -90,7 +90,7 @@ def test_sounds_of_a_folder(weights: Path, tmp_path: Path) -> None:
     soundfile.write(sounds / "stereo.wav", rng.normal(0, 0.1, (44_100, 2)), 44_100)
     (sounds / "empty.mp3").write_bytes(b"")
     out = tmp_path / "sounds.npz"
-    embedded = embed(EmbedOptions(weights, out, sounds=sounds, crops=2))
+    embedded = embed(EmbedOptions(weights, out, sounds=(sounds,), crops=2))
     assert embedded.names == ["long.flac", "stereo.wav"]
     assert embedded.rejected["empty.mp3"][0] == "undecodable sound"
     spectrogram = decode_recording(
@@ -104,7 +104,7 @@ def test_sounds_of_a_folder(weights: Path, tmp_path: Path) -> None:
 
 def test_real_awkward_sounds(weights: Path, tmp_path: Path, real_data: Path) -> None:
     folder = real_data / "awkward_audio"
-    embedded = embed(EmbedOptions(weights, tmp_path / "sounds.npz", sounds=folder, crops=1))
+    embedded = embed(EmbedOptions(weights, tmp_path / "sounds.npz", sounds=(folder,), crops=1))
     assert len(embedded.names) + len(embedded.rejected) == len(list(folder.glob("*.*")))
     assert {name for name in embedded.rejected if "undecodable" in name} == {
         path.name for path in folder.glob("*_undecodable.*")
@@ -115,12 +115,15 @@ def test_real_awkward_sounds(weights: Path, tmp_path: Path, real_data: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "give either --images DIR or --sounds DIR"),
-        ({"images": Path("a"), "sounds": Path("b")}, "give either --images DIR or --sounds DIR"),
-        ({"images": Path("a"), "crops": 0}, "crops must be >= 1, got 0"),
-        ({"images": Path("a"), "out": Path("x.npy")}, r"out must be a file that ends in .npz, got x.npy"),
-        ({"images": Path("nowhere")}, "no images at nowhere: no such folder"),
-        ({"weights": Path("nowhere"), "images": Path("a")}, "no weights at nowhere"),
+        ({}, "give either --images PATH or --sounds PATH"),
+        ({"images": (Path("a"),), "sounds": (Path("b"),)}, "give either --images PATH or --sounds PATH"),
+        ({"images": (Path("a"),), "crops": 0}, "crops must be >= 1, got 0"),
+        (
+            {"images": (Path("a"),), "out": Path("x.npy")},
+            r"out must be a file that ends in .npz, .csv, .parquet, got x.npy",
+        ),
+        ({"images": (Path("nowhere"),)}, "no images at nowhere: no such file or folder"),
+        ({"weights": Path("nowhere"), "images": (Path("a"),)}, "no weights at nowhere"),
     ],
 )
 def test_mistakes_are_named(change: dict[str, object], message: str, weights: Path, tmp_path: Path) -> None:
@@ -133,10 +136,10 @@ def test_a_folder_must_hold_something_decodable(weights: Path, tmp_path: Path) -
     out, folder = tmp_path / "out.npz", tmp_path / "images"
     folder.mkdir()
     with pytest.raises(UserError, match=r"none of its files ends in \.jpg"):
-        embed(EmbedOptions(weights, out, images=folder))
+        embed(EmbedOptions(weights, out, images=(folder,)))
     (folder / "a.jpg").write_text("text")
     with pytest.raises(UserError, match=r"none of the 1 images in .* could be decoded; first error: undecodable image"):
-        embed(EmbedOptions(weights, out, images=folder))
+        embed(EmbedOptions(weights, out, images=(folder,)))
     assert not out.exists()
 
 
@@ -146,9 +149,9 @@ def test_sounds_need_published_spectrogram_settings(tmp_path: Path) -> None:
     (tmp_path / "sounds").mkdir()
     soundfile.write(tmp_path / "sounds" / "a.wav", np.zeros(16_000), 16_000)
     with pytest.raises(UserError, match="not published"):
-        embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=tmp_path / "sounds"))
+        embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=(tmp_path / "sounds",)))
     with pytest.raises(UserError, match="--force has no effect on --images"):
-        EmbedOptions(tmp_path / "model", tmp_path / "out.npz", images=tmp_path, force=True).check()
+        EmbedOptions(tmp_path / "model", tmp_path / "out.npz", images=(tmp_path,), force=True).check()
 
 
 def test_forced_sounds_have_their_scale_converted(tmp_path: Path) -> None:
@@ -159,7 +162,7 @@ def test_forced_sounds_have_their_scale_converted(tmp_path: Path) -> None:
     (tmp_path / "sounds").mkdir()
     noise = np.random.default_rng(0).normal(0, 0.1, 128 * 400 + 624)
     soundfile.write(tmp_path / "sounds" / "a.wav", noise, 16_000)
-    options = EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=tmp_path / "sounds", crops=1, force=True)
+    options = EmbedOptions(tmp_path / "model", tmp_path / "out.npz", sounds=(tmp_path / "sounds",), crops=1, force=True)
     found = embed(options).embeddings[0]
     ours = decode_recording(tmp_path / "sounds" / "a.wav", SpectrogramSettings()).spectrogram
     meant = converted_bytes(SpectrogramSettings().scale, RELEASED_SPECTROGRAMS.scale)[ours[:, :128]]
@@ -178,7 +181,7 @@ def test_rasters_are_seen_in_the_bands_and_scale_that_the_model_learned(tmp_path
     levels = np.array([2500, 300, 600, 1800], np.uint16)
     write_raster(tmp_path / "images" / "a.tif", levels[:, None, None] + np.zeros((4, 64, 64), np.uint16))
     write_raster(tmp_path / "images" / "b.tif", np.zeros((3, 64, 64), np.uint16))
-    embedded = embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", images=tmp_path / "images"))
+    embedded = embed(EmbedOptions(tmp_path / "model", tmp_path / "out.npz", images=(tmp_path / "images",)))
     assert embedded.names == ["a.tif"]
     assert embedded.rejected["b.tif"][0] == "missing image band"
     assert "band 4 of 3; red, green and blue are the bands 4, 3, 2" in embedded.rejected["b.tif"][1]
@@ -187,13 +190,13 @@ def test_rasters_are_seen_in_the_bands_and_scale_that_the_model_learned(tmp_path
         expected = model.eval().encode_image(torch.from_numpy(pixels.copy()))[0].numpy()
     assert np.allclose(embedded.embeddings[0], expected, atol=1e-5)
     # Other bands can be chosen for files that hold theirs in another order.
-    chosen = embed(EmbedOptions(tmp_path / "model", tmp_path / "b.npz", images=tmp_path / "images", bands=(2, 3, 1)))
+    chosen = embed(EmbedOptions(tmp_path / "model", tmp_path / "b.npz", images=(tmp_path / "images",), bands=(2, 3, 1)))
     assert chosen.names == ["a.tif", "b.tif"]
     pixels = np.broadcast_to(np.array([30, 60, 250], np.uint8)[:, None, None], (1, 3, 32, 32))
     with torch.inference_mode():
         expected = model.encode_image(torch.from_numpy(pixels.copy()))[0].numpy()
     assert np.allclose(chosen.embeddings[0], expected, atol=1e-5)
     with pytest.raises(UserError, match="bands must be >= 1, got 0"):
-        EmbedOptions(tmp_path / "model", tmp_path / "b.npz", images=tmp_path / "images", bands=(0, 1, 2)).check()
+        EmbedOptions(tmp_path / "model", tmp_path / "b.npz", images=(tmp_path / "images",), bands=(0, 1, 2)).check()
     with pytest.raises(UserError, match="--bands has no effect on --sounds"):
-        EmbedOptions(tmp_path / "model", tmp_path / "b.npz", sounds=tmp_path / "images", bands=(1, 1, 2)).check()
+        EmbedOptions(tmp_path / "model", tmp_path / "b.npz", sounds=(tmp_path / "images",), bands=(1, 1, 2)).check()

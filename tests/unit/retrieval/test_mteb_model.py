@@ -60,7 +60,7 @@ def test_embeddings_are_those_of_the_files(weights: Path, tmp_path: Path) -> Non
         soundfile.write(tmp_path / "sounds" / f"{i:02d}.wav", sound["array"], sound["sampling_rate"], subtype="FLOAT")
     model = MtebModel(weights, "cpu", crops=3)
     for kind, column, values in (("images", "image", images), ("sounds", "audio", sounds)):
-        folder = {kind: tmp_path / kind}
+        folder = {kind: (tmp_path / kind,)}
         expected = embed(EmbedOptions(weights, tmp_path / f"{kind}.npz", crops=3, device="cpu", **folder))  # type: ignore[arg-type]
         batches = [{column: values[start : start + 7]} for start in range(0, NUM_PLACES, 7)]
         found = model.encode(batches, task_metadata=task_of(column))
