@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
 
-from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_images, embed_sounds
 from pretrain.weights.identity import weights_sha256
 from retrieval.embedding import load_model
 from retrieval.file_embedding import check_hears_files
-from retrieval.file_inputs import SoundInput
+from retrieval.file_inputs import ImageInput, SoundInput
 from retrieval.finite import refuse_not_finite
-from shards.decoding.imagery import stored_image
+from retrieval.similarity import negative_distances
+from retrieval.sources import Waveform, image_sources, sound_sources
 from shards.errors import RejectedPair, UserError
 
 MAX_SECONDS = 600.0
@@ -43,6 +41,7 @@ class MtebModel:
         self._model = load_model(weights, device)
         check_hears_files(self._model, weights)
         config = self._model.config
+        self._read_image = ImageInput(config.rasters, config.image_size)
         self._read_sound = SoundInput(config.spectrogram, config.num_frames, crops, MAX_SECONDS)
         self.mteb_model_meta = _description(weights, self._model)
 
@@ -77,8 +76,7 @@ class MtebModel:
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
         """Negative Euclidean distances, (n, m), of embeddings (n, d) and (m, d)."""
-        ones, others = (torch.as_tensor(np.asarray(part)).double() for part in (embeddings1, embeddings2))
-        return -torch.cdist(ones, others, compute_mode="donot_use_mm_for_euclid_dist")
+        return torch.from_numpy(negative_distances(embeddings1, embeddings2))
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
         """Negative Euclidean distances, (n,), of embeddings (n, d) and (n, d)."""
@@ -86,29 +84,23 @@ class MtebModel:
         return -torch.linalg.vector_norm(ones - others, dim=1)
 
     def _images(self, images: Iterable[Any]) -> NDArray[np.float32]:
-        config = self._model.config
-        stored = [
-            stored_image(np.asarray(image.convert("RGB")), max_whole_side=config.rasters.max_whole_side)
-            for image in images
-        ]
-        return embed_images(self._model, np.stack([evaluation_image(image, config.image_size) for image in stored]))
+        return embed_images(self._model, np.concatenate([self._inputs(image_sources(image)) for image in images]))
 
     def _sounds(self, sounds: Iterable[Any]) -> NDArray[np.float32]:
-        crops = [self._crops(sound) for sound in sounds]
+        waveforms = [(np.asarray(sound["array"], dtype=np.float32), int(sound["sampling_rate"])) for sound in sounds]
+        crops = [self._inputs(sound_sources(waveform)) for waveform in waveforms]
         return embed_sounds(self._model, np.concatenate(crops), list(map(len, crops)))
 
-    def _crops(self, sound: Any) -> NDArray[np.uint8]:
-        """The crops of a sound, which goes through a file so that it is decoded like every other."""
-        waveform, sample_rate_hz = np.asarray(sound["array"], dtype=np.float32), int(sound["sampling_rate"])
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "sound.wav"
-            soundfile.write(path, waveform, sample_rate_hz, subtype="FLOAT")
-            try:
-                return self._read_sound(path)
-            except RejectedPair as rejection:
-                raise UserError(
-                    f"a sound of the task can't be embedded: {rejection.reason} ({rejection.detail})"
-                ) from (rejection)
+    def _inputs(self, sources: list[Any]) -> NDArray[np.uint8]:
+        """The inputs of one image or sound, decoded like those of files."""
+        [source] = sources
+        read, kind = (self._read_sound, "a sound") if isinstance(source, Waveform) else (self._read_image, "an image")
+        try:
+            return read(source)
+        except RejectedPair as rejection:
+            raise UserError(
+                f"{kind} of the task can't be embedded: {rejection.reason} ({rejection.detail})"
+            ) from rejection
 
 
 def run_tasks(model: MtebModel, tasks: list[Any], out: Path, batch_size: int) -> dict[str, float]:

@@ -71,7 +71,10 @@ def named_files(given: Sequence[Path], kind: Kind) -> NamedFiles:
     for path in given:
         for found, is_chosen in _found(path, SUFFIXES[kind]):
             (paths if is_chosen else others).append(found)
-    unique = list({os.path.abspath(path): path for path in reversed(paths)}.values())[::-1]
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(os.path.abspath(path), path)
+    unique = list(first.values())
     if not unique:
         places = ", ".join(map(str, given))
         raise UserError(f"no {kind} in {places}: none of its files ends in {', '.join(SUFFIXES[kind])}")
