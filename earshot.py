@@ -1,4 +1,4 @@
-"""Earshot in one import: `earshot.load(FOLDER).embed_images(FILES)`. Each name is imported when it is first used."""
+"""Earshot from Python, `earshot.load(FOLDER).embed_images(FILES)`, and from the command line; imports on first use."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ __all__ = [
     "evaluate",
     "image_files",
     "load",
+    "main",
     "search",
     "sound_files",
 ]
@@ -54,6 +55,13 @@ def __getattr__(name: str) -> _Any:
     module, _, home = _HOMES[name].partition(":")
     found = globals()[name] = getattr(_import_module(module), home)
     return found
+
+
+def main() -> None:
+    """Runs the console command `earshot`."""
+    from launch.console import main as run
+
+    run()
 
 
 def __dir__() -> list[str]:

@@ -68,15 +68,18 @@ class Kind:
             raise UserError(f"protocol must be {_either(names)} for {benchmark}, got {name}" + (near and f"; {near}"))
         return self.protocols[names.index(name)]
 
-    def check(self, benchmark: Benchmark, settings: DownstreamSettings) -> None:
+    def check(self, benchmark: Benchmark, settings: DownstreamSettings) -> Any:
         """Makes the checks of a run before its first step, except for its weights, which may not exist yet.
+
+        Returns:
+            What the kind's checker returns, such as the data.
 
         Raises:
             UserError: settings and data don't fit together, or one of them is wrong by itself.
         """
         check_rules(settings)
         self.protocol(settings.protocol, settings.benchmark)
-        _code(self.checker)(benchmark, settings)
+        return _code(self.checker)(benchmark, settings)
 
     def run(
         self,
@@ -127,6 +130,10 @@ class Benchmark:
 
     name: str
     title: str
+
+    def is_generated_in(self, root: Path) -> bool:  # noqa: ARG002 - data of few benchmarks are generated
+        """Whether a run would first write the data into their folder."""
+        return False
 
     def check_root(self, root: Path) -> None:
         """Checks that the root is a folder.

@@ -1,58 +1,9 @@
-"""Evaluates trained weights on downstream tasks: `accelerate launch downstream/run.py --help`."""
+"""Evaluates trained weights on downstream tasks: `python downstream/run.py --help`."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
-from shards.command_line import answer_version
-from shards.errors import run_command
-
-if TYPE_CHECKING:
-    from downstream.command_line import Request
-
-
-def main() -> None:
-    """A report over results, or a benchmark: its settings, then the run."""
-    answer_version(sys.argv[1:2])
-    if sys.argv[1:2] == ["report"]:
-        from downstream.reporting.report import report_from
-
-        report_from(sys.argv[2:])
-        return
-
-    from downstream.command_line import parse
-
-    request = parse(sys.argv[1:])
-
-    finished = fine_tune(request)
-    # Only after the run has released its model, which uses the process group.
-    from pretrain.distributed import leave
-    from pretrain.preemption import EXIT_STATUS
-
-    leave()
-    if not finished:
-        sys.exit(EXIT_STATUS)
-
-
-def fine_tune(request: Request) -> bool:
-    """Joins the launched processes and runs the benchmark; returns False if it was preempted."""
-    from downstream.benchmarks import BENCHMARKS
-    from pretrain.distributed import print_once
-    from pretrain.precision import resolve_precision
-    from pretrain.preemption import PreemptionWatch
-    from pretrain.training.preparation import open_run_folder
-    from pretrain.training.processes import start_accelerator
-
-    settings = resolve_precision(request.settings)
-    accelerator = start_accelerator(settings)
-    with PreemptionWatch() as preemption, open_run_folder(settings):
-        benchmark = BENCHMARKS[settings.benchmark]
-        finished = benchmark.kind.run(benchmark, settings, accelerator, preemption, resume=request.resume)
-    if not finished:
-        print_once(f"preempted: checkpoint saved; resume with --resume {settings.out}")
-    return finished
-
+from downstream.verbs import DOWNSTREAM
+from shards.entry import run_program
 
 if __name__ == "__main__":
-    run_command(main)
+    run_program(DOWNSTREAM, "python downstream/run.py")

@@ -2,65 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-
-from shards.command_line import answer_version
-from shards.errors import run_command
-
-
-def main() -> None:
-    """Loads and checks the plan; then runs its rows or one of them, submits Slurm jobs, or only writes the tables."""
-    answer_version(sys.argv[1:2])
-
-    from launch.comparison.command_line import parse
-
-    options = parse(sys.argv[1:])
-
-    from launch.comparison.plan import load_plan
-    from launch.comparison.rows import Row, check_settings, choose_row, rows_of
-
-    plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
-    rows = rows_of(plan, options.out)
-    chosen = [choose_row(rows, options.row)] if options.row else rows
-    if not options.report_only:
-        check_settings(chosen)
-
-    # Only now, for these import torch.
-    from launch.comparison.checks import check_rows
-    from launch.comparison.parent_run import ParentRun
-    from launch.comparison.report import write_report
-    from launch.comparison.running import is_done, run_rows
-    from launch.comparison.slurm import submit_rows
-    from pretrain.training.preparation import build_missing_demo_shards
-    from shards.errors import end_on_sigterm
-    from shards.locks import lock_folder
-
-    parent = ParentRun(plan, rows, options.out, options.plan)
-    report = partial(write_report, plan, rows, options.out)
-    failed: list[Row] = []
-    if not options.report_only:
-        end_on_sigterm()
-        build_missing_demo_shards(rows[0].config)
-        check_rows(plan, chosen, here=not options.slurm)
-    if options.report_only:
-        if options.plan_is_over or all(map(is_done, rows)):
-            parent.end()
-        print(f"report: {report()}")
-    elif options.slurm:
-        with lock_folder(options.out, "another command is running a plan in it"):
-            print(submit_rows(options, plan.name, [row.number for row in rows if not is_done(row)], parent.begin))
-    elif options.row:
-        # Other rows may run at the same time: only this row is locked, and the tables are left to --report-only.
-        failed = run_rows(plan, chosen, parent.begin(), after_row=lambda: None)
-    else:
-        with lock_folder(options.out, "another command is running a plan in it"), parent.watching() as environment:
-            failed = run_rows(plan, rows, environment, after_row=report)
-            print(f"report: {report()}")
-    if failed:
-        print(f"{len(failed)} of {len(rows)} rows failed; rerun the same command to retry them")
-        sys.exit(1)
-
+from launch.comparison.verbs import COMPARE
+from shards.entry import run_program
 
 if __name__ == "__main__":
-    run_command(main)
+    run_program(COMPARE, "python launch/compare.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,8 @@ import torch.distributed as dist
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+
+from shards.loudness import note
 
 Value = TypeVar("Value")
 
@@ -48,6 +51,12 @@ def print_once(text: str) -> None:
     """Prints a line on the first process (Accelerate's own would print it on every machine)."""
     if is_first():
         print(text, flush=True)
+
+
+def note_once(text: str) -> None:
+    """Prints a line that is neither a result nor a problem on the first process, unless `--quiet` was given."""
+    if is_first():
+        note(text, sys.stdout)
 
 
 def barrier() -> None:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout, Part, open_training_shards
+from pretrain.data.fitted_batch import with_fitted_batch
 from pretrain.data.kept_images import keep_images
 from pretrain.data.skipped_shards import SkippedShards
 from pretrain.encoders.building import synced
@@ -48,6 +49,7 @@ class PreTraining(Task):
         config: the settings, checked.
         accelerator: the processes that train together.
         decoded: where decoded images are kept; None: they are not.
+        fits_batch: whether a batch larger than the training split is fitted to it; else it is an error.
 
     Raises:
         UserError: shards, batch size, frozen encoders and processes don't fit together.
@@ -56,10 +58,22 @@ class PreTraining(Task):
     settings: Config
     module: Method
 
-    def __init__(self, config: Config, accelerator: Accelerator, decoded: DecodedImages | None = None) -> None:
-        self.settings = config
+    def __init__(
+        self,
+        config: Config,
+        accelerator: Accelerator,
+        decoded: DecodedImages | None = None,
+        *,
+        fits_batch: bool = False,
+    ) -> None:
         self.device = accelerator.device
         self.shard_set = open_training_shards(config)
+        if fits_batch:
+            num_pairs = self.shard_set.num_samples(TRAIN_SPLIT)
+            config, fitted = with_fitted_batch(config, num_pairs, distributed.num_processes())
+            if fitted:
+                distributed.note_once(fitted)
+        self.settings = config
         self.shard_set.check_files(VALIDATION_SPLIT)
         if self.shard_set.num_samples(VALIDATION_SPLIT) < 2:
             raise UserError(

@@ -8,9 +8,12 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shards.command_names import as_typed
+from shards.loudness import is_verbose
 from shards.threads import choose_waiting
 from shards.untrusted_text import without_controls
 
@@ -129,8 +132,10 @@ def run_command(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
+        if is_verbose():
+            traceback.print_exc()
         # The message may quote a file name, a server or a file of strangers.
-        print(f"error: {without_controls(str(error))}", file=sys.stderr, flush=True)
+        print(f"error: {without_controls(as_typed(str(error)))}", file=sys.stderr, flush=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of the output, such as head, has closed the pipe; without this, Python reports it again at exit.

@@ -9,11 +9,16 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from shards.loudness import is_quiet, is_verbose
+
 LOG_EVERY_SECONDS = 10.0
+VERBOSE_EVERY_SECONDS = 1.0
 
 
 class ProgressLine:
     """A progress bar in a terminal; elsewhere a plain line every ten seconds. Use it as a context manager.
+
+    With `--quiet` it shows nothing but warnings, with `--verbose` it prints plain lines every second.
 
     Args:
         title: the task, such as "building shards".
@@ -29,11 +34,13 @@ class ProgressLine:
         self.done = done
         self._started_with = done
         self._detail = ""
-        self._enabled = enabled
+        self._shows_warnings = enabled
+        self._enabled = enabled = enabled and not is_quiet()
+        self._line_seconds = VERBOSE_EVERY_SECONDS if is_verbose() else LOG_EVERY_SECONDS
         self._started = self._last_line = time.monotonic()
         console = Console(stderr=True)
         self._bar: Progress | None = None
-        if enabled and console.is_terminal and not plain:
+        if enabled and console.is_terminal and not plain and not is_verbose():
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -63,14 +70,14 @@ class ProgressLine:
         self._detail = detail
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, detail=detail)
-        elif self._enabled and time.monotonic() - self._last_line >= LOG_EVERY_SECONDS:
+        elif self._enabled and time.monotonic() - self._last_line >= self._line_seconds:
             self._print_line()
 
-    def write(self, message: str) -> None:
-        """Prints a line above the bar."""
+    def write(self, message: str, *, warning: bool = False) -> None:
+        """Prints a line above the bar; with `--quiet`, a warning alone."""
         if self._bar is not None:
             self._bar.console.print(message, highlight=False, markup=False)
-        elif self._enabled:
+        elif self._enabled or (warning and self._shows_warnings):
             print(message, file=sys.stderr, flush=True)
 
     def _print_line(self) -> None:

@@ -111,7 +111,7 @@ def _fit(settings: AudiovisualSettings, config: TwoTowerConfig) -> Callable[[Lab
 
 
 def _announce(settings: AudiovisualSettings, data: AudiovisualData) -> None:
-    distributed.print_once(f"{len(data.pairs)} pairs of {len(data.classes)} classes; split {settings.split}")
+    distributed.note_once(f"{len(data.pairs)} pairs of {len(data.classes)} classes; split {settings.split}")
     for name, leak in leaks(data.pairs).items():
         distributed.print_once(describe_leak(name, leak))
     for sentence in data.missing:

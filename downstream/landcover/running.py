@@ -57,7 +57,7 @@ def run_landcover(
     encoder = load_encoder(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
-    distributed.print_once(f"weights: {encoder.report}")
+    distributed.note_once(f"weights: {encoder.report}")
     rasters = encoder.rasters.with_bands(settings.bands)
     tiles = [dataclasses.replace(tile, rasters=rasters) for tile in data.tiles]
     with decoded_tiles(settings.out, benchmark.classes) as decoded:

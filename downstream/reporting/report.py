@@ -7,23 +7,36 @@ from pathlib import Path
 
 from downstream.reporting.runs import runs_of
 from shards.atomic_files import write_bytes_atomically, write_text_atomically
-from shards.command_line import answer_version
+from shards.command_line import EVERYWHERE, answer_version
 from shards.errors import UserError
+from shards.option_lists import Option
+from shards.short_names import SHORT_NAMES, expand
 
 NAMES = ("report.md", "report.csv", "report.html")
 
 
-def report_from(words: list[str]) -> None:
+def completions() -> list[Option]:
+    """The options to offer in a shell."""
+    return [Option(("--out",))]
+
+
+def report_from(words: list[str], command: str = "python downstream/run.py report") -> None:
     """Carries out `report OUT... --out DIR`.
+
+    Args:
+        words: the command line after `report`.
+        command: what was typed for it, for `--help`.
 
     Raises:
         UserError: a folder without results, two runs of one seed, or `--out` can't be written.
     """
-    answer_version(words[:1])
+    answer_version(words)
+    words = expand(words, SHORT_NAMES, ("--out",))
     parser = argparse.ArgumentParser(
-        prog="python downstream/run.py report",
+        prog=command,
         description="Merges results into one table per benchmark, beside published figures: Markdown, CSV and HTML, "
         "with pictures that set the runs side by side.",
+        epilog=f"Short names: -o, --output = --out. {EVERYWHERE}",
     )
     parser.add_argument(
         "results", metavar="OUT", nargs="+", type=Path, help="--out of a benchmark, or a folder that holds such folders"

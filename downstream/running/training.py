@@ -36,7 +36,7 @@ def train_to_end(
     summary = distributed.from_first(finished_summary(task.settings.out, total_steps)) if started else None
     if summary is None:
         if title:
-            distributed.print_once(title)
+            distributed.note_once(title)
         summary = Loop(task, accelerator, preemption, resume=started).run()
         accelerator.free_memory()
     return None if summary.get("preempted") else summary

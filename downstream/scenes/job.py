@@ -121,7 +121,7 @@ def open_job(
     encoder = load_encoder(
         settings.weights, backbone=settings.backbone, imagenet_file=settings.imagenet_file, seed=settings.seed
     )
-    distributed.print_once(f"weights: {encoder.report}")
+    distributed.note_once(f"weights: {encoder.report}")
     rasters = encoder.rasters.with_bands(settings.bands)
     found = [dataclasses.replace(item, rasters=rasters) for item in data.items]
     items, faults = check_images(found, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))

@@ -95,7 +95,7 @@ def run_tuned(job: SceneJob) -> SceneOutcome | None:
         search.append(run)
     best = min(search, key=lambda run: run.summary["best_error"])
     learning_rate = best.settings.optimizer.learning_rate
-    distributed.print_once(f"learning rate {learning_rate:g} is best on the validation split of seed {first}")
+    distributed.note_once(f"learning rate {learning_rate:g} is best on the validation split of seed {first}")
     chosen = [best]
     for seed in others:
         run = _train(job, seed, learning_rate)

@@ -15,6 +15,11 @@ class DemoTau(TauBenchmark):
     """The set is written into its root where that is empty or missing."""
 
     @override
+    def is_generated_in(self, root: Path) -> bool:
+        """Where it holds no such set yet."""
+        return not (root / META_NAME).is_file()
+
+    @override
     def check_root(self, root: Path) -> None:
         """Any will do: the set is written where there is none."""
 
@@ -28,8 +33,8 @@ class DemoTau(TauBenchmark):
         from downstream.tau.demo_clips import write_demo
         from pretrain import distributed
 
-        if distributed.is_first() and not (root / META_NAME).is_file():
-            distributed.print_once(f"no clips in {root} yet: writing the demo's")
+        if distributed.is_first() and self.is_generated_in(root):
+            distributed.note_once(f"no clips in {root} yet: writing the demo's")
             write_demo(root)
         distributed.barrier()
         return super().load(root, allow_partial=allow_partial)

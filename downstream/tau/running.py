@@ -131,7 +131,7 @@ def _prepared(
     # First, since decoding takes hours: a mistyped path is reported at once.
     encoder = load_visual_encoder(settings) if tau.sees else None
     if encoder is not None:
-        distributed.print_once(f"weights: {encoder.report}")
+        distributed.note_once(f"weights: {encoder.report}")
     data = check_tau(benchmark, settings)
     files = ClipFiles(tau.cache or settings.out / FRAMES_FOLDER, tau.features, tau.frame_side)
     data = prepare_clips(files, data, max_corrupt=settings.max_corrupt, threads=max(1, settings.workers))

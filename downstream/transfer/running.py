@@ -57,8 +57,8 @@ def run_transfer(
     image = image_encoder(settings)
     if settings.explain and settings.transfer.modality != "sound":
         check_explainable(image, settings.image_size, on_embedding=False)
-    distributed.print_once(f"image encoder: {image.report}")
-    distributed.print_once(f"sound encoder: {sound_weights(settings, teacher)}")
+    distributed.note_once(f"image encoder: {image.report}")
+    distributed.note_once(f"sound encoder: {sound_weights(settings, teacher)}")
     if distributed.is_first():
         save_settings(settings, settings.out / CONFIG_NAME)
     job = open_job(settings, accelerator, preemption, data, known)

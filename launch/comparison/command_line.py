@@ -9,15 +9,15 @@ from typing import Annotated
 import tyro
 
 from pretrain.settings.options import take_option
+from shards.command_line import answer_version, with_notes
 from shards.errors import UserError
+from shards.option_lists import Option, field_options
+from shards.short_names import SHORT_NAMES, expand
 
 
 @dataclass(frozen=True)
 class Options:
-    """Runs the unfinished rows of a plan (methods × backbones × seeds × benchmarks) and writes its tables.
-
-    python launch/compare.py PLAN --out DIR
-    """
+    """Runs the unfinished rows of a plan (methods × backbones × seeds × benchmarks) and writes its tables."""
 
     plan: tyro.conf.Positional[Path]
     """A YAML file, such as launch/plans/demo.yaml."""
@@ -39,6 +39,8 @@ class Options:
     """With --slurm: maximum number of rows that run at the same time."""
     sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """With --slurm: further options of the jobs, such as "--partition=gpu --gres=gpu:1"; may be given several times."""
+    dry_run: bool = False
+    """Make all checks, print the steps of each row, or the job files of --slurm, and write nothing."""
 
     @property
     def roots(self) -> dict[str, Path]:
@@ -46,18 +48,38 @@ class Options:
         return {label: Path(folder) for label, folder in (word.split("=", 1) for word in self.root)}
 
 
-def parse(words: list[str]) -> Options:
+def completions() -> list[Option]:
+    """The options to offer in a shell."""
+    return field_options(Options)
+
+
+def parse(words: list[str], command: str = "python launch/compare.py") -> Options:
     """Parses a command line: PLAN --out DIR [options].
+
+    Args:
+        words: the command line after the command.
+        command: what was typed for it, for `--help`.
 
     Raises:
         UserError: options that exclude each other, or a --root that is not LABEL=DIR.
         SystemExit: `--help`, or an unknown option or one that can't be parsed (the nearest is suggested).
     """
-    words, lines = list(words), []
+    answer_version(words)
+    lines = []
+    known = [name for option in completions() for name in option.names]
+    words = expand(words, SHORT_NAMES, known)
     # Its value starts with dashes, so tyro would take it for another option.
     while (line := take_option(words, "--sbatch")) is not None:
         lines.append(line)
-    options = replace(tyro.cli(Options, args=words, prog="launch/compare.py"), sbatch=tuple(lines))
+    options = replace(
+        tyro.cli(
+            Options,
+            args=words,
+            prog=command,
+            description=with_notes(str(Options.__doc__), SHORT_NAMES, known, has_dry_run=False),
+        ),
+        sbatch=tuple(lines),
+    )
     for word in options.root:
         if not all(word.partition("=")):
             raise UserError(f"root must be LABEL=DIR, the label of a benchmark in the plan and its folder, got {word}")

@@ -17,6 +17,7 @@ from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 
 JOBS_NAME, REPORT_NAME = "jobs.sbatch", "report.sbatch"
+LOGS_FOLDER = "slurm"
 
 JOBS = """#!/usr/bin/env bash
 # One row of a plan per task; on preemption or at the time limit it saves and is requeued.
@@ -91,25 +92,36 @@ def submit_rows(options: Options, name: str, missing: Sequence[int], before: Cal
     if shutil.which("sbatch") is None:
         raise UserError("--slurm needs sbatch, which is not on the PATH; submit from a login node")
     out = options.out.resolve()
-    logs = out / "slurm"
-    logs.mkdir(exist_ok=True)
+    (out / LOGS_FOLDER).mkdir(exist_ok=True)
+    for path, text in job_files(options, name, missing).items():
+        write_text_atomically(path, text)
+    before()
+    job = _sbatch(str(out / JOBS_NAME))
+    last = _sbatch(f"--dependency=afterany:{job}", str(out / REPORT_NAME))
+    rows = _ranges(missing)
+    return f"submitted rows {rows} as job {job}, {options.jobs_at_once} at once, and the tables as {last}"
+
+
+def job_files(options: Options, name: str, missing: Sequence[int]) -> dict[Path, str]:
+    """The files that `submit_rows` writes: the plan's copy and the two job files, by path.
+
+    Args:
+        options: options of the command line.
+        name: name of the plan.
+        missing: numbers of the unfinished rows, ascending.
+    """
+    out = options.out.resolve()
     text = options.plan.read_text(encoding="utf-8")
     plan = out / f"jobs-{hashlib.sha256(text.encode()).hexdigest()[:12]}.plan.yaml"
-    write_text_atomically(plan, text)
     values = {
         "name": f"earshot-{name}".replace(" ", "-"),
         "array": _ranges(missing),
         "at_once": options.jobs_at_once,
-        "logs": logs,
+        "logs": out / LOGS_FOLDER,
         "more": "".join(f"#SBATCH {line}\n" for line in options.sbatch),
         "command": shlex.join(_command(options, plan, out)),
     }
-    write_text_atomically(out / JOBS_NAME, JOBS.format(**values))
-    write_text_atomically(out / REPORT_NAME, REPORT.format(**values))
-    before()
-    job = _sbatch(str(out / JOBS_NAME))
-    last = _sbatch(f"--dependency=afterany:{job}", str(out / REPORT_NAME))
-    return f"submitted rows {values['array']} as job {job}, {options.jobs_at_once} at once, and the tables as {last}"
+    return {plan: text, out / JOBS_NAME: JOBS.format(**values), out / REPORT_NAME: REPORT.format(**values)}
 
 
 def _command(options: Options, plan: Path, out: Path) -> list[str]:

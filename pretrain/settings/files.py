@@ -45,7 +45,12 @@ def _plain(value: Any) -> Any:
 
 def save_settings(settings: Any, path: Path) -> None:
     """Writes all settings, resolved, as YAML, atomically."""
-    write_text_atomically(path, yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True))
+    write_text_atomically(path, settings_text(settings))
+
+
+def settings_text(settings: Any) -> str:
+    """All settings, resolved, as YAML, which `--config` reads."""
+    return str(yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True))
 
 
 def load_settings(kind: type[Settings], path: Path) -> Settings:

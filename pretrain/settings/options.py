@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from typing import TypeVar
+import typing
+from collections.abc import Collection, Iterator
+from typing import Any, TypeVar
 
-from pretrain.settings.choosing import chosen_in, setting_of_others
+from pretrain.settings.choosing import Chosen, chosen_in, setting_of_others
 from pretrain.settings.files import flatten, with_settings
+from pretrain.settings.short_names import TRAINING_NAMES
+from shards.command_line import DRY_RUN, answer_version, with_notes
 from shards.errors import UserError
+from shards.option_lists import ANY_NUMBER, Option, option_of
+from shards.short_names import expand
 
 Settings = TypeVar("Settings")
 
 
-def with_options(default: Settings, words: list[str], *, prog: str, description: str) -> Settings:
+def with_options(
+    default: Settings, words: list[str], *, prog: str, description: str, known: Collection[Option] = ()
+) -> Settings:
     """Applies a command line to settings; `--help` shows those of the choices made.
 
     Args:
@@ -20,20 +29,98 @@ def with_options(default: Settings, words: list[str], *, prog: str, description:
         words: `--name value` or `--name=value`, with dotted names.
         prog: the command, for `--help`.
         description: of the command, for `--help`.
+        known: the options whose short names `--help` lists.
 
     Raises:
         UserError: an unknown choice, or a setting that the choice does not have.
-        SystemExit: `--help`, or an unknown setting (the nearest is suggested), or a value that can't be parsed.
+        SystemExit: `--help` or `--version`, or an unknown setting (the nearest is suggested), or a value that can't be
+            parsed.
     """
+    answer_version(words)
     import tyro
 
     default = _with_choices(default, words)
-    known = flatten(default)
+    in_use = flatten(default)
     for name in map(_setting_of, words):
-        sentence = setting_of_others(default, name) if name and name not in known else None
+        sentence = setting_of_others(default, name) if name and name not in in_use else None
         if sentence:
             raise UserError(sentence)
+    names = [name for option in known for name in option.names]
+    description = with_notes(description, TRAINING_NAMES, names, has_dry_run=True)
     return tyro.cli(type(default), args=words, default=default, prog=prog, description=description)
+
+
+def setting_options(kinds: Collection[Any]) -> list[Option]:
+    """The options of all settings of some dataclasses, whatever choices are made in their groups."""
+    options = {option.names[0]: option for kind in kinds for option in _options_of(kind, "")}
+    return list(options.values())
+
+
+def _options_of(kind: Any, prefix: str) -> Iterator[Option]:
+    plain, hints = typing.get_type_hints(kind), typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        if not field.init:
+            continue
+        hint = plain[field.name]
+        if not dataclasses.is_dataclass(hint):
+            yield option_of(f"{prefix}{field.name}", hints[field.name])
+            continue
+        members = [hint]
+        if issubclass(hint, Chosen):  # type: ignore[arg-type]
+            members = [hint.choices()[choice] for choice in hint.choices()]  # type: ignore[union-attr]
+        for member in members:
+            yield from _options_of(member, f"{prefix}{field.name}.")
+
+
+def full_words(words: list[str], known: Collection[Option]) -> list[str]:
+    """The words of a command line with full names of settings in place of short ones, such as `--lr`."""
+    return expand(words, TRAINING_NAMES, [name for option in known for name in option.names])
+
+
+def take_bare_words(words: list[str], known: Collection[Option]) -> list[str]:
+    """Removes and returns the words that are neither options nor values of options, such as a preset.
+
+    Args:
+        words: the command line, with full names.
+        known: its options; one that is not among them is assumed to take one value.
+    """
+    sizes = {name: option.num_values for option in known for name in option.names} | {DRY_RUN: 0, "--help": 0, "-h": 0}
+    bare, others = [], []
+    waiting = 0
+    for word in words:
+        is_option = word.startswith("-") and not _is_number(word)
+        if is_option:
+            name, equals, _ = word.partition("=")
+            waiting = 0 if equals else sizes.get(name.replace("_", "-"), 1)
+        elif waiting == 0:
+            bare.append(word)
+            continue
+        elif waiting != ANY_NUMBER:
+            # "None" takes the place of all values of an option.
+            waiting = 0 if word == "None" else waiting - 1
+        others.append(word)
+    words[:] = others
+    return bare
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def names_given(words: Collection[str]) -> list[str]:
+    """The dotted names of the settings given as options, such as "transfer.loss"."""
+    options = (word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
+    return [name for option in options for name in (option, _positive(option))]
+
+
+def _positive(option: str) -> str:
+    """`transfer.no_with_scene_loss` sets `transfer.with_scene_loss`."""
+    group, dot, name = option.rpartition(".")
+    return f"{group}{dot}{name.removeprefix('no_')}"
 
 
 def _with_choices(default: Settings, words: list[str]) -> Settings:

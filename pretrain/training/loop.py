@@ -103,7 +103,7 @@ class Loop:
             self._load()
         if distributed.is_first():
             save_settings(self.settings, self.folder / CONFIG_NAME)
-        distributed.print_once(
+        distributed.note_once(
             f"{self.task.announcement()}; {self.total_steps} steps in all; {self.accelerator.device}, "
             f"{self.settings.precision}, {', '.join(f'{key} {value}' for key, value in self._world().items())}"
         )
@@ -209,7 +209,7 @@ class Loop:
         if distributed.is_first():
             self.metrics.drop_after(self.state.step)
             (self.folder / SUMMARY_NAME).unlink(missing_ok=True)
-        distributed.print_once(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
+        distributed.note_once(f"resuming {self.folder} at step {self.state.step} of {self.total_steps}")
 
     def _step(self, stream: Iterator[dict[str, Any]], rate: Rate) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step over one global batch; the loss and the last part's outputs, detached."""
@@ -280,7 +280,7 @@ class Loop:
             **more,
         }
         for sentence in sentences:
-            progress.write(sentence)
+            progress.write(sentence, warning=True)
         if distributed.is_first():
             epoch = (self.state.step - 1) // self.task.steps_per_epoch
             self.metrics.append(step=self.state.step, epoch=epoch, split="train", **values)

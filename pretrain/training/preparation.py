@@ -13,6 +13,7 @@ from pretrain.settings.pretraining import DEMO_SHARDS, Config
 from pretrain.settings.training import RunSettings
 from shards.errors import UserError
 from shards.locks import lock_folder
+from shards.loudness import note
 from shards.manifest import MANIFEST_NAME
 
 DEMO_WORLD = Path("data/demo-world")
@@ -23,7 +24,7 @@ def build_missing_demo_shards(config: Config) -> None:
     if config.shards != DEMO_SHARDS:
         return
     if distributed.is_first() and not (Path(config.shards) / MANIFEST_NAME).is_file():
-        print(f"no shards in {config.shards} yet: building the demo world", file=sys.stderr, flush=True)
+        note(f"no shards in {config.shards} yet: building the demo world")
         command = Path(__file__).resolve().parents[2] / "shards" / "run.py"
         # For all, though this process is one of several that were launched.
         options = ["build", "--source", "demo", "--root", str(DEMO_WORLD), "--out", str(config.shards), "--part", "all"]

@@ -16,6 +16,7 @@ from retrieval.explore.atlas import Atlas
 from retrieval.explore.options import LAYOUTS
 from shards.array_files import read_arrays
 from shards.errors import UserError
+from shards.loudness import note
 
 DISPLAY_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
 MOST_POINTS = 10_000
@@ -71,7 +72,7 @@ def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_P
     path = atlas.folder / f"layout-{method}-{num_pairs}.npz"
     points = _read(path, numbers)
     if points is None:
-        print(f"computing {description} …", file=sys.stderr, flush=True)
+        note(f"computing {description} …")
         points = _plane(np.concatenate([atlas.image_embeddings[numbers], atlas.sound_embeddings[numbers]]), method)
         try:
             save_npz(path, numbers=numbers, image_points=points[:num_pairs], sound_points=points[num_pairs:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from shards.building.planning import BuildOptions, BuildPlan, ShardPlan, make_pl
 from shards.building.rejected_list import REJECTED_NAME, check_listed, check_rejected_so_far
 from shards.building.repeated_images import describe_repeated
 from shards.errors import UserError
+from shards.loudness import note
 from shards.manifest import MANIFEST_NAME, Manifest
 from shards.progress import ProgressLine
 from shards.raster_settings import RasterSettings
@@ -237,7 +239,7 @@ def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord])
     to_do = [shard for shard in shards if shard.name not in records]
     num_pairs, num_to_do = (sum(len(shard.pairs) for shard in some) for some in (shards, to_do))
     if len(to_do) < len(shards):
-        print(f"{work.prefix}resuming: {len(shards) - len(to_do)} of {len(shards)} shards are finished", flush=True)
+        note(f"{work.prefix}resuming: {len(shards) - len(to_do)} of {len(shards)} shards are finished", sys.stdout)
     if not to_do:
         return
     judge()
@@ -257,7 +259,7 @@ def _pack(work: _Work, shards: list[ShardPlan], records: dict[str, ShardRecord])
     if pool.used_seconds:
         speed = pool.used_seconds / pool.busy_seconds
         hours = pool.used_seconds / 3600
-        print(f"{work.prefix}read {hours:.2f} hours of sound at {speed:.0f} × real time per core", flush=True)
+        note(f"{work.prefix}read {hours:.2f} hours of sound at {speed:.0f} × real time per core", sys.stdout)
 
 
 def print_build(out: Path, manifest: Manifest) -> None:

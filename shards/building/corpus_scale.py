@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from shards.building.splitting import hash_share
 from shards.decoding.raster_scales import percentile_range
 from shards.decoding.rasters import scaled_sample
 from shards.errors import RejectedPair, failures_as_rejections
+from shards.loudness import note
 from shards.progress import ProgressLine
 from shards.raster_settings import RasterSettings
 from shards.records import json_as
@@ -86,8 +88,8 @@ def measure_scale(rasters: RasterSettings, pairs: Sequence[Pair]) -> RasterSetti
     if not samples:
         return rasters
     low, high = (float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in percentile_range(np.concatenate(samples)))
-    print(
-        f"raster scale: {low:g} to {high:g}, the 2nd and 98th percentile of {len(samples)} training images", flush=True
+    note(
+        f"raster scale: {low:g} to {high:g}, the 2nd and 98th percentile of {len(samples)} training images", sys.stdout
     )
     return dataclasses.replace(rasters, scale_range=(low, high))
 

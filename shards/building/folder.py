@@ -18,6 +18,7 @@ from shards.building.planning import BuildPlan, ShardPlan, describe_differences
 from shards.building.rejected_list import REJECTED_NAME, TooManyRejectedError
 from shards.errors import UserError
 from shards.locks import lock
+from shards.loudness import note
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.records import Count, json_as, read_json, read_json_as
 from shards.schema import PREVIEWS_FOLDER, SPLITS
@@ -136,7 +137,7 @@ def forget_failed_build(plan: BuildPlan, out: Path) -> None:
     if not mark.is_file():
         return
     if stored.is_file() and read_json(stored, REMEDY) != _plan_record(plan):
-        print(f"{out}: an earlier build with other options failed there; this one starts anew", flush=True)
+        note(f"{out}: an earlier build with other options failed there; this one starts anew", sys.stdout)
         for split in SPLITS:
             for tar in out.glob(f"{split}-*.tar"):
                 remove_index(tar)

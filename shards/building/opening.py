@@ -11,6 +11,7 @@ from shards.building.planning import BuildOptions, check_options, idle_options, 
 from shards.building.split_file import keep_listed, read_split_file
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS
+from shards.loudness import note
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
 from shards.sources import SOURCES
@@ -53,7 +54,7 @@ def list_corpus(source: Source, options: BuildOptions) -> tuple[Listing, BuildOp
         listing = keep_listed(listing, read_split_file(options.split_file), options.split_file)
     settled, choices = settle_split(listing, options)
     for words in (*listing.notices, *choices):
-        print(f"note: {words}", file=sys.stderr, flush=True)
+        note(f"note: {words}")
     return listing, settled
 
 

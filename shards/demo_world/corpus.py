@@ -6,7 +6,6 @@ import csv
 import multiprocessing
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from shards.demo_world.sound_files import SAMPLE_RATES_HZ, draw_format, write_so
 from shards.demo_world.sounding import record_place
 from shards.errors import UserError
 from shards.locks import lock
+from shards.loudness import note
 from shards.progress import ProgressLine
 from shards.records import holds_json, read_json
 
@@ -134,7 +134,7 @@ def _only_generator_of(root: Path) -> Iterator[None]:
         try:
             lock(file)
         except BlockingIOError:
-            print(f"waiting for another process to generate {root}", file=sys.stderr, flush=True)
+            note(f"waiting for another process to generate {root}")
             lock(file, wait=True)
         yield
         path.unlink(missing_ok=True)

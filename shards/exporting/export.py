@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from shards.errors import UserError
 from shards.exporting import FORMATS
 from shards.exporting.options import ExportOptions
 from shards.exporting.writer import Contents, Writer
+from shards.loudness import note
 from shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from shards.progress import ProgressLine
 from shards.records import read_json
@@ -85,7 +85,7 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
         raise UserError(f"--out {out} is a file; give a folder")
     if plan.is_file():
         _refuse_another(out, read_json(plan, REMEDY), record)
-        print(f"resuming the export to {out}", file=sys.stderr, flush=True)
+        note(f"resuming the export to {out}")
         return
     if out.is_dir() and {path.name for path in out.iterdir()} - {WORK_FOLDER}:
         raise UserError(f"--out {out} is not empty and is no export; give a new folder")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from shards.atomic_files import write_json, write_text_atomically
 from shards.errors import UserError
 from shards.locks import lock
+from shards.loudness import note
 from shards.progress import ProgressLine
 from shards.records import DamagedRecord, json_as, read_json
 from shards.unpacking.samples import Content, ForeignSample, PackedFile
@@ -184,7 +184,7 @@ class Unpacked:
             if path.is_file() and read_json(path) == plan:
                 return
         if (self.folder / ROWS_FOLDER).exists():
-            print(f"note: {self.folder} was unpacked with other options or files; again", file=sys.stderr, flush=True)
+            note(f"note: {self.folder} was unpacked with other options or files; again")
         for name in (ROWS_FOLDER, IMAGES_FOLDER, SOUNDS_FOLDER):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         write_json(path, plan)
@@ -196,11 +196,9 @@ class Unpacked:
         size = f"{needed / 1e6:,.1f} MB" if None not in sizes else "of unknown size"
         done = f" of {num_files:,}" if len(files) < num_files else ""
         until = "kept" if self._is_kept else "removed when the set is finished"
-        print(
+        note(
             f"note: {len(files):,}{done} files, {size}, are unpacked to {self.folder}, which is {until} "
-            f"({free / 1e9:,.1f} GB free)",
-            file=sys.stderr,
-            flush=True,
+            f"({free / 1e9:,.1f} GB free)"
         )
         if needed > free:
             raise UserError(
@@ -214,8 +212,7 @@ class Unpacked:
             try:
                 lock(file)
             except BlockingIOError:
-                words = f"note: another process unpacks to {self.folder}; waiting for it"
-                print(words, file=sys.stderr, flush=True)
+                note(f"note: another process unpacks to {self.folder}; waiting for it")
                 lock(file, wait=True)
             yield
 

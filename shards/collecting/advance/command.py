@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from shards.collecting.advance.results import PAIRS_NAME, ROWS_NAME, SUMMARY_NAM
 from shards.collecting.advance.scene_pairs import IMAGES
 from shards.errors import UserError, end_on_sigterm, without_passwords
 from shards.locks import lock_folder
+from shards.loudness import note
 from shards.records import json_of, read_json
 from shards.sources.metadata_table import TABLE_NAME
 
@@ -48,7 +48,7 @@ def _build(options: AdvanceOptions, table: LabelTable) -> None:
     result = dataclasses.replace(build_advance(options, table), plan=plan)
     result.save(options.out)
     for words in result.notices:
-        print(f"note: {words}", file=sys.stderr, flush=True)
+        note(f"note: {words}")
     print_summary(options.out, result.summary())
 
 

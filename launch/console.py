@@ -1,0 +1,43 @@
+"""The console command `earshot`: the verbs of all packages in one table, from any folder."""
+
+from __future__ import annotations
+
+from downstream.verbs import DOWNSTREAM, REPORT
+from launch.comparison.verbs import COMPARE
+from pretrain.verbs import PRETRAIN
+from retrieval.verbs import RETRIEVAL
+from shards.command_line import Verb, Verbs
+from shards.entry import run_program
+from shards.verbs import SHARDS
+
+NAME = "earshot"
+
+CONSOLE = Verbs(
+    "Self-supervised audiovisual pre-training for remote sensing: what a place looks like and sounds like.",
+    {
+        **SHARDS.verbs,
+        "pretrain": PRETRAIN,
+        "release": PRETRAIN.verbs["release"],
+        "convert": PRETRAIN.verbs["convert"],
+        **RETRIEVAL.verbs,
+        "downstream": DOWNSTREAM,
+        "report": REPORT,
+        "compare": COMPARE,
+        "completion": Verb(
+            "launch.completion.options:CompletionOptions", "launch.completion.scripts:print_script", positional=True
+        ),
+    },
+    sections={
+        "Shard sets": ("collect", "build", "adopt", "verify", "info", "export"),
+        "Pre-training": ("pretrain", "release", "convert"),
+        "Retrieval": ("evaluate", "show", "embed", "explore", "study", "split", "mteb"),
+        "Benchmarks and comparisons": ("downstream", "report", "compare"),
+        "The command itself": ("completion",),
+    },
+)
+"""The same code as the run.py scripts, by verb."""
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    run_program(CONSOLE, NAME)

@@ -1,0 +1,22 @@
+"""The commands of pre-training: a run, the default; release and convert."""
+
+from __future__ import annotations
+
+from shards.command_line import Program, Verb, Verbs
+
+TRAIN = Program(
+    "Pre-trains an image tower and a sound tower on a shard set.",
+    main="pretrain.command:main",
+    choices="pretrain.command_line:completions",
+    positional="pretrain.presets:PRESETS",
+)
+
+PRETRAIN = Verbs(
+    TRAIN.description,
+    {
+        "train": TRAIN,
+        "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
+        "convert": Verb("pretrain.weights.options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
+    },
+    default=TRAIN,
+)

@@ -1,0 +1,93 @@
+"""`build --dry-run`: lists the corpus, plans the shards and estimates their size; writes nothing."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+from shards.building.checking import check_corpus, print_check
+from shards.building.corpus_scale import measure_scale
+from shards.building.describing import describe_split
+from shards.building.estimating import forecast, probed
+from shards.building.folder import check_folder, is_finished, refuse_another_plan
+from shards.building.opening import list_corpus, open_source
+from shards.building.packing import probe_pairs
+from shards.building.parts import parse_part
+from shards.building.planning import BuildOptions, BuildPlan, make_plan, usable_cpus
+from shards.dry_runs import ENDING, check_can_be_written, print_plan
+from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.schema import PREVIEWS_FOLDER, SPLITS, TRAIN_SPLIT
+from shards.sources.source import Listing, Source
+
+
+def dry_run_build(options: BuildOptions) -> None:
+    """Prints what a build would do: pairs and shards of each split, time, and bytes.
+
+    A corpus that a build would first generate or unpack is not listed, since that would write it.
+
+    Raises:
+        UserError: an option is not valid, the corpus can't be listed, too many of its rows are rejected already, or
+            the disk is too small.
+    """
+    if options.check_only:
+        print_check(check_corpus(options))
+        return
+    source = open_source(options)
+    part = parse_part(options.part)
+    check_folder(options.out)
+    check_can_be_written(options.out)
+    workers = options.workers or usable_cpus()
+    ending = ENDING
+    lines = {"source": f"{options.source}, {source.files_root}"}
+    if type(source).prepare is not Source.prepare:
+        what = "unpacked" if source.is_packed else "generated"
+        lines["pairs"] = f"known once the corpus is {what} in {source.files_root}, unless it is there already"
+        ending = "dry run: the options are checked, the corpus is not listed; nothing was written"
+    else:
+        listing, options = list_corpus(source, options)
+        _check_rejected(listing, options)
+        plan = make_plan(source, listing, options)
+        if is_finished(options.out):
+            manifest = Manifest.load(options.out)
+            refuse_another_plan(options.out, manifest.source, manifest.build, plan, "was built")
+        pairs: Counter[str] = Counter()
+        shards: Counter[str] = Counter()
+        for shard in plan.shards:
+            pairs[shard.split] += len(shard.pairs)
+            shards[shard.split] += 1
+        lines |= {
+            "rows": f"{listing.num_rows:,}, of which {len(listing.rejected):,} are rejected from the table alone",
+            "pairs": ", ".join(f"{pairs[split]:,} {split} in {shards[split]} shards" for split in SPLITS),
+            "splits": describe_split(plan.record),
+            "estimate": _estimate(source, plan, options.out, workers),
+        }
+    lines |= {
+        "workers": f"{workers}{f', {part} of the build' if part else ''}",
+        "writes": f"{options.out} (shards, indexes, manifest.json"
+        f"{f', {PREVIEWS_FOLDER}/' if source.has_recordings and options.previews else ''})",
+        "there": "a finished set, which is only checked and repaired" if is_finished(options.out) else "",
+    }
+    print_plan(lines, ending=ending)
+
+
+def _check_rejected(listing: Listing, options: BuildOptions) -> None:
+    if len(listing.rejected) > options.max_rejected * listing.num_rows:
+        raise UserError(
+            f"{len(listing.rejected):,} of {listing.num_rows:,} rows are rejected from the table alone, more than "
+            f"--max-rejected {options.max_rejected:g} allows; list the reasons with --check"
+        )
+
+
+def _estimate(source: Source, plan: BuildPlan, out: Path, num_workers: int) -> str:
+    """Time and bytes, from a few pairs that are read here."""
+    rasters = source.options.rasters
+    if rasters.scale_by == "corpus":
+        training = [pair for shard in plan.shards if shard.split == TRAIN_SPLIT for pair in shard.pairs]
+        rasters = measure_scale(rasters, training)
+    source = copy.copy(source)
+    source.options = dataclasses.replace(source.options, rasters=rasters)
+    pairs = [pair for shard in plan.shards for pair in shard.pairs]
+    return forecast(probe_pairs(source, probed(pairs)), len(pairs), num_workers, out)
