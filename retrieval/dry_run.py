@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from pretrain.precision import resolved
 from retrieval.embedding import load_model, open_model_and_split
 from retrieval.evaluation import EMBEDDINGS_NAME
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
+from retrieval.named_files import named_files
 from retrieval.options import EmbedOptions, EvaluateOptions
-from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files_below
 from shards.dry_runs import check_can_be_written, print_plan, size_of
-from shards.errors import UserError
 
 BYTES_PER_NUMBER = 4
 
@@ -49,14 +47,14 @@ def dry_run_embed(options: EmbedOptions) -> None:
         UserError: as `embed`, as far as it does not depend on what is in the files.
     """
     check_can_be_written(options.out)
-    files = _files(options)
+    files = named_files(options.paths, options.kind).paths
     model = load_model(options.weights, options.device)
     size = len(files) * model.config.embedding_dim * BYTES_PER_NUMBER
     read = sum(path.stat().st_size for path in files)
     print_plan(
         {
             "weights": f"{options.weights}, {model.config.embedding_dim} dimensions",
-            options.kind: f"{len(files):,} files, {size_of(read)}, in {options.folder}",
+            options.kind: f"{len(files):,} files, {size_of(read)}, in {', '.join(map(str, options.paths))}",
             "batches": _batches(len(files), options),
             "replaces" if options.out.exists() else "writes": f"{options.out} (about {size_of(size)})",
         }
@@ -65,11 +63,3 @@ def dry_run_embed(options: EmbedOptions) -> None:
 
 def _batches(num_items: int, options: EvaluateOptions | EmbedOptions) -> str:
     return f"{math.ceil(num_items / options.batch_size):,} of {options.batch_size}, {resolved(options.precision)}"
-
-
-def _files(options: EmbedOptions) -> list[Path]:
-    suffixes = IMAGE_SUFFIXES if options.kind == "images" else SOUND_SUFFIXES
-    files = data_files_below(options.folder, suffixes)
-    if not files:
-        raise UserError(f"no {options.kind} in {options.folder}: none of its files ends in {', '.join(suffixes)}")
-    return files
