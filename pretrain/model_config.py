@@ -139,6 +139,7 @@ def preprocessing(config: TwoTowerConfig) -> dict[str, Any]:
             **_raster_preprocessing(config.rasters),
             "central_fraction_of_shorter_side": CENTRAL_FRACTION,
             "resize_to_pixels": [config.image_size, config.image_size],
+            "whole_up_to_pixels": config.rasters.max_whole_side,
             "interpolation": "area; bilinear where the crop is smaller than that",
             "scale": "pixels / 255",
             "mean": list(config.image_mean),

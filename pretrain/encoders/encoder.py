@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from pretrain.encoders.timm_form import TimmForm
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
 from shards.errors import UserError
 
@@ -95,6 +96,10 @@ class Encoder(nn.Module):
     def published_state(self) -> dict[str, Tensor]:
         """The weights under the names of the library that has this network."""
         return {name.removeprefix(self.prefix): value for name, value in self.state_dict().items()}
+
+    def timm_form(self) -> TimmForm | None:
+        """The network as timm builds it by name; None if timm can't."""
+        return None
 
     def adapted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Adapts published weights to this network's channels and input size.

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder, names_under
 from pretrain.encoders.group_norm import group_norm
+from pretrain.encoders.timm_form import TimmForm
 from pretrain.encoders.torchvision_weights import fetch_torchvision
 
 STAGES = (("conv1", "bn1", "relu"), ("maxpool", "layer1"), ("layer2",), ("layer3",), ("layer4",))
@@ -58,6 +59,7 @@ class TorchvisionResNet(ResNetEncoder):
     def __init__(self, architecture: str, channels: int, norm: str) -> None:
         super().__init__()
         self.architecture = architecture
+        self._timm_arguments = {"in_chans": channels, **({"norm_layer": "groupnorm"} if norm == "group" else {})}
         norm_layer = group_norm if norm == "group" else nn.BatchNorm2d
         network = torchvision.models.get_model(architecture, weights=None, norm_layer=norm_layer)
         self.num_features = network.fc.in_features
@@ -67,6 +69,11 @@ class TorchvisionResNet(ResNetEncoder):
         for name, child in network.named_children():
             if name != "fc":
                 self.add_module(name, child)
+
+    @override
+    def timm_form(self) -> TimmForm:
+        """timm has these networks under the same names."""
+        return TimmForm(self.architecture, self._timm_arguments, self.published_state())
 
     @override
     def fetch_published(self) -> tuple[dict[str, Tensor], str]:

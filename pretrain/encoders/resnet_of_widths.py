@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
+from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.group_norm import group_norm
 from pretrain.encoders.resnet import ResNetEncoder
+from pretrain.encoders.timm_form import TimmForm, with_wide_stem
 
 NARROW_CHANNELS = (32, 64, 128, 256)
 """Channels of the four stages of `narrow_resnet10`, half of ResNet-18's; its stem has as many as the first."""
@@ -40,6 +44,11 @@ class ResNetOfWidths(ResNetEncoder):
     ) -> None:
         super().__init__()
         self._block = block
+        self._timm_arguments: dict[str, Any] = {
+            "in_chans": channels,
+            "layers": list(depths),
+            "channels": list(stage_channels),
+        }
         self._norm = group_norm if norm == "group" else nn.BatchNorm2d
         self.conv1 = nn.Conv2d(channels, stem_channels, 7, stride=2, padding=3, bias=False)
         self.bn1 = self._norm(stem_channels)
@@ -60,6 +69,16 @@ class ResNetOfWidths(ResNetEncoder):
                 nn.init.zeros_(module.bn2.weight)
             elif zero_residuals and isinstance(module, Bottleneck):
                 nn.init.zeros_(module.bn3.weight)
+
+    @override
+    def timm_form(self) -> TimmForm | None:
+        """timm's ResNet with these depths and widths, and a stem of 64 channels; with batch norm alone."""
+        first_outputs = self._timm_arguments["channels"][0] * self._block.expansion
+        state = with_wide_stem(self.published_state(), first_outputs) if self._norm is nn.BatchNorm2d else None
+        if state is None:
+            return None
+        architecture = "resnet18" if self._block is BasicBlock else "resnet50"
+        return TimmForm(architecture, self._timm_arguments, state, is_exact=False)
 
     def _stage(self, inputs: int, channels: int, depth: int, *, stride: int) -> nn.Sequential:
         outputs = channels * self._block.expansion

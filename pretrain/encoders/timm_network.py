@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.timm_form import TimmForm
 from shards.errors import UserError
 from shards.registry import nearest
 
@@ -68,6 +69,14 @@ class TimmEncoder(Encoder):
     def library_arguments(self) -> dict[str, Any]:
         """Keywords of `timm.create_model`."""
         return {"model_name": self.architecture, **self.options}
+
+    @override
+    def timm_form(self) -> TimmForm:
+        """The network itself."""
+        architecture = str(self.network.pretrained_cfg.get("architecture") or self.architecture.partition(".")[0])
+        first = self.network.pretrained_cfg.get("first_conv")
+        arguments = {name: value for name, value in self.options.items() if name != "num_classes"}
+        return TimmForm(architecture, arguments, self.published_state(), first_conv=first)
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:

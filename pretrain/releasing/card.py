@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from huggingface_hub import ModelCardData
 
 from pretrain.cards import TAGS, card, section, table
 from pretrain.model_files import NOTICE_NAME
+from pretrain.releasing.card_loading import loading_section
 from pretrain.releasing.citation import CITATION
-from pretrain.releasing.encoder_files import EncoderFile, encoder_files
 from pretrain.releasing.energy import Energy
 from pretrain.releasing.facts import Facts
 from pretrain.releasing.model_card import (
@@ -42,30 +41,30 @@ places by their sound."""
 PREPARATION = """Images and sounds must be prepared as described in `config.json` under `preprocessing`; spectrograms
 computed differently are not valid inputs. Nothing was done to find or remove biases."""
 
-UNTRAINED_ENCODER = "It was never trained: these are its initial weights. "
-
 IMAGE_LIMITS = "The weights reflect where the images of their source were taken."
 
 AUDIOVISUAL_LIMITS = """The weights reflect where and when the sounds of their source were recorded. What else a
 sound tower responds to, such as speech, was not examined."""
 
 
-def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
+def release_card(facts: Facts, *, name: str, licence: str | None, has_onnx: bool = False, on_hub: bool = False) -> str:
     """Writes the card, in Markdown with the hub's metadata.
 
     Args:
         facts: what is known about the weights.
         name: what they are loaded by, a folder or `owner/name`.
         licence: licence of the weights, as the hub names it; None: the previous card's, else see `NOTICE.md`.
+        has_onnx: whether the release holds ONNX files.
+        on_hub: whether each encoder is also on the hub, beside `name`.
     """
     data = ModelCardData(
-        **_licence(facts, licence),
+        **licence_record(facts, licence),
         library_name="earshot",
         pipeline_tag="feature-extraction",
         tags=[*TAGS, "pytorch_model_hub_mixin", "model_hub_mixin"],
     )
     sections = {
-        "Loading": _loading(facts, name),
+        "Loading": loading_section(facts, name, has_onnx=has_onnx, on_hub=on_hub),
         "Training": _training(facts),
         "Data and licences": _data(facts),
         "Results": _results(facts),
@@ -78,7 +77,8 @@ def release_card(facts: Facts, *, name: str, licence: str | None) -> str:
     return card(as_line(name), _summary(facts), *paragraphs, front_matter=data.to_yaml())
 
 
-def _licence(facts: Facts, licence: str | None) -> dict[str, Any]:
+def licence_record(facts: Facts, licence: str | None) -> dict[str, Any]:
+    """The licence in the metadata of a card, by the hub's names."""
     if licence:
         return {"license": licence}
     former = facts.former_licence
@@ -101,57 +101,6 @@ def _summary(facts: Facts) -> str:
         f"{' on the unit sphere' if model.on_sphere else ''}, compared by Euclidean distance{trained}. Made with "
         "Earshot, after SoundingEarth (Heidler et al., arXiv 2108.00688). Rights: see `NOTICE.md`."
     )
-
-
-def _loading(facts: Facts, name: str) -> str:
-    model = facts.model
-    shape = f"(n, 1, {model.spectrogram.mel_bands}, {model.num_frames})"
-    literal = json.dumps(name, ensure_ascii=False)
-    parts = [
-        f"""Both towers, with Earshot installed, or one from a copy of its repository:
-
-```python
-from pretrain.model import TwoTower
-model = TwoTower.from_pretrained({literal})   # a folder or a name on the hub
-images = model.encode_image(pixels)          # (n, 3, {model.image_size}, {model.image_size}) uint8
-sounds = model.encode_sound(spectrograms)    # {shape} uint8
-
-import torch
-tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
-```"""
-    ]
-    for file in encoder_files(facts.towers):
-        is_trained = facts.is_trained and (file.modality == "image" or model.sound_trained)
-        parts.append(_encoder_loading(file, "" if is_trained else UNTRAINED_ENCODER))
-    return "\n\n".join(parts)
-
-
-def _encoder_loading(file: EncoderFile, remark: str) -> str:
-    what = f"**`{file.name}`**: the {file.modality} encoder alone, {file.encoder}. {remark}"
-    if file.is_of_timm:
-        code = f"```python\n{file.timm_code}\n```"
-        return f"{what}Without Earshot, with timm; it returns features before the projection:\n\n{code}"
-    if not file.is_of_torchvision:
-        return (
-            f"{what}Neither torchvision nor timm has this network, so it loads only into "
-            f"`pretrain.encoders.building.build_encoder({file.encoder!r}, …)`."
-        )
-    return f"""{what}Without Earshot, with torchvision, timm, and timm with your own classifier:
-
-```python
-{file.torchvision_code}
-```
-
-```python
-{file.timm_code}
-```
-
-```python
-{file.timm_code_for_other_classes}
-```
-
-The first two return features before the projection. The file holds a classifier of 1,000 classes, `fc`, because both
-libraries expect one: it is all zeros and untrained; remove it, as here, or replace it with your own."""
 
 
 def _training(facts: Facts) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.group_norm import MOST_GROUPS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
+from pretrain.releasing.stored_weights import write_weights
 from pretrain.weights.encoder_in_file import CONFIG_ENTRY
 from pretrain.weights.encoder_weights import load_encoder
 from pretrain.weights.same_embeddings import Probe, require_same
@@ -120,14 +120,14 @@ def encoder_files(towers: TwoTower) -> tuple[EncoderFile, EncoderFile]:
     )
 
 
-def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
+def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower, *, half: bool = False) -> None:
     """Writes one encoder into a folder.
 
     Strict loading in torchvision and timm expects a classifier of 1,000 classes, which an encoder does not have: the
     file holds one of zeros, so that no key has to be changed, and its metadata says so.
     """
     tower = tower_of(towers, file)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.trunk.published_state().items()}
+    state = dict(tower.trunk.published_state())
     metadata = {"format": "pt", "encoder": file.encoder, "norm": file.norm, "in_channels": str(file.in_channels)}
     if file.network.config is not None:
         metadata[CONFIG_ENTRY] = json.dumps(file.network.config)
@@ -135,7 +135,7 @@ def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower) -> None:
         state[f"{CLASSIFIER}weight"] = torch.zeros(NUM_CLASSES, tower.num_features)
         state[f"{CLASSIFIER}bias"] = torch.zeros(NUM_CLASSES)
         metadata["fc"] = "zeros that stand for a classifier, which was not trained; replace it by your own"
-    (folder / file.name).write_bytes(serialize(state, metadata))
+    write_weights(folder / file.name, state, half=half, metadata=metadata)
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.model_files import CARD_NAME, NOTICE_NAME, find_model_folder
 from pretrain.releasing.energy import Energy, estimate_energy
+from pretrain.releasing.half_precision import HalfPrecision
 from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
@@ -66,6 +67,7 @@ class Facts:
         former_notice: the notice of a model folder that is a release.
         results: results of retrieval and downstream tasks.
         gaps: information missing from the card.
+        half: what half precision costs, if the towers are rounded to it.
     """
 
     model_folder: Path
@@ -84,6 +86,12 @@ class Facts:
     former_notice: str = ""
     results: ShownResults = field(default_factory=ShownResults)
     gaps: list[Gap] = field(default_factory=list)
+    half: HalfPrecision | None = None
+
+    @property
+    def is_half(self) -> bool:
+        """Whether the release stores its weights in half precision."""
+        return self.half is not None
 
     @property
     def model(self) -> TwoTowerConfig:

@@ -37,6 +37,12 @@ class ReleaseOptions:
     """Owner and terms of the images, for the notice; None: what is known about the data set."""
     watts: float | None = None
     """Power of one device, for the estimate of energy; None: the manufacturer's rating, if known."""
+    half: bool = False
+    """Store weights in half precision, half the size; the card shows what that changes. They are loaded as float32."""
+    onnx: bool = False
+    """Also write both towers as ONNX; needs earshot[onnx]."""
+    push_encoders: bool = False
+    """Also push each encoder that timm has, as OWNER/NAME-image-encoder and -sound-encoder, for timm's hf-hub:."""
 
     def check(self) -> None:
         """Checks all that can be checked before the weights are read.
@@ -44,6 +50,8 @@ class ReleaseOptions:
         Raises:
             UserError: there are no weights, or an option is invalid.
         """
+        if self.push_encoders and self.push_to_hub is None:
+            raise UserError("push_encoders needs --push-to-hub OWNER/NAME, beside which the encoders are pushed")
         check_model_folder(self.run)
         _check_out(self.out.resolve(), self.out)
         if self.licence is not None and not LICENCE.fullmatch(self.licence):

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from pretrain.hub import check_can_push, push_folder
-from pretrain.model_files import CARD_NAME, CONFIG_NAME, NOTICE_NAME, WEIGHTS_NAME
-from pretrain.releasing.card import release_card
-from pretrain.releasing.encoder_files import check_encoder, encoder_files, untried, write_encoder
+from pretrain.releasing.encoder_files import untried
 from pretrain.releasing.facts import Facts, Gap, gather_facts
-from pretrain.releasing.notice import notice
+from pretrain.releasing.half_precision import compare_half
+from pretrain.releasing.onnx_files import require_onnx
 from pretrain.releasing.options import ReleaseOptions
+from pretrain.releasing.release_files import CHECKSUMS_NAME, ReleaseFiles
 from pretrain.releasing.results import read_results
-from pretrain.weights.same_embeddings import Probe, check_towers, fixed_probe, real_probe
+from pretrain.releasing.stored_weights import rounded_to_half
+from pretrain.releasing.timm_folders import hub_name
+from pretrain.weights.same_embeddings import Probe, fixed_probe, real_probe
 from shards.atomic_files import temporary_beside
-from shards.checksums import file_sha256
 from shards.errors import UserError, end_on_sigterm
-
-CHECKSUMS_NAME = "SHA256SUMS"
 
 
 def run_release(options: ReleaseOptions) -> None:
@@ -34,8 +32,9 @@ def run_release(options: ReleaseOptions) -> None:
 def release(options: ReleaseOptions) -> list[str]:
     """Writes the release of a run or a model folder, checks that it loads unchanged, and puts it in place.
 
-    The folder holds both towers (`config.json`, `model.safetensors`), each encoder alone, the model card, a notice on
-    rights, and checksums.
+    The folder holds both towers (`config.json`, `model.safetensors`), each encoder alone, as one file and as a folder
+    of timm's, what sentence-transformers and mteb need, ONNX if `options` say so, the model card, a notice on rights,
+    and checksums.
 
     Returns:
         The lines to report: how it was checked, what the card lacks, and where it is.
@@ -45,50 +44,62 @@ def release(options: ReleaseOptions) -> list[str]:
             then. Also if the push to the hub fails; the folder is kept then.
     """
     out = options.out.resolve()
-    options.check()
-    if options.push_to_hub is not None:
-        check_can_push(options.push_to_hub)
+    _check_options(options)
     facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
     facts.results = read_results(options.results, facts.model_folder)
     for folder in facts.results.untraced:
         facts.lacks("whether all of the results shown belong to these weights", f"{folder} records no checksum")
+    probes = _probes(facts)
+    if options.half:
+        _round(facts, probes)
+    files = ReleaseFiles.of(facts, options)
     try:
         if not out.parent.exists():
             out.parent.mkdir(parents=True)
         with temporary_beside(out, is_folder=True) as partial:
-            probes = _probes(facts)
-            _write(partial, facts, options, options.push_to_hub or out.name)
-            checked = _check_loading(partial, facts, probes)
+            files.write(partial, options.push_to_hub or out.name, probes[0])
+            lines = files.check(partial, probes)
             os.replace(partial, out)
     except OSError as error:
         raise UserError(
             f"out {options.out} can't be written: {error.strerror or error}; choose another --out"
         ) from error
-    told = [checked, f"not tested: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
-    if options.push_to_hub:
-        files = [CHECKSUMS_NAME, *_names(facts)]
-        told.append(f"on the hub: {push_folder(options.out, options.push_to_hub, files)}")
-    return told
+    lines += [str(facts.half)] if facts.half is not None else []
+    lines += [f"not tested: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
+    return lines + _push(options, files)
+
+
+def _check_options(options: ReleaseOptions) -> None:
+    options.check()
+    if options.onnx:
+        require_onnx()
+    if options.push_to_hub is not None:
+        encoders = [hub_name(options.push_to_hub, modality) for modality in ("image", "sound")]
+        for name in [options.push_to_hub, *(encoders if options.push_encoders else ())]:
+            check_can_push(name)
+
+
+def _round(facts: Facts, probes: list[Probe]) -> None:
+    """Replaces the towers by ones rounded to half precision, which all files are then compared with."""
+    full = facts.towers
+    facts.towers = rounded_to_half(full)
+    facts.half = compare_half(full, facts.towers, probes, facts.shard_set)
+
+
+def _push(options: ReleaseOptions, files: ReleaseFiles) -> list[str]:
+    """Pushes the release, and each of timm's folders where that is asked for; returns the lines to report."""
+    if options.push_to_hub is None:
+        return []
+    lines = [f"on the hub: {push_folder(options.out, options.push_to_hub, [CHECKSUMS_NAME, *files.names])}"]
+    for folder in files.folders if options.push_encoders else ():
+        names = [name.partition("/")[2] for name in folder.names]
+        pushed = push_folder(options.out / folder.name, hub_name(options.push_to_hub, folder.modality), names)
+        lines.append(f"on the hub, for timm: {pushed}")
+    return lines
 
 
 def _gap(gap: Gap) -> str:
     return f"missing from the card: {gap.words}{f' ({gap.detail})' if gap.detail else ''}"
-
-
-def _names(facts: Facts) -> list[str]:
-    """Names of the files of a release, except the checksums."""
-    return [CONFIG_NAME, WEIGHTS_NAME, *(file.name for file in encoder_files(facts.towers)), CARD_NAME, NOTICE_NAME]
-
-
-def _write(folder: Path, facts: Facts, options: ReleaseOptions, name: str) -> None:
-    facts.towers.save_pretrained(folder)
-    for file in encoder_files(facts.towers):
-        write_encoder(folder, file, facts.towers)
-    card = release_card(facts, name=name, licence=options.licence)
-    (folder / CARD_NAME).write_text(card, encoding="utf-8")
-    (folder / NOTICE_NAME).write_text(notice(facts, options.imagery), encoding="utf-8")
-    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(_names(facts))]
-    (folder / CHECKSUMS_NAME).write_text("".join(lines), encoding="utf-8")
 
 
 def _probes(facts: Facts) -> list[Probe]:
@@ -100,14 +111,3 @@ def _probes(facts: Facts) -> list[Probe]:
         except UserError as error:
             facts.lacks("whether validation pairs give the same embeddings", str(error))
     return probes
-
-
-def _check_loading(folder: Path, facts: Facts, probes: list[Probe]) -> str:
-    """Loads the folder in every way except those of `untried`, and reports which."""
-    check_towers(folder, facts.towers, probes)
-    routes = [f"{WEIGHTS_NAME} by TwoTower"]
-    for file in encoder_files(facts.towers):
-        libraries = check_encoder(folder, file, facts.towers, probes)
-        routes.append(f"{file.name} by {', '.join(libraries) or 'its tensors'}")
-    on = " and ".join(probe.name for probe in probes)
-    return f"checked, bit for bit on {on}: {'; '.join(routes)}"

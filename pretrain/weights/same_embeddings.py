@@ -85,14 +85,38 @@ def check_towers(folder: Path, towers: TwoTower, probes: list[Probe]) -> None:
             require_same(ours, theirs, f"{what} embeddings of {probe.name} by TwoTower.from_pretrained")
 
 
+def require_close(ours: Tensor, theirs: Tensor, tolerance: float, what: str) -> float:
+    """Checks that values are finite and differ by no more than a fraction of the largest of them.
+
+    Returns:
+        The largest difference as that fraction.
+
+    Raises:
+        UserError: they differ by more.
+    """
+    _require_finite(ours, what)
+    largest = float(ours.abs().max())
+    most = float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("nan")
+    if not most <= tolerance * largest:
+        raise UserError(
+            f"the {what} differ from those of the weights in memory, by up to {most:.2g}, where the largest is "
+            f"{largest:.2g} and the tolerance {tolerance:g} of it, so nothing was written"
+        )
+    return most / largest if largest else 0.0
+
+
+def _require_finite(ours: Tensor, what: str) -> None:
+    if not torch.isfinite(ours).all():
+        raise UserError(f"the {what} are not finite: the training has diverged, so nothing was written")
+
+
 def require_same(ours: Tensor, theirs: Tensor, what: str) -> None:
     """Checks that values are finite and equal in every bit.
 
     Raises:
         UserError: they are not.
     """
-    if not torch.isfinite(ours).all():
-        raise UserError(f"the {what} are not finite: the training has diverged, so nothing was written")
+    _require_finite(ours, what)
     if not torch.equal(ours, theirs):
         most = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
         raise UserError(

@@ -1,0 +1,128 @@
+"""The part of a release's card that says how to load it: code for every route."""
+
+from __future__ import annotations
+
+import json
+
+from pretrain.releasing.encoder_files import EncoderFile, encoder_files
+from pretrain.releasing.facts import Facts
+from pretrain.releasing.onnx_files import INPUT, ONNX_NAMES, OPSET, OUTPUT, TOLERANCE
+from pretrain.releasing.standalone_files import SENTENCE_TRANSFORMERS_NAME, why_no_standalone
+from pretrain.releasing.timm_folders import TimmFolder, hub_name, timm_code, timm_folders
+
+UNTRAINED_ENCODER = "It was never trained: these are its initial weights. "
+
+
+def loading_section(facts: Facts, name: str, *, has_onnx: bool, on_hub: bool) -> str:
+    """Writes the section.
+
+    Args:
+        facts: what is known about the weights.
+        name: what they are loaded by, a folder or `owner/name`.
+        has_onnx: whether the release holds ONNX files.
+        on_hub: whether each encoder is also on the hub, beside `name`.
+    """
+    model, literal = facts.model, json.dumps(name, ensure_ascii=False)
+    shape = f"(n, 1, {model.spectrogram.mel_bands}, {model.num_frames})"
+    half = f" The weights are stored in half precision and become float32; {facts.half}." if facts.half else ""
+    parts = [
+        f"""Both towers, with Earshot installed, or one from a copy of its repository:{half}
+
+```python
+from pretrain.model import TwoTower
+model = TwoTower.from_pretrained({literal})   # a folder or a name on the hub
+images = model.encode_image(pixels)          # (n, 3, {model.image_size}, {model.image_size}) uint8
+sounds = model.encode_sound(spectrograms)    # {shape} uint8
+
+import torch
+tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
+```"""
+    ]
+    if why_no_standalone(facts.towers) is None:
+        parts.append(_standalone(name))
+    if has_onnx:
+        parts.append(_onnx(name))
+    folders, _ = timm_folders(facts.towers)
+    parts += [_timm(folder, name, on_hub=on_hub) for folder in folders]
+    for file in encoder_files(facts.towers):
+        is_trained = facts.is_trained and (file.modality == "image" or model.sound_trained)
+        parts.append(_encoder(file, "" if is_trained else UNTRAINED_ENCODER))
+    return "\n\n".join(parts)
+
+
+def _standalone(name: str) -> str:
+    literal = json.dumps(name, ensure_ascii=False)
+    return f"""Files to embeddings without Earshot, with sentence-transformers, timm and torchaudio
+(`trust_remote_code` runs `{SENTENCE_TRANSFORMERS_NAME}` and `earshot_towers.py` of this folder), and on tasks of mteb:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer({literal}, trust_remote_code=True)
+images = model.encode([image])   # PIL, (height, width, 3) uint8, or paths
+sounds = model.encode([{{"array": waveform, "sampling_rate": sampling_rate}}])   # or paths
+similarity = model.similarity(images, sounds)   # negative Euclidean distances
+```
+
+```python
+import sys
+
+import mteb
+
+sys.path.insert(0, {literal})   # this folder, downloaded
+from earshot_mteb import load_model
+
+results = mteb.evaluate(load_model(), tasks)
+```"""
+
+
+def _onnx(name: str) -> str:
+    images, sounds = (json.dumps(f"{name}/{file}", ensure_ascii=False) for file in ONNX_NAMES.values())
+    return f"""ONNX, opset {OPSET} (torch's exporter writes no lower one), any number of inputs at once; the bytes that
+`encode_image` and `encode_sound` take go in, embeddings come out, within {TOLERANCE:g} of the largest value of torch's:
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession({images})   # or {sounds}
+(embeddings,) = session.run(["{OUTPUT}"], {{"{INPUT}": pixels}})
+```"""
+
+
+def _timm(folder: TimmFolder, name: str, *, on_hub: bool) -> str:
+    source = f"hf-hub:{hub_name(name, folder.modality)}" if on_hub else f"local-dir:{name}/{folder.name}"
+    wide = (
+        "" if folder.form.is_exact else " timm's stem is wider than this network's: the other channels are always zero."
+    )
+    return (
+        f"**`{folder.name}/`**: the {folder.modality} encoder by name, with timm's own configuration: input "
+        f"size, mean, standard deviation, central crop.{wide}\n\n```python\n{timm_code(source)}\n```"
+    )
+
+
+def _encoder(file: EncoderFile, remark: str) -> str:
+    what = f"**`{file.name}`**: the {file.modality} encoder alone, {file.encoder}. {remark}"
+    if file.is_of_timm:
+        code = f"```python\n{file.timm_code}\n```"
+        return f"{what}Without Earshot, with timm; it returns features before the projection:\n\n{code}"
+    if not file.is_of_torchvision:
+        return (
+            f"{what}Neither torchvision nor timm has this network under these names, so the file loads only into "
+            f"`pretrain.encoders.building.build_encoder({file.encoder!r}, …)`."
+        )
+    return f"""{what}Without Earshot, with torchvision, timm, and timm with your own classifier:
+
+```python
+{file.torchvision_code}
+```
+
+```python
+{file.timm_code}
+```
+
+```python
+{file.timm_code_for_other_classes}
+```
+
+The first two return features before the projection. The file holds a classifier of 1,000 classes, `fc`, because both
+libraries expect one: it is all zeros and untrained; remove it, as here, or replace it with your own."""
