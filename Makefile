@@ -1,4 +1,5 @@
 # make demo      the whole pipeline on a generated world: shards, pre-training, retrieval, report
+# make demo-weights    the demo's weights in half precision, where `--weights demo` finds them
 # make test      the quick tests; make test-all the slow ones; make check the linters and the type checker
 # make fuzz      changed inputs of every kind for an hour; FUZZ_MINUTES says how long
 # make faults    kills, full disks and crowds of visitors, for an hour; needs root
@@ -18,7 +19,7 @@ DEMO_SHARDS := data/demo-shards
 DEMO_RUN := runs/demo
 DEMO_REPORT := $(DEMO_RUN)/retrieval
 
-.PHONY: demo test test-all fuzz faults check install clean-demo
+.PHONY: demo demo-weights test test-all fuzz faults check install clean-demo
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -38,6 +39,9 @@ demo: $(INSTALLED)
 	@if test -f $(DEMO_REPORT)/report.html; then $(BIN)/python retrieval/run.py show $(DEMO_REPORT); \
 	else $(BIN)/python retrieval/run.py evaluate --weights $(DEMO_RUN) --shards $(DEMO_SHARDS) --split test --out $(DEMO_REPORT); fi
 	@echo "run:    $(DEMO_RUN)"
+
+demo-weights: $(INSTALLED)
+	$(BIN)/python pretrain/run.py demo-weights
 
 clean-demo:
 	rm -rf $(DEMO_WORLD) $(DEMO_SHARDS) $(DEMO_RUN)

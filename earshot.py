@@ -11,6 +11,7 @@ from typing import Any as _Any
 if TYPE_CHECKING:
     from pretrain.data.shard_dataset import ShardDataset as ShardDataset
     from pretrain.model import TwoTower as TwoTower
+    from pretrain.model_registry import list_models as list_models
     from retrieval.audiovisual_model import AudiovisualModel as AudiovisualModel
     from retrieval.evaluation import evaluate_weights as evaluate
     from retrieval.loading import load as load
@@ -28,6 +29,7 @@ _HOMES = {
     "__version__": "shards:__version__",
     "evaluate": "retrieval.evaluation:evaluate_weights",
     "image_files": "shards.data_files:image_files",
+    "list_models": "pretrain.model_registry:list_models",
     "load": "retrieval.loading:load",
     "search": "retrieval.pair_search:search",
     "sound_files": "shards.data_files:sound_files",
@@ -42,6 +44,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "image_files",
+    "list_models",
     "load",
     "main",
     "search",

@@ -18,6 +18,7 @@ CONSOLE = Verbs(
         **SHARDS.verbs,
         "pretrain": PRETRAIN,
         "release": PRETRAIN.verbs["release"],
+        "demo-weights": PRETRAIN.verbs["demo-weights"],
         "convert": PRETRAIN.verbs["convert"],
         **RETRIEVAL.verbs,
         "downstream": DOWNSTREAM,
@@ -29,7 +30,7 @@ CONSOLE = Verbs(
     },
     sections={
         "Shard sets": ("collect", "build", "adopt", "verify", "info", "export"),
-        "Pre-training": ("pretrain", "release", "convert"),
+        "Pre-training": ("pretrain", "release", "demo-weights", "convert"),
         "Retrieval": ("evaluate", "show", "embed", "explore", "study", "split", "mteb"),
         "Benchmarks and comparisons": ("downstream", "report", "compare"),
         "The command itself": ("completion",),

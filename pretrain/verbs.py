@@ -1,4 +1,4 @@
-"""The commands of pre-training: a run, the default; release and convert."""
+"""The commands of pre-training: a run, the default; release, demo-weights and convert."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ PRETRAIN = Verbs(
     {
         "train": TRAIN,
         "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
+        "demo-weights": Verb(
+            "pretrain.releasing.options:DemoWeightsOptions", "pretrain.releasing.demo_weights:make_demo_weights"
+        ),
         "convert": Verb("pretrain.weights.options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
     },
     default=TRAIN,

@@ -7,7 +7,7 @@ import re
 SCRIPT = re.compile(
     r"(?<!launch )(?<!--quiet )(?<!nproc_per_node N )(?:python )?"
     r"(?:(?P<room>shards|retrieval)/run\.py(?= [a-z])|(?P<compare>launch/compare\.py)"
-    r"|(?P<pretrain>pretrain/run\.py(?: (?P<verb>release|convert)\b)?)"
+    r"|(?P<pretrain>pretrain/run\.py(?: (?P<verb>release|demo-weights|convert)\b)?)"
     r"|(?P<downstream>downstream/run\.py(?P<report> report\b)?))"
 )
 """A command in a sentence, such as `python shards/run.py build`; a launcher of several processes needs the script."""

@@ -26,12 +26,12 @@ for name in {EARSHOT!r}:
 """
 
 
-def run_without_earshot(code: str, *words: str | Path, cwd: Path) -> str:
+def run_without_earshot(code: str, *words: str | Path, cwd: Path, **more: str) -> str:
     """Runs code in isolated mode (no PYTHON* variables, no current folder on the path); what it prints."""
     result = subprocess.run(
         [sys.executable, "-I", "-c", WITHOUT_EARSHOT + code, *map(str, words)],
         cwd=cwd,
-        env=environment(),
+        env=environment(**more),
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

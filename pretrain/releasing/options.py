@@ -10,6 +10,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from pretrain.model_files import check_model_folder
+from pretrain.settings.pretraining import DEMO_SHARDS
 from shards.errors import UserError
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -58,6 +59,21 @@ class ReleaseOptions:
             raise UserError(f"licence must be a licence name of the hub, such as cc-by-4.0, got {self.licence!r}")
         if self.watts is not None and not self.watts > 0:
             raise UserError(f"watts must be > 0, got {self.watts:g}")
+
+
+@dataclass(frozen=True)
+class DemoWeightsOptions:
+    """Makes the weights `demo` of the registry: trains the preset `demo`, reusing or resuming its run, and releases it
+    in half precision where weights are found by name."""
+
+    out: Path | None = None
+    """The folder to write; None: `demo` in EARSHOT_MODELS or in ~/.cache/earshot/models, so that they load by name."""
+    run: Path = Path("runs/demo")
+    """The run folder; a finished run is reused, an interrupted one resumed."""
+    shards: Path = DEMO_SHARDS
+    """The demo's shard set; it is generated where it is missing."""
+    onnx: bool = False
+    """Also write both towers as ONNX; needs earshot[onnx]."""
 
 
 def _check_out(out: Path, named: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pretrain.model import TwoTower
-from pretrain.releasing.timm_folders import ROUNDING
+from pretrain.releasing.timm_folders import ROUNDING, has_timm
 from pretrain.weights.same_embeddings import Probe, require_close
 from shards.schema import SpectrogramSettings
 
@@ -35,6 +35,8 @@ SETTINGS = {"model_type": "SentenceTransformer", "prompts": {}, "similarity_fn_n
 
 def why_no_standalone(towers: TwoTower) -> str | None:
     """Says why these towers embed files with Earshot alone; None if the standalone files serve them."""
+    if not has_timm():
+        return "they build on timm, which is not installed, so they could not be checked"
     for name, tower in (("image", towers.image_tower), ("sound", towers.sound_tower)):
         if tower.trunk.timm_form() is None:
             return f"they build on timm, which has no network for the {name} encoder {tower.trunk.name}"

@@ -68,8 +68,10 @@ def timm_folders(towers: TwoTower) -> tuple[list[TimmFolder], list[str]]:
     """Returns the folders of the encoders that timm can build, and why there is none of the others."""
     folders, missing = [], []
     for modality, tower in zip(MODALITIES, (towers.image_tower, towers.sound_tower), strict=True):
-        form = tower.trunk.timm_form()
-        if form is None:
+        form = tower.trunk.timm_form() if has_timm() else None
+        if not has_timm():
+            missing.append(f"{folder_name(modality)}, because timm is not installed, so it could not be checked")
+        elif form is None:
             missing.append(f"{folder_name(modality)}, because timm can't build {tower.trunk.name} from its registry")
         else:
             folders.append(TimmFolder(modality, tower.trunk, form))

@@ -12,7 +12,7 @@ from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.running_statistics import average_at_first
 from pretrain.model import TwoTower
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD, TwoTowerConfig
-from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, is_hub_name
+from pretrain.model_files import CONFIG_NAME, PUBLISHED, WEIGHTS_NAME, find_model_folder, is_model_name
 from pretrain.settings.pretraining import Config
 from pretrain.weights.authors_checkpoint import is_authors_checkpoint
 from pretrain.weights.encoder_weights import LoadedEncoder, load_encoder
@@ -125,7 +125,7 @@ def _sound_weights(config: Config) -> Encoder | None:
     init, encoder = config.model.sound_init, config.model.sound_encoder
     path = Path(init)
     is_weights = path.name == WEIGHTS_NAME and (path.parent / CONFIG_NAME).is_file()
-    if path.is_dir() or is_hub_name(init) or is_weights:
+    if path.is_dir() or is_model_name(init) or is_weights:
         towers = TwoTower.from_pretrained(find_model_folder(path.parent if is_weights else path))
         if towers.config.sound_encoder != encoder:
             raise UserError(

@@ -31,7 +31,7 @@ import torch
 from safetensors.torch import load_file
 probe = load_file("probe.safetensors")
 blocks = re.findall(r"```python\\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
-alone = [block for block in blocks if "pretrain.model" not in block]
+alone = [block for block in blocks if "_trunk.safetensors" in block]
 for block in alone:
     names = {}
     exec(block, names)
@@ -126,6 +126,10 @@ def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         result = run(python("pretrain/run.py", *words), cwd=folder)
         assert result.returncode == 0, result.stderr
     return folder / "mine"
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +227,7 @@ def test_results_of_real_commands_and_a_push(finished: Path, tiny_shards: Path, 
         told = run(python("pretrain/run.py", *pushed), cwd=tmp_path, **where)
         assert told.returncode == 0, told.stderr
         assert told.stdout.endswith(f"on the hub: {hub.url}/lab/ears\n")
-        assert hub.models["lab/ears"] == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        assert hub.models["lab/ears"] == contents_of(tmp_path / "out")
 
         # The hub's name is weights like any others.
         again = ["--weights", "lab/ears", "--out", tmp_path / "on_hub"]

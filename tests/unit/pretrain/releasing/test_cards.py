@@ -135,7 +135,7 @@ def test_where_trunks_began_is_told_to_the_user_alone(tiny_shards: Path, tmp_pat
     run = write_run(tmp_path / "run", tiny_shards, image_init="/home/me/secret.pth")
     told = release(ReleaseOptions(run, tmp_path / "out"))
     assert any("the image encoder started from (/home/me/secret.pth)" in line for line in told)
-    for path in (tmp_path / "out").iterdir():
+    for path in (path for path in (tmp_path / "out").rglob("*") if path.is_file()):
         assert b"secret" not in path.read_bytes()
         assert b"--" + b"watts" not in path.read_bytes()
     assert "| encoders start from | image other weights, sound random |" in (tmp_path / "out" / "README.md").read_text()

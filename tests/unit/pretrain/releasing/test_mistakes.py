@@ -18,6 +18,7 @@ from tiny_shards import write_tiny_shards
 from pretrain.model import TwoTower
 from pretrain.releasing import release as release_module
 from pretrain.releasing.release import ReleaseOptions, release
+from pretrain.releasing.release_files import ReleaseFiles
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
 from shards.command_line import parse_options
 from shards.errors import UserError
@@ -25,6 +26,7 @@ from shards.errors import UserError
 RELEASE = """
 import sys
 from pathlib import Path
+from pretrain.releasing.release_files import ReleaseFiles
 from pretrain.releasing.release import ReleaseOptions, release
 from shards.errors import UserError
 try:
@@ -43,13 +45,13 @@ def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_release_that_differs_is_not_put_in_place(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = release_module._write
+    write = ReleaseFiles.write
 
-    def write_with_a_flaw(folder: Path, *others: Any) -> None:
-        write(folder, *others)
+    def write_with_a_flaw(files: ReleaseFiles, folder: Path, *others: Any) -> None:
+        write(files, folder, *others)
         small_towers(seed=5).save_pretrained(folder)
 
-    monkeypatch.setattr(release_module, "_write", write_with_a_flaw)
+    monkeypatch.setattr(ReleaseFiles, "write", write_with_a_flaw)
     with pytest.raises(UserError, match="differ from those of the weights in memory"):
         release(ReleaseOptions(finished, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
@@ -98,6 +100,7 @@ def test_a_run_that_is_not_whole_gets_a_sentence(
         ({"watts": 0.0}, "watts must be > 0, got 0"),
         ({"push_to_hub": "a/b/c"}, "push_to_hub must be OWNER/NAME"),
         ({"push_to_hub": "name"}, "push_to_hub must be OWNER/NAME"),
+        ({"push_encoders": True}, "push_encoders needs --push-to-hub OWNER/NAME"),
         ({"shards": Path("nowhere")}, "no shards at nowhere"),
         ({"run": Path("nowhere")}, "no weights at nowhere: no such folder"),
     ],
@@ -201,8 +204,10 @@ def test_routes_that_were_not_tried_are_named(finished: Path, tmp_path: Path, mo
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else find_spec(name))
     told = release(ReleaseOptions(finished, tmp_path / "out"))
-    assert told[1] == "not tested: torch.hub, TorchGeo, timm, which is not installed"
+    assert "not tested: torch.hub, TorchGeo, timm, which is not installed" in told
     assert "timm" not in told[0]
+    assert "not written: image-encoder-timm, because timm is not installed, so it could not be checked" in told
+    assert not {"image-encoder-timm", "modules.json"} & {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_the_command_line(finished: Path, tmp_path: Path) -> None:
@@ -212,7 +217,10 @@ def test_the_command_line(finished: Path, tmp_path: Path) -> None:
     assert (options.run, options.out, options.results) == (Path("R"), Path("O"), (Path("A"), Path("B")))
     assert options.push_to_hub == "lab/ears"
     result = run(python("pretrain/run.py", "release", "nowhere", "--out", "O"), cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (2, "error: no weights at nowhere: no such folder\n")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: no weights at nowhere: no such folder; models by name: demo\n",
+    )
 
 
 def test_a_conversion_that_differs_is_not_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,15 @@ GPUS = {"uses": [{"hardware": {"NVIDIA H100 80GB HBM3": 2}, "processes": 2, "sec
 UNTRIED = "not tested: torch.hub, TorchGeo"
 RELEASED = {
     *("config.json", "model.safetensors", "image_trunk.safetensors", "sound_trunk.safetensors"),
-    *("README.md", "NOTICE.md", "SHA256SUMS"),
+    *("README.md", "NOTICE.md", "SHA256SUMS", "modules.json", "config_sentence_transformers.json"),
+    *("earshot_towers.py", "earshot_sentence_transformers.py", "earshot_mteb.py"),
+    *(f"image-encoder-timm/{name}" for name in ("config.json", "model.safetensors", "README.md", "NOTICE.md")),
+    *(f"sound-encoder-timm/{name}" for name in ("config.json", "model.safetensors", "README.md", "NOTICE.md")),
 }
+BY_TIMM = (
+    "checked: image-encoder-timm by timm, bit for bit; sound-encoder-timm by timm, bit for bit; earshot_towers.py, "
+    "within 1e-05 of the largest value"
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +77,14 @@ def write_benchmark(folder: Path, weights: Path | str, **changes: Any) -> Path:
 
 def test_the_folder_holds_all_and_nothing_else(finished: Path, released: tuple[Path, list[str]]) -> None:
     folder, told = released
-    assert {path.name for path in folder.iterdir()} == RELEASED
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == RELEASED
     assert (
         subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, check=False, capture_output=True).returncode == 0
     )
     assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(RELEASED) - 1
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
     assert told[0].startswith("checked, bit for bit on random inputs and validation pairs: model.safetensors by")
-    assert told[1:] == [UNTRIED, f"release: {folder}"]
+    assert told[1:] == [BY_TIMM, UNTRIED, f"release: {folder}"]
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     ours, theirs = TwoTower.from_pretrained(finished), TwoTower.from_pretrained(folder)
     assert torch.equal(ours.encode_image(images), theirs.encode_image(images))
@@ -203,6 +210,11 @@ def test_a_converted_checkpoint_is_checked_and_can_be_released(tmp_path: Path) -
     assert told.endswith("and gives the same embeddings as the checkpoint")
     told_of_release = release(ReleaseOptions(tmp_path / "converted", tmp_path / "out"))
     assert "image_trunk.safetensors by its tensors" in told_of_release[0]
+    why = "because timm can't build soundingearth-resnet18 from its registry"
+    assert {f"not written: {modality}-encoder-timm, {why}" for modality in ("image", "sound")} < set(told_of_release)
+    assert any(
+        "files for sentence-transformers and mteb, because they build on timm" in line for line in told_of_release
+    )
     card, notice = ((tmp_path / "out" / name).read_text() for name in ("README.md", "NOTICE.md"))
     assert "````text\n# SoundingEarth's released towers\n\nConverted from `latest.pt`" in card
     assert "Neither torchvision nor timm has this network" in card
@@ -216,7 +228,7 @@ def test_a_converted_checkpoint_is_checked_and_can_be_released(tmp_path: Path) -
 def test_shards_that_moved_are_given_and_others_refused(tiny_shards: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", tmp_path / "gone", **GPUS)
     told = release(ReleaseOptions(folder, tmp_path / "out", shards=tiny_shards))
-    assert told[1:] == [UNTRIED, f"release: {tmp_path / 'out'}"]
+    assert told[1:] == [BY_TIMM, UNTRIED, f"release: {tmp_path / 'out'}"]
     other = write_run(tmp_path / "other", tiny_shards, small_towers(spectrogram_mean=91.0))
     with pytest.raises(UserError, match="is not the one that the weights were trained on"):
         release(ReleaseOptions(other, tmp_path / "out2", shards=tiny_shards))

@@ -1,0 +1,56 @@
+"""The verb `demo-weights`: the weights `demo` of the registry, trained and released by one command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pretrain.model_files import WEIGHTS_NAME
+from pretrain.model_registry import model_entry, models_folder
+from pretrain.releasing.options import DemoWeightsOptions, ReleaseOptions
+from pretrain.releasing.release import release
+from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME
+from shards.checksums import file_sha256
+from shards.errors import UserError
+
+NAME = "demo"
+TRAIN = Path(__file__).resolve().parents[1] / "run.py"
+
+
+def make_demo_weights(options: DemoWeightsOptions) -> Path:
+    """Trains the demo where that was not done yet, and releases it in half precision.
+
+    Returns:
+        The release.
+
+    Raises:
+        UserError: the training failed, or the release can't be written.
+    """
+    out = options.out or models_folder() / NAME
+    if (out / WEIGHTS_NAME).is_file():
+        print(f"the weights {NAME} are in {out} already; remove that folder to make them again")
+        return out
+    release_options = ReleaseOptions(
+        options.run, out, shards=options.shards, licence=model_entry(NAME).licence, half=True, onnx=options.onnx
+    )
+    if not (options.run / SUMMARY_NAME).is_file():
+        _train(options)
+    for line in release(release_options):
+        print(line)
+    weights = out / WEIGHTS_NAME
+    print(
+        f"{weights.name}: {weights.stat().st_size / 1e6:.1f} MB, SHA-256 {file_sha256(weights)}; it is the same on "
+        "every start on one machine, and another on processors with other instructions"
+    )
+    if options.out is None:
+        print(f"they load by name: --weights {NAME}")
+    return out
+
+
+def _train(options: DemoWeightsOptions) -> None:
+    words = ["demo", "--shards", str(options.shards), "--out", str(options.run), "--tracker", "none"]
+    if (options.run / CONFIG_NAME).is_file():
+        words = ["--resume", str(options.run)]
+    if subprocess.run([sys.executable, str(TRAIN), *words], check=False).returncode:
+        raise UserError(f"the demo could not be trained in {options.run}; see above for the reason")
