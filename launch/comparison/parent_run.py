@@ -62,6 +62,8 @@ class ParentRun:
                 run_id = str(client.create_run(experiment, run_name=self._name).info.run_id)
             write_json(self._record, {"tracker": "mlflow", "run_id": run_id, "tracking_uri": self._store.uri})
             client.update_run(run_id, status="RUNNING")
+            client.log_metric(run_id, "rows/planned", len(self._rows))
+            client.log_metric(run_id, "rows/done", sum(map(is_done, self._rows)))
             client.log_artifact(run_id, str(self._plan_file))
         return {"MLFLOW_TAGS": json.dumps({"mlflow.parentRunId": run_id})}
 
@@ -86,6 +88,7 @@ class ParentRun:
         try:
             client = quiet_mlflow().MlflowClient(tracking_uri=self._store.uri)
             if run_id := self._known(client):
+                client.log_metric(run_id, "rows/done", sum(map(is_done, self._rows)))
                 client.set_terminated(run_id, status)
         except Exception as error:
             # Only a warning, because rows and tables are not affected.

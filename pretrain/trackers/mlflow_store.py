@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from pretrain.trackers.mlflow_view import missing_tags
 from shards.errors import UserError, disk_refusal, first_line, without_passwords
 from shards.locks import lock
 
@@ -105,11 +107,26 @@ class Store:
             return None
 
     def experiment(self, client: Any, name: str) -> str:
-        """Returns the id of the experiment with this name, creating it if it does not exist."""
+        """Returns the id of the experiment with this name, creating it if it does not exist.
+
+        It gets the tags by which MLflow's page shows it as model training (see `pretrain.trackers.mlflow_view`).
+
+        Args:
+            client: a client of this store.
+            name: name of the experiment.
+        """
         experiment = client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        return str(client.create_experiment(name, artifact_location=self.artifacts))
+        if experiment is None:
+            return str(client.create_experiment(name, artifact_location=self.artifacts, tags=missing_tags({})))
+        experiment_id = str(experiment.experiment_id)
+        try:
+            for tag, value in missing_tags(experiment.tags).items():
+                client.set_experiment_tag(experiment_id, tag, value)
+        except quiet_mlflow().exceptions.MlflowException as error:
+            # Runs can be recorded in an experiment that belongs to others, but its tags can't be set.
+            sentence = f"warning: {self} does not take the tags that show {name} as model training: {first_line(error)}"
+            print(sentence, file=sys.stderr, flush=True)
+        return experiment_id
 
     def __str__(self) -> str:
         return without_passwords(self.uri)

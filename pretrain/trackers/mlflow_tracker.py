@@ -36,7 +36,9 @@ class MlflowTracker(Tracker):
                 print(sentence, file=sys.stderr, flush=True)
             active = mlflow.start_run(
                 run_id=run_id,
-                experiment_id=self._store.experiment(mlflow, os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT_NAME)),
+                experiment_id=self._store.experiment(
+                    mlflow.MlflowClient(), os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT_NAME)
+                ),
                 run_name=None if run_id else run.name,
                 nested=os.environ.get("MLFLOW_NESTED_RUN", "false").lower() in ("1", "true", "yes", "on"),
                 tags=json.loads(os.environ.get("MLFLOW_TAGS", "null")),

@@ -85,3 +85,8 @@ def test_tables_of_a_plan_at_work_leave_its_run_in_mlflow_running(
 
     assert status_after() == "RUNNING"
     assert status_after("--plan-is-over") == "FAILED"
+    with closing(sqlite3.connect(out / "mlflow.db")) as store:
+        rows = dict(store.execute("select key, value from latest_metrics"))
+        kind = store.execute("select value from experiment_tags where key = 'mlflow.experimentKind'").fetchall()
+    assert rows == {"rows/planned": len(rows_of(plan, out)), "rows/done": 0}
+    assert kind == [("custom_model_development",)]

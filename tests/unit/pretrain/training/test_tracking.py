@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
@@ -236,6 +237,45 @@ def test_mlflow_continues_a_run_under_its_id(run_folder: Path, capsys: pytest.Ca
     track(moved).finish()
     assert "continuing as a new run" in capsys.readouterr().err
     assert recorded(moved.parent / "mlflow.db") == [("one", "FINISHED", 0)]
+
+
+def experiment_tags(store: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(store)) as file:
+        return dict(file.execute("select key, value from experiment_tags"))
+
+
+def test_the_experiment_is_tagged_as_model_training_once(run_folder: Path) -> None:
+    store = run_folder.parent / "mlflow.db"
+    track(run_folder).finish()
+    tags = experiment_tags(store)
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    columns = json.loads(tags["mlflow.sharedViewState.scores"])["selectedColumns"]
+    assert "metrics.`val/image_to_sound/median_rank`" in columns
+    # An experiment from before gets the tags that it lacks, and keeps the choice of its owner.
+    with closing(sqlite3.connect(store)) as file:
+        file.execute("update experiment_tags set value = 'genai_development' where key = 'mlflow.experimentKind'")
+        file.execute("delete from experiment_tags where key = 'mlflow.sharedViewState.scores'")
+        file.commit()
+    track(run_folder).finish()
+    assert experiment_tags(store) == {**tags, "mlflow.experimentKind": "genai_development"}
+
+
+def test_a_store_that_takes_no_tags_still_records_the_run(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mlflow = quiet_mlflow()
+    track(run_folder).finish()
+    with closing(sqlite3.connect(run_folder.parent / "mlflow.db")) as file:
+        file.execute("delete from experiment_tags")
+        file.commit()
+
+    def refuse(*_: Any) -> None:
+        raise mlflow.exceptions.MlflowException("permission denied")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", refuse)
+    track(run_folder).finish()
+    assert "does not take the tags that show earshot as model training: permission denied" in capsys.readouterr().err
+    assert recorded(run_folder.parent / "mlflow.db") == [("one", "FINISHED", 0)]
 
 
 def test_a_store_that_is_locked_for_a_while_loses_only_that_while(
