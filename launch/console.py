@@ -21,6 +21,7 @@ CONSOLE = Verbs(
         "demo-weights": PRETRAIN.verbs["demo-weights"],
         "convert": PRETRAIN.verbs["convert"],
         **RETRIEVAL.verbs,
+        "show": Verb("launch.showing:ShowAnyOptions", "launch.showing:show_any", positional=True),
         "downstream": DOWNSTREAM,
         "report": REPORT,
         "compare": COMPARE,

@@ -37,6 +37,7 @@ DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
   {command} --config FILE.yaml --out RUN
   {command} --resume RUN
   {command} [PRESET] --print-config      (all settings as YAML, for --config)
+  {command} show RUN                    (state, settings in brief, loss and ranks by epoch)
   {command} release RUN --out DIR        (a folder that others load in two lines, checked)
   {command} convert FILE --out DIR       (a checkpoint of SoundingEarth's authors -> DIR/model/)
 

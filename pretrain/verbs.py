@@ -1,4 +1,4 @@
-"""The commands of pre-training: a run, the default; release, demo-weights and convert."""
+"""The commands of pre-training: a run, the default; show, release, demo-weights and convert."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PRETRAIN = Verbs(
     TRAIN.description,
     {
         "train": TRAIN,
+        "show": Verb("pretrain.training.showing:ShowRunOptions", "pretrain.training.showing:run_show", positional=True),
         "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
         "demo-weights": Verb(
             "pretrain.releasing.options:DemoWeightsOptions", "pretrain.releasing.demo_weights:make_demo_weights"

@@ -22,6 +22,7 @@ from pretrain.releasing.model_card import (
 )
 from pretrain.releasing.notice import corpus_licence, recordings
 from pretrain.releasing.results import scores_of
+from pretrain.training.curves_picture import CURVES_NAME
 from shards.untrusted_text import as_code, as_line, as_quote, as_text
 
 OWN_LICENCE = "see-notice"
@@ -42,6 +43,11 @@ PREPARATION = """Images and sounds must be prepared as described in `config.json
 computed differently are not valid inputs. Nothing was done to find or remove biases."""
 
 IMAGE_LIMITS = "The weights reflect where the images of their source were taken."
+
+CURVES = f"""![Training loss, validation scores and spread of the embeddings over the epochs]({CURVES_NAME})
+
+The curves of the run: loss, scores on the validation split, and spread of the embeddings of a batch, which falls to 0
+where they collapse. The dotted line is where these weights are from."""
 
 AUDIOVISUAL_LIMITS = """The weights reflect where and when the sounds of their source were recorded. What else a
 sound tower responds to, such as speech, was not examined."""
@@ -129,7 +135,7 @@ def _training(facts: Facts) -> str:
         "hours": f"{hours_text(facts.hours)} of wall-clock time, validation included",
         "energy": _energy(facts.energy),
     }
-    return table(rows)
+    return table(rows) + (f"\n\n{CURVES}" if facts.curves else "")
 
 
 def _hardware(facts: Facts) -> str:

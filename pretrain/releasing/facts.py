@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from pretrain.releasing.results import ShownResults
 from pretrain.releasing.training_data import Licences, count_licences, open_if_at_hand, outline
 from pretrain.settings.files import read_record, settings_of
 from pretrain.settings.pretraining import Config
+from pretrain.training.curves_picture import curves_png
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.training.run_folder import CONFIG_NAME, SUMMARY_NAME, read_summary
 from pretrain.weights.model_folder import MODEL_FOLDER
-from shards.errors import UserError
+from shards.errors import UserError, first_line
 from shards.schema import VALIDATION_SPLIT
 from shards.streaming.reading import ShardSet
 from shards.untrusted_text import as_line
@@ -62,6 +64,7 @@ class Facts:
         licences: licences of the training recordings.
         shard_set: the shard set trained on, if it is available.
         energy: estimate of the energy used.
+        curves: picture of the run's curves, as PNG; None if there is none.
         former_card: a model folder's own card, without the hub's metadata.
         former_licence: the licence in that metadata, as the hub names it.
         former_notice: the notice of a model folder that is a release.
@@ -81,6 +84,7 @@ class Facts:
     licences: Licences | None = None
     shard_set: ShardSet | None = None
     energy: Energy | None = None
+    curves: bytes | None = None
     former_card: str = ""
     former_licence: dict[str, str] = field(default_factory=dict)
     former_notice: str = ""
@@ -165,8 +169,10 @@ def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
         raise UserError(f"{run / SUMMARY_NAME}: best_step is missing; restore it")
     best_step = facts.summary["best_step"]
     facts.uses = [(use["hardware"], use["processes"], use["seconds"] / 3600) for use in facts.summary.get("uses", [])]
-    validations = [line for line in MetricsFile(run).read() if line.get("split") == VALIDATION_SPLIT]
+    lines = MetricsFile(run).read()
+    validations = [line for line in lines if line.get("split") == VALIDATION_SPLIT]
     facts.validation = next((line for line in reversed(validations) if line.get("step") == best_step), {})
+    _draw_curves(facts, lines, best_step)
     facts.is_chosen = facts.summary.get("best_error") is not None and len(validations) > 1
     if not facts.validation:
         facts.lacks(f"the scores of the weights, which are from step {best_step}", "they are not in metrics.jsonl")
@@ -177,6 +183,13 @@ def _read_run(facts: Facts, run: Path, watts: float | None) -> None:
     facts.energy = _energy(facts, watts)
     if facts.energy.kilowatt_hours is None:
         facts.lacks(f"energy, {facts.energy.assumption}", facts.energy.advice)
+
+
+def _draw_curves(facts: Facts, lines: Sequence[Mapping[str, Any]], best_step: int | None) -> None:
+    try:
+        facts.curves = curves_png(lines, best_step)
+    except Exception as error:
+        facts.lacks("the curves of training, which can't be drawn", first_line(error))
 
 
 def _energy(facts: Facts, watts: float | None) -> Energy:

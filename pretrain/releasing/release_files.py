@@ -20,6 +20,7 @@ from pretrain.releasing.standalone_files import (
 )
 from pretrain.releasing.stored_weights import write_weights
 from pretrain.releasing.timm_folders import TimmFolder, check_timm_folder, timm_folders, write_timm_folder
+from pretrain.training.curves_picture import CURVES_NAME
 from pretrain.weights.same_embeddings import Probe, check_towers
 from shards.checksums import file_sha256
 
@@ -64,6 +65,7 @@ class ReleaseFiles:
         """Names of all files except the checksums, relative to the release."""
         return [
             *(CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, NOTICE_NAME),
+            *([CURVES_NAME] if self.facts.curves else []),
             *(file.name for file in encoder_files(self.facts.towers)),
             *(name for folder in self.folders for name in folder.names),
             *(STANDALONE_NAMES if self.has_standalone else ()),
@@ -97,6 +99,8 @@ class ReleaseFiles:
             facts, name=name, licence=options.licence, has_onnx=options.onnx, on_hub=options.push_encoders
         )
         (folder / CARD_NAME).write_text(card, encoding="utf-8")
+        if facts.curves:
+            (folder / CURVES_NAME).write_bytes(facts.curves)
         (folder / NOTICE_NAME).write_text(text, encoding="utf-8")
         lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(self.names)]
         (folder / CHECKSUMS_NAME).write_text("".join(lines), encoding="utf-8")

@@ -10,9 +10,9 @@ KIND_TAG, TRAINING_KIND = "mlflow.experimentKind", "custom_model_development"
 """Versions of MLflow that ask for an experiment's kind open it as GenAI without this tag."""
 VIEW_NAME = "scores"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_NAME}"
-"""A shared view of the list of runs, opened by `#/experiments/ID/runs?workflowType=machine_learning&viewStateShareKey=scores`.
+"""A shared view of the list of runs, opened by `?workflowType=machine_learning&viewStateShareKey=scores`.
 
-MLflow 3.17 opens on GenAI unless the address, or the reader's last visit, has another `workflowType`, whatever the kind.
+MLflow 3.17 opens on GenAI unless the address, or the reader's last visit, has that `workflowType`, whatever the kind.
 """
 
 COLUMNS = (

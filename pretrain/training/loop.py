@@ -23,6 +23,7 @@ from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
 from pretrain.settings.files import save_settings
 from pretrain.training.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
+from pretrain.training.curves_picture import CURVES_NAME, write_curves
 from pretrain.training.finite import FiniteCheck
 from pretrain.training.gradient_cache import backward_part
 from pretrain.training.hardware import hardware
@@ -113,7 +114,7 @@ class Loop:
         except BaseException:
             self.tracking.finish(failed=True)
             raise
-        for path in (CONFIG_NAME, SUMMARY_NAME, *self.task.files_to_keep()):
+        for path in (CONFIG_NAME, SUMMARY_NAME, CURVES_NAME, *self.task.files_to_keep()):
             if (self.folder / path).is_file():
                 self.tracking.log_file(self.folder / path)
         self.tracking.finish()
@@ -362,6 +363,7 @@ class Loop:
             **self.task.summary(),
         }
         if distributed.is_first() and not preempted:
+            write_curves(self.folder, self.state.best_step)
             write_text_atomically(self.folder / SUMMARY_NAME, json.dumps(summary, indent=1) + "\n")
         # A launcher ends the others when one process ends, and the first may still be saving.
         distributed.barrier()
