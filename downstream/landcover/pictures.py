@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from downstream.landcover.benchmark import Colour
 from downstream.landcover.scores import accuracy, class_ious
 from downstream.landcover.tiles import TileImage
+from downstream.running.confusion_picture import DARK_SHARE, SCALE
 
 PANEL_SIDE = 800
 """Longer side of a panel in pixels, at most; tiles are never enlarged beyond `LEAST_SIDE`."""
@@ -24,7 +25,7 @@ COLOUR_SHARE = 0.6
 """How much of a class's colour an overlay shows; the rest is the tile in grey."""
 DARKEST_GREY, GREY_CONTRAST = 40, 0.7
 CELL_SIDE, LABEL_WIDTH, HEADING_HEIGHT = 100, 150, 44
-RIGHT, WRONG = (16, 112, 132), (186, 82, 20)
+BAR_HEIGHT, BAR_PIXELS = 84, 360
 INK, FAINT, PAPER = (28, 32, 38), (104, 110, 120), (255, 255, 255)
 UNKNOWN_STRIPES = (150, 40, 40)
 
@@ -96,7 +97,7 @@ def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Col
     names, side, label = list(classes), CELL_SIDE, LABEL_WIDTH
     totals, ious = confusion.sum(1), class_ious(confusion)
     left, top = MARGIN + label, MARGIN + TITLE_HEIGHT + HEADING_HEIGHT
-    size = (left + (len(names) + 1) * side + MARGIN, top + len(names) * side + MARGIN)
+    size = (left + (len(names) + 1) * side + MARGIN, top + len(names) * side + BAR_HEIGHT + MARGIN)
     picture = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(picture)
     share = accuracy(confusion)
@@ -113,20 +114,31 @@ def draw_class_confusion(confusion: NDArray[np.int64], classes: Mapping[str, Col
         for column in range(len(names)):
             part = confusion[row, column] / totals[row] if totals[row] else 0.0
             cell = (left + column * side, top + row * side, left + (column + 1) * side, top + (row + 1) * side)
-            pen.rectangle(cell, fill=_tint(RIGHT if row == column else WRONG, part), outline=PAPER, width=2)
+            pen.rectangle(cell, fill=_tint(part), outline=INK if row == column else PAPER, width=2)
             if part:
-                ink = PAPER if part > 0.45 else INK
+                ink = PAPER if part > DARK_SHARE else INK
                 text = f"{part:.0%}" if part >= 0.005 else "<1%"
                 pen.text((cell[0] + side / 2, middle), text, ink, _font(19), anchor="mm")
         iou = "absent" if ious[row] is None else f"{ious[row]:.3f}"
         pen.text((left + (len(names) + 0.5) * side, middle), iou, INK, _font(18), anchor="mm")
+    _colour_bar(pen, left, top + len(names) * side + 44)
     return picture
 
 
-def _tint(colour: Colour, share: float) -> Colour:
-    """From white (0) to the colour (1), rising fast at first so that rare mistakes are visible."""
-    red, green, blue = (round(255 + (value - 255) * share**0.6) for value in colour)
-    return red, green, blue
+def _tint(share: float) -> Colour:
+    """The colour of a share of a class, on the scale of all confusion matrices."""
+    red, green, blue, _ = SCALE(share, bytes=True)
+    return int(red), int(green), int(blue)
+
+
+def _colour_bar(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
+    """The scale, from 0 to 1, with its words."""
+    for step in range(BAR_PIXELS):
+        pen.line((left + step, top, left + step, top + 12), _tint(step / (BAR_PIXELS - 1)))
+    pen.rectangle((left, top, left + BAR_PIXELS, top + 12), outline=FAINT)
+    for share in (0, 0.5, 1):
+        pen.text((left + share * BAR_PIXELS, top + 18), f"{share:g}", FAINT, _font(14), anchor="mt")
+    pen.text((left, top - 8), "share of the pixels of a class (row); frame: correct", FAINT, _font(14), anchor="ls")
 
 
 def spread_by_accuracy(accuracies: Sequence[float | None], count: int) -> list[int]:

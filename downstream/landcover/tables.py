@@ -19,5 +19,8 @@ LAND_COVER = Reporting(
     ),
     details={"patch_stride": ""},
     names_head=False,
-    exhibits=("downstream.landcover.exhibits:maps_side_by_side",),
+    exhibits=(
+        "downstream.landcover.exhibits:maps_side_by_side",
+        "downstream.running.confusion_exhibit:confusions_of_runs",
+    ),
 )

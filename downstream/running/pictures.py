@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from downstream.running.confusion_picture import INK, SOFT, Confusion, draw_confusions
 from downstream.running.items import SceneItem
 from downstream.scores import confusion
 from shards.atomic_files import write_bytes_atomically
@@ -20,15 +21,7 @@ from shards.errors import RejectedPair
 CONFUSION_NAME = "confusion_matrix.png"
 MISTAKES_NAME = "mistakes.png"
 
-RIGHT_COLOUR, WRONG_COLOUR, INK, SOFT = "#0f6e84", "#b4541a", "#1b2226", "#5d676c"
-RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#9fcad3", RIGHT_COLOUR])
-WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#eebf9d", WRONG_COLOUR])
-
-DARK_SHARE = 0.65
-"""Text is white on colours above this share of their scale."""
-
-WORST_SHARE = 0.25
-"""Share of a class at which a mistake has the darkest colour, so that rare mistakes are visible."""
+RIGHT_COLOUR, WRONG_COLOUR = "#0f6e84", "#b4541a"
 
 MOST_MISTAKES = 24
 SHEET_COLUMNS = 6
@@ -38,7 +31,11 @@ DOTS_PER_INCH = 110
 
 
 def write_pictures(
-    folder: Path, items: Sequence[SceneItem], classes: Sequence[str], probabilities: NDArray[np.float32]
+    folder: Path,
+    items: Sequence[SceneItem],
+    classes: Sequence[str],
+    probabilities: NDArray[np.float32],
+    margins: Margins | None = None,
 ) -> list[Path]:
     """Writes `confusion_matrix.png`, and `mistakes.png` if there are mistakes.
 
@@ -47,6 +44,7 @@ def write_pictures(
         items: the test items.
         classes: class names.
         probabilities: (n, classes), one row per item.
+        margins: order of the mistakes; by default they are ordered by probability, see `worst_mistakes`.
 
     Returns:
         The paths of the written files.
@@ -56,78 +54,82 @@ def write_pictures(
     matrix = confusion(truth, probabilities.argmax(1), len(classes))
     written = [save_figure(draw_confusion(matrix, classes), folder / CONFUSION_NAME)]
     if (probabilities.argmax(1) != truth).any():
-        written.append(save_figure(draw_mistakes(items, classes, probabilities), folder / MISTAKES_NAME))
+        figure = draw_mistakes(items, classes, probabilities, margins=margins)
+        written.append(save_figure(figure, folder / MISTAKES_NAME))
     return written
 
 
 def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """A confusion matrix with counts, coloured by the share of each row: correct in teal, mistakes in orange.
+    """A confusion matrix with counts, coloured by the share of each row; see `draw_confusions`.
 
     Args:
         matrix: (classes, classes): entry (i, j) counts items of class i that were predicted as class j.
         classes: names.
     """
-    n = len(classes)
-    totals = matrix.sum(1)
-    shares = matrix / np.maximum(totals, 1)[:, None]
-    cell = 0.34 if n > 20 else 0.46
-    label = 0.085 * max(map(len, classes)) + 0.5
-    width, height = n * cell + label + 0.9, n * cell + label + 1.0
-    figure = Figure(figsize=(max(width, 6.0), height))
-    axes = figure.add_axes((label / max(width, 6.0), label / height, n * cell / max(width, 6.0), n * cell / height))
-    diagonal = np.eye(n, dtype=bool)
-    depths = np.where(diagonal, shares, np.minimum(shares / WORST_SHARE, 1))
-    colours = np.where(diagonal[..., None], RIGHT(depths), WRONG(depths))
-    axes.imshow(colours, interpolation="nearest", aspect="auto")
-    size = 6.5 if n > 20 else 8
-    for i, j in np.argwhere(matrix > 0):
-        colour = "white" if depths[i, j] > DARK_SHARE else INK
-        axes.text(j, i, f"{matrix[i, j]}", ha="center", va="center", fontsize=size, color=colour)
-    for i in range(n):
-        share = f"{shares[i, i]:.0%}" if totals[i] else "–"
-        axes.text(n - 0.3, i, share, ha="left", va="center", fontsize=size + 1, color=RIGHT_COLOUR)
-    axes.text(n - 0.3, -0.85, "correct", ha="left", va="center", fontsize=size + 1, color=RIGHT_COLOUR)
-    axes.set_xticks(range(n), classes, rotation=90, fontsize=size + 1.5)
-    axes.set_yticks(range(n), classes, fontsize=size + 1.5)
-    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#e2ddd3", linewidth=0.5)
-    axes.tick_params(which="both", length=0)
-    for spine in axes.spines.values():
-        spine.set_color("#c9c3b6")
-    axes.set_xlabel("predicted", fontsize=10, color=SOFT)
-    axes.set_ylabel("class", fontsize=10, color=SOFT)
-    right, total = int(np.trace(matrix)), int(totals.sum())
+    right, total = int(np.trace(matrix)), int(matrix.sum())
     heading = f"{right} of {total} test images correct, {right / max(total, 1):.1%}"
-    figure.text(0.12 / max(width, 6.0), 1 - 0.25 / height, heading, fontsize=12, weight="bold", color=INK, va="top")
-    return figure
+    return draw_confusions([Confusion(heading, matrix)], classes)
 
 
-def worst_mistakes(truth: NDArray[np.int64], probabilities: NDArray[np.float32], most: int) -> list[int]:
-    """Row indices of at most `most` wrong predictions, most confident first."""
+@dataclass(frozen=True)
+class Margins:
+    """By what mistakes are ordered, where probabilities can't tell them apart.
+
+    Attributes:
+        values: (n,) of each test item; the greater, the worse a mistake.
+        words: what they are, for the picture.
+    """
+
+    values: NDArray[np.float64]
+    words: str
+
+
+CONFIDENCE = "probability of the predicted class"
+
+
+def worst_mistakes(
+    truth: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    most: int,
+    margins: Margins | None = None,
+) -> list[int]:
+    """Row indices of at most `most` wrong predictions, the worst first.
+
+    By the margins, if there are; else by the probability of the predicted class, and among equals by how little is left
+    to the true class.
+    """
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != truth)
-    order = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
+    if margins is not None:
+        order = np.argsort(-margins.values[wrong], kind="stable")
+    else:
+        order = np.lexsort((probabilities[wrong, truth[wrong]], -probabilities[wrong, predicted[wrong]]))
     return [int(row) for row in wrong[order[:most]]]
 
 
 def draw_mistakes(
-    items: Sequence[SceneItem], classes: Sequence[str], probabilities: NDArray[np.float32], most: int = MOST_MISTAKES
+    items: Sequence[SceneItem],
+    classes: Sequence[str],
+    probabilities: NDArray[np.float32],
+    most: int = MOST_MISTAKES,
+    margins: Margins | None = None,
 ) -> Figure:
-    """The most confident wrong predictions, each with image, true class and predicted class."""
+    """The worst wrong predictions, each with image, true class and predicted class; the heading says their order."""
     truth = np.array([item.label for item in items])
-    rows = worst_mistakes(truth, probabilities, most)
+    rows = worst_mistakes(truth, probabilities, most, margins)
     num_wrong = int((probabilities.argmax(1) != truth).sum())
     columns = min(SHEET_COLUMNS, max(3, len(rows)))
     lines = -(-len(rows) // columns)
-    width, height = columns * 2.05 + 0.2, lines * 2.72 + 0.75
+    width, height = columns * 2.05 + 0.2, lines * 2.72 + 0.95
     figure = Figure(figsize=(width, height))
-    shown = f"All {num_wrong}" if len(rows) == num_wrong else f"The {len(rows)} most confident of {num_wrong}"
-    heading = f"{shown} mistakes on {len(items)} test images, the most confident first"
+    shown = f"All {num_wrong}" if len(rows) == num_wrong else f"The {len(rows)} worst of {num_wrong}"
+    heading = f"{shown} mistakes on {len(items)} test images"
     figure.text(0.1 / width, 1 - 0.2 / height, heading, fontsize=12, weight="bold", color=INK, va="top")
+    order = f"worst first, by the {margins.words if margins else CONFIDENCE}"
+    figure.text(0.1 / width, 1 - 0.44 / height, order, fontsize=8.5, color=SOFT, va="top")
     for place, row in enumerate(rows):
         line, column = divmod(place, columns)
-        left, top = 0.1 + column * 2.05, 0.62 + line * 2.72
+        left, top = 0.1 + column * 2.05, 0.82 + line * 2.72
         axes = figure.add_axes((left / width, 1 - (top + 1.9) / height, 1.9 / width, 1.9 / height))
         axes.axis("off")
         axes.imshow(thumbnail(items[row]), aspect="auto")
@@ -135,13 +137,15 @@ def draw_mistakes(
         captions = [
             (shortened(classes[truth[row]]), f"{probabilities[row, truth[row]]:.0%}", RIGHT_COLOUR),
             (f"predicted {shortened(classes[best])}", f"{probabilities[row, best]:.0%}", WRONG_COLOUR),
+            *([("margin", f"{margins.values[row]:.3f}", SOFT)] if margins else []),
         ]
         for number, (text, share, colour) in enumerate(captions):
             y = 1 - (top + 2.02 + 0.19 * number) / height
             figure.text(left / width, y, text, fontsize=7.8, color=colour, va="center")
             figure.text((left + 1.9) / width, y, share, fontsize=7.8, color=colour, ha="right", va="center")
         key = shortened(items[row].path.name, 34)
-        figure.text(left / width, 1 - (top + 2.4) / height, key, fontsize=6, color=SOFT, va="center")
+        y = 1 - (top + (2.58 if margins else 2.4)) / height
+        figure.text(left / width, y, key, fontsize=6, color=SOFT, va="center")
     return figure
 
 

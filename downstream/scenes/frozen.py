@@ -24,6 +24,7 @@ from downstream.running.images import WholeImage
 from downstream.running.inference import ImageReader, outputs_in_order
 from downstream.running.items import SceneItem
 from downstream.running.logistic import MAX_ITERATIONS, REGULARISATION_GRID
+from downstream.running.pictures import Margins
 from downstream.running.splits import Split, few_shot_split, stratified_split
 from downstream.scenes.job import SceneJob, SceneOutcome
 from downstream.scores import classification_scores, mean_and_sd
@@ -53,11 +54,16 @@ class Probe:
         fit: fits and predicts.
         choice: name of the hyperparameter in results; empty if there is none.
         grid: its candidate values; ties are resolved by the first.
+        margins: (features, labels, queries, their labels, predicted labels) → (n,) how wrong each prediction is, for
+            methods whose probabilities don't tell; None: by probability.
+        margin_words: what these margins are.
     """
 
     fit: Fit
     choice: str = ""
     grid: tuple[float, ...] = (0.0,)
+    margins: Callable[[Features, Labels, Features, Labels, Labels], NDArray[np.float64]] | None = None
+    margin_words: str = ""
 
 
 def logistic_regression(
@@ -79,6 +85,22 @@ def nearest_neighbours(
     return _of_all_classes(model.predict_proba(queries), model.classes_, num_classes)
 
 
+def neighbour_margins(
+    features: Features, labels: Labels, queries: Features, truth: Labels, predicted: Labels
+) -> NDArray[np.float64]:
+    """How much nearer the predicted class is than the true one: by the nearest training image of each, (n,).
+
+    A cosine distance minus another, in [−2, 2]; the greatest possible where the true class has no training image. Votes
+    can't order mistakes: with one neighbour each is certain.
+    """
+    unit, seen = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (queries, features))
+    nearest = np.full((len(queries), int(max(labels.max(), truth.max(), predicted.max())) + 1), 2.0)
+    for label in np.unique(labels):
+        nearest[:, label] = 1 - (unit @ seen[labels == label].T).max(1)
+    rows = np.arange(len(queries))
+    return nearest[rows, truth] - nearest[rows, predicted]
+
+
 def nearest_centroid(
     features: Features, labels: Labels, queries: Features, num_classes: int, _choice: float
 ) -> Probabilities:
@@ -92,7 +114,13 @@ def nearest_centroid(
 
 PROBES: dict[str, Probe] = {
     "linear": Probe(logistic_regression, "C", REGULARISATION_GRID),
-    "knn": Probe(nearest_neighbours, "k", NUMBERS_OF_NEIGHBOURS),
+    "knn": Probe(
+        nearest_neighbours,
+        "k",
+        NUMBERS_OF_NEIGHBOURS,
+        neighbour_margins,
+        "margin: cosine distance to the nearest training image of the class, minus that of the predicted class",
+    ),
     "few-shot": Probe(nearest_centroid),
 }
 """Probes by the name of their protocol."""
@@ -108,19 +136,20 @@ def run_frozen(job: SceneJob) -> SceneOutcome:
     runs = []
     for seed, split in zip(job.seeds, splits, strict=True) if distributed.is_first() else ():
         row = {item.key: i for i, item in enumerate(job.data.items)}
-        probabilities, record, scores = _run_split(probe, features, row, split, len(job.data.classes))
+        probabilities, margins, record, scores = _run_split(probe, features, row, split, len(job.data.classes))
         distributed.print_once(f"seed {seed}: accuracy {scores['accuracy']:.3f} on {len(split.test)} test images")
-        runs.append((probabilities, {"seed": seed, **record}, scores))
-    details = {"seeds": [{**record, **scores} for _, record, scores in runs], "num_features": features.shape[1]}
+        runs.append((probabilities, margins, {"seed": seed, **record}, scores))
+    details = {"seeds": [{**record, **scores} for *_, record, scores in runs], "num_features": features.shape[1]}
     if probe.choice:
         details["grid"] = {probe.choice: list(probe.grid)}
     return SceneOutcome(
         split=splits[0],
         probabilities=runs[0][0] if runs else np.empty((0, len(job.data.classes)), dtype=np.float32),
-        epochs=[{"epoch": 0, **mean_and_sd([scores for _, _, scores in runs])}],
+        epochs=[{"epoch": 0, **mean_and_sd([scores for *_, scores in runs])}],
         seconds=time.monotonic() - started,
         seeds=job.seeds,
         details=details,
+        margins=runs[0][1] if runs else None,
     )
 
 
@@ -149,8 +178,12 @@ def extract_features(job: SceneJob) -> Features:
 
 def _run_split(
     probe: Probe, features: Features, row: dict[str, int], split: Split, num_classes: int
-) -> tuple[Probabilities, dict[str, Any], dict[str, float]]:
-    """Selects on the validation part and fits on the whole training part; returns the selection and the test scores."""
+) -> tuple[Probabilities, Margins | None, dict[str, Any], dict[str, float]]:
+    """Selects on the validation part and fits on the whole training part.
+
+    Returns:
+        The probabilities of the test part, the margins of its predictions, the selection, and the test scores.
+    """
     (train_x, train_y), (val_x, val_y), (test_x, test_y) = (
         _part(features, row, items) for items in (split.train, split.val, split.test)
     )
@@ -165,7 +198,11 @@ def _run_split(
         record = {probe.choice: choice, "val_accuracy": {f"{value:g}": found for value, found in candidates.items()}}
         train_x, train_y = np.concatenate([train_x, val_x]), np.concatenate([train_y, val_y])
     probabilities = probe.fit(train_x, train_y, test_x, num_classes, choice)
-    return probabilities, record, classification_scores(test_y, probabilities.argmax(1))
+    predicted = probabilities.argmax(1)
+    margins = None
+    if probe.margins is not None:
+        margins = Margins(probe.margins(train_x, train_y, test_x, test_y, predicted), probe.margin_words)
+    return probabilities, margins, record, classification_scores(test_y, predicted)
 
 
 def _part(features: Features, row: dict[str, int], items: list[SceneItem]) -> tuple[Features, Labels]:

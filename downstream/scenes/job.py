@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from downstream.running.class_activation import check_explainable
 from downstream.running.images import check_images
+from downstream.running.pictures import Margins
 from downstream.running.splits import Split
 from downstream.scenes.benchmark import SceneBenchmark, SceneData
 from downstream.scenes.kind import HeadOn, SceneSettings
@@ -82,6 +83,7 @@ class SceneOutcome:
         details: what belongs to the protocol alone, for `Results.details`.
         has_classifier: whether `model/` holds a trained classifier, of the first seed.
         is_tracked: whether the experiment tracker has got the scores already.
+        margins: by what the mistakes of the test part are ordered; None: by probability.
     """
 
     split: Split
@@ -92,6 +94,7 @@ class SceneOutcome:
     details: dict[str, Any] = field(default_factory=dict)
     has_classifier: bool = False
     is_tracked: bool = False
+    margins: Margins | None = None
 
 
 def check_scenes(benchmark: SceneBenchmark, settings: SceneSettings) -> SceneData:

@@ -83,7 +83,7 @@ def write_outcome(job: SceneJob, outcome: SceneOutcome) -> None:
         },
     )
     write_scene_predictions(settings.out, split, classes, outcome.probabilities)
-    write_pictures(settings.out, split.test, classes, outcome.probabilities)
+    write_pictures(settings.out, split.test, classes, outcome.probabilities, outcome.margins)
     if settings.explain and outcome.has_classifier:
         _explain(job, split)
     elif settings.explain:

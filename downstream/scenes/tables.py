@@ -28,5 +28,8 @@ SCENES = Reporting(
     (ACCURACY, PRECISION, RECALL, F1),
     (PAPER, OTHERS),
     _entries,
-    exhibits=("downstream.running.map_exhibits:maps_by_weights",),
+    exhibits=(
+        "downstream.running.map_exhibits:maps_by_weights",
+        "downstream.running.confusion_exhibit:confusions_of_runs",
+    ),
 )

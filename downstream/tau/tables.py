@@ -76,5 +76,5 @@ TAU = Reporting(
     (SINGLE, BOTH, ABLATED, SYSTEMS),
     _entries,
     {"strategy": "", "features": "", "train_frames": ""},
-    exhibits=("downstream.tau.exhibits:planes_side_by_side",),
+    exhibits=("downstream.tau.exhibits:planes_side_by_side", "downstream.running.confusion_exhibit:confusions_of_runs"),
 )

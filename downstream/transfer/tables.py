@@ -39,7 +39,10 @@ TRANSFER = Reporting(
     ),
     _entries,
     DETAILS,
-    exhibits=("downstream.running.map_exhibits:maps_by_approach",),
+    exhibits=(
+        "downstream.running.map_exhibits:maps_by_approach",
+        "downstream.running.confusion_exhibit:confusions_of_runs",
+    ),
 )
 
 SOUND_EVENTS = Reporting(

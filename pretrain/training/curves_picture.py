@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pretrain.training.curves import Panel, panels_of, steps_per_epoch
 from pretrain.training.metrics_file import MetricsFile
 from shards.atomic_files import write_bytes_atomically
-from shards.errors import first_line
+from shards.errors import disk_refusal, first_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,9 @@ def write_curves(run_folder: Path, best_step: int | None = None) -> Path | None:
 
     Returns:
         Its path; None if there is nothing to draw, or it could not be drawn, which is a warning.
+
+    Raises:
+        OSError: the disk refuses a file; see `shards.errors.disk_refusal`.
     """
     path = run_folder / CURVES_NAME
     try:
@@ -42,6 +45,8 @@ def write_curves(run_folder: Path, best_step: int | None = None) -> Path | None:
             return None
         write_bytes_atomically(path, png)
     except Exception as error:
+        if isinstance(error, OSError) and disk_refusal(error):
+            raise  # what comes next could not be written either
         sentence = f"warning: the curves can't be drawn to {path} ({first_line(error)}); the run is not affected"
         print(sentence, file=sys.stderr, flush=True)
         return None

@@ -36,7 +36,8 @@ def finished_run(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_the_run_folder_holds_what_is_promised(finished_run: Path) -> None:
     names = {path.name for path in finished_run.iterdir()}
-    assert names == {"config.yaml", "metrics.jsonl", "checkpoints", "model", "summary.json", "tracking.json"}
+    records = {"config.yaml", "metrics.jsonl", "summary.json", "tracking.json"}
+    assert names == {*records, "checkpoints", "model", "curves.png"}
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     assert config["optimizer"]["learning_rate"] == 3e-3  # also what was not said stands there
     assert config["precision"] == "fp32"
@@ -74,7 +75,8 @@ def test_mlflow_holds_settings_metrics_and_artifacts(finished_run: Path) -> None
     assert tracked.data.params["loss.temperature"] == "0.1"
     last = [line for line in MetricsFile(finished_run).read() if line["split"] == "val"][-1]
     assert tracked.data.metrics["val/image_to_sound/median_rank"] == last["image_to_sound"]["median_rank"]
-    assert {item.path for item in client.list_artifacts(record["run_id"])} >= {"config.yaml", "summary.json"}
+    kept = {item.path for item in client.list_artifacts(record["run_id"])}
+    assert kept >= {"config.yaml", "summary.json", "curves.png"}
     assert tracked.info.status == "FINISHED"
 
 

@@ -80,7 +80,7 @@ def test_the_choice_is_made_on_the_validation_part_and_the_rest_is_fitted_anew()
     split = Split(items[:2], items[4:], items[2:4], "by hand")
     features = np.arange(6, dtype=np.float32)[:, None]
     row = {item.key: i for i, item in enumerate(items)}
-    _, record, scores = frozen._run_split(Probe(fit, "k", (1.0, 5.0, 7.0)), features, row, split, 2)
+    _, _, record, scores = frozen._run_split(Probe(fit, "k", (1.0, 5.0, 7.0)), features, row, split, 2)
     assert record == {"k": 5.0, "val_accuracy": {"1": 0.0, "5": 1.0, "7": 1.0}}
     assert calls[:3] == [([0.0, 1.0], [2.0, 3.0], choice) for choice in (1.0, 5.0, 7.0)]
     assert calls[3:] == [([0.0, 1.0, 2.0, 3.0], [4.0, 5.0], 5.0)]

@@ -19,6 +19,8 @@ from tiny_shards import write_tiny_shards
 from pretrain.model import TwoTower
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.release import ReleaseOptions, release
+from pretrain.training.curves_picture import curves_png
+from pretrain.training.metrics_file import MetricsFile
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
 from pretrain.weights.identity import weights_sha256
 from shards.errors import UserError
@@ -27,7 +29,7 @@ GPUS = {"uses": [{"hardware": {"NVIDIA H100 80GB HBM3": 2}, "processes": 2, "sec
 UNTRIED = "not tested: torch.hub, TorchGeo"
 RELEASED = {
     *("config.json", "model.safetensors", "image_trunk.safetensors", "sound_trunk.safetensors"),
-    *("README.md", "NOTICE.md", "SHA256SUMS", "modules.json", "config_sentence_transformers.json"),
+    *("README.md", "NOTICE.md", "SHA256SUMS", "curves.png", "modules.json", "config_sentence_transformers.json"),
     *("earshot_towers.py", "earshot_sentence_transformers.py", "earshot_mteb.py"),
     *(f"image-encoder-timm/{name}" for name in ("config.json", "model.safetensors", "README.md", "NOTICE.md")),
     *(f"sound-encoder-timm/{name}" for name in ("config.json", "model.safetensors", "README.md", "NOTICE.md")),
@@ -83,6 +85,8 @@ def test_the_folder_holds_all_and_nothing_else(finished: Path, released: tuple[P
     )
     assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(RELEASED) - 1
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+    assert "](curves.png)\n" in (folder / "README.md").read_text()
+    assert (folder / "curves.png").read_bytes() == curves_png(MetricsFile(finished).read(), 3)
     assert told[0].startswith("checked, bit for bit on random inputs and validation pairs: model.safetensors by")
     assert told[1:] == [BY_TIMM, UNTRIED, f"release: {folder}"]
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
