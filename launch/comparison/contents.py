@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from downstream.benchmarks import kind_of
 from launch.comparison.outcomes import RETRIEVAL, RETRIEVAL_SCORES, RowOutcome, State
@@ -24,9 +25,17 @@ DAGGER_NOTE = (
     "construction."
 )
 BEST_NOTE = (
-    "± is the sample standard deviation over seeds. Bold: the best mean on each backbone, and all that can't be told "
-    "from it: the mean difference, seed by seed, is within one standard deviation of these differences. With one seed "
-    "there is no deviation, and nothing is bold."
+    "± is the sample standard deviation over seeds. Bold and marked with ●: the best mean on each backbone, and all "
+    "that can't be told from it: the mean difference, seed by seed, is within one standard deviation of these "
+    "differences. With one seed there is no deviation, and nothing is marked."
+)
+DIFFERENCE_NOTE = (
+    "Below a mean, with its sign: the mean difference from the best mean on the backbone, over the seeds that both "
+    "have, ± the standard deviation of these differences."
+)
+INTERVAL_NOTE = (
+    "In brackets: the 95 % interval over queries (bootstrap), the mean of the seeds' bounds. It says how far the test "
+    "pairs could move a figure, the deviation how far the seed does."
 )
 RECALL_NOTE = (
     "{label}: recall@100 is undefined for galleries of fewer than 100 pairs ({size}); recall@10 is shown instead."
@@ -94,7 +103,14 @@ def _lines(outcomes: Sequence[RowOutcome]) -> list[Line]:
             if outcome.backbone == backbone:
                 groups.setdefault((outcome.method, backbone), []).append(outcome)
     return [
-        Line(method, backbone, _figures(group), all(outcome.image_only for outcome in group), len(group))
+        Line(
+            method,
+            backbone,
+            _figures(group),
+            all(outcome.image_only for outcome in group),
+            len(group),
+            _intervals(group),
+        )
         for (method, backbone), group in groups.items()
     ]
 
@@ -105,6 +121,17 @@ def _figures(group: Sequence[RowOutcome]) -> dict[str, Statistic]:
         for key, value in (outcome.scores | costs_of(outcome)).items():
             values.setdefault(key, {})[outcome.seed] = value
     return {key: Statistic.of(known) for key, known in values.items()}
+
+
+def _intervals(group: Sequence[RowOutcome]) -> dict[str, tuple[float, float]]:
+    """The means of the seeds' bounds, of scores whose every value has an interval."""
+    means = {}
+    for key in {key for outcome in group for key in outcome.intervals}:
+        scored = [outcome for outcome in group if key in outcome.scores]
+        if scored and all(key in outcome.intervals for outcome in scored):
+            lows, highs = zip(*(outcome.intervals[key] for outcome in scored), strict=True)
+            means[key] = (fmean(lows), fmean(highs))
+    return means
 
 
 def costs_of(outcome: RowOutcome) -> dict[str, float]:
@@ -172,6 +199,11 @@ def _published_table(lines: Iterable[Line], benchmarks: set[str]) -> Table:
     return Table("Published for these methods", caption, list(columns.values()), published)
 
 
+def _has_difference(table: Table, line: Line, column: Column) -> bool:
+    difference = table.from_best(line, column)
+    return difference is not None and difference.mean != 0
+
+
 def _notes(outcomes: Sequence[RowOutcome], tables: Sequence[Table]) -> list[str]:
     states = Counter(outcome.state for outcome in outcomes)
     counts = [f"{states['done']} of {len(outcomes)} runs are done"]
@@ -184,7 +216,12 @@ def _notes(outcomes: Sequence[RowOutcome], tables: Sequence[Table]) -> list[str]
     ]
     if any(not table.is_published for table in tables):
         notes.append(BEST_NOTE)
-    if any(table.is_partial(line, column) for table in tables for line in table.lines for column in table.columns):
+    cells = [(table, line, column) for table in tables for line in table.lines for column in table.columns]
+    if any(_has_difference(*cell) for cell in cells):
+        notes.append(DIFFERENCE_NOTE)
+    if any(column.key in line.intervals for _, line, column in cells):
+        notes.append(INTERVAL_NOTE)
+    if any(table.is_partial(line, column) for table, line, column in cells):
         notes.append("(n = …): number of seeds with this score so far, if fewer than planned.")
     if any(table.mark(line) for table in tables for line in table.lines):
         notes.append(DAGGER_NOTE)

@@ -20,28 +20,34 @@ from pretrain.scores import RANK, Unit
 COLOURS = (RIGHT_COLOUR, WRONG_COLOUR, "#7b5ea7", SOFT)
 """Colours of the backbones; teal and orange are distinguishable with any colour vision, the others by their offsets."""
 PANELS_PER_ROW = 3
+WIDTH, NARROW_WIDTH = 12.5, 4.6
 LABEL_CHARACTERS = 26
 INCHES_PER_LINE = 0.27
 MARKS_OF_A_DECADE = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 """Tick marks of a logarithmic axis, from coarse to fine; if none gives three ticks, they are spaced evenly."""
 
 
-def draw(comparison: Comparison) -> Figure | None:
-    """Draws all scores; returns None if there are none yet."""
+def draw(comparison: Comparison, *, panels_per_row: int = PANELS_PER_ROW) -> Figure | None:
+    """Draws all scores; returns None if there are none yet.
+
+    Args:
+        comparison: the contents.
+        panels_per_row: at most; with one panel the figure is as wide as a phone's screen is.
+    """
     tables = [table for table in comparison.tables if not table.is_published]
     # Each retrieval direction fills its own row of panels; costs are not drawn.
-    rows = [row for table in tables for row in _rows_of_panels(table)]
+    rows = [row for table in tables for row in _rows_of_panels(table, panels_per_row)]
     if not rows:
         return None
     methods = list(dict.fromkeys(line.method for line in comparison.lines))
     backbones = list(dict.fromkeys(line.backbone for line in comparison.lines))
     height = 1.05 + INCHES_PER_LINE * len(methods) * max(1.0, 0.7 * len(backbones))
     figure = Figure(
-        figsize=(12.5, 0.45 + height * len(rows)),
+        figsize=(WIDTH if panels_per_row > 1 else NARROW_WIDTH, 0.45 + height * len(rows)),
         layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09),
         facecolor="white",
     )
-    grid = figure.subplots(len(rows), PANELS_PER_ROW, squeeze=False)
+    grid = figure.subplots(len(rows), panels_per_row, squeeze=False)
     for axes_of_row, row in zip(grid, rows, strict=True):
         for place, axes in enumerate(axes_of_row):
             if place >= len(row):
@@ -51,14 +57,14 @@ def draw(comparison: Comparison) -> Figure | None:
             _draw_panel(axes, comparison, table, column, methods, backbones)
             if place:
                 axes.tick_params(labelleft=False)
-    _draw_legend(figure, tables, backbones)
+    _draw_legend(figure, tables, backbones, is_narrow=panels_per_row == 1)
     return figure
 
 
-def _rows_of_panels(table: Table) -> Iterator[list[tuple[Table, Column]]]:
+def _rows_of_panels(table: Table, panels_per_row: int) -> Iterator[list[tuple[Table, Column]]]:
     columns = [column for column in table.columns if column.score.better != "neither"]
-    for start in range(0, len(columns), PANELS_PER_ROW):
-        yield [(table, column) for column in columns[start : start + PANELS_PER_ROW]]
+    for start in range(0, len(columns), panels_per_row):
+        yield [(table, column) for column in columns[start : start + panels_per_row]]
 
 
 def _draw_panel(
@@ -76,7 +82,11 @@ def _draw_panel(
                 for outcome in comparison.outcomes
                 if (outcome.method, outcome.backbone) == (line.method, line.backbone) and column.key in outcome.scores
             ]
-            _draw_line(axes, methods.index(line.method) + offset, seeds, figure, unit, COLOURS[turn % len(COLOURS)])
+            y, colour = methods.index(line.method) + offset, COLOURS[turn % len(COLOURS)]
+            if column.key in line.intervals:
+                bounds = [unit.factor * bound for bound in line.intervals[column.key]]
+                axes.plot(bounds, [y, y], "|-", color=colour, linewidth=0.8, markersize=5, alpha=0.7, zorder=1.5)
+            _draw_line(axes, y, seeds, figure, unit, colour)
     marks = {line.method: table.mark(line) for line in table.lines}
     labels = [shortened(method, LABEL_CHARACTERS) + marks[method] for method in methods]
     # A dollar sign in a label does not start a formula.
@@ -125,17 +135,26 @@ def _make_logarithmic(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
-def _draw_legend(figure: Figure, tables: Sequence[Table], backbones: list[str]) -> None:
+def _draw_legend(figure: Figure, tables: Sequence[Table], backbones: list[str], *, is_narrow: bool) -> None:
     entries = [
         Line2D([], [], color=colour, linewidth=3, label=BACKBONES.get(backbone, backbone))
         for backbone, colour in zip(backbones, COLOURS, strict=False)
     ]
-    words = "circle: run; bar: mean; line: ± 1 standard deviation over seeds"
+    words = "circle: run; bar: mean; thick line: ± 1 standard deviation over seeds"
+    if any(line.intervals for table in tables for line in table.lines):
+        words += "; thin line: 95 % interval over queries"
     if any(table.mark(line) for table in tables for line in table.lines):
         words += f"; {DAGGER} sound tower not trained"
+    if is_narrow:
+        words = words.replace("; ", "\n")
     entries.append(Line2D([], [], linestyle="none", label=words))
     legend = figure.legend(
-        handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, fontsize=9, handlelength=1.4
+        handles=entries,
+        loc="outside lower left",
+        ncols=1 if is_narrow else len(entries),
+        frameon=False,
+        fontsize=9,
+        handlelength=1.4,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -13,6 +13,7 @@ from pretrain.ranking.scores import DIRECTIONS, MEDIAN_RANK, RECALL_AT_10_PERCEN
 from pretrain.settings.pretraining import Config
 from pretrain.training.metrics_file import METRICS_NAME as TRAINING_METRICS_NAME
 from pretrain.training.run_folder import SUMMARY_NAME, read_summary
+from retrieval.certainty import interval_of
 from retrieval.metrics_file import METRICS_NAME as RETRIEVAL_METRICS_NAME
 from retrieval.metrics_file import read_metrics
 from shards.errors import UserError
@@ -99,6 +100,7 @@ class RowOutcome:
         reason: reason of a failure, otherwise empty.
         scores: by `<label>/<score>`, for retrieval `<label>/<direction>/<score>`; fractions, and ranks from 1.
         chance: known chance levels, by the same keys.
+        intervals: 95 % intervals of scores over queries, by the same keys, where the files have them.
         gallery_sizes: number of ranked pairs, by label.
         training_seconds: time in training steps alone; this and the following are None if unknown.
         wall_seconds: time since the start, including validation and checkpoints.
@@ -117,6 +119,7 @@ class RowOutcome:
     reason: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     chance: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     gallery_sizes: dict[str, int] = field(default_factory=dict)
     training_seconds: float | None = None
     wall_seconds: float | None = None
@@ -153,6 +156,13 @@ def read_outcome(row: PlannedRow) -> RowOutcome:
         reason=_reason(row) if state == "failed" else "",
         scores=scores,
         chance=chance,
+        intervals={
+            f"{label}/{direction}/{score.key}": interval
+            for label, metrics in rankings.items()
+            for direction in DIRECTIONS
+            for score in RETRIEVAL_SCORES
+            if (interval := interval_of(metrics, direction, score)) is not None
+        },
         gallery_sizes={label: metrics["gallery_size"] for label, metrics in rankings.items()},
         training_seconds=summary.get("training_seconds"),
         wall_seconds=summary.get("seconds"),

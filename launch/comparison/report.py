@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from downstream.reporting.formats import stylesheet, templates
 from downstream.reporting.tables import Table as PublishedTable
-from downstream.running.pictures import save_figure
+from downstream.running.pictures import png_of, save_figure
 from launch.comparison.contents import Comparison, compare
 from launch.comparison.figure import draw
 from launch.comparison.outcomes import PlannedRow, read_outcome
@@ -61,7 +61,7 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
             f"Among the published tables of their benchmarks, these results are at the end of {PAGE_NAME} and in "
             f"{NAMES[0]}: {', '.join(dict.fromkeys(table.title for table in beside))}."
         )
-    picture = draw(comparison)
+    picture, narrow = draw(comparison), draw(comparison, panels_per_row=1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if picture is None:
@@ -72,7 +72,9 @@ def write_report(plan: Plan, rows: Sequence[PlannedRow], out: Path) -> Path:
         write_text_atomically(folder / MARKDOWN_NAME, markdown(comparison, has_figure=png is not None))
         write_text_atomically(folder / CSV_NAME, comma_separated(comparison))
         write_text_atomically(folder / RUNS_NAME, runs_comma_separated(comparison))
-        write_text_atomically(folder / PAGE_NAME, page(comparison, png, beside))
+        write_text_atomically(
+            folder / PAGE_NAME, page(comparison, png, beside, narrow=None if narrow is None else png_of(narrow))
+        )
         for name, text in texts_of(beside).items():
             if beside:
                 write_text_atomically(folder / name, text)
@@ -109,8 +111,14 @@ def _figure(table: Table, line: Line, column: Column) -> str:
     if figure is None:
         return "–"
     mean = column.show(figure.mean)
-    text = f"**{mean}**" if table.is_among_best(line, column) else mean
+    text = f"● **{mean}**" if table.is_among_best(line, column) else mean
     text += "" if figure.sd is None else f" ± {column.show(figure.sd)}"
+    if column.key in line.intervals:
+        text += f" [{column.interval(line.intervals[column.key])}]"
+    difference = table.from_best(line, column)
+    if difference is not None and difference.mean != 0:
+        text += f" ({column.difference(difference.mean)}"
+        text += ")" if difference.sd is None else f" ± {column.show(difference.sd)})"
     return f"{text} (n = {figure.n})" if table.is_partial(line, column) else text
 
 
@@ -118,14 +126,16 @@ def comma_separated(comparison: Comparison) -> str:
     """CSV with one line per method and backbone, in the files' units.
 
     For each score: mean, deviation and number of seeds; mean and deviation of its differences from the best mean on the
-    backbone, seed by seed.
+    backbone, seed by seed; for those that have them, the means of the bounds of 95 % intervals over queries.
     """
     tables = [table for table in comparison.tables if not table.is_published]
+    bounded = {key for line in comparison.lines for key in line.intervals}
     header = ["method", "backbone", "image_only", "num_planned"]
     for table in tables:
         for column in table.columns:
             header += [f"{column.key}{end}" for end in ("_mean", "_sd", "_n")]
             header += [f"{column.key}_from_best{end}" for end in ("_mean", "_sd")]
+            header += [f"{column.key}_{end}" for end in ("low", "high")] if column.key in bounded else []
             header += [f"{column.key}_chance"] if column.key in table.chance else []
     rows: list[list[object]] = []
     for line in comparison.lines:
@@ -136,29 +146,42 @@ def comma_separated(comparison: Comparison) -> str:
                 row += ["", "", 0] if figure is None else [figure.mean, figure.sd, figure.n]
                 difference = table.from_best(line, column)
                 row += ["", ""] if difference is None else [difference.mean, difference.sd]
+                row += line.intervals.get(column.key, ("", "")) if column.key in bounded else []
                 row += [table.chance[column.key]] if column.key in table.chance else []
         rows.append(row)
     return csv_text(header, rows)
 
 
 def runs_comma_separated(comparison: Comparison) -> str:
-    """CSV with one line per run and all its scores, in the files' units."""
+    """CSV with one line per run and all its scores, then the bounds of their 95 % intervals, in the files' units."""
     keys = list(dict.fromkeys(key for outcome in comparison.outcomes for key in outcome.scores))
+    bounded = list(dict.fromkeys(key for outcome in comparison.outcomes for key in outcome.intervals))
     names = (*RUN_COLUMNS, *(cost.key for cost in COSTS))
     rows = (
-        [*(getattr(outcome, name) for name in names), *(outcome.scores.get(key) for key in keys)]
+        [
+            *(getattr(outcome, name) for name in names),
+            *(outcome.scores.get(key) for key in keys),
+            *(bound for key in bounded for bound in outcome.intervals.get(key, (None, None))),
+        ]
         for outcome in comparison.outcomes
     )
-    return csv_text([*names, *keys], rows)
+    return csv_text([*names, *keys, *(f"{key}_{end}" for key in bounded for end in ("low", "high"))], rows)
 
 
-def page(comparison: Comparison, png: bytes | None, published: Sequence[PublishedTable] = ()) -> str:
+def page(
+    comparison: Comparison,
+    png: bytes | None,
+    published: Sequence[PublishedTable] = (),
+    *,
+    narrow: bytes | None = None,
+) -> str:
     """Renders the comparison as a self-contained HTML page that looks like the downstream report.
 
     Args:
         comparison: the contents.
         png: the figure, if there is one.
         published: tables of the benchmarks that have published figures, shown folded.
+        narrow: the figure with one panel in a row, for narrow screens; None: the same figure.
     """
     text = resources.files("launch.comparison").joinpath("templates/comparison.html").read_text(encoding="utf-8")
     return (
@@ -167,7 +190,12 @@ def page(comparison: Comparison, png: bytes | None, published: Sequence[Publishe
         .render(
             style=Markup(stylesheet()),
             comparison=comparison,
-            png=None if png is None else base64.b64encode(png).decode("ascii"),
+            png=_encoded(png),
+            narrow=_encoded(narrow),
             published=published,
         )
     )
+
+
+def _encoded(png: bytes | None) -> str | None:
+    return None if png is None else base64.b64encode(png).decode("ascii")

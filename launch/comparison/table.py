@@ -74,6 +74,10 @@ class Column:
         """Formats a value in the score's unit."""
         return self.score.unit.show(value)
 
+    def interval(self, bounds: tuple[float, float]) -> str:
+        """Formats the bounds of an interval."""
+        return f"{self.show(bounds[0])} – {self.show(bounds[1])}"
+
     def difference(self, value: float) -> str:
         """Formats a difference of two values, with its sign."""
         return f"{'−' if value < 0 else '+'}{self.show(abs(value))}"
@@ -89,6 +93,7 @@ class Line:
         figures: statistics by column key.
         image_only: whether the sound tower is not trained.
         num_planned: number of seeds in the plan; None for published figures.
+        intervals: 95 % intervals over queries, by column key: the means of the seeds' lower and upper bounds.
     """
 
     method: str
@@ -96,6 +101,7 @@ class Line:
     figures: dict[str, Statistic]
     image_only: bool = False
     num_planned: int | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def backbone_title(self) -> str:
@@ -154,6 +160,11 @@ class Table:
         """
         difference = self.from_best(line, column)
         return difference is not None and difference.sd is not None and abs(difference.mean) <= difference.sd
+
+    @property
+    def has_differences(self) -> bool:
+        """Whether some score can't be told from the best mean, by the deviation over seeds."""
+        return any(self.is_among_best(line, column) for line in self.lines for column in self.columns)
 
     def is_partial(self, line: Line, column: Column) -> bool:
         """Whether only some of the planned seeds have this figure."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from comparison_rows import (
     write_downstream,
 )
 from matplotlib.figure import Figure
+from PIL import Image
 
 from launch.comparison.figure import draw
 from launch.comparison.report import page, runs_comma_separated, write_report
@@ -101,6 +104,46 @@ def test_the_page_loads_nothing_and_shows_what_the_markdown_shows(tmp_path: Path
     for text in ("5.5", "± 0.7", "20.00", "2 of 2 runs are done", "Recall@10 %"):
         assert text in tags.text
     assert "img" not in page(comparison, None).split("</style>")[1]
+
+
+def write_intervals(row: Any, low: float, high: float) -> None:
+    path = row.benchmarks[0].folder / "metrics.json"
+    intervals = {"level": 0.95, "unit": "query", "num_units": 50, "sound_to_image": {}}
+    intervals["image_to_sound"] = {"median_rank": [low, high]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intervals": intervals}))
+
+
+def test_intervals_over_queries_are_shown_where_all_seeds_have_them(tmp_path: Path) -> None:
+    rows = [done_row(tmp_path, method, seed, 5 + seed) for method in ("a", "b") for seed in (0, 1)]
+    for row, bounds in zip(rows, ((3, 8), (4, 9), (2, 7)), strict=False):  # not of the last seed of b
+        write_intervals(row, *bounds)
+    write_report(Plan(), rows, tmp_path)
+    folder = tmp_path / "report"
+    text = (folder / "comparison.md").read_text(encoding="utf-8")
+    assert "| ● **5.5** ± 0.7 [3.5 – 8.5] |" in text
+    assert text.count("– 8.5]") == 1
+    assert "In brackets: the 95 % interval over queries" in text
+    table = pd.read_csv(folder / "comparison.csv").set_index("method")
+    assert list(table.loc["a", [f"{THERE}/median_rank_{end}" for end in ("low", "high")]]) == [3.5, 8.5]
+    assert table.loc["b"].isna()[f"{THERE}/median_rank_low"]
+    runs = pd.read_csv(folder / "runs.csv")
+    assert list(runs[f"{THERE}/median_rank_high"].fillna(-1)) == [8, 9, 7, -1]
+    figure = draw(comparison_of(rows))
+    assert figure is not None
+    thin = [line for line in shown_axes(figure)[2].lines if line.get_marker() == "|"]
+    assert [list(line.get_xdata()) for line in thin] == [[3.5, 8.5]]
+    assert "95 % interval" in figure.legends[0].get_texts()[-1].get_text()
+
+
+def test_a_narrow_screen_gets_a_figure_of_its_own(tmp_path: Path) -> None:
+    rows = [done_row(tmp_path, "a", seed, 5 + seed) for seed in (0, 1)]
+    write_report(Plan(), rows, tmp_path)
+    tags = Tags()
+    tags.feed((tmp_path / "report" / "comparison.html").read_text(encoding="utf-8"))
+    pictures = [value.partition("base64,")[2] for value in tags.loaded if value.startswith("data:")]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in pictures]
+    assert sizes[0][0] < 600 < sizes[1][0]
+    assert sizes[0][1] > sizes[1][1]
 
 
 def shown_axes(figure: Figure) -> list[Any]:
