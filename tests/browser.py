@@ -57,4 +57,4 @@ def requested_urls(driver: Chrome) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     requests = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     # On a busy machine the new-tab page, which no page can ask for, may still load when a test begins.
-    return [url for url in requests if not url.startswith(("data:", "chrome:"))]
+    return [url for url in requests if not url.startswith(("data:", "chrome:", "chrome-untrusted:"))]

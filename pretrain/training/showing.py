@@ -168,7 +168,8 @@ def _table(lines: Sequence[Mapping[str, Any]], panels: Sequence[Panel], best_ste
     steps = sorted({step for curve in ranked.curves for step in curve.steps})
     n = min(MOST_ROWS, len(steps))
     kept = {steps[(len(steps) - 1) * i // max(1, n - 1)] for i in range(n)} | {steps[-1]}
-    kept |= {step for step in steps if step == best_step}
+    if best_step is not None and best_step in steps:
+        kept.add(best_step)
     rows = ["", f"{'epoch':>5} {'step':>8}" + "".join(f"{name:>17}" for name in values)]
     for step in sorted(kept):
         ranks = "".join(f"{of[step]:>17.1f}" if step in of else f"{'–':>17}" for of in values.values())

@@ -21,6 +21,7 @@ from downstream.reporting.approach_chart import draw_approaches
 from downstream.reporting.report import report_from
 from downstream.reporting.rows import rows_of_runs
 from downstream.reporting.runs import runs_of
+from downstream.reporting.score_chart import draw_scores, score_chart
 from downstream.reporting.tables import build_tables
 from downstream.results import Results
 from downstream.running import map_exhibits
@@ -84,6 +85,26 @@ def test_bars_are_the_measured_scores_and_diamonds_the_published_ones(tmp_path: 
     assert marks == [[30.46, 31.14, 32.99, 33.80, 28.99, 29.66], [72.71]]
     whiskers = [line.get_segments()[0][:, 1] for line in both.collections if isinstance(line, LineCollection)]
     np.testing.assert_allclose(whiskers, [(40, 60), (20, 30), (68, 72)])
+
+
+def test_a_table_is_drawn_row_by_row_with_its_deviations(tmp_path: Path) -> None:
+    for seed, iou in enumerate((0.2, 0.3)):
+        epochs = [{"epoch": 3, "overall_accuracy": 0.5, "mean_iou": iou}]
+        results("deepglobe", seed=seed, epochs=epochs).write(tmp_path / f"{seed}")
+    (table,) = build_tables(rows_of_runs(runs_of([tmp_path])))
+    accuracies, ious = draw_scores(table, table.rows, list(table.columns)).axes
+    dots = [line for line in ious.lines if line.get_marker() != "None"]
+    assert [float(line.get_xdata()[0]) for line in dots] == [row.figures["mean_iou"].mean for row in table.rows]
+    assert [line.get_marker() for line in dots] == ["o" if row.origin == "measured" else "D" for row in table.rows]
+    (whisker,) = (line for line in ious.lines if line.get_marker() == "None")
+    sd = 5 * 2**0.5
+    assert list(whisker.get_xdata()) == pytest.approx([25 - sd, 25 + sd])
+    assert [label.get_text() for label in accuracies.get_yticklabels()].count("Random, ResNet-18") == 2
+    exhibit = score_chart(table, 1)
+    assert exhibit is not None
+    assert exhibit.name == "deepglobe-scores-1"
+    one = replace(table, rows=table.rows[:1])
+    assert score_chart(one, 1) is None
 
 
 def test_names_of_weights_with_signs_of_formulas_are_drawn_as_they_are(tmp_path: Path) -> None:
@@ -192,8 +213,9 @@ def test_the_report_holds_its_pictures_and_lies_beside_them(tmp_path: Path) -> N
     report_from([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "report")])
     png = (tmp_path / "report" / "deepglobe-maps.png").read_bytes()
     html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    (embedded,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
-    assert base64.b64decode(embedded) == png
+    chart = (tmp_path / "report" / "deepglobe-scores-1.png").read_bytes()
+    embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    assert [base64.b64decode(picture) for picture in embedded] == [chart, png]
     assert "img-src data:;" in html
     assert '<a href="#deepglobe-maps">' in html
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")

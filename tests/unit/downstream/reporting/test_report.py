@@ -197,7 +197,7 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
         report_from([str(run)])
     # The same run twice is one run.
     report_from([str(run), str(tmp_path), "--out", str(tmp_path / "report")])
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(NAMES)
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted([*NAMES, "ucmerced-scores-1.png"])
     assert "seed 0" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
 
 
