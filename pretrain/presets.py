@@ -74,7 +74,7 @@ constant 1e-3, batches of 256, 300 epochs, the last model. Different here: the l
 code, where the paper prints the sum (`--loss.reduction sum`); Adam's steps under the two differ only by its epsilon. No
 flips, which only the authors' slides name (`--data.flips`).
 
-The paper reports recall@100 of 0.190 and a median rank of 744 among about 10,000 test pairs (Table VII).
+The paper reports recall@100 of 19.0 % and a median rank of 744 among about 10,000 test pairs (Table VII).
 """
 
 SOUNDINGEARTH_RESNET50 = replace(
@@ -86,7 +86,7 @@ SOUNDINGEARTH_RESNET50 = replace(
 
     accelerate launch pretrain/run.py soundingearth-resnet50 --shards SHARDS --out RUN
 
-The paper reports recall@100 of 0.153 and a median rank of 836 (Table VII).
+The paper reports recall@100 of 15.3 % and a median rank of 836 (Table VII).
 """
 
 SOUNDINGEARTH_CODE_RESNET18 = replace(
@@ -154,7 +154,7 @@ NAIVE_TRIPLET = _compared("naive-triplet", loss=NaiveTripletSettings())
 
     accelerate launch pretrain/run.py naive-triplet --shards SHARDS --out RUN
 
-The paper reports recall@100 of 0.186 and a median rank of 749 with ResNet-18 (Table VII).
+The paper reports recall@100 of 18.6 % and a median rank of 749 with ResNet-18 (Table VII).
 """
 
 CONTRASTIVE = _compared("contrastive", loss=ContrastiveSettings())
@@ -163,7 +163,7 @@ the symmetric form.
 
     accelerate launch pretrain/run.py contrastive --shards SHARDS --out RUN
 
-The paper reports recall@100 of 0.291 and a median rank of 565 with ResNet-18 (Table VII).
+The paper reports recall@100 of 29.1 % and a median rank of 565 with ResNet-18 (Table VII).
 """
 
 SYMMETRIC_CONTRASTIVE = _compared("symmetric-contrastive", loss=SymmetricContrastiveSettings())
@@ -259,7 +259,7 @@ BEST_RETRIEVAL = AudiovisualConfig(
     ),
     validation=ValidationSettings(every_epochs=4),
 )
-"""After Spectrum4Geo, which reports recall@100 of 0.642 and a median rank of 25 among 10,179 pairs from sound to image.
+"""After Spectrum4Geo, which reports recall@100 of 64.2 % and a median rank of 25 among 10,179 pairs from sound to image.
 
 From it, as its authors' code has them: ConvNeXt-B from ImageNet for images of 256 pixels and for spectrograms of 128
 bands × 4,096 frames (43.7 s at 48 kHz), symmetric InfoNCE with a learned temperature and a label smoothing of 0.1, a

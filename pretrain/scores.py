@@ -30,12 +30,14 @@ class Unit:
     bounds: tuple[float, float] = (0, math.inf)
 
     def show(self, value: float) -> str:
-        """A stored value as tables show it."""
-        return format(self.factor * value, self.form)
+        """A stored value as tables, pages and cards show it; "<0.01" for one that would be rounded to 0.00."""
+        shown = self.factor * value
+        text = format(shown, self.form)
+        return text if shown <= 0 or text.strip("0.") else f"<{text[:-1]}1"
 
 
 PERCENT = Unit("percent", 100, ".2f", bounds=(0, 100))
-"""Of fractions in [0, 1]."""
+"""Of fractions in [0, 1]: files hold recalls as fractions, and everything that is read shows them in percent."""
 NATS = Unit("nats", form=".4f", symbol="nats")
 RANK = Unit("rank", bounds=(1, math.inf))
 KILOMETRES = Unit("kilometres", symbol="km")

@@ -32,6 +32,7 @@ PUBLISHED = "published"
 OVERLAP = "overlap_with_training"
 SHOWN = (RECALLS[1], RECALLS[5], RECALLS[10], RECALL_AT_10_PERCENT, MEDIAN_RANK)
 """The scores of the printed table."""
+UNIT_WORDS = "recalls in percent"
 
 
 class Scored(TypedDict):
@@ -144,12 +145,12 @@ def print_scores(metrics: dict[str, Any]) -> None:
     n = metrics["gallery_size"]
     console = Console(width=100)
     split, protocol = as_line(metrics.get("split", "")), as_line(metrics["protocol"])
-    console.print(_table(f"{split} split, {n} pairs, protocol {protocol}", metrics))
+    console.print(_table(f"{split} split, {n} pairs, protocol {protocol}; {UNIT_WORDS}", metrics))
     # Evaluations of earlier versions have no such scores.
     if others := metrics.get(WITHOUT_REPEATED):
         n = others["num_left_out"]
         left_out = f"{n} pair{'s' * (n > 1)} whose image is also in training or earlier in the split"
-        console.print(_table(f"without {left_out}: {others['gallery_size']} pairs", others))
+        console.print(_table(f"without {left_out}: {others['gallery_size']} pairs; {UNIT_WORDS}", others))
     for words in (*certainty_lines(metrics), *published_lines(metrics), describe_overlap(metrics.get(OVERLAP))):
         if words:
             print(words)
@@ -164,7 +165,7 @@ def published_lines(metrics: dict[str, Any]) -> list[str]:
     lines = []
     for figures in published["figures"]:
         scores = [
-            f"{headings[name].heading} {_cell(headings[name], value)}"
+            f"{headings[name].heading} {_cell(headings[name], value)}{' %' * headings[name].is_fraction}"
             for name, value in figures["scores"].items()
             if name in headings
         ]
@@ -211,4 +212,4 @@ def _table(title: str, metrics: dict[str, Any]) -> Table:
 
 
 def _cell(of: Score, value: float | None) -> str:
-    return "-" if value is None else f"{value:.{3 if of.is_fraction else 1}f}"
+    return "-" if value is None else of.unit.show(value)

@@ -24,6 +24,7 @@ from pretrain.ranking.scores import (
     RECALL_AT_10_PERCENT,
     RECALLS,
 )
+from pretrain.scores import PERCENT
 from retrieval.certainty import certainty_lines, interval_of
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
@@ -60,7 +61,7 @@ def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Pat
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"recall": _format_recall, "rank": format_rank}
+    environment.filters |= {"share": PERCENT.show, "rank": format_rank}
     template = environment.from_string(template_folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
     page = template.render(
         style=Markup(style),
@@ -112,10 +113,6 @@ def _weights_name(weights: Path) -> str:
     return weights.resolve().parent.name if weights.name == "model" else weights.resolve().name
 
 
-def _format_recall(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
-
-
 def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
     """Rows of the score table: name, explanation, kind, the value of each column, and intervals; None for none."""
     n = metrics["gallery_size"]
@@ -153,9 +150,10 @@ def _recall_svg(evaluation: Evaluation) -> Markup:
         Curve(direction, [protocol.recall(bounds[direction], k) for k in ks]) for direction in reversed(DIRECTIONS)
     ]
     figures = ", ".join(
-        f"{LABELS[direction]} {evaluation.metrics[direction][RECALL_AT_10_PERCENT.key]:.0%}" for direction in DIRECTIONS
+        f"{LABELS[direction]} {RECALL_AT_10_PERCENT.unit.show(evaluation.metrics[direction][RECALL_AT_10_PERCENT.key])} %"
+        for direction in DIRECTIONS
     )
-    return recall_chart(ks, curves, f"Recall over k. Among the first tenth of the gallery: {figures}, chance 10%.")
+    return recall_chart(ks, curves, f"Recall over k. Among the first tenth of the gallery: {figures}, chance 10 %.")
 
 
 def _histograms(evaluation: Evaluation) -> dict[str, Markup]:

@@ -7,7 +7,7 @@ from typing import Any
 from pretrain.cards import card, loading, section, table
 from pretrain.model_config import TwoTowerConfig
 from pretrain.releasing.licence_words import of_whole_corpus
-from pretrain.scores import Score
+from pretrain.scores import PERCENT, RANK, Score
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
@@ -145,15 +145,17 @@ def results_table(validation: dict[str, Any]) -> str:
     parts = {part: label for part, label in COLUMNS.items() if part in validation}
     rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
     for name, label in FIGURES.items():
-        form = ".3f" if "recall" in name else ".1f"
-        rows.append(f"| {label} | {' | '.join(_cell(validation, part, name, form) for part in parts)} |")
+        score = Score(name, label, PERCENT if "recall" in name else RANK)
+        heading = f"{label}, %" if score.is_fraction else label
+        rows.append(f"| {heading} | {' | '.join(_cell(validation, part, score) for part in parts)} |")
     return "\n".join(rows)
 
 
-def _cell(validation: dict[str, Any], part: str, name: str, form: str) -> str:
-    value = Score(f"{part}/{name}", name).value_in(validation)
+def _cell(validation: dict[str, Any], part: str, score: Score) -> str:
+    value = score.value_in(validation.get(part))
     if value is None:
         return "–"
     intervals = validation.get("intervals")
-    bounds = intervals.get(part, {}).get(name) if isinstance(intervals, dict) else None
-    return f"{value:{form}}" + (f" ({bounds[0]:{form}} – {bounds[1]:{form}})" if bounds else "")
+    bounds = intervals.get(part, {}).get(score.key) if isinstance(intervals, dict) else None
+    show = score.unit.show
+    return show(value) + (f" ({show(bounds[0])} – {show(bounds[1])})" if bounds else "")

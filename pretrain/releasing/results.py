@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or
 from pretrain.model_files import WEIGHTS_NAME
 from pretrain.ranking.scores import Intervals
 from pretrain.releasing.model_card import FIGURES
+from pretrain.scores import PERCENT
 from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.records import as_number, checked, read_json_as
@@ -20,6 +21,8 @@ RETRIEVAL_NAME = "metrics.json"
 DOWNSTREAM_NAME = "results.json"
 DIRECTIONS = ("image_to_sound", "sound_to_image")
 NOT_A_SCORE = ("epoch", "loss", "seconds")
+SHARES = ("accuracy", "precision", "recall", "f1", "iou")
+"""Ends of the names of scores that are fractions, which are shown in percent; others are shown as they are."""
 NO_WEIGHTS_OF_OURS = ("random", "imagenet", "pretrained", "–")
 """What results record as weights if none of a run's were used; "–" is that of sound-only results."""
 
@@ -83,10 +86,21 @@ def scores_of(record: dict[str, Any]) -> dict[str, str]:
     """
     flat = _numbers(record["epochs"][-1])
     return {
-        score.replace("_", " "): f"{number:.3f}" + (f" ± {flat[f'{score}_sd']:.3f}" if f"{score}_sd" in flat else "")
+        score.replace("_", " "): " ± ".join(
+            _shown(score, n) for n in (number, flat.get(f"{score}_sd")) if n is not None
+        )
+        + (" %" if _is_share(score) else "")
         for score, number in flat.items()
         if not score.endswith("_sd") and not any(word in score for word in NOT_A_SCORE)
     }
+
+
+def _is_share(score: str) -> bool:
+    return score.endswith(SHARES)
+
+
+def _shown(score: str, value: float) -> str:
+    return PERCENT.show(value) if _is_share(score) else f"{value:.3f}"
 
 
 def _numbers(epoch: dict[str, Any]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pretrain.scores import PERCENT
 from retrieval.index import (
     DIFFERENCES_SLACK,
     SPARE_CANDIDATES,
@@ -95,7 +96,7 @@ class GalleryIndex:
         record = self.record
         return (
             f"IVF with {record.lists:,} lists, {record.probes:,} probed: recall@{RECALL_AT} "
-            f"{record.recall_at_10:.3f} measured on {record.num_queries} queries"
+            f"{PERCENT.show(record.recall_at_10)} % measured on {record.num_queries} queries"
         )
 
     def search(self, query: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -67,7 +67,7 @@ def test_split_build_and_evaluate_by_a_later_protocol(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "has a split of its own" not in result.stderr
-    assert "published, GeoCLAP, sound → image: Recall@100 0.450" in result.stdout
+    assert "published, GeoCLAP, sound → image: Recall@100 45.00 %" in result.stdout
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     assert (metrics["protocol"], metrics["gallery_size"], metrics["published"]["gallery_size"]) == (
         "geoclap",

@@ -124,12 +124,12 @@ def test_the_table_holds_every_figure_beside_chance(page: Chrome) -> None:
         *("Recall@1", "Recall@5", "Recall@10", "Recall@100", "Recall@10 %"),
         *("Median rank", "Mean rank", "MRR"),
     ]
-    assert rows["Recall@10"][2] == "0.250"
+    assert rows["Recall@10"][2] == "25.00"
     assert rows["Recall@100"] == ["n/a"] * 4
     assert rows["Median rank"][2] == "20.5"
     recall, interval = rows["Recall@10"][0].splitlines()
     low, high = map(float, interval.split(" – "))
-    assert 0.25 < low <= float(recall) <= high
+    assert 25 < low <= float(recall) <= high
 
 
 def test_queries_show_their_matches_and_mark_the_true_one(page: Chrome) -> None:

@@ -62,7 +62,7 @@ def test_the_model_comes_back_in_two_lines(finished_run: Path, tiny_shards: Path
     assert model.config.spectrogram_mean == manifest.statistics["spectrogram_mean"]
     card = (finished_run / "model" / "README.md").read_text()
     assert "48 train, 16 val, 24 test" in card
-    assert "| recall@10 |" in card
+    assert "| recall@10, % |" in card
 
 
 def test_mlflow_holds_settings_metrics_and_artifacts(finished_run: Path) -> None:

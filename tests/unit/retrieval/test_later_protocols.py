@@ -172,5 +172,5 @@ def test_published_figures_stand_beside_ours_and_other_galleries_are_named() -> 
     assert json.loads(json.dumps(metrics["published"])) == metrics["published"]
     lines = published_lines(metrics)
     assert lines[0] == "GeoCLAP (Khanal et al., 2023)"
-    assert lines[1].startswith("published, GeoCLAP, sound → image: Recall@100 0.450 (published as image-to-sound")
+    assert lines[1].startswith("published, GeoCLAP, sound → image: Recall@100 45.00 % (published as image-to-sound")
     assert lines[2].startswith("this gallery has 40 pairs and the published one 10,159; ranks in a smaller gallery")

@@ -260,10 +260,10 @@ def test_texts_quote_the_ablation_of_the_loss() -> None:
     for name, recall, rank in zip(names, recalls, ranks, strict=True):
         if name:
             text = presets.split(f"run.py {name} --shards")[1].split('"""')[0]
-            assert f"recall@100 of {recall / 100:.3f} and a median rank of {rank:.0f}" in " ".join(text.split())
+            assert f"recall@100 of {recall:.1f} % and a median rank of {rank:.0f}" in " ".join(text.split())
     page = " ".join((ROOT / "retrieval" / "README.md").read_text(encoding="utf-8").split())
     for depth, recall, rank in zip((18, 50), recalls[4:], ranks[4:], strict=True):
-        row = rf"\| SoundingEarth, ResNet-{depth}, [^|]+\| image → sound \| @100 {recall / 100:.3f} \| {rank:.0f} \|"
+        row = rf"\| SoundingEarth, ResNet-{depth}, [^|]+\| image → sound \| @100 {recall:.1f} \| {rank:.0f} \|"
         assert re.search(row, page)
 
 

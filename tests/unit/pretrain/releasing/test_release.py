@@ -109,7 +109,7 @@ def test_the_card_is_filled_from_the_run(released: tuple[Path, list[str]]) -> No
         "| median rank | 7.0 | 7.0 | 7.0 |",
         "Retrieval, `test` split, protocol `standard`, gallery of 24 pairs",
         "| median rank | 5.0 | 5.0 | 5.0 |",
-        "| `folder` | `linear` | 1,200 · 24 | accuracy 0.625 ± 0.011 |",
+        "| `folder` | `linear` | 1,200 · 24 | accuracy 62.50 ± 1.10 % |",
         "states no licence for any of its 48 training recordings",
         "## Intended use",
         "## Limits",

@@ -142,6 +142,6 @@ def test_files_of_another_shape_get_a_sentence(
 def test_scores_of_parts_and_deviations_stand_together() -> None:
     epoch = {"epoch": 0, "train_loss": 1.0, "seconds": 3, "image": {"f1": 0.5, "f1_sd": 0.25}, "mean_iou": 0.375}
     assert scores_of({"epochs": [{"accuracy": 0}, epoch | {"classes": ["a"], "f1_sd": None}]}) == {
-        "image f1": "0.500 ± 0.250",
-        "mean iou": "0.375",
+        "image f1": "50.00 ± 25.00 %",
+        "mean iou": "37.50 %",
     }
