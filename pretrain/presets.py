@@ -259,7 +259,7 @@ BEST_RETRIEVAL = AudiovisualConfig(
     ),
     validation=ValidationSettings(every_epochs=4),
 )
-"""After Spectrum4Geo, which reports recall@100 of 64.2 % and a median rank of 25 among 10,179 pairs from sound to image.
+"""After Spectrum4Geo, which reports recall@100 of 64.2 % and a median rank of 25 of 10,179 pairs from sound to image.
 
 From it, as its authors' code has them: ConvNeXt-B from ImageNet for images of 256 pixels and for spectrograms of 128
 bands × 4,096 frames (43.7 s at 48 kHz), symmetric InfoNCE with a learned temperature and a label smoothing of 0.1, a

@@ -29,11 +29,12 @@ from retrieval.certainty import certainty_lines, interval_of
 from retrieval.charts import Curve, curve_ks, histogram_shares, rank_histogram, recall_chart
 from retrieval.exhibits import Exhibition
 from retrieval.gallery import build_gallery, format_rank
+from retrieval.map_zoom import zoom_script, zoom_style
 from retrieval.metrics_file import LABEL_ONLY, OVERLAP, WITHOUT_REPEATED, describe_overlap, published_lines
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol
 from retrieval.scoring import Evaluation
-from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class
+from retrieval.worldmap import RANK_CLASSES, Place, draw_map, rank_class, view_of
 from shards.atomic_files import write_text_atomically
 from shards.schema import place_of
 from shards.streaming.reading import ShardSet
@@ -43,6 +44,9 @@ QUESTIONS = {
     "image_to_sound": "Given the image of a place, which recording was made there?",
     "sound_to_image": "Given a recording, which image shows the place where it was made?",
 }
+
+OPEN_GROUP = "typical"
+"""The group of example queries whose first one is shown; all others are folded, so that the page is a few screens long."""
 
 
 def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Path:
@@ -58,6 +62,7 @@ def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Pat
     """
     template_folder = resources.files("retrieval").joinpath("templates")
     style, script = (template_folder.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    style, script = style + zoom_style(), f'"use strict";\n{zoom_script()}{script}'
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -105,6 +110,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "histograms": _histograms(evaluation),
         "map": _map(evaluation),
         "galleries": galleries,
+        "open_group": OPEN_GROUP,
         "exhibition": exhibition,
     }
 
@@ -149,10 +155,8 @@ def _recall_svg(evaluation: Evaluation) -> Markup:
     curves += [
         Curve(direction, [protocol.recall(bounds[direction], k) for k in ks]) for direction in reversed(DIRECTIONS)
     ]
-    figures = ", ".join(
-        f"{LABELS[direction]} {RECALL_AT_10_PERCENT.unit.show(evaluation.metrics[direction][RECALL_AT_10_PERCENT.key])} %"
-        for direction in DIRECTIONS
-    )
+    tenth = {direction: evaluation.metrics[direction][RECALL_AT_10_PERCENT.key] for direction in DIRECTIONS}
+    figures = ", ".join(f"{LABELS[direction]} {PERCENT.show(share)} %" for direction, share in tenth.items())
     return recall_chart(ks, curves, f"Recall over k. Among the first tenth of the gallery: {figures}, chance 10 %.")
 
 
@@ -195,6 +199,7 @@ def _map(evaluation: Evaluation) -> dict[str, Any] | None:
             for number, (name, _) in enumerate(RANK_CLASSES)
         ],
         "num_places": len(places),
+        "has_coarse_land": view_of(places).has_coarse_land,
     }
 
 

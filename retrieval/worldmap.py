@@ -8,7 +8,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from shards.geography.map_view import WIDTH, choose_view, dot_radius, draw_ground
+from retrieval.map_zoom import zoomable
+from shards.geography.map_view import WIDTH, View, choose_view, dot_radius, draw_ground
 
 MAX_NAMED_DOTS = 2000
 
@@ -44,8 +45,13 @@ def rank_class(ranks: NDArray[np.float64], gallery_size: int) -> NDArray[np.int6
     return np.searchsorted([upper for _, upper in RANK_CLASSES[:-1]], shares, side="left")
 
 
+def view_of(places: list[Place]) -> View:
+    """The view that holds all places, with a margin."""
+    return choose_view(np.array([place.longitude for place in places]), np.array([place.latitude for place in places]))
+
+
 def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], description: str) -> Markup:
-    """Draws the map; CSS classes give each dot's colour per direction, as in `image_to_sound-0 sound_to_image-3`.
+    """Draws the map, which can be zoomed; CSS classes give each dot's colour per direction, as in `image_to_sound-0 sound_to_image-3`.
 
     Args:
         places: locations of the pairs, at least one.
@@ -54,7 +60,7 @@ def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], descrip
     """
     longitudes = np.array([place.longitude for place in places])
     latitudes = np.array([place.latitude for place in places])
-    view = choose_view(longitudes, latitudes)
+    view = view_of(places)
     points = view.project(longitudes, latitudes)
     radius = dot_radius(len(places))
     dots = []
@@ -63,6 +69,9 @@ def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], descrip
         title = Markup("<title>{}</title>").format(place.title) if len(places) <= MAX_NAMED_DOTS else ""
         dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>')
         dots.append(dot.format(names, x, y, radius, title))
-    return Markup(
-        '<svg class="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}<g class="dots">{}</g></svg>'
-    ).format(WIDTH, view.height, description, draw_ground(view), Markup("").join(dots))
+    # The size of a dot is a property too, which the page divides by the zoom.
+    drawing = Markup(
+        '<svg class="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}<g class="dots" style="--dot:{:.1f}px">'
+        "{}</g></svg>"
+    ).format(WIDTH, view.height, description, draw_ground(view), radius, Markup("").join(dots))
+    return zoomable(drawing)

@@ -1,4 +1,4 @@
-"use strict";
+for (const frame of document.querySelectorAll(".map-frame")) zoomMap(frame);
 // Plays one clip at a time and moves a needle over its spectrogram.
 (() => {
   let button = null;

@@ -12,15 +12,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 WIDTH = 1000
-MIN_VIEW_DEGREES = 40.0
-"""Minimum width of the map; land at 1:110 million is too coarse for a closer view."""
-MAX_VIEW_DEGREES = 200.0
-"""If places span more than this, the whole world is shown."""
-MARGIN = 0.12
+MIN_VIEW_DEGREES = 1.0
+"""Minimum width of the map, about 100 km: a single place needs a surrounding."""
+COARSE_LAND_DEGREES = 25.0
+"""In a narrower view, coastlines at 1:110 million are visibly off; pages then say so."""
+MARGIN = 0.08
 MAX_HEIGHT_TO_WIDTH = 0.62
 MIN_HEIGHT_TO_WIDTH = 0.42
-SOUTH, NORTH = -60.0, 84.0
-"""The whole world is drawn without Antarctica, unless a place is located there."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,11 @@ class View:
         return _shrink((self.south + self.north) / 2)
 
     @property
+    def has_coarse_land(self) -> bool:
+        """Whether the view is so close that coastlines are only approximate."""
+        return self.east - self.west < COARSE_LAND_DEGREES
+
+    @property
     def height(self) -> float:
         """Height of the drawing, whose width is `WIDTH`."""
         return WIDTH * (self.north - self.south) / ((self.east - self.west) * self.degrees_shrink)
@@ -50,7 +53,7 @@ class View:
 
 
 def choose_view(longitudes: NDArray[np.floating], latitudes: NDArray[np.floating]) -> View:
-    """The smallest suitable view of all places: at least 40 degrees wide, the whole world if they are far apart.
+    """The smallest suitable view of all places, with a margin, inside of the world's edges.
 
     Args:
         longitudes: (n,) degrees east, n > 0.
@@ -61,10 +64,11 @@ def choose_view(longitudes: NDArray[np.floating], latitudes: NDArray[np.floating
     middle, centre = (south + north) / 2, (west + east) / 2
     height = (north - south) * (1 + 2 * MARGIN)
     width = max(MIN_VIEW_DEGREES, (east - west) * (1 + 2 * MARGIN), height / (_shrink(middle) * MAX_HEIGHT_TO_WIDTH))
-    if width > MAX_VIEW_DEGREES:
-        return View(-180.0, 180.0, min(SOUTH, south - 2), max(NORTH, north))
-    height = max(height, width * _shrink(middle) * MIN_HEIGHT_TO_WIDTH)
-    return View(centre - width / 2, centre + width / 2, max(-90.0, middle - height / 2), min(90.0, middle + height / 2))
+    width = min(width, 360.0)
+    height = min(max(height, width * _shrink(middle) * MIN_HEIGHT_TO_WIDTH), 180.0)
+    west = min(max(centre - width / 2, -180.0), 180.0 - width)
+    south = min(max(middle - height / 2, -90.0), 90.0 - height)
+    return View(west, west + width, south, south + height)
 
 
 def _shrink(latitude: float) -> float:
@@ -104,7 +108,7 @@ def _land(view: View) -> str:
 
 def _graticule(view: View) -> str:
     width = view.east - view.west
-    step = 30 if width > 150 else 10 if width > 50 else 5
+    step = next((step for step in (30, 10, 5, 2, 1, 0.5) if width / step >= 5), 0.2)
     meridians = np.arange(np.ceil(view.west / step), view.east / step + 1e-9) * step
     parallels = np.arange(np.ceil(view.south / step), view.north / step + 1e-9) * step
     x = view.project(meridians, np.full(len(meridians), view.north))[:, 0]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from browser import console_errors, open_chromium, requested_urls
+from page_widths import nothing_wider_than_screen, screen_of
 
 from pretrain.training.embedding import PairEmbeddings
 from retrieval.embedding import EmbeddedSplit
@@ -25,6 +26,7 @@ from shards.streaming.reading import ShardSet
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
 
 pytestmark = pytest.mark.browser
 
@@ -153,7 +155,8 @@ def test_a_clip_plays_and_stops(page: Chrome) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     playing = "const a = [...document.querySelectorAll('audio')].find(a => !a.paused);"
-    first, second = page.execute_script("return [...document.querySelectorAll('button.sound')].slice(0, 2)")
+    shown = "return [...document.querySelectorAll('button.sound')].filter(b => b.checkVisibility()).slice(0, 2)"
+    first, second = page.execute_script(shown)
     page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", first)
     first.click()
     WebDriverWait(page, 20).until(
@@ -182,7 +185,73 @@ def test_the_map_has_a_dot_a_pair_and_two_colourings(page: Chrome) -> None:
     assert len(set(after)) > 1
 
 
-@pytest.mark.parametrize("width", [1280, 800, 500])
+@pytest.mark.parametrize("width", [1280, 800, 400])
 def test_nothing_sticks_out_sideways(page: Chrome, width: int) -> None:
-    page.set_window_size(width, 900)
-    assert page.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    nothing_wider_than_screen(page, width)
+    with screen_of(page, width):
+        cut = "return [...document.querySelectorAll('.scroll')].map(b => b.scrollWidth - b.clientWidth)"
+        assert max(page.execute_script(cut)) <= 0
+
+
+def test_it_is_a_few_screens_long_and_the_rest_unfolds(page: Chrome) -> None:
+    with screen_of(page, 1400, 900):
+        shown = "return [...document.querySelectorAll('article')].filter(a => a.checkVisibility()).length"
+        height = "return document.scrollingElement.scrollHeight"
+        folded = page.execute_script(height)
+        assert folded < 5 * 900
+        assert page.execute_script(shown) == 2
+        summary = page.find_element("css selector", "#image_to_sound details[data-group=worst] summary")
+        page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", summary)
+        summary.click()
+        assert page.execute_script(shown) == 6
+        assert page.execute_script(height) > folded + 500
+
+
+def test_all_columns_of_the_table_look_alike(page: Chrome) -> None:
+    looks = page.execute_script(
+        """const cells = [...document.querySelector('[data-figure=recall_at_1]').querySelectorAll('td')];
+        return cells.map(c => { const s = getComputedStyle(c); return [s.color, s.fontSize, s.fontWeight].join(); })"""
+    )
+    assert len(looks) == 4
+    assert len(set(looks)) == 1
+
+
+def test_the_map_zooms_by_buttons_keys_and_dragging(page: Chrome) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def view() -> list[float]:
+        return [
+            float(part) for part in page.find_element("css selector", "svg.map").get_dom_attribute("viewBox").split()
+        ]
+
+    def button(name: str) -> WebElement:
+        return page.find_element("css selector", f".map-tools button[data-zoom={name}]")
+
+    def dot_pixels() -> float:
+        return float(page.execute_script("return document.querySelector('.dots circle').getBoundingClientRect().width"))
+
+    page.execute_script("document.querySelector('.map-box').scrollIntoView({block: 'center', behavior: 'instant'})")
+    whole, size = view(), dot_pixels()
+    assert not button("out").is_enabled()
+    button("in").click()
+    button("in").click()
+    near = view()
+    assert near[2] == pytest.approx(whole[2] / 1.7**2)
+    assert near[0] + near[2] / 2 == pytest.approx(whole[2] / 2)
+    assert dot_pixels() == pytest.approx(size, rel=0.05)
+    box = page.find_element("css selector", ".map-box")
+    box.send_keys(Keys.ARROW_RIGHT)
+    assert view()[0] == pytest.approx(near[0] + 0.2 * near[2])
+    box.send_keys("+")
+    assert view()[2] == pytest.approx(whole[2] / 1.7**3)
+    before, pixels = view(), page.find_element("css selector", "svg.map").rect["width"]
+    ActionChains(page).drag_and_drop_by_offset(page.find_element("css selector", "svg.map"), 60, -40).perform()
+    assert view()[0] == pytest.approx(before[0] - 60 * before[2] / pixels, abs=1)
+    assert view()[1] > before[1]
+    for _ in range(30):
+        box.send_keys(Keys.ARROW_LEFT)
+    assert view()[0] == 0
+    button("all").click()
+    assert view() == whole
+    assert console_errors(page) == []

@@ -138,7 +138,8 @@ def test_the_recall_that_is_recorded_is_the_recall(built: tuple[Path, Floats, Fl
     assert 1 < record.probes < record.lists == round(np.sqrt(6000))
     assert (record.num_queries, record.gallery_size, record.dimensions) == (200, 6000, 16)
     assert index.description == (
-        f"IVF with 77 lists, {record.probes} probed: recall@10 {100 * record.recall_at_10:.2f} % measured on 200 queries"
+        f"IVF with 77 lists, {record.probes} probed: "
+        f"recall@10 {100 * record.recall_at_10:.2f} % measured on 200 queries"
     )
 
 
