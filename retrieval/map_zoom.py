@@ -13,7 +13,7 @@ BUTTONS = Markup(
 )
 
 
-def zoomable(drawing: Markup, more_tools: Markup = Markup("")) -> Markup:
+def zoomable(drawing: Markup, more_tools: Markup | None = None) -> Markup:
     """A map in a frame that can be zoomed by buttons, keys, wheel and fingers; without a script, it is just the map.
 
     Args:
@@ -23,7 +23,7 @@ def zoomable(drawing: Markup, more_tools: Markup = Markup("")) -> Markup:
     return Markup(
         '<div class="map-box" tabindex="0" role="group" aria-label="Map: + and − zoom, arrow keys move, 0 shows all">'
         '{}<div class="map-tools" hidden="">{}{}</div></div>'
-    ).format(drawing, BUTTONS, more_tools)
+    ).format(drawing, BUTTONS, more_tools or "")
 
 
 def zoom_script() -> str:

@@ -46,7 +46,7 @@ QUESTIONS = {
 }
 
 OPEN_GROUP = "typical"
-"""The group of example queries whose first one is shown; all others are folded, so that the page is a few screens long."""
+"""The group of examples whose first one is shown; the others are folded, so that the page is a few screens long."""
 
 
 def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Path:

@@ -51,7 +51,9 @@ def view_of(places: list[Place]) -> View:
 
 
 def draw_map(places: list[Place], classes: dict[str, NDArray[np.int64]], description: str) -> Markup:
-    """Draws the map, which can be zoomed; CSS classes give each dot's colour per direction, as in `image_to_sound-0 sound_to_image-3`.
+    """Draws the map, which can be zoomed.
+
+    CSS classes give each dot's colour per direction, as in `image_to_sound-0 sound_to_image-3`.
 
     Args:
         places: locations of the pairs, at least one.

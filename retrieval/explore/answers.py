@@ -13,7 +13,7 @@ from pretrain.activation_maps import nearness_maps, overlay
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.weights.same_embeddings import fixed_probe
 from retrieval.exhibits import PICTURE_QUALITY, Exhibit, data_uri
-from retrieval.explore.questions import OTHER, PICTURE_PIXELS, Question, Questioner
+from retrieval.explore.questions import PICTURE_PIXELS, Question, Questioner
 from shards.decoding.imagery import encode_jpeg
 from shards.errors import UserError
 
@@ -66,7 +66,18 @@ class Answerer:
 
     def answer(self, question: Question, count: int) -> list[Answer]:
         """The nearest pairs of the other modality, nearest first."""
-        numbers, distances = self.atlas.nearest(OTHER[question.modality], question.embedding, count)
+        return self.show(question, *self.atlas.nearest(question.gallery, question.embedding, count))
+
+    def show(self, question: Question, numbers: NDArray[np.int64], distances: NDArray[np.float64]) -> list[Answer]:
+        """What the page shows of the nearest pairs of the other modality.
+
+        Args:
+            question: the query.
+            numbers: (k,) the pairs, nearest first.
+            distances: (k,) of their embeddings to the query.
+        """
+        if len(numbers) == 0:
+            return []
         with self.questioner.lock:
             samples = [self.atlas.sample(int(number)) for number in numbers]
             exhibits = [self.questioner.exhibit(sample) for sample in samples]

@@ -109,7 +109,7 @@ class Atlas:
         return self.numbers.sample(number)
 
     def nearest(
-        self, modality: Modality, query: NDArray[Any], count: int
+        self, modality: Modality, query: NDArray[Any], count: int, among: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The pairs whose images or sounds are nearest to a query.
 
@@ -117,12 +117,14 @@ class Atlas:
             modality: the modality to search, "image" or "sound".
             query: (d,), an embedding of either modality.
             count: number of pairs, at least 1.
+            among: (n,) which pairs are searched; None for all.
 
         Returns:
             Their numbers (min(count, n),), nearest first, and their Euclidean distances. See `indexes[modality]` for
             how they are searched.
         """
-        return self.indexes[modality].search(query, count)
+        index = self.indexes[modality]
+        return index.search(query, count) if among is None else index.search_among(query, count, among)
 
     def distances(self, modality: Modality, query: NDArray[Any]) -> NDArray[np.float32]:
         """Euclidean distances (n,) of all images or sounds to a query (d,), by brute force."""

@@ -16,6 +16,7 @@ from retrieval.explore.atlas import Atlas, folder_beside, open_atlas
 from retrieval.explore.layout import Layout, open_layout
 from retrieval.explore.options import ExploreOptions
 from retrieval.local_server import FixedHeaders, is_loopback, listen, serve_pages, shown_address
+from retrieval.map_zoom import zoom_style
 from shards.errors import UserError, end_on_sigterm
 from shards.schema import SPLITS
 
@@ -63,14 +64,16 @@ def _serve_page(options: ExploreOptions, listener: socket.socket, uploads: Path)
 
     from retrieval.access import Door, make_token
     from retrieval.explore.entrance import Entrance
-    from retrieval.explore.page import build_page
+    from retrieval.explore.page_layout import build_page
     from retrieval.explore.upload_folder import MAX_UPLOAD_BYTES, UploadFolder
     from retrieval.explore.uploads import UploadGuard
 
     folder = UploadFolder(uploads)
     page = _open_page(options, folder)
     system_fonts = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "DejaVu Sans", "sans-serif"]
-    css = resources.files("retrieval.explore").joinpath("templates", "explore.css").read_text(encoding="utf-8")
+    css = zoom_style() + resources.files("retrieval.explore").joinpath("templates", "explore.css").read_text(
+        encoding="utf-8"
+    )
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         build_page(page),

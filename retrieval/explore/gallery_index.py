@@ -121,6 +121,23 @@ class GalleryIndex:
             return self._search_all(query, count)
         return self._ordered(query, self._candidates(*self._lists, query, count), count)
 
+    def search_among(
+        self, query: NDArray[Any], count: int, among: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """As `search`, but only items whose entry in the mask `among`, (n,), is True; by brute force.
+
+        Returns:
+            As `search`; fewer than `count`, or none, if the mask has fewer items.
+        """
+        query = self._checked(query)
+        allowed = np.flatnonzero(among)
+        # Float32 distances propose, with some to spare; float64 distances order.
+        proposed = min(count + SPARE_CANDIDATES, len(allowed))
+        if proposed == 0:
+            return np.zeros(0, np.int64), np.zeros(0)
+        nearest = np.argpartition(self.distances(query)[allowed], proposed - 1)[:proposed]
+        return self._ordered(query, allowed[nearest], count)
+
     def distances(self, query: NDArray[Any]) -> NDArray[np.float32]:
         """Euclidean distances (n,) of all gallery items to a query (d,), in float32."""
         squared = squared_distances(self._gallery, self._checked(query))

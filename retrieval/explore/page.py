@@ -1,10 +1,9 @@
-"""The explorer's page: query on the left; world map, embedding and results on the right; facts at the bottom."""
+"""The behaviour of the explorer's page: queries become cards, and the last one is drawn on both maps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,49 +15,47 @@ from numpy.typing import NDArray
 
 from retrieval.explore.answers import Answer, Answerer
 from retrieval.explore.atlas import Modality
+from retrieval.explore.choice import Choice
+from retrieval.explore.mixing import mixed
+from retrieval.explore.modality_gap import ModalityGap
+from retrieval.explore.part_heat import Part
 from retrieval.explore.plane_view import Colouring, PlaneView
 from retrieval.explore.questions import OTHER, Question, Questioner
+from retrieval.explore.results_csv import NUM_ROWS, csv_link, results_csv
 from retrieval.explore.upload_folder import UploadFolder
 from retrieval.explore.world_view import WorldView
 from retrieval.gallery import format_rank
 from shards.errors import UserError
 
 NUM_ANSWERS = 8
-STATE_SECONDS = 3600
 MOST_UNITS = 1e6
 """Largest coordinate of a drawing that a click can have."""
-NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip())
-TITLE = "Earshot explorer"
-
-# Sends clicks on a pair's button, or on a drawing, to Python with the pair or the position.
-CLICKS = """
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-number]");
-  if (button) {
-    trigger("click", {number: Number(button.dataset.number), modality: button.dataset.modality});
-    return;
-  }
-  const drawing = event.target.closest("svg");
-  if (drawing) {
-    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(drawing.getScreenCTM().inverse());
-    trigger("click", {x: point.x, y: point.y});
-  }
-});
-"""
+NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A visitor's last query; `number` is None for their own image or sound."""
+class Kept:
+    """What is kept of a visitor's queries: the last one with its results, and the last by image and by sound."""
 
-    modality: Modality
-    embedding: NDArray[np.float32]
-    number: int | None
-    answers: list[int]
+    question: Question | None = None
+    answers: tuple[int, ...] = ()
+    image: Question | None = None
+    sound: Question | None = None
+
+    def after(self, question: Question, answers: Sequence[int]) -> Kept:
+        """The same after one more query; one that is mixed from both is no part of the next mix."""
+        question = question.kept()
+        new = replace(self, question=question, answers=tuple(answers))
+        if question.mix:
+            return new
+        return replace(new, image=question) if question.modality == "image" else replace(new, sound=question)
 
 
 class ExplorerPage:
     """The behaviour of the page, without its layout.
+
+    What a query returns is the state to keep, the query's card, the cards of the results and what the next mix is made
+    of. If a query is invalid, the results stay as they are, and the query's card shows the error.
 
     Args:
         questioner: creates queries.
@@ -82,6 +79,7 @@ class ExplorerPage:
         self.world, self.plane, self.facts, self.uploads = world, plane, facts, uploads
         self.atlas = questioner.atlas
         self.num_pairs = len(self.atlas)
+        self.gap = ModalityGap.of(self.atlas.image_embeddings, self.atlas.sound_embeddings)
         self._random = np.random.default_rng()
         environment = jinja2.Environment(
             autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined
@@ -89,98 +87,144 @@ class ExplorerPage:
         self._cards = environment.from_string(_template("explore_cards.html.j2"))
         self.texts: Any = environment.from_string(_template("explore_texts.html.j2")).module
 
-    def ask(self, make: Callable[[], Question]) -> tuple[Any, Any, Any]:
-        """Answers a query; returns the state to keep, the query's card and the cards of the results.
-
-        If the query is invalid, the results stay as they are, and the query's card shows the error.
-        """
+    def ask(self, make: Callable[[], Question], kept: Kept | None, labels: Any, splits: Any) -> tuple[Any, ...]:
+        """Answers a query from the pairs of the chosen labels and splits."""
         try:
             question = make()
-            answers = self.answerer.answer(question, NUM_ANSWERS)
+            among = Choice.of(labels, splits).mask(self.atlas)
+            numbers, distances = self.atlas.nearest(question.gallery, question.embedding, NUM_ROWS, among)
+            shown = self.answerer.show(question, numbers[:NUM_ANSWERS], distances[:NUM_ANSWERS])
         except UserError as error:
-            return gr.skip(), self._cards.render(refusal=str(error)), gr.skip()
-        kept = Asked(question.modality, question.embedding, question.number, [answer.number for answer in answers])
-        return kept, self._cards.render(question=question), self._answers_cards(question, answers)
+            return gr.skip(), self._cards.render(refusal=str(error)), gr.skip(), gr.skip()
+        new = (kept or Kept()).after(question, numbers[:NUM_ANSWERS].tolist())
+        cards = self._answers_cards(question, shown, among, results_csv(self.questioner, question, numbers, distances))
+        return new, self._cards.render(question=question), cards, str(self.texts.mix(new.image, new.sound))
 
-    def _answers_cards(self, question: Question, answers: Sequence[Answer]) -> str:
-        own_rank = None
-        if question.number is not None:
-            distances = self.atlas.distances(OTHER[question.modality], question.embedding)
-            own_rank = format_rank(average_rank(distances, question.number))
-        return self._cards.render(answers=answers, asked=question.modality, own_rank=own_rank, count=self.num_pairs)
+    def _answers_cards(
+        self, question: Question, answers: Sequence[Answer], among: NDArray[np.bool_] | None, table: str
+    ) -> str:
+        own_rank, number = None, question.number
+        if number is not None and (among is None or among[number]):
+            distances = self.atlas.distances(question.gallery, question.embedding)
+            among_all = np.ones(self.num_pairs, bool) if among is None else among
+            own_rank = format_rank(average_rank(distances[among_all], int(among_all[:number].sum())))
+        return self._cards.render(
+            asked=question.modality,
+            mix=question.mix,
+            answers=answers,
+            own_rank=own_rank,
+            count=self.num_pairs if among is None else int(among.sum()),
+            is_part=among is not None,
+            table=csv_link(table),
+            num_rows=table.count("\n") - 1,
+        )
 
-    def at_random(self, modality: Modality) -> tuple[Any, Any, Any]:
-        """Searches with a random pair of the set."""
-        return self.of_pair(int(self._random.integers(self.num_pairs)), modality)
+    def again(self, kept: Kept | None, labels: Any, splits: Any) -> tuple[Any, ...]:
+        """Answers the last query again, after other labels or splits were chosen."""
+        question = kept.question if kept else None
+        return NOTHING_NEW if question is None else self.ask(lambda: question, kept, labels, splits)
 
-    def of_pair(self, number: Any, modality: Any) -> tuple[Any, Any, Any]:
+    def at_random(self, kept: Kept | None, labels: Any, splits: Any, *, modality: Modality) -> tuple[Any, ...]:
+        """Searches with a random pair, of those that are searched."""
+        among = Choice.of(labels, splits).mask(self.atlas)
+        numbers = np.arange(self.num_pairs) if among is None or not among.any() else np.flatnonzero(among)
+        return self.of_pair(int(self._random.choice(numbers)), modality, kept, labels, splits)
+
+    def of_pair(self, number: Any, modality: Any, kept: Kept | None, labels: Any, splits: Any) -> tuple[Any, ...]:
         """Searches with a pair of the set; an invalid number or modality is ignored."""
         # Clicks come from the browser, which may send anything.
         is_pair = type(number) is int and 0 <= number < self.num_pairs
         if not is_pair or not isinstance(modality, str) or modality not in OTHER:
             return NOTHING_NEW
-        return self.ask(lambda: self.questioner.of_pair(number, modality))
+        return self.ask(lambda: self.questioner.of_pair(number, modality), kept, labels, splits)
 
-    def of_key(self, key: str, modality: Any) -> tuple[Any, Any, Any]:
+    def of_key(self, key: str, modality: Any, kept: Kept | None, labels: Any, splits: Any) -> tuple[Any, ...]:
         """Searches with the pair of this key."""
         if not key.strip() or modality not in OTHER:
             return NOTHING_NEW
-        return self.ask(lambda: self.questioner.of_pair(self.questioner.number_of(key.strip()), modality))
 
-    def of_image_file(self, path: str | None) -> tuple[Any, Any, Any]:
-        """Searches with a visitor's image."""
-        return self._of_file(path, self.questioner.of_image_file)
+        def make() -> Question:
+            return self.questioner.of_pair(self.questioner.number_of(key.strip()), modality)
 
-    def of_sound_file(self, path: str | None) -> tuple[Any, Any, Any]:
-        """Searches with a visitor's sound."""
-        return self._of_file(path, self.questioner.of_sound_file)
+        return self.ask(make, kept, labels, splits)
 
-    def _of_file(self, path: str | None, question_of: Callable[[Path], Question]) -> tuple[Any, Any, Any]:
+    def of_file(
+        self, path: str | None, kept: Kept | None, labels: Any, splits: Any, *, modality: Modality
+    ) -> tuple[Any, ...]:
+        """Searches with a visitor's image or sound."""
         if not path:
             return NOTHING_NEW
 
         def make() -> Question:
+            of = {"image": self.questioner.of_image_file, "sound": self.questioner.of_sound_file}[modality]
             with self.uploads.private_copy(Path(path)) as copy:
-                return question_of(copy)
+                return of(copy)
 
-        return self.ask(make)
+        return self.ask(make, kept, labels, splits)
 
-    def clicked_card(self, event: gr.EventData) -> tuple[Any, Any, Any]:
+    def of_mix(
+        self, image_percent: float, gallery: Any, kept: Kept | None, labels: Any, splits: Any
+    ) -> tuple[Any, ...]:
+        """Searches with a mix of the last image and the last sound; the weight of the image is in percent."""
+        if gallery not in OTHER:
+            return NOTHING_NEW
+
+        def make() -> Question:
+            if kept is None or kept.image is None or kept.sound is None:
+                raise UserError("a mix needs an image and a sound: search with one of each first")
+            return mixed(kept.image, kept.sound, image_percent / 100, gallery)
+
+        return self.ask(make, kept, labels, splits)
+
+    def clicked_card(self, kept: Kept | None, labels: Any, splits: Any, event: gr.EventData) -> tuple[Any, ...]:
         """Searches with the pair whose button was clicked."""
         data = _clicked(event)
-        return self.of_pair(data.get("number"), data.get("modality"))
+        return self.of_pair(data.get("number"), data.get("modality"), kept, labels, splits)
 
-    def clicked_world(self, modality: Modality, event: gr.EventData) -> tuple[Any, Any, Any]:
-        """Searches with the place nearest to the click."""
-        point = _point(event)
+    def clicked_world(
+        self, modality: Modality, kept: Kept | None, labels: Any, splits: Any, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        """Searches with the place, of those that are searched, nearest to the click."""
+        point = _numbers(event, "x", "y")
         if point is None or self.world is None:
             return NOTHING_NEW
-        return self.of_pair(self.world.nearest(*point), modality)
+        number = self.world.nearest(*point, Choice.of(labels, splits).mask(self.atlas))
+        return self.of_pair(number, modality, kept, labels, splits)
 
-    def clicked_plane(self, event: gr.EventData) -> tuple[Any, Any, Any]:
+    def clicked_plane(self, kept: Kept | None, labels: Any, splits: Any, event: gr.EventData) -> tuple[Any, ...]:
         """Searches with the image or sound whose point is nearest to the click."""
-        point = _point(event)
+        point = _numbers(event, "x", "y")
         if point is None or self.plane is None:
             return NOTHING_NEW
-        return self.of_pair(*self.plane.nearest(*point))
+        return self.of_pair(*self.plane.nearest(*point), kept, labels, splits)
 
-    def draw_world(self, kept: Asked | None) -> str:
+    def draw_world(self, kept: Kept | None, labels: Any, splits: Any, part: Part | None = None) -> str:
         """Draws the map with the heat and the results of the last query."""
         if self.world is None:
             return ""
-        if kept is None:
-            return str(self.world.draw())
-        distances = self.atlas.distances(OTHER[kept.modality], kept.embedding)
-        return str(self.world.draw(distances, kept.answers, kept.number))
+        among = Choice.of(labels, splits).mask(self.atlas)
+        question = kept.question if kept else None
+        if kept is None or question is None:
+            return str(self.world.draw(among=among))
+        distances = self.atlas.distances(question.gallery, question.embedding)
+        return str(self.world.draw(distances, kept.answers, question.number, among=among, part=part))
 
-    def draw_plane(self, kept: Asked | None, colouring: Colouring) -> str:
+    def heat_of_part(self, kept: Kept | None, labels: Any, splits: Any, event: gr.EventData) -> Any:
+        """Draws the map with heat over the part that the visitor sees, or again over all of it."""
+        box = _numbers(event, "x", "y", "width", "height")
+        if box is not None and min(box[2:]) <= 0:
+            return gr.skip()
+        return self.draw_world(kept, labels, splits, None if box is None else Part(*box))
+
+    def draw_plane(self, kept: Kept | None, colouring: Colouring) -> str:
         """Draws the embedding with the last query and its results."""
         if self.plane is None:
             return ""
         marked: list[tuple[int, Modality, str]] = []
-        if kept is not None:
-            marked = [(number, OTHER[kept.modality], "answer") for number in kept.answers]
-            marked += [] if kept.number is None else [(kept.number, kept.modality, "asked")]
+        if kept is not None and kept.question is not None:
+            question = kept.question
+            marked = [(number, question.gallery, "answer") for number in kept.answers]
+            marked += [] if question.number is None else [(question.number, question.modality, "asked")]
         return str(self.plane.draw(colouring, marked))
 
 
@@ -198,96 +242,9 @@ def _clicked(event: gr.EventData) -> dict[str, Any]:
     return event._data if isinstance(event._data, dict) else {}
 
 
-def _point(event: gr.EventData) -> tuple[float, float] | None:
-    data = _clicked(event)
-    x, y = data.get("x"), data.get("y")
-    if not isinstance(x, int | float) or not isinstance(y, int | float):
+def _numbers(event: gr.EventData, *names: str) -> tuple[float, ...] | None:
+    """Numbers that the browser sent; None if one is missing or can't be in a drawing."""
+    values = [_clicked(event).get(name) for name in names]
+    if not all(type(value) in (int, float) and abs(value) < MOST_UNITS for value in values):
         return None
-    return (float(x), float(y)) if abs(x) < MOST_UNITS and abs(y) < MOST_UNITS else None
-
-
-def build_page(page: ExplorerPage) -> gr.Blocks:
-    """Lays out the page and connects its events."""
-    texts = page.texts
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as blocks:
-        _html(texts.heading(page.num_pairs), "heading")
-        kept = gr.State(None, time_to_live=STATE_SECONDS)
-        with gr.Row():
-            with gr.Column(scale=1, min_width=320):
-                ask = _ask_panel(page)
-                question = _html(texts.hint(), "question")
-            with gr.Column(scale=3, min_width=480), gr.Tabs():
-                with gr.Tab("The world"):
-                    _html(texts.world(len(page.world.located) if page.world else 0, page.num_pairs), "world-text")
-                    world = _html(page.draw_world(None), "world")
-                    by = [("its sound", "sound"), ("its image", "image")]
-                    modality = gr.Radio(
-                        by, value="sound", label="A click on the map searches with the nearest place, by"
-                    )
-                with gr.Tab("The embedding", visible=page.plane is not None):
-                    colouring = gr.Radio(_colourings(page), value="modality", label="Colours show")
-                    plane = _html(page.draw_plane(None, "modality"), "plane")
-                    _html(texts.plane(page.plane.layout.description if page.plane else ""), "plane-text")
-        answers = _html("", "answers")
-        with gr.Accordion("About these weights and this set", open=False):
-            _html(texts.facts(page.facts, page.answerer.why_no_regions), "facts")
-
-        results = [kept, question, answers]
-        asked = [
-            _on(ask["random_sound"].click, partial(page.at_random, "sound"), None, results),
-            _on(ask["random_image"].click, partial(page.at_random, "image"), None, results),
-            _on(ask["key"].submit, page.of_key, [ask["key"], ask["by"]], results),
-            _on(ask["image"].upload, page.of_image_file, ask["image"], results),
-            _on(ask["sound"].upload, page.of_sound_file, ask["sound"], results),
-            _on(ask["sound"].stop_recording, page.of_sound_file, ask["sound"], results),
-            _on(answers.click, page.clicked_card, None, results),
-            _on(world.click, page.clicked_world, modality, results),
-            _on(plane.click, page.clicked_plane, None, results),
-        ]
-        for event in asked:
-            # Results first: the drawings take longer, because they compare the query with the whole set.
-            drawn = _on(event.then, page.draw_world, kept, world)
-            _on(drawn.then, page.draw_plane, [kept, colouring], plane)
-        _on(colouring.change, page.draw_plane, [kept, colouring], plane)
-    return blocks
-
-
-def _on(trigger: Callable[..., Any], what: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
-    # The page is for people only; its functions are not offered as an API.
-    return trigger(what, inputs, outputs, show_progress="minimal", api_visibility="private")
-
-
-def _html(content: str, elem_id: str) -> gr.HTML:
-    return gr.HTML(str(content), elem_id=elem_id, js_on_load=CLICKS, apply_default_css=False)
-
-
-def _colourings(page: ExplorerPage) -> list[tuple[str, str]]:
-    names = ["modality", "label", "density"] if page.plane and page.plane.has_labels else ["modality", "density"]
-    return [(name, name) for name in names]
-
-
-def _ask_panel(page: ExplorerPage) -> dict[str, Any]:
-    parts: dict[str, Any] = {}
-    with gr.Tabs():
-        with gr.Tab("The set"):
-            parts["random_sound"] = gr.Button("A random place, by sound", variant="primary", elem_id="random-sound")
-            parts["random_image"] = gr.Button("A random place, by image", elem_id="random-image")
-            ways = [("its sound", "sound"), ("its image", "image")]
-            parts["key"] = gr.Textbox(label="or the key of a pair, then Enter", max_lines=1, elem_id="key")
-            parts["by"] = gr.Radio(ways, value="sound", label="search by", elem_id="by")
-        with gr.Tab("An image"):
-            label = "Drop an overhead image here"
-            parts["image"] = gr.File(label=label, file_types=["image"], elem_id="own-image", height=150)
-        with gr.Tab("A sound"):
-            parts["sound"] = gr.Audio(
-                label="Drop a recording here, or record one",
-                sources=["upload", "microphone"],
-                type="filepath",
-                editable=False,
-                buttons=[],
-                visible=page.questioner.hears_files,
-                elem_id="own-sound",
-            )
-            if not page.questioner.hears_files:
-                _html(page.texts.cannot_hear(), "cannot-hear")
-    return parts
+    return tuple(float(value) for value in values)

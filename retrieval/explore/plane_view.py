@@ -22,6 +22,8 @@ WIDTH, HEIGHT = 1000, 620
 DOTS_PER_UNIT = 2
 MARGIN = 0.04
 IMAGE_COLOUR, SOUND_COLOUR, NO_LABEL_COLOUR = "#1f8aa3", "#d2691e", "#9aa3a7"
+SHAPE_COLOUR = "currentColor"
+"""Of the legend's shapes, where colours show something else than the modality."""
 MOST_LABELS = 20
 """Number of labels, the most frequent ones, with their own colour; all others share one."""
 
@@ -88,8 +90,10 @@ class PlaneView:
         is_sound = np.arange(2 * count) >= count
         if colouring == "modality":
             colours = np.where(is_sound, SOUND_COLOUR, IMAGE_COLOUR)
-            entries = [(IMAGE_COLOUR, "images"), (SOUND_COLOUR, "sounds")]
-        elif colouring == "label":
+            return self._scattered(self._order(), is_sound, colours), _legend(
+                [(IMAGE_COLOUR, "images", "circle"), (SOUND_COLOUR, "sounds", "triangle")]
+            )
+        if colouring == "label":
             colours, entries = self._by_label()
         else:
             density = point_density(self._points)
@@ -97,8 +101,14 @@ class PlaneView:
             ramp = colormaps["viridis"](ranks)
             colours = np.array([_hex(colour) for colour in ramp])
             entries = [(_hex(colormaps["viridis"](value)), name) for value, name in ((0.0, "sparse"), (1.0, "dense"))]
-        order = np.random.default_rng(0).permutation(2 * count)  # so that neither modality covers the other
-        return self._scattered(order, is_sound, colours), _legend(entries)
+        shapes = [(SHAPE_COLOUR, "images", "circle"), (SHAPE_COLOUR, "sounds", "triangle")]
+        return self._scattered(self._order(), is_sound, colours), _legend(
+            [*((colour, name, "square") for colour, name in entries), *shapes]
+        )
+
+    def _order(self) -> NDArray[np.int64]:
+        # Random, so that neither modality covers the other.
+        return np.random.default_rng(0).permutation(2 * len(self.layout.numbers))
 
     def _by_label(self) -> tuple[NDArray[np.str_], list[tuple[str, str]]]:
         found, counts = np.unique(self._labels[self._labels >= 0], return_counts=True)
@@ -132,10 +142,10 @@ def _hex(colour: tuple[float, ...] | NDArray[np.float64]) -> str:
     return "#" + "".join(f"{round(255 * float(part)):02x}" for part in tuple(colour)[:3])
 
 
-def _legend(entries: list[tuple[str, str]]) -> Markup:
+def _legend(entries: list[tuple[str, str, str]]) -> Markup:
+    """Colour, name and shape of each entry; a square stands for a colour that both shapes have."""
     items = Markup("").join(
-        Markup('<li><i style="background:{}"></i>{}</li>').format(colour, escape(name)) for colour, name in entries
+        Markup('<li><i class="{}" style="background:{}"></i>{}</li>').format(shape, colour, escape(name))
+        for colour, name, shape in entries
     )
-    return Markup('<ul class="legend">{}<li class="shapes">circles are images, triangles sounds</li></ul>').format(
-        items
-    )
+    return Markup('<ul class="legend">{}</ul>').format(items)

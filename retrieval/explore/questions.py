@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,8 @@ from shards.streaming.reading import StoredSample
 
 OTHER: dict[Modality, Modality] = {"image": "sound", "sound": "image"}
 PICTURE_PIXELS = 288
+MOST_KEPT_PIXELS = 1024
+"""Longer side of an image that is kept while its visitor is on the page."""
 MAX_UPLOAD_PIXELS = 2**25
 """33.5 million, enough for a photograph by a 24-megapixel camera."""
 MAX_UPLOAD_RASTER_BYTES = 200_000_000
@@ -45,7 +48,8 @@ class Question:
         embedding: (d,) float32.
         exhibit: what the page shows of it.
         image: for an image query, the image, (side, side, 3) uint8; None for a sound.
-        number: number of the pair in the atlas; None for a visitor's own file.
+        number: number of the pair in the atlas; None for a visitor's own file, and for a mix.
+        mix: weights of a query that is mixed from an image and a sound, in words; empty for others.
     """
 
     modality: Modality
@@ -53,6 +57,20 @@ class Question:
     exhibit: Exhibit
     image: NDArray[np.uint8] | None
     number: int | None
+    mix: str = ""
+
+    @property
+    def gallery(self) -> Modality:
+        """What is searched: the other modality."""
+        return OTHER[self.modality]
+
+    def kept(self) -> Question:
+        """The query as it is kept between two requests, without the pixels of a large image."""
+        if self.image is None or max(self.image.shape) <= MOST_KEPT_PIXELS:
+            return self
+        scale = MOST_KEPT_PIXELS / max(self.image.shape)
+        size = [max(1, round(scale * length)) for length in self.image.shape[1::-1]]
+        return replace(self, image=np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), np.uint8))
 
 
 class Questioner:

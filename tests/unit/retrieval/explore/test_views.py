@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from retrieval.explore import world_view
 from retrieval.explore.layout import Layout
 from retrieval.explore.page import average_rank
-from retrieval.explore.plane_view import IMAGE_COLOUR, PlaneView
+from retrieval.explore.part_heat import Part, draw_part_heat
+from retrieval.explore.plane_view import IMAGE_COLOUR, SOUND_COLOUR, PlaneView
 from retrieval.explore.world_view import SCALE, WorldView
 
 
@@ -28,15 +30,70 @@ def marks(svg: str, kind: str) -> list[tuple[float, float, str]]:
     return [(float(x), float(y), text) for x, y, text in re.findall(pattern, svg)]
 
 
+PLACES = np.array([[0, 0], [100, 50], [np.nan, np.nan], [-120, -30]], np.float32)
+
+
+def circles(svg: str) -> list[tuple[float, float]]:
+    dots = svg.split('<g class="dots"')[1].split("</g>")[0]
+    return [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', dots)]
+
+
 def test_dots_lie_where_the_places_are() -> None:
-    places = np.array([[0, 0], [100, 50], [np.nan, np.nan], [-120, -30]], np.float32)
-    view = WorldView(places)
+    view = WorldView(PLACES)
     assert view.located.tolist() == [0, 1, 3]
+    points = view.view.project(*PLACES[[0, 1, 3]].T.astype(float))
+    np.testing.assert_allclose(circles(view.draw()), points, atol=0.01)
+    # Of a choice, the others are neither drawn nor found.
+    among = np.array([False, True, True, True])
+    np.testing.assert_allclose(circles(view.draw(among=among)), points[1:], atol=0.01)
+    assert view.nearest(*points[0]) == 0
+    assert view.nearest(*points[0], among) != 0
+    assert view.nearest(0, 0, np.zeros(4, bool)) is None
+    assert circles(view.draw(np.ones(4, np.float32), among=np.zeros(4, bool))) == []
+
+
+def test_many_dots_are_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world_view, "MOST_CIRCLES", 2)
+    view = WorldView(PLACES)
     opacity = layer(view.draw(), "places")[..., 3]
-    for longitude, latitude in places[[0, 1, 3]]:
-        x, y = view.view.project(np.array([longitude]), np.array([latitude]))[0] * SCALE
+    for x, y in view.view.project(*PLACES[[0, 1, 3]].T.astype(float)) * SCALE:
         assert opacity[int(y), int(x)] > 100
     assert (opacity > 0).mean() < 0.01
+
+
+def test_heat_of_a_part_compares_the_places_in_it() -> None:
+    generator = np.random.default_rng(0)
+    points = generator.uniform(0, 100, (500, 2)).astype(np.float32)
+    distances = generator.uniform(1, 9, 500).astype(np.float32)
+    part = Part(20, 10, 48, 30)
+    svg, count = draw_part_heat(part, points, distances)
+    inside = [n for n in range(500) if 20 <= points[n, 0] <= 68 and 10 <= points[n, 1] <= 40]
+    assert count == len(inside)
+    # Literally: each place's share of places that are further away, averaged over squares of 48 / 24 units.
+    expected: dict[tuple[int, int], list[float]] = {}
+    for number in inside:
+        similarity = np.mean([distances[other] > distances[number] for other in inside if other != number])
+        square = (int((points[number, 0] - 20) // 2), int((points[number, 1] - 10) // 2))
+        expected.setdefault(square, []).append(float(similarity))
+    found = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)".*?<title>(\d+) places?, similarity ([\d.]+)</title>', svg)
+    squares = {((float(x) - 20) // 2, (float(y) - 10) // 2): (int(n), float(value)) for x, y, n, value in found}
+    assert set(squares) == set(expected)
+    for square, values in expected.items():
+        assert squares[square] == (len(values), pytest.approx(np.mean(values), abs=0.006))
+    # The most similar square is the darkest.
+    fills = dict(zip(squares, re.findall(r'fill="#(\w+)"', svg), strict=True))
+    brightness = {square: sum(bytes.fromhex(fill)) for square, fill in fills.items()}
+    assert min(brightness, key=brightness.__getitem__) == max(squares, key=lambda square: squares[square][1])
+
+
+def test_a_part_without_places_has_no_heat_and_says_so() -> None:
+    assert draw_part_heat(Part(5, 5, 1, 1), np.zeros((3, 2), np.float32), np.ones(3, np.float32)) == ("", 0)
+    view = WorldView(PLACES)
+    distances = np.arange(4, dtype=np.float32)
+    assert "no places in this part" in view.draw(distances, part=Part(1, 1, 2, 2))
+    svg = view.draw(distances, part=Part(0, 0, 1000, 1000))
+    assert "its 3 places compared" in svg
+    assert '<image class="heat"' not in svg
 
 
 def test_the_heat_is_where_distances_are_small() -> None:
@@ -125,9 +182,13 @@ def test_labels_of_strangers_stay_text_and_the_many_share_a_colour() -> None:
     svg = plane(labels, names).draw("label")
     assert "<script>" not in svg
     assert "&lt;script&gt;" in svg
-    assert svg.count("<li>") == 21
+    # Twenty labels, the others, and the two shapes.
+    assert svg.count("<li>") == 20 + 1 + 2
+    assert '<i class="triangle"' in svg
     assert "other or no label" in svg
-    assert IMAGE_COLOUR in plane(labels, names).draw("modality")
+    by_modality = plane(labels, names).draw("modality")
+    assert f'<li><i class="circle" style="background:{IMAGE_COLOUR}"></i>images</li>' in by_modality
+    assert f'<li><i class="triangle" style="background:{SOUND_COLOUR}"></i>sounds</li>' in by_modality
     assert "dense" in plane(labels, names).draw("density")
 
 
