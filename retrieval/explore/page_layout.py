@@ -119,10 +119,10 @@ def _ask_panel(page: ExplorerPage) -> dict[str, Any]:
             parts["random_image"] = gr.Button("A random place, by image", elem_id="random-image")
             parts["key"] = gr.Textbox(label="or the key of a pair, then Enter", max_lines=1, elem_id="key")
             parts["by"] = gr.Radio(WAYS, value="sound", label="search by", elem_id="by")
-        with gr.Tab("An image"):
+        with gr.Tab("Image"):
             label = "Drop an overhead image here"
             parts["image"] = gr.File(label=label, file_types=["image"], elem_id="own-image", height=150)
-        with gr.Tab("A sound"):
+        with gr.Tab("Sound"):
             parts["sound"] = gr.Audio(
                 label="Drop a recording here, or record one",
                 sources=["upload", "microphone"],
@@ -134,7 +134,7 @@ def _ask_panel(page: ExplorerPage) -> dict[str, Any]:
             )
             if not page.questioner.hears_files:
                 _html(page.texts.cannot_hear(), "cannot-hear")
-        with gr.Tab("Both"):
+        with gr.Tab("Mix"):
             parts["mix_of"] = _html(page.texts.mix(None, None), "mix-of")
             parts["weight"] = gr.Slider(0, 100, 50, step=5, label="Weight of the image, in percent", elem_id="weight")
             galleries = [("images", "image"), ("sounds", "sound")]

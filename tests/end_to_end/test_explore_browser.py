@@ -129,7 +129,7 @@ def test_an_image_of_ones_own_is_answered_with_sounds(page: Chrome, folder: Path
     sample = ShardSet.open(folder / "shards").sample("test", 11)
     own = folder / "own.jpg"
     own.write_bytes(sample.image_bytes())
-    click_tab(page, "An image")
+    click_tab(page, "Image")
     wait_for(lambda: element(page, "#own-image input[type=file]")).send_keys(str(own))
     found = wait_for(lambda: answers(page))
     # The same pixels as in the set are the same embedding.
@@ -141,7 +141,7 @@ def test_a_sound_of_ones_own_is_answered_with_images(page: Chrome, folder: Path)
     times = np.arange(5 * 22_050) / 22_050
     own = folder / "own.wav"
     soundfile.write(own, 0.3 * np.sin(2 * np.pi * 440 * times), 22_050)
-    click_tab(page, "A sound")
+    click_tab(page, "Sound")
     wait_for(lambda: element(page, "#own-sound input[type=file]")).send_keys(str(own))
     assert len(wait_for(lambda: answers(page))) == 8
     assert element(page, "#question audio") is not None
@@ -202,7 +202,7 @@ def test_the_embedding_is_drawn_and_asked(page: Chrome) -> None:
 def test_hostile_files_get_a_sentence_and_the_page_answers_on(page: Chrome, folder: Path, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.png"
     write_png_bomb(bomb, 20_000)
-    click_tab(page, "An image")
+    click_tab(page, "Image")
     wait_for(lambda: element(page, "#own-image input[type=file]")).send_keys(str(bomb))
     sentence = wait_for(lambda: element(page, "#question .refusal")).text
     assert "the image can't be used" in sentence
@@ -210,7 +210,7 @@ def test_hostile_files_get_a_sentence_and_the_page_answers_on(page: Chrome, fold
 
     text = tmp_path / "not-a-sound.mp3"
     text.write_text("this is no sound\n" * 100, encoding="utf-8")
-    click_tab(page, "A sound")
+    click_tab(page, "Sound")
     wait_for(lambda: element(page, "#own-sound input[type=file]")).send_keys(str(text))
     wait_for(lambda: "the sound can't be used" in element(page, "#question").text)
     assert "not-a-sound.mp3" in element(page, "#question").text
@@ -220,7 +220,7 @@ def test_hostile_files_get_a_sentence_and_the_page_answers_on(page: Chrome, fold
         file.truncate(100_000_000)
     page.refresh()
     wait_for(lambda: element(page, "#random-sound"))
-    click_tab(page, "A sound")
+    click_tab(page, "Sound")
     wait_for(lambda: element(page, "#own-sound input[type=file]")).send_keys(str(huge))
     wait_for(lambda: "exceed" in element(page, "body").text.lower())
 
