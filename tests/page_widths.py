@@ -14,7 +14,8 @@ PHONE_PIXELS = 400
 PHONE_HEIGHT = 860
 
 FIND_WIDE = """
-for (const part of document.querySelectorAll("details")) part.open = true;
+const folded = [...document.querySelectorAll("details:not([open])")];
+for (const part of folded) part.open = true;
 const screen = window.innerWidth;
 const scrolls = (style) => ["auto", "scroll"].includes(style.overflowX) || style.textOverflow === "ellipsis";
 function isSeen(element) {
@@ -38,6 +39,7 @@ for (const element of document.body.querySelectorAll("*")) {
   }
 }
 const page = document.scrollingElement.scrollWidth;
+for (const part of folded) part.open = false;
 if (page > screen) wide.unshift(`the page: ${page} of ${screen} pixels`);
 return wide;
 """

@@ -36,7 +36,7 @@ def mixed(image: Question, sound: Question, image_share: float, gallery: Modalit
     if min(lengths) == 0:
         raise UserError("the embedding of the image or of the sound is 0 and has no direction; mix others")
     weights = (image_share, 1 - image_share)
-    mean = sum(weight * vector / length for weight, vector, length in zip(weights, vectors, lengths, strict=True))
+    mean = weights[0] * vectors[0] / lengths[0] + weights[1] * vectors[1] / lengths[1]
     direction = float(np.linalg.norm(mean))
     if direction < LEAST_LENGTH:
         raise UserError("the image and the sound point in opposite directions; change the weight of the image")

@@ -148,17 +148,23 @@ class ExplorerPage:
 
         return self.ask(make, kept, labels, splits)
 
-    def of_file(
-        self, path: str | None, kept: Kept | None, labels: Any, splits: Any, *, modality: Modality
+    def of_image_file(self, path: str | None, kept: Kept | None, labels: Any, splits: Any) -> tuple[Any, ...]:
+        """Searches with a visitor's image."""
+        return self._of_file(path, self.questioner.of_image_file, kept, labels, splits)
+
+    def of_sound_file(self, path: str | None, kept: Kept | None, labels: Any, splits: Any) -> tuple[Any, ...]:
+        """Searches with a visitor's sound."""
+        return self._of_file(path, self.questioner.of_sound_file, kept, labels, splits)
+
+    def _of_file(
+        self, path: str | None, question_of: Callable[[Path], Question], kept: Kept | None, labels: Any, splits: Any
     ) -> tuple[Any, ...]:
-        """Searches with a visitor's image or sound."""
         if not path:
             return NOTHING_NEW
 
         def make() -> Question:
-            of = {"image": self.questioner.of_image_file, "sound": self.questioner.of_sound_file}[modality]
             with self.uploads.private_copy(Path(path)) as copy:
-                return of(copy)
+                return question_of(copy)
 
         return self.ask(make, kept, labels, splits)
 
@@ -188,7 +194,7 @@ class ExplorerPage:
         point = _numbers(event, "x", "y")
         if point is None or self.world is None:
             return NOTHING_NEW
-        number = self.world.nearest(*point, Choice.of(labels, splits).mask(self.atlas))
+        number = self.world.nearest(point[0], point[1], Choice.of(labels, splits).mask(self.atlas))
         return self.of_pair(number, modality, kept, labels, splits)
 
     def clicked_plane(self, kept: Kept | None, labels: Any, splits: Any, event: gr.EventData) -> tuple[Any, ...]:
@@ -244,7 +250,7 @@ def _clicked(event: gr.EventData) -> dict[str, Any]:
 
 def _numbers(event: gr.EventData, *names: str) -> tuple[float, ...] | None:
     """Numbers that the browser sent; None if one is missing or can't be in a drawing."""
-    values = [_clicked(event).get(name) for name in names]
+    values: list[Any] = [_clicked(event).get(name) for name in names]
     if not all(type(value) in (int, float) and abs(value) < MOST_UNITS for value in values):
         return None
     return tuple(float(value) for value in values)

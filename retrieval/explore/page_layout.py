@@ -84,14 +84,13 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
 
 def _questions(page: ExplorerPage, ask: dict[str, Any], kept: list[Any], results: list[Any]) -> list[Any]:
     """The events of the panel of queries."""
-    of_image, of_sound = partial(page.of_file, modality="image"), partial(page.of_file, modality="sound")
     return [
         _on(ask["random_sound"].click, partial(page.at_random, modality="sound"), kept, results),
         _on(ask["random_image"].click, partial(page.at_random, modality="image"), kept, results),
         _on(ask["key"].submit, page.of_key, [ask["key"], ask["by"], *kept], results),
-        _on(ask["image"].upload, of_image, [ask["image"], *kept], results),
-        _on(ask["sound"].upload, of_sound, [ask["sound"], *kept], results),
-        _on(ask["sound"].stop_recording, of_sound, [ask["sound"], *kept], results),
+        _on(ask["image"].upload, page.of_image_file, [ask["image"], *kept], results),
+        _on(ask["sound"].upload, page.of_sound_file, [ask["sound"], *kept], results),
+        _on(ask["sound"].stop_recording, page.of_sound_file, [ask["sound"], *kept], results),
         _on(ask["mix"].click, page.of_mix, [ask["weight"], ask["gallery"], *kept], results),
     ]
 

@@ -13,6 +13,7 @@ import soundfile
 from browser import console_errors, open_chromium, requested_urls
 from explorer_server import explorer
 from listening_shards import write_listening_shards, write_tiny_towers
+from page_widths import PHONE_PIXELS, nothing_wider_than_screen, screen_of
 
 from shards.streaming.reading import ShardSet
 
@@ -197,6 +198,88 @@ def test_the_embedding_is_drawn_and_asked(page: Chrome) -> None:
     element(page, "#plane svg.plane").click()
     assert wait_for(lambda: answers(page))
     wait_for(lambda: element(page, "#plane circle.asked"))
+
+
+def view_box(page: Chrome) -> list[float]:
+    return [float(part) for part in element(page, "#world svg.map").get_dom_attribute("viewBox").split()]
+
+
+def test_the_map_zooms_and_shows_the_heat_of_a_part(page: Chrome) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    whole = view_box(page)
+    assert element(page, "[data-part=here]") is None
+    element(page, "#random-sound").click()
+    wait_for(lambda: element(page, "#world image.heat"))
+    element(page, "[data-zoom=in]").click()
+    near = view_box(page)
+    assert near[2] == pytest.approx(whole[2] / 1.7)
+    title = asked_title(page)
+    element(page, "[data-part=here]").click()
+    wait_for(lambda: element(page, "#world .part-heat rect"))
+    # The new drawing is shown as the old one was.
+    assert view_box(page) == near
+    assert "compared with each other" in element(page, "#world .part-caption").text
+    squares = page.execute_script(
+        "const svg = document.querySelector('#world svg.map').getBoundingClientRect();"
+        "return [...document.querySelectorAll('.part-heat rect')].map(r => r.getBoundingClientRect())"
+        ".every(r => r.left >= svg.left - 1 && r.right <= svg.right + 1)"
+    )
+    assert squares
+    # A move is no click.
+    drawing = element(page, "#world svg.map")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", drawing)
+    ActionChains(page).drag_and_drop_by_offset(drawing, 90, 30).perform()
+    assert view_box(page)[0] < near[0]
+    time.sleep(1)
+    assert asked_title(page) == title
+    element(page, "[data-part=all]").click()
+    wait_for(lambda: element(page, "#world image.heat"))
+    element(page, "[data-zoom=all]").click()
+    assert view_box(page) == whole
+
+
+def test_a_label_restricts_the_search_and_both_are_mixed(page: Chrome, folder: Path) -> None:
+    metadata = [sample.metadata() for sample in ShardSet.open(folder / "shards").samples("test")]
+    element(page, "#random-image").click()
+    wait_for(lambda: answers(page))
+    image = asked_title(page)
+    element(page, "#labels input").click()
+    count = sum(entry["label"] == "harbour" for entry in metadata)
+    option = wait_for(lambda: element(page, f"[role=option][aria-label='harbour ({count})']"))
+    option.click()
+    wait_for(lambda: "chosen pairs" in element(page, "#answers").text)
+    assert {metadata[number]["label"] for number in answers(page)} == {"harbour"}
+    wait_for(lambda: len(page.find_elements("css selector", "#world .dots circle")) == count)
+    link = element(page, "#answers a.download")
+    assert link.text == f"Download the nearest {count} as CSV"
+    element(page, "#random-sound").click()
+    wait_for(lambda: "Query: sound" in element(page, "#question").text)
+    sound = asked_title(page)
+    click_tab(page, "Mix")
+    wait_for(lambda: element(page, "#mix-of") and image in element(page, "#mix-of").text)
+    assert sound in element(page, "#mix-of").text
+    element(page, "#mix").click()
+    wait_for(lambda: asked_title(page) == f"{image} + {sound}")
+    assert "image 50 %, sound 50 %" in element(page, "#question").text
+    assert {metadata[number]["label"] for number in answers(page)} == {"harbour"}
+    assert [error for error in console_errors(page) if error["level"] == "SEVERE"] == []
+
+
+def test_it_fits_a_phone_and_leads_to_the_results(page: Chrome) -> None:
+    nothing_wider_than_screen(page)
+    element(page, "#random-sound").click()
+    wait_for(lambda: answers(page))
+    assert not element(page, "#question a.jump").is_displayed()
+    nothing_wider_than_screen(page)
+    with screen_of(page, PHONE_PIXELS):
+        element(page, "#question a.jump").click()
+        top = "return document.querySelector('#answers').getBoundingClientRect().top"
+        wait_for(lambda: abs(page.execute_script(top)) < 60)
+    click_tab(page, "The embedding")
+    wait_for(lambda: element(page, "#plane svg.plane").is_displayed())
+    nothing_wider_than_screen(page)
+    assert "times the spread within a modality" in element(page, "#gap").text
 
 
 def test_hostile_files_get_a_sentence_and_the_page_answers_on(page: Chrome, folder: Path, tmp_path: Path) -> None:

@@ -203,17 +203,27 @@ def test_nothing_of_the_framework_is_served_beside_the_page(address: str, path: 
         {"x": 1e400, "y": 1},
         {"x": 10**400, "y": 1},
         {"x": "1", "y": None},
+        {"x": 1, "y": 1, "width": -5, "height": 1e400},
         [1, 2],
         "text",
         None,
     ],
 )
 def test_forged_clicks_change_nothing(address: str, data: object) -> None:
-    told = call(address, "clicked_card", [], event_data=data) + call(
-        address, "clicked_world", ["sound"], event_data=data
-    )
-    assert told.replace(" ", "").count('"success":true') == 2
+    told = call(address, "clicked_card", [None, [], []], event_data=data)
+    told += call(address, "clicked_world", ["sound", None, [], []], event_data=data)
+    told += call(address, "heat_of_part", [None, [], []], event_data=data)
+    assert told.replace(" ", "").count('"success":true') == 3
     assert "card own" not in told
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits"), [(["x"], []), ([10**30], []), ([[]], []), ([{}], [None]), ("text", 5), ([], ["train"])]
+)
+def test_forged_labels_and_splits_are_not_searched(address: str, labels: object, splits: object) -> None:
+    told = call(address, "of_key", ["2000", "sound", None, labels, splits]).replace(" ", "")
+    assert '"success":false' in told
+    assert "Traceback" not in told
 
 
 def test_sigterm_deletes_what_was_uploaded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from browser import console_errors, open_chromium, requested_urls
+from page_widths import nothing_wider_than_screen
 from shard_commands import error_of, run
 from tiny_shards import write_shard_set
 
@@ -89,7 +90,8 @@ def test_the_page_shows_its_figures_and_fits_the_screen(chromium: Chrome, report
     console_errors(chromium)
     chromium.get(report.as_uri())
     assert chromium.title == "Statistics of 180 pairs · Earshot"
-    assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+    nothing_wider_than_screen(chromium, width)
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     figures = chromium.execute_script(
         "const shown = [...document.querySelectorAll('[data-figure]')];"
         "return Object.fromEntries(shown.map(e => [e.dataset.figure, e.innerText]))"

@@ -13,6 +13,7 @@ import pytest
 from browser import console_errors, open_chromium, requested_urls
 from commands import python, run
 from listening_shards import CLIP_SECONDS, write_listening_shards, write_tiny_towers
+from page_widths import nothing_wider_than_screen
 from study_serving import Client, serving
 
 from retrieval.study.folder import Study
@@ -41,9 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     with open_chromium(tmp_path_factory.mktemp("profile")) as driver:
-        screen = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 2, "mobile": True}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        become_phone(driver)
         yield driver
+
+
+def become_phone(driver: Chrome) -> None:
+    screen = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 2, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 
 def press(phone: Chrome, css: str) -> None:
@@ -82,7 +87,8 @@ def answer(phone: Chrome, answers: dict[str, str]) -> None:
 
 
 def assert_no_overflow(phone: Chrome) -> None:
-    assert phone.execute_script("return document.documentElement.scrollWidth - innerWidth") <= 0
+    nothing_wider_than_screen(phone)
+    become_phone(phone)
 
 
 def assert_it_fits(phone: Chrome) -> None:

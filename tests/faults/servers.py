@@ -134,7 +134,7 @@ def _visit_explorer(site: Site, chance: random.Random) -> list[float]:
     functions = json.loads(config.partition(b"\r\n\r\n")[2])["dependencies"]
     number = next(entry["id"] for entry in functions if entry["api_name"] == "of_key")
     body = {
-        "data": [str(2000 + chance.randrange(24)), "image"],
+        "data": [str(2000 + chance.randrange(24)), "image", None, [], []],
         "fn_index": number,
         "session_hash": secrets.token_hex(5),
     }

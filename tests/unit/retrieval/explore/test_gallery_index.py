@@ -53,6 +53,21 @@ def test_small_galleries_are_searched_exactly(
     assert (numbers.dtype, distances.dtype) == (np.int64, np.float64)
 
 
+@given(
+    rows=st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1, max_size=60),
+    chosen=st.lists(st.booleans(), min_size=60, max_size=60),
+    count=st.integers(1, 30),
+)
+def test_a_part_of_a_gallery_is_searched_exactly(rows: list[list[int]], chosen: list[bool], count: int) -> None:
+    gallery, mask = np.asarray(rows, dtype=np.float32), np.array(chosen[: len(rows)])
+    query = np.array([0.25, 0.5, -0.75], np.float32)
+    numbers, distances = GalleryIndex(gallery).search_among(query, count, mask)
+    expected, expected_distances = literal_neighbours(gallery[mask], query, count)
+    assert distances.tolist() == pytest.approx(expected_distances)
+    assert mask[numbers].all()
+    assert len(set(numbers.tolist())) == len(expected)
+
+
 def test_items_that_are_equally_near_are_in_order_of_their_numbers_however_many() -> None:
     gallery = np.zeros((500, 4), np.float32)
     gallery[100] = 1
