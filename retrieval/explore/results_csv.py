@@ -36,7 +36,9 @@ def results_csv(
             sample = atlas.sample(number)
             metadata = readable_metadata(sample) or {}
         label = int(atlas.labels[number])
-        longitude, latitude = (None if math.isnan(degrees) else float(degrees) for degrees in atlas.places[number])
+        longitude, latitude = (
+            None if math.isnan(degrees) else round(float(degrees), 5) for degrees in atlas.places[number]
+        )
         rows.append(
             (
                 *(rank, sample.key, atlas.numbers.within_split(number)[0], f"{distance:.6g}"),
