@@ -118,7 +118,7 @@ def test_the_page_is_whole_and_escapes_what_came_from_strangers(tmp_path: Path) 
     page = write_page(tmp_path / "report", 300)
     text = page.read_text()
     assert "<script" not in text
-    assert "not determined" in text
+    assert "unknown<small>give --countries FILE" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     statistics = json.loads((page.parent / "statistics.json").read_text())
     assert statistics["pairs"] == 300
