@@ -185,6 +185,38 @@ def test_the_map_has_a_dot_a_pair_and_two_colourings(page: Chrome) -> None:
     assert len(set(after)) > 1
 
 
+def test_two_fingers_zoom_the_map_and_one_moves_it(page: Chrome) -> None:
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    def view() -> list[float]:
+        return [float(part) for part in drawing.get_dom_attribute("viewBox").split()]
+
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    try:
+        drawing = page.find_element("css selector", "svg.map")
+        page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", drawing)
+        box = page.execute_script("return arguments[0].getBoundingClientRect().toJSON()", drawing)
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        whole = view()
+        touch("touchStart", (x - 40, y), (x + 40, y))
+        for step in (50, 60, 70, 80):
+            touch("touchMove", (x - step, y), (x + step, y))
+        touch("touchEnd")
+        near = view()
+        assert near[2] == pytest.approx(whole[2] / 2, rel=0.05)
+        assert near[0] + near[2] / 2 == pytest.approx(whole[2] / 2, rel=0.05)
+        touch("touchStart", (x, y))
+        for step in (20, 40, 60):
+            touch("touchMove", (x + step, y))
+        touch("touchEnd")
+        assert view()[0] == pytest.approx(near[0] - 60 * near[2] / box["width"], rel=0.1)
+        assert view()[2] == near[2]
+    finally:
+        page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 @pytest.mark.parametrize("width", [1280, 800, 400])
 def test_nothing_sticks_out_sideways(page: Chrome, width: int) -> None:
     nothing_wider_than_screen(page, width)
