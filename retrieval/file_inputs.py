@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -105,7 +108,9 @@ def read_inputs(sources: Sequence[Any], read: Callable[[Any], Inputs]) -> Iterat
     pool = ProcessPoolExecutor(processes, get_context(START_METHOD), _start_process)
     try:
         for path in sources:
-            waiting.append((path, pool.submit(_attempt, read, path)))
+            with _without_main_module():
+                future = pool.submit(_attempt, read, path)
+            waiting.append((path, future))
             if len(waiting) > AHEAD_PER_PROCESS * processes:
                 yield waiting[0][1].result()
                 waiting.popleft()
@@ -121,6 +126,20 @@ def read_inputs(sources: Sequence[Any], read: Callable[[Any], Inputs]) -> Iterat
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Has processes that are started meanwhile not run the caller's script, of which they need nothing.
+
+    They would run it to its first call of this function, where a script without `if __name__ == "__main__"` fails.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _attempt(read: Callable[[Any], Inputs], source: Any) -> Attempt:

@@ -91,6 +91,8 @@ def search(
         raise UserError("among must be image or sound where embeddings are given")
     among = among or ("sound" if modality == "image" else "image")
     check_choice("among", among, ("image", "sound"))
+    if cache is None and not model.weights.is_dir():
+        raise UserError(f"cache must be given for weights that are not a local folder, such as {model.weights}")
     atlas = _atlas(model, Path(shards), split, Path(cache) if cache else folder_beside(model.weights), batch_size)
     return [_hits(atlas, among, query, count) for query in queries]
 

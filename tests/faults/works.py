@@ -215,10 +215,10 @@ def _hub(folder: Path) -> Iterator[dict[str, str]]:
         yield hub.environment(folder / "hub")
 
 
-def _embed(kind: str) -> Callable[[Path, Path], list[str]]:
+def _embed(kind: str, suffix: str = ".npz") -> Callable[[Path, Path], list[str]]:
     def words(folder: Path, out: Path) -> list[str]:
         files = folder / {"images": "images", "sounds": "audio"}[kind]
-        places = ("--weights", folder / "model", f"--{kind}", files, "--out", out / "embeddings.npz")
+        places = ("--weights", folder / "model", f"--{kind}", files, "--out", out / f"embeddings{suffix}")
         return python("retrieval/run.py", "embed", *places)
 
     return words
@@ -379,6 +379,7 @@ WORKS = [
     Work("evaluate", _listening, EVALUATE(), files_of, other=EVALUATE(split="val")),
     Work("evaluate hub", _listening, _evaluate_from_hub, files_of, beside=_hub),
     Work("embed", _files_and_model, _embed("images"), files_of, other=_embed("sounds")),
+    Work("embed csv", _files_and_model, _embed("images", ".csv"), files_of, other=_embed("sounds", ".csv")),
     Work("study prepare", _listening, STUDY(pairs=12), files_of, other=STUDY(pairs=12, seed=1)),
     Work("scenes", _scenes, SCENES, _benchmark_results, _resume(SCENES)),
     Work("landcover", _landcover, LANDCOVER, _benchmark_results, _resume(LANDCOVER)),

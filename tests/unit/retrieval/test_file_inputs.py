@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -56,6 +59,28 @@ def test_inputs_come_in_order_whoever_reads_them() -> None:
 def test_a_process_that_dies_names_what_it_may_have_read() -> None:
     with pytest.raises(UserError, match=r"a process that decodes files ended: .* \(being read: .*70\.png.*\); move"):
         list(read_inputs(paths(NUM_FILES), Numbered(deadly=70)))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from retrieval.file_inputs import ImageInput, read_inputs
+from shards.raster_settings import RasterSettings
+files = sorted(Path(sys.argv[1]).iterdir())
+inputs = list(read_inputs(files, ImageInput(RasterSettings(), 32)))
+print(len(inputs), sum(int(image[0, 0, 0, 0]) for image in inputs))
+"""
+
+
+def test_a_script_without_a_guard_is_run_once(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(2 * FILES_PER_PROCESS):
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), np.full((40, 40, 3), number, np.uint8))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "images")]
+    variables = {**os.environ, "PYTHONPATH": str(repository)}
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.returncode) == ("128 8128\n", 0), result.stderr
 
 
 def test_processes_end_when_the_reader_stops_early() -> None:

@@ -14,6 +14,7 @@ from tiny_shards import write_tiny_shards
 
 import earshot
 from pretrain.training.embedding import embed_split, spread_crops
+from shards.sources.soundingearth import RELEASED_SPECTROGRAMS
 from shards.streaming.reading import ShardSet
 
 COUNTS = {"train": 9, "val": 4, "test": 12}
@@ -99,6 +100,14 @@ def test_mistakes_of_a_search_are_named(model: earshot.AudiovisualModel, shards:
         earshot.search(model, shards, images=pixels, split="tset")  # type: ignore[arg-type]
     with pytest.raises(earshot.UserError, match="count must be >= 1, got 0"):
         earshot.search(model, shards, images=pixels, count=0)
+    of_the_hub = earshot.AudiovisualModel(model.towers, Path("owner/name"))
+    with pytest.raises(earshot.UserError, match="cache must be given for weights that are not a local folder"):
+        earshot.search(of_the_hub, shards, images=pixels)
+    bytes_of_the_release = earshot.AudiovisualModel(small_towers(spectrogram=RELEASED_SPECTROGRAMS), model.weights)
+    with pytest.raises(
+        earshot.UserError, match=r"the spectrograms of .* or earshot\.load\(\.\.\., force=True\) to use"
+    ):
+        earshot.search(bytes_of_the_release, shards, images=pixels)
     other = write_tiny_shards(tmp_path / "none", {"train": 2}, image_side=40)
     with pytest.raises(earshot.UserError, match=r"splits test of .* contain no pairs"):
         earshot.search(model, other, images=pixels)
