@@ -20,7 +20,6 @@ from shards.atomic_files import temporary_beside
 from shards.checksums import file_sha256
 from shards.errors import UserError
 from shards.records import record_as
-from shards.yaml_text import read_yaml
 
 REGISTRY_FILE = Path(__file__).with_suffix(".yaml")
 OWN_REGISTRY = "EARSHOT_REGISTRY"
@@ -117,6 +116,8 @@ def registry_with(own: str | None) -> dict[str, ModelEntry]:
 
 
 def _entries_in(path: Path) -> dict[str, ModelEntry]:
+    from shards.yaml_text import read_yaml  # torch.hub loads towers where PyYAML may be missing
+
     record = read_yaml(path)
     models = record.get("models") if isinstance(record, dict) else None
     if not isinstance(models, Mapping):

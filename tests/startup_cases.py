@@ -26,6 +26,7 @@ CASES: tuple[Case, ...] = (
     (("pretrain/run.py", "release", "--help"), "usage: python pretrain/run.py release"),
     (("pretrain/run.py", "release", "nowhere", "--out", "r"), "no weights at nowhere"),
     (("pretrain/run.py", "convert", "nowhere", "--out", "r"), "no weights at nowhere"),
+    (("pretrain/run.py", "demo-weights", "--help"), "usage: python pretrain/run.py demo-weights"),
     (("downstream/run.py", "--help"), "usage: python downstream/run.py"),
     (("downstream/run.py", "--version"), "earshot "),
     (("downstream/run.py", "aidd"), "unknown benchmark 'aidd'"),

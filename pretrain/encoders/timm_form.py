@@ -26,13 +26,15 @@ class TimmForm:
         state: the weights by timm's names, without a classifier.
         is_exact: whether features are the same bits; otherwise they differ by rounding.
         first_conv: timm's name of the first convolution, by which it adapts other numbers of channels.
+        classifier: timm's name of the classifier, by which it adapts other numbers of classes.
     """
 
     architecture: str
     arguments: dict[str, Any]
     state: dict[str, Tensor]
     is_exact: bool = True
-    first_conv: str = "conv1"
+    first_conv: Any = "conv1"
+    classifier: Any = "fc"
 
 
 def with_wide_stem(state: dict[str, Tensor], first_outputs: int) -> dict[str, Tensor] | None:

@@ -74,9 +74,9 @@ class TimmEncoder(Encoder):
     def timm_form(self) -> TimmForm:
         """The network itself."""
         architecture = str(self.network.pretrained_cfg.get("architecture") or self.architecture.partition(".")[0])
-        first = self.network.pretrained_cfg.get("first_conv")
+        names = {name: self.network.pretrained_cfg.get(name) for name in ("first_conv", "classifier")}
         arguments = {name: value for name, value in self.options.items() if name != "num_classes"}
-        return TimmForm(architecture, arguments, self.published_state(), first_conv=first)
+        return TimmForm(architecture, arguments, self.published_state(), **names)
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:

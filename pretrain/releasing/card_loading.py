@@ -24,9 +24,12 @@ def loading_section(facts: Facts, name: str, *, has_onnx: bool, on_hub: bool) ->
     """
     model, literal = facts.model, json.dumps(name, ensure_ascii=False)
     shape = f"(n, 1, {model.spectrogram.mel_bands}, {model.num_frames})"
-    half = f" The weights are stored in half precision and become float32; {facts.half}." if facts.half else ""
-    parts = [
-        f"""Both towers, with Earshot installed, or one from a copy of its repository:{half}
+    parts = []
+    if facts.half is not None:
+        cost = str(facts.half)
+        parts.append(f"Weights are stored in half precision and loaded as float32. {cost[0].upper()}{cost[1:]}.")
+    parts.append(
+        f"""Both towers, with Earshot installed, or one from a copy of its repository:
 
 ```python
 from pretrain.model import TwoTower
@@ -37,7 +40,7 @@ sounds = model.encode_sound(spectrograms)    # {shape} uint8
 import torch
 tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
 ```"""
-    ]
+    )
     if why_no_standalone(facts.towers) is None:
         parts.append(_standalone(name))
     if has_onnx:

@@ -40,8 +40,8 @@ def make_demo_weights(options: DemoWeightsOptions) -> Path:
         print(line)
     weights = out / WEIGHTS_NAME
     print(
-        f"{weights.name}: {weights.stat().st_size / 1e6:.1f} MB, SHA-256 {file_sha256(weights)}; it is the same on "
-        "every start on one machine, and another on processors with other instructions"
+        f"{weights.name}: {weights.stat().st_size / 1e6:.1f} MB, SHA-256 {file_sha256(weights)}; processors "
+        "with other instructions give other weights"
     )
     if options.out is None:
         print(f"they load by name: --weights {NAME}")

@@ -91,11 +91,13 @@ def write_timm_folder(release: Path, folder: TimmFolder, facts: Facts, licence: 
     (path / CONFIG_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     write_weights(path / WEIGHTS_NAME, folder.form.state, half=facts.is_half, metadata={"format": "pt"})
     front = "\n".join([f"{name}: {json.dumps(value)}" for name, value in licence.items()] + ["library_name: timm"])
-    (path / CARD_NAME).write_text(_card(folder, front), encoding="utf-8")
+    (path / CARD_NAME).write_text(_card(folder, facts, front), encoding="utf-8")
     (path / NOTICE_NAME).write_text(notice, encoding="utf-8")
 
 
-def _card(folder: TimmFolder, front: str) -> str:
+def _card(folder: TimmFolder, facts: Facts, front: str) -> str:
+    is_trained = facts.is_trained and (folder.modality == "image" or facts.model.sound_trained)
+    origin = "trained with Earshot without labels" if is_trained else "with initial weights: it was never trained"
     inputs = (
         "Images are prepared by timm's own evaluation transform (`timm.data.resolve_model_data_config`), with the "
         "central crop and the normalisation of training."
@@ -105,7 +107,7 @@ def _card(folder: TimmFolder, front: str) -> str:
     )
     return card(
         f"The {folder.modality} encoder of audiovisual towers",
-        f"{folder.encoder.name}, trained with Earshot without labels. It returns {folder.encoder.num_features} "
+        f"{folder.encoder.name}, {origin}. It returns {folder.encoder.num_features} "
         "features before the projection to the joint embedding. Rights: see `NOTICE.md`.",
         f"```python\n{timm_code('local-dir:FOLDER')}   # or hf-hub:OWNER/NAME\n```",
         inputs,
@@ -140,7 +142,7 @@ def timm_config(folder: TimmFolder, model: TwoTowerConfig, licence: str) -> dict
             "num_classes": 0,
             "pool_size": None,
             "first_conv": folder.form.first_conv,
-            "classifier": "fc",
+            "classifier": folder.form.classifier,
             "license": licence,
             "description": f"{folder.modality} encoder {folder.encoder.name} of audiovisual towers by Earshot",
         },

@@ -191,7 +191,7 @@ def test_every_route_of_the_card_gives_the_towers_embeddings(
     # Bytes may fall to either side of a half.
     torch.testing.assert_close(found["st_images"], torch.from_numpy(images), rtol=0, atol=5e-3)
     torch.testing.assert_close(found["st_sounds"], torch.from_numpy(sounds), rtol=0, atol=5e-3)
-    assert (found["timm_pixels"] - given["image_inputs"]).abs().mean() < 0.05
+    assert (found["timm_pixels"] - given["image_inputs"]).abs().mean() < 0.1  # 0.18 without the central crop
 
     ranks = cross_modal_ranks(found["st_sounds"].numpy(), found["st_images"].numpy())
     expected_ndcg = np.mean([1 / math.log2(rank + 1) if rank <= 10 else 0.0 for rank in ranks])

@@ -303,6 +303,12 @@ def _release(folder: Path, out: Path) -> list[str]:
     return python("pretrain/run.py", "release", folder / "run", "--out", out / "release")
 
 
+def _demo_weights(folder: Path, out: Path) -> list[str]:
+    """The command where the demo was trained already: it releases in half precision."""
+    words = ["--run", folder / "run", "--shards", folder / "set", "--out", out / "demo"]
+    return python("pretrain/run.py", "demo-weights", *words)
+
+
 def _results(folder: Path) -> None:
     from fuzz.model_families import write_results
 
@@ -388,6 +394,7 @@ WORKS = [
     Work("sound-events", _events, EVENTS, _benchmark_results, _resume(EVENTS)),
     Work("tau", _cities, CITIES, _benchmark_results, _resume(CITIES)),
     Work("release", _run, _release, files_of),
+    Work("demo-weights", _run, _demo_weights, files_of),
     Work("report", _results, _report, files_of, other=_report),
     Work("compare", _plan, _compare, _compare_results, other=_compare),
 ]
