@@ -47,8 +47,8 @@ def require_weights(weights: str, setting: str = "weights") -> None:
     """
     if weights not in ("random", *PUBLISHED) and not Path(weights).exists() and not is_model_name(weights):
         raise UserError(
-            f"{setting} must be random, imagenet, pretrained, an existing run folder, model folder or file, or a "
-            f"model's name, got {weights}"
+            f"{setting} must be random, imagenet, pretrained, or an existing run folder, model folder or file, or the "
+            f"name of a model, got {weights}"
         )
 
 

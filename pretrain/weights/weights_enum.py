@@ -73,7 +73,7 @@ def earshot_weights() -> type[EarshotWeights]:
 def _enum_with(own_registry: str | None) -> type[EarshotWeights]:
     """The enum of the repository's registry and another file, the same one on every call."""
     members = {_member(entry.name): _weights(entry) for entry in registry_with(own_registry).values()}
-    enum: type[EarshotWeights] = EarshotWeights(ENUM_NAME, members)  # type: ignore[assignment, arg-type, call-arg]
+    enum: type[EarshotWeights] = EarshotWeights(ENUM_NAME, members)
     return enum
 
 
@@ -86,7 +86,7 @@ def get_weight(name: str) -> EarshotWeights:
     enum, member = earshot_weights(), _member(name.removeprefix(f"{ENUM_NAME}."))
     if member not in enum.__members__:
         raise UserError(f"unknown weights {name!r}; choose one of: {', '.join(enum.__members__)}")
-    return enum[member]
+    return enum.__members__[member]
 
 
 def _member(name: str) -> str:

@@ -34,7 +34,8 @@ def test_timm_knows_how_inputs_are_prepared(tmp_path: Path) -> None:
         resolve_model_data_config(timm.create_model(f"local-dir:{tmp_path}/{name}-encoder-timm", pretrained=True))
         for name in ("image", "sound")
     )
-    assert (image["input_size"], image["crop_pct"], image["mean"]) == ((3, 32, 32), 0.75, towers.config.image_mean)
+    assert (image["input_size"], image["crop_pct"]) == ((3, 32, 32), 0.75)
+    assert tuple(image["mean"]) == towers.config.image_mean
     assert (sound["input_size"], sound["crop_pct"]) == ((1, 32, 32), 1.0)
     assert (sound["mean"][0] * 255, sound["std"][0] * 255) == (pytest.approx(90), pytest.approx(60))
     record = json.loads((tmp_path / "sound-encoder-timm" / "config.json").read_text())
