@@ -8,6 +8,16 @@ Case = tuple[tuple[str, ...], str]
 """The words of a command line, its script first, and what the answer must hold."""
 
 CASES: tuple[Case, ...] = (
+    (("earshot", "--help"), "usage: earshot [-h] [--version] VERB"),
+    (("earshot", "--version"), "earshot "),
+    (("earshot", "bild"), "unknown verb 'bild' of earshot"),
+    (("earshot", "pretrain", "--help"), "usage: earshot pretrain"),
+    (("earshot", "pretrain", "few-pairs", "--print-config"), "learning_rate:"),
+    (("earshot", "completion", "bash"), "complete -o default -F _earshot earshot"),
+    (("earshot", "build", "--help"), "--dry-run"),
+    (("earshot", "info", "nowhere"), "build them with 'earshot build'"),
+    (("earshot", "downstream", "aidd"), "unknown benchmark 'aidd'"),
+    (("earshot", "compare", "nowhere.yaml", "--out", "out"), "no plan at nowhere.yaml"),
     (("shards/run.py", "--help"), "usage: python shards/run.py"),
     (("shards/run.py", "--version"), "earshot "),
     (("shards/run.py", "bild"), "unknown verb 'bild'"),

@@ -16,7 +16,9 @@ HEAVY = (
 CODE = (
     "import runpy, sys\n"
     "sys.argv = sys.argv[1:]\n"
-    "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    "try:\n"
+    "    if sys.argv[0].endswith('earshot'):\n        import earshot; earshot.main()\n"
+    "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
     f"finally:\n    print('heavy:', [name for name in {HEAVY} if name in sys.modules])\n"
 )
 

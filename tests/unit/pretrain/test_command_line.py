@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pretrain.command_line import parse
+from downstream.command_line import options as downstream_options
+from pretrain.command import main
+from pretrain.command_line import options, parse
 from pretrain.losses.settings import BatchTripletSettings, ContrastiveSettings
 from pretrain.methods.settings import AudiovisualConfig, ImageContrastiveConfig, MocoConfig
 from pretrain.presets import PRESETS
 from pretrain.settings.files import save_settings
+from pretrain.settings.short_names import TRAINING_NAMES
 from shards.errors import UserError
+from shards.short_names import full_name
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +130,80 @@ def test_a_mistyped_setting_is_refused_with_a_suggestion(capsys: pytest.CaptureF
     assert stopped.value.code not in (0, None)
     heard = capsys.readouterr()
     assert "--loss.margin" in heard.err + heard.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--epochs", "2", "moco"],
+        ["-e", "2", "moco"],
+        ["--epochs=2", "moco", "--data.flips"],
+        ["--data.flips", "moco", "--epochs", "2"],
+        ["train", "--epochs", "2", "moco"],
+        ["moco", "--epochs", "2", "--out", "demo"],
+        ["--out", "demo", "moco", "--epochs", "2"],
+        ["--data.features-dir", "None", "moco", "-e=2"],
+    ],
+)
+def test_the_preset_stands_anywhere_and_values_of_settings_are_none(words: list[str]) -> None:
+    config = parse(words, checks_inputs=False).config
+    assert (config.method, config.epochs) == ("moco", 2)
+    assert config.out == (Path("demo") if "--out" in words else PRESETS["moco"].out)
+
+
+def test_more_than_one_preset_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^give one PRESET, got moco and demo; values of settings follow their"):
+        parse(["moco", "--epochs", "2", "demo"])
+
+
+def test_usual_names_mean_settings() -> None:
+    usual = "-e 3 --lr 0.5 --wd 0.2 --opt=sgd -b 8 -j 2 --img_size 64 --loss sigmoid --freeze image -o R --bs 16"
+    full = (
+        "--epochs 3 --optimizer.learning-rate 0.5 --optimizer.weight-decay 0.2 --optimizer.name sgd --batch-size 8 "
+        "--data.workers 2 --data.image-size 64 --loss.name sigmoid --model.freeze image --out R --batch-size 16"
+    )
+    ours, theirs = (parse(words.split(), checks_inputs=False).config for words in (usual, full))
+    assert ours == theirs
+    assert (ours.optimizer.learning_rate, ours.batch_size, ours.data.workers) == (0.5, 16, 2)
+
+
+def test_every_usual_name_means_a_setting_of_some_run() -> None:
+    for name in TRAINING_NAMES:
+        found = [
+            full_name(name, TRAINING_NAMES, [name for option in known for name in option.names])
+            for known in (options(), downstream_options())
+        ]
+        assert any(found), name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_printed_preset_is_a_config_file(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([preset, "--print-config"], "earshot pretrain")
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert parse(["--config", "printed.yaml"], checks_inputs=False).config == PRESETS[preset]
+    assert [path.name for path in tmp_path.iterdir()] == ["printed.yaml"]
+
+
+def test_printed_settings_are_those_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--print-config", "--lr", "0.25", "few-pairs", "--shards", "nowhere"], "earshot pretrain")
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["optimizer"]["learning_rate"], printed["shards"]) == (0.25, "nowhere")
+
+
+def test_a_batch_is_fitted_unless_its_size_was_given(tmp_path: Path) -> None:
+    (tmp_path / "with.yaml").write_text("batch_size: 16\n")
+    (tmp_path / "without.yaml").write_text("epochs: 3\n")
+    (tmp_path / "run").mkdir()
+    save_settings(AudiovisualConfig(), tmp_path / "run" / "config.yaml")
+    for words, fits in (
+        ([], True),
+        (["--config", "without.yaml"], True),
+        (["--config", "with.yaml"], False),
+        (["--batch-size", "8"], False),
+        (["-b", "8"], False),
+        (["--resume", "run"], False),
+    ):
+        assert parse(words, checks_inputs=False).fits_batch is fits, words
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:

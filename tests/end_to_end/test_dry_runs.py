@@ -1,0 +1,118 @@
+"""--dry-run of every command that has one, and the batch of a small set: real processes, and the folder afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from commands import SMALL, python, run
+from pair_folders import write_advance, write_image, write_sound
+from released_runs import write_run
+from tiny_shards import write_tiny_shards
+
+PLAN = """
+name: tiny
+shards: shards
+settings: {epochs: 2, tracker: none, batch_size: 16, data.image_size: 32, model.sound_pooling: 4}
+methods: {triplet: {}, sigmoid: {loss.name: sigmoid}}
+benchmarks: {retrieval: {}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shard set of 20 training pairs, a run, recordings, scenes and a plan."""
+    folder = tmp_path_factory.mktemp("dry")
+    write_tiny_shards(folder / "shards", {"train": 20, "val": 6, "test": 6})
+    write_run(folder / "run", folder / "shards")
+    generator = np.random.default_rng(0)
+    rows = ["key,longitude,latitude"]
+    for key in range(8):
+        write_image(folder / f"recordings/images/{key}.jpg", (90, 90, 200), generator)
+        write_sound(folder / f"recordings/audio/{key}.wav", 440.0, generator)
+        rows.append(f"{key},{key},40")
+    (folder / "recordings/metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    write_advance(folder / "advance")
+    (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    return folder
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of everything in a folder."""
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+TRAIN = ("pretrain/run.py", "soundingearth-resnet18", "--shards", "shards", "--out", "new/run", *SMALL[2:])
+
+CASES = {
+    "build": (
+        ("shards/run.py", "build", "--source", "recordings", "--root", "recordings", "--out", "new"),
+        ["5 train in 1 shards, 1 val in 1 shards, 2 test in 1 shards", "8 pairs", "previews/"],
+    ),
+    "pretrain": (
+        TRAIN,
+        ["20 train, 6 val, 6 test pairs", "batch      10 = 1 processes x 10", "2 an epoch"],
+    ),
+    "resume": (("pretrain/run.py", "--resume", "run"), ["no checkpoint yet"]),
+    "evaluate": (
+        ("retrieval/run.py", "evaluate", "--weights", "run", "--shards", "shards", "--out", "new"),
+        ["6 of split test in shards", "metrics.json"],
+    ),
+    "embed": (
+        ("retrieval/run.py", "embed", "--weights", "run", "--images", "recordings/images", "--out", "new/e.npz"),
+        ["8 files, ", "writes   new/e.npz"],
+    ),
+    "downstream": (
+        ("downstream/run.py", "--weights", "run", "folder", "--root", "advance/vision", "--out", "new"),
+        ["3 classes, 48 items", "batch      48, at most 1 steps", "results.json"],
+    ),
+    "compare": (
+        ("launch/compare.py", "plan.yaml", "--out", "new"),
+        ["row 2 of 2 (sigmoid, resnet18, seed 0): training, retrieval", "2 to run"],
+    ),
+    "slurm": (
+        ("launch/compare.py", "plan.yaml", "--out", "new", "--slurm", "--sbatch", "--partition=gpu"),
+        ["#SBATCH --array=1-2%8", "#SBATCH --partition=gpu", "jobs.sbatch", "report.sbatch"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(name: str, folder: Path) -> None:
+    (script, *words), says = CASES[name]
+    before = tree(folder)
+    done = run(python(script, *words, "--dry-run"), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for part in says:
+        assert part in done.stdout
+    assert "nothing was written" in done.stdout
+    assert tree(folder) == before
+
+
+def test_a_dry_run_fails_as_the_run_would(folder: Path) -> None:
+    before = tree(folder)
+    for more, says in (
+        (("--batch-size", "21"), "batch_size must be at most the 20 pairs of the training split, got 21"),
+        (("--out", "plan.yaml/run"), "out plan.yaml/run can't be written"),
+        (("--model.norm", "sync"), "model.norm sync needs CUDA devices"),
+    ):
+        done = run(python(*TRAIN, *more, "--dry-run"), cwd=folder)
+        assert done.returncode == 2, done.stdout
+        assert says in done.stderr
+    assert tree(folder) == before
+
+
+def test_a_small_set_trains_without_a_word_about_its_batch(folder: Path, tmp_path: Path) -> None:
+    narrow = [f"--model.{name}-encoder=narrow-resnet10" for name in ("image", "sound")]
+    words = ["--shards", str(folder / "shards"), "--epochs", "1", *SMALL[2:], *narrow]
+    done = run(python("pretrain/run.py", "soundingearth-resnet18", *words, "--out", "run"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "batch size 10, because the preset's 256 is more than the 20 training pairs" in done.stdout
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["batch_size"] == 10
+
+    quiet = run(python("pretrain/run.py", "soundingearth-resnet18", *words, "--out", "quiet", "-q"), cwd=tmp_path)
+    assert quiet.returncode == 0
+    assert quiet.stdout.startswith("done: 1 epochs")
+    assert quiet.stderr == ""
