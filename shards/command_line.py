@@ -70,12 +70,12 @@ class Verb:
             UserError: an option has an invalid value.
             SystemExit: `--help`, or an unknown option or one that can't be parsed (the nearest is suggested).
         """
-        words = list(words)
-        dry = take_flag(words, DRY_RUN)
+        words, known = list(words), [name for option in self.options() for name in option.names]
+        # A verb whose own options have a dry run carries it out itself.
+        dry = take_flag(words, DRY_RUN) if self.dry_run or DRY_RUN not in known else False
         if dry and not self.dry_run:
             raise UserError(f"{DRY_RUN} is not possible with {command}; omit it")
         kind = resolve_name(self.settings)
-        known = [name for option in self.options() for name in option.names]
         options = parse_options(
             kind,
             expand(words, SHORT_NAMES, known),

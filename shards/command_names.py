@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 SCRIPT = re.compile(
-    r"(?<!launch )(?<!--quiet )(?<!nproc_per_node N )(?:python )?"
+    r"(?<!launch )(?<!--quiet )(?<![0-9N] )(?:python )?"
     r"(?:(?P<room>shards|retrieval)/run\.py(?= [a-z])|(?P<compare>launch/compare\.py)"
     r"|(?P<pretrain>pretrain/run\.py(?: (?P<verb>release|demo-weights|convert)\b)?)"
     r"|(?P<downstream>downstream/run\.py(?P<report> report\b)?))"

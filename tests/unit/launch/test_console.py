@@ -20,6 +20,7 @@ from pretrain.verbs import PRETRAIN
 from retrieval.verbs import RETRIEVAL
 from shards.command_line import Command, Verb, Verbs
 from shards.command_names import as_typed, name_commands_as
+from shards.errors import UserError
 from shards.verbs import SHARDS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -77,6 +78,7 @@ def test_a_dry_run_is_a_function_that_exists(verb: Verb) -> None:
         ("by `downstream/run.py sound-events`, or downstream/run.py report", None),
         ("python launch/compare.py PLAN", "earshot compare PLAN"),
         ("accelerate launch pretrain/run.py", "accelerate launch pretrain/run.py"),
+        ("torchrun --nproc_per_node 1 shards/run.py build", "torchrun --nproc_per_node 1 shards/run.py build"),
         ("torchrun --nproc_per_node N pretrain/run.py", "torchrun --nproc_per_node N pretrain/run.py"),
     ],
 )
@@ -105,3 +107,10 @@ def test_the_installed_command_runs_from_any_folder(tmp_path: Path) -> None:
         done = subprocess.run([*words, *more], cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (status, "")
         assert done.stderr.startswith(says)
+
+
+def test_a_verb_with_a_dry_run_of_its_own_keeps_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"has no metadata\.csv"):
+        CONSOLE.carry_out(["collect", "clean", str(tmp_path), "--dry-run"], "earshot")
+    with pytest.raises(UserError, match=r"^--dry-run is not possible with earshot verify; omit it$"):
+        CONSOLE.carry_out(["verify", str(tmp_path), "--dry-run"], "earshot")
