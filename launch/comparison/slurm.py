@@ -30,31 +30,19 @@ JOBS = """#!/usr/bin/env bash
 {more}
 set -u
 cd "${{SLURM_SUBMIT_DIR:-.}}"
-{command} --row "$SLURM_ARRAY_TASK_ID" &
-rows=$!
+EARSHOT={checkout}
+. "$EARSHOT/launch/slurm/job.sh"
 
 # The row's command saves and exits with status 143.
-preempt() {{
-  interrupted=1
-  kill -TERM "$rows" 2>/dev/null
-}}
-trap preempt USR1 TERM
-
-# A signal interrupts `wait`, whose status is then its own: wait again for the row's.
-interrupted=1
-while [ "$interrupted" = 1 ]; do
-  interrupted=0
-  wait "$rows"
-  status=$?
-done
+run_stoppable {command} --row "$SLURM_ARRAY_TASK_ID"
+status=$?
 
 if [ "$status" = 143 ]; then
+  more_options=(--array="$SLURM_ARRAY_TASK_ID")
   # By its number in the array: the job id alone would requeue the whole array.
-  task="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
-  case $(scontrol show job "$task") in
-    *JobState=CANCELLED*) ;;  # by its user, with scancel: saved, but not requeued
-    *) exec scontrol requeue "$task" ;;
-  esac
+  come_back "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" "$0"
+  # The job that writes the tables waits for the array, which a resubmitted row is not part of.
+  if [ -n "${{resubmitted:-}}" ]; then RESUBMISSIONS=1 submit --dependency="afterany:$resubmitted" {report}; fi
 fi
 exit "$status"
 """
@@ -65,7 +53,9 @@ REPORT = """#!/usr/bin/env bash
 #SBATCH --output={logs}/report.txt
 {more}
 cd "${{SLURM_SUBMIT_DIR:-.}}"
-exec {command} --report-only --plan-is-over
+# After a resubmitted row, other rows may still be running.
+[ -n "${{RESUBMISSIONS:-}}" ] || set -- --plan-is-over
+exec {command} --report-only "$@"
 """
 
 
@@ -120,6 +110,8 @@ def job_files(options: Options, name: str, missing: Sequence[int]) -> dict[Path,
         "logs": out / LOGS_FOLDER,
         "more": "".join(f"#SBATCH {line}\n" for line in options.sbatch),
         "command": shlex.join(_command(options, plan, out)),
+        "checkout": shlex.quote(str(REPOSITORY)),
+        "report": shlex.quote(str(out / REPORT_NAME)),
     }
     return {plan: text, out / JOBS_NAME: JOBS.format(**values), out / REPORT_NAME: REPORT.format(**values)}
 

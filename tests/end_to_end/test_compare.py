@@ -265,8 +265,7 @@ def test_missing_rows_become_an_array_whose_tasks_are_requeued_and_go_on(tiny_sh
     script = (out / "jobs.sbatch").read_text().splitlines()
     for line in ("--array=2-3%2", "--partition=gpu --gres=gpu:1", "--time=1:00:00", "--requeue"):
         assert f"#SBATCH {line}" in script
-    last = (out / "report.sbatch").read_text().splitlines()[-1]
-    assert last.endswith(" --report-only --plan-is-over")
+    assert (out / "report.sbatch").read_text().splitlines()[-1].endswith(' --report-only "$@"')
     # What waits in the queue does not change with the plan.
     plan.write_text("name: another\n")
 

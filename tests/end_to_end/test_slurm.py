@@ -10,34 +10,33 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL, environment
+from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL
+from slurm_substitutes import SCRIPTS, Slurm
 
 from pretrain.training.run_folder import list_checkpoints
 
-SCRIPT = REPOSITORY / "launch" / "slurm" / "one_node.sbatch"
+SCRIPT = SCRIPTS / "one_node.sbatch"
 
 
-def start(tmp_path: Path, shards: Path, *words: str) -> subprocess.Popen[str]:
-    """Runs the batch script with a stand-in for scontrol that notes what it is asked."""
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir(exist_ok=True)
-    (bin_folder / "scontrol").write_text(f'#!/bin/sh\n[ "$1" = show ] || echo "$@" >> {tmp_path}/scontrol.log\n')
-    (bin_folder / "scontrol").chmod(0o755)
-    settings = environment(
-        PATH=f"{bin_folder}:{BIN}:{os.environ['PATH']}",
+def start(slurm: Slurm, shards: Path, *words: str) -> subprocess.Popen[str]:
+    """Runs the batch script as Slurm does, submitted from the test's folder."""
+    settings = slurm.environment(
+        BIN,
         SHARDS=str(shards),
-        RUN=str(tmp_path / "run"),
-        SLURM_JOB_ID="4711",
-        SLURM_SUBMIT_DIR=str(REPOSITORY),
-        LAUNCH="accelerate launch --quiet --config_file launch/accelerate/one_process.yaml",
+        RUN="run",
+        EARSHOT=str(REPOSITORY),
+        SLURM_SUBMIT_DIR=str(slurm.folder.parent),
+        SLURM_GPUS_ON_NODE="1",
+        CONFIG="launch/accelerate/one_process.yaml",
     )
     return subprocess.Popen(["bash", str(SCRIPT), *words], env=settings, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pkill") is None, reason="pkill is not installed")
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Path, tmp_path: Path) -> None:
-    job = start(tmp_path, tiny_shards, "demo", *SMALL, "--epochs", "200", "--checkpoint.every-epochs", "1")
+    slurm = Slurm(tmp_path / "slurm")
+    job = start(slurm, tiny_shards, "demo", *SMALL, "--epochs", "200", "--checkpoint.every-epochs", "1")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not list_checkpoints(tmp_path / "run"):
         assert time.monotonic() < deadline
@@ -46,11 +45,11 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
     job.send_signal(signal.SIGUSR1)
     output, _ = job.communicate(timeout=PATIENCE_SECONDS)
     assert "preempted: checkpoint saved at step" in output
-    assert (tmp_path / "scontrol.log").read_text() == "requeue 4711\n"
+    assert slurm.requests == ["scontrol requeue 4711"]
     saved = int(list_checkpoints(tmp_path / "run")[-1].name[5:])
     assert saved < 600
 
-    again = start(tmp_path, tiny_shards)
+    again = start(slurm, tiny_shards)
     time.sleep(0.1)
     while int(list_checkpoints(tmp_path / "run")[-1].name[5:]) == saved:
         assert time.monotonic() < deadline
@@ -59,7 +58,7 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
     again.send_signal(signal.SIGTERM)
     output, _ = again.communicate(timeout=PATIENCE_SECONDS)
     assert f"at step {saved} of 600" in output
-    assert (tmp_path / "scontrol.log").read_text() == "requeue 4711\n" * 2
+    assert slurm.requests == ["scontrol requeue 4711"] * 2
 
 
 def test_it_says_what_it_needs() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from commands import REPOSITORY
+from slurm_substitutes import Slurm
 
 from launch.comparison.command_line import parse
 from launch.comparison.slurm import submit_rows
@@ -26,3 +29,38 @@ def test_a_second_submission_leaves_the_first_one_s_plan(tmp_path: Path, monkeyp
     lines = (tmp_path / "submitted").read_text().splitlines()
     read = [word for line in lines for word in line.split() if word.endswith(".plan.yaml")]
     assert [Path(path).read_text() for path in dict.fromkeys(read)] == ["name: one\n", "name: another\n"]
+
+
+def test_a_row_that_the_cluster_does_not_requeue_is_resubmitted_and_the_tables_follow_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = Slurm(tmp_path / "slurm")
+    slurm.answer(refuses=True, state="COMPLETING")
+    slurm.add_command("row", "#!/bin/bash\ntrap 'exit 143' TERM\nkill -USR1 $PPID\nwhile :; do sleep 0.05; done\n")
+    slurm.add_command("compare", '#!/bin/sh\necho "$@" > "$SUBSTITUTES/report"\n')
+    for name, value in slurm.environment().items():
+        monkeypatch.setenv(name, value)
+    plan, out = tmp_path / "plan.yaml", tmp_path / "my out"
+    out.mkdir()
+    plan.write_text("name: one\n")
+    monkeypatch.setattr("sys.executable", "row")
+    submit_rows(parse([str(plan), "--out", str(out), "--slurm"]), "n", [1, 3], lambda: None)
+    task = {"SLURM_ARRAY_JOB_ID": "815", "SLURM_ARRAY_TASK_ID": "3", "SLURM_SUBMIT_DIR": str(tmp_path)}
+    job = subprocess.run(["bash", str(out / "jobs.sbatch")], env=os.environ | task, check=False, timeout=60)
+    assert job.returncode == 143
+    asked = slurm.requests[-6:]
+    assert asked[0] == "scontrol requeue 815_3"
+    assert asked[1].startswith("sbatch --parsable --dependency=afterany:815_3 --export=ALL --job-name=earshot ")
+    assert asked[1].endswith(f" --array=3 {out}/jobs.sbatch")
+    assert asked[2:] == [
+        f"EARSHOT={REPOSITORY}",
+        "RESUBMISSIONS=1",
+        f"sbatch --parsable --dependency=afterany:815 {out}/report.sbatch",
+        "RESUBMISSIONS=1",
+    ]
+    script = (out / "report.sbatch").read_text().replace("exec row", "exec compare")
+    for more, over in (({}, True), ({"RESUBMISSIONS": "1"}, False)):
+        subprocess.run(["bash", "-c", script], env=os.environ | more, cwd=tmp_path, check=True, timeout=60)
+        words = (slurm.folder / "report").read_text().split()
+        assert "--report-only" in words
+        assert ("--plan-is-over" in words) == over
