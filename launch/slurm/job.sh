@@ -8,9 +8,9 @@ fail() {
 }
 
 # Sources ACTIVATE (/dev/null for none), else the checkout's own .venv unless another environment is active already.
+# Called without words, so that the file does not see those of the script.
 activate() {
   local file=${ACTIVATE:-}
-  shift $#  # a sourced file sees the words of its caller
   if [ -n "$file" ]; then
     { [ -e "$file" ] && [ ! -d "$file" ]; } || fail "ACTIVATE must be a file to source, such as .venv/bin/activate, got $file"
   elif [ -z "${VIRTUAL_ENV:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" = base ]; then
