@@ -60,7 +60,7 @@ def draw_scores(table: Table, rows: Sequence[Row], columns: Sequence[str]) -> Fi
         axes.set_yticklabels(labels, fontsize=9, parse_math=False)
         for text, row in zip(axes.get_yticklabels(), rows, strict=True):
             text.set_color(COLOURS[True] if row.origin == MEASURED else INK)
-            text.set_weight("bold" if row.origin == MEASURED else "normal")
+            text.set_fontweight("bold" if row.origin == MEASURED else "normal")
     handles = [
         Line2D([], [], marker="o", linestyle="none", color=COLOURS[True], label="measured"),
         Line2D([], [], marker="D", linestyle="none", color=COLOURS[False], markerfacecolor="white", label="published"),
