@@ -105,6 +105,9 @@ def test_a_turned_and_transparent_picture_is_the_picture_of_its_file(
     Image.fromarray(pixels[..., :3].copy()).save(tmp_path / "a.jpg", exif=turned)
     for path in (tmp_path / "a.png", tmp_path / "a.jpg"):
         assert torch.equal(model.image_transform(Image.open(path)), model.image_transform(path))
+    # Orientation 6: shown turned clockwise by a right angle.
+    shown = np.rot90(np.asarray(Image.open(tmp_path / "a.jpg")), -1)
+    assert torch.equal(model.image_transform(tmp_path / "a.jpg"), model.image_transform(shown))
 
 
 def test_a_sound_in_memory_is_the_sound_of_its_file(model: earshot.AudiovisualModel, folder: Path) -> None:
