@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_the_printed_code_runs(page: str, lines: list[str], folder: Path) -> None:
     (folder / "code.py").write_text(printed_code(page), encoding="utf-8")
-    result = run([sys.executable, str(folder / "code.py")], cwd=folder, PYTHONPATH=str(REPOSITORY))
+    result = run([sys.executable, str(folder / "code.py")], cwd=folder)
     assert result.returncode == 0, result.stderr
     printed = result.stdout.splitlines()
     assert len(printed) == len(lines), result.stdout
