@@ -76,7 +76,10 @@ def _counted(run: ShownRun) -> _Counted | None:
         return None
     remedy = "run the benchmark again"
     text = read_bytes_within(path, MOST_BYTES, remedy).decode("utf-8", errors="replace")
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table of comma-separated values ({error}); {remedy}") from error
     if not rows or not {"class", "predicted"} <= rows[0].keys():
         return None
     places = {str(safe_cell(name)): place for place, name in enumerate(names)}

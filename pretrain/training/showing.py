@@ -150,6 +150,8 @@ def sparkline(values: Sequence[float], width: int) -> str:
         width: most characters; where there are more values, each stands for a mean of neighbours.
     """
     n = min(width, len(values))
+    greatest = max(map(abs, values)) or 1.0
+    values = [value / greatest for value in values]  # sums and differences of any finite values stay finite
     parts = [values[len(values) * i // n : len(values) * (i + 1) // n] for i in range(n)]
     means = [sum(part) / len(part) for part in parts]
     low, high = min(means), max(means)

@@ -16,11 +16,13 @@ from safetensors.torch import save_file
 from tiny_shards import write_tiny_shards
 
 from downstream.audiovisual.pair_embeddings import load_embeddings, save_embeddings
+from downstream.exhibits import ShownRun
 from downstream.reporting.formats import comma_separated, markdown, page
 from downstream.reporting.rows import rows_of_runs
 from downstream.reporting.runs import runs_of
 from downstream.reporting.tables import build_tables
-from downstream.results import Results
+from downstream.results import Results, write_predictions
+from downstream.running.confusion_exhibit import confusions_of_runs
 from downstream.running.training import scores_by_epoch
 from downstream.tau.benchmark import read_table
 from launch.comparison.checks import _num_processes
@@ -36,6 +38,7 @@ from pretrain.settings.pretraining import Config
 from pretrain.training.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
 from pretrain.training.embedding import PairEmbeddings
 from pretrain.training.run_folder import read_summary
+from pretrain.training.showing import lines_of
 from pretrain.weights.encoder_weights import load_encoder
 from retrieval.embedding import EmbeddedSplit
 from retrieval.explore.atlas_building import Findings, read_atlas
@@ -124,6 +127,18 @@ def write_results(benchmark: str, **details: object) -> Callable[[Path], Path]:
         return folder / "results.json"
 
     return write
+
+
+CONFUSED = {"classes": ["a", "b"], "confusion_matrix": [[2, 1], [0, 2]]}
+
+
+def _predictions(folder: Path) -> Path:
+    write_results("ucmerced", classes=["a", "b"])(folder)
+    return write_predictions(folder, ["key", "class", "predicted"], [["1", "a", "b"], ["2", "b", "b"]])
+
+
+def _confusions(file: Path) -> None:
+    confusions_of_runs([ShownRun(run.folder, run.results, "weights") for run in runs_of([file.parent])])
 
 
 def _report(file: Path) -> None:
@@ -260,6 +275,11 @@ FAMILIES = [
     _family("release by the metrics", _run("metrics.jsonl"), lambda f: gather_facts(f.parent), change_json_lines),
     _family("release by the settings", _run("config.yaml"), lambda f: gather_facts(f.parent), change_text),
     _family("release by the card", _run("model/README.md"), lambda f: gather_facts(f.parent), change_text),
+    _family("metrics.jsonl of show", _run("metrics.jsonl"), lambda f: lines_of(f.parent), change_json_lines),
+    _family("summary.json of show", _run("summary.json"), lambda f: lines_of(f.parent), change_json),
+    _family("config.yaml of show", _run("config.yaml"), lambda f: lines_of(f.parent), change_text),
+    _family("predictions of a report", _predictions, _confusions, change_text),
+    _family("confusion matrix", write_results("tau-scenes", **CONFUSED), _confusions, change_json),
     _family("metrics.json", write_retrieval_metrics, _show, change_json),
     _family("metrics.json of a release", write_retrieval_metrics, _release_results, change_json),
     _family("results.json", write_results("ucmerced"), _report, change_json),

@@ -83,6 +83,8 @@ def test_matrices_that_are_none_are_refused(tmp_path: Path, matrix: Any) -> None
 def test_predictions_of_unknown_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"predictions.csv names a class that .*results.json has not"):
         confusions_of_runs([make_run(tmp_path / "a", [("beach", "sea")])])
+    with pytest.raises(UserError, match=r"predictions.csv is not a table of comma-separated values \("):
+        confusions_of_runs([make_run(tmp_path / "b", [("beach", "x" * 200_000)])])
 
 
 def test_mistakes_of_neighbours_are_ordered_by_distance() -> None:

@@ -127,6 +127,8 @@ def test_a_sparkline_rises_with_its_values() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
     assert sparkline([7.0, 7.0, 0.0, 0.0], 2) == "█▁"
     assert sparkline([3.0] * 3, 8) == "▁▁▁"
+    assert sparkline([0.0, 0.0], 8) == "▁▁"
+    assert sparkline([-1.7e308, 1.7e308, 1.7e308], 2) == "▁█"
 
 
 def test_show_is_a_verb_that_imports_no_torch(tmp_path: Path) -> None:
