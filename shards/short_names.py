@@ -53,4 +53,4 @@ def describe(table: Mapping[str, Sequence[str]], known: Collection[str]) -> str:
     entries = {", ".join(names): full for full, names in short.items()}
     width = max(map(len, entries), default=0) + 2
     lines = [f"  {names:<{width}}{full}" for names, full in entries.items()]
-    return "\n".join(["Short names:", "", *lines]) if lines else ""
+    return "\n".join(["Short names:", *lines]) if lines else ""

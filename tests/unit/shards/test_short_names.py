@@ -24,7 +24,7 @@ def test_names_of_the_command_itself_and_values_are_kept() -> None:
 
 def test_help_lists_what_the_command_takes() -> None:
     text = describe(TABLE, ["--data.workers"])
-    assert text == "Short names:\n\n  -j, --workers  --data.workers"
+    assert text == "Short names:\n  -j, --workers  --data.workers"
     assert describe(TABLE, []) == ""
 
 
