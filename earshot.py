@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pretrain.data.shard_dataset import ShardDataset as ShardDataset
     from pretrain.model import TwoTower as TwoTower
     from pretrain.model_registry import list_models as list_models
+    from pretrain.weights.weights_enum import get_weight as get_weight
     from retrieval.audiovisual_model import AudiovisualModel as AudiovisualModel
     from retrieval.evaluation import evaluate_weights as evaluate
     from retrieval.loading import load as load
@@ -28,6 +29,7 @@ _HOMES = {
     "UserError": "shards.errors:UserError",
     "__version__": "shards:__version__",
     "evaluate": "retrieval.evaluation:evaluate_weights",
+    "get_weight": "pretrain.weights.weights_enum:get_weight",
     "image_files": "shards.data_files:image_files",
     "list_models": "pretrain.model_registry:list_models",
     "load": "retrieval.loading:load",
@@ -43,6 +45,7 @@ __all__ = [
     "UserError",
     "__version__",
     "evaluate",
+    "get_weight",
     "image_files",
     "list_models",
     "load",
