@@ -10,7 +10,7 @@ from pathlib import Path
 from shards.building.checking import check_corpus, print_check
 from shards.building.corpus_scale import measure_scale
 from shards.building.describing import describe_split
-from shards.building.estimating import forecast, probed
+from shards.building.estimating import check_room, forecast, probed
 from shards.building.folder import check_folder, is_finished, refuse_another_plan
 from shards.building.opening import list_corpus, open_source
 from shards.building.packing import probe_pairs
@@ -90,4 +90,6 @@ def _estimate(source: Source, plan: BuildPlan, out: Path, num_workers: int) -> s
     source = copy.copy(source)
     source.options = dataclasses.replace(source.options, rasters=rasters)
     pairs = [pair for shard in plan.shards for pair in shard.pairs]
-    return forecast(probe_pairs(source, probed(pairs)), len(pairs), num_workers, out)
+    probe = probe_pairs(source, probed(pairs))
+    check_room(probe, len(pairs), out)
+    return forecast(probe, len(pairs), num_workers, out)

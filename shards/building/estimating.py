@@ -34,8 +34,10 @@ def estimate(
         UserError: the disk is too small for the shards.
     """
     pairs = [pair for shard in to_do for pair in shard.pairs]
-    words = forecast(pool.probe(probed(pairs)), len(pairs), num_workers, out, of_all=of_all)
+    probe = pool.probe(probed(pairs))
+    words = forecast(probe, len(pairs), num_workers, out, of_all=of_all)
     note(f"{prefix}estimate from {PROBED_PAIRS} pairs: {words}")
+    check_room(probe, max(of_all, len(pairs)), out)
 
 
 def probed(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -52,24 +54,30 @@ def forecast(probe: Probe, num_pairs: int, num_workers: int, out: Path, *, of_al
         num_workers: its worker processes.
         out: the shard set, which need not exist.
         of_all: pairs that all processes together pack; they share the disk.
-
-    Raises:
-        UserError: the disk is too small for the shards.
     """
     share = num_pairs / probe.num_pairs
     hours = probe.busy_seconds * share / num_workers / 3600
     needed, free = probe.stored_bytes * max(of_all, num_pairs) / probe.num_pairs, free_bytes(out)
-    if needed > free:
-        raise UserError(
-            f"--out {out} has {size_of(free)} free and the shards need about {size_of(needed)}; give a larger disk, a "
-            "smaller --max-seconds, a lower --jpeg-quality or --no-previews"
-        )
     sound = f" with {probe.used_seconds * share / 3600:,.1f} hours of sound" if probe.used_seconds else ""
     all_parts = f" for the {of_all:,} of all parts" if of_all > num_pairs else ""
     return (
         f"{num_pairs:,} pairs{sound} take about {_duration(hours)} with {num_workers} workers and {size_of(needed)}"
         f"{all_parts} of {size_of(free)} free"
     )
+
+
+def check_room(probe: Probe, num_pairs: int, out: Path) -> None:
+    """Checks that the disk has room for a number of pairs.
+
+    Raises:
+        UserError: it is too small.
+    """
+    needed, free = probe.stored_bytes * num_pairs / probe.num_pairs, free_bytes(out)
+    if needed > free:
+        raise UserError(
+            f"--out {out} has {size_of(free)} free and the shards need about {size_of(needed)}; give a larger disk, a "
+            "smaller --max-seconds, a lower --jpeg-quality or --no-previews"
+        )
 
 
 def _duration(hours: float) -> str:
