@@ -24,10 +24,10 @@ from pretrain.settings.options import (
 )
 from pretrain.settings.rules import check_rules
 from pretrain.training.run_folder import CONFIG_NAME
-from shards.command_line import DRY_RUN, HELP, answer_version, take_flag
-from shards.dry_runs import check_can_be_written
+from shards.command_line.dry_runs import check_can_be_written
+from shards.command_line.option_lists import Option
+from shards.command_line.verbs import DRY_RUN, HELP, answer_version, take_flag
 from shards.errors import UserError
-from shards.option_lists import Option
 
 SCRIPT = "python downstream/run.py"
 DESCRIPTION = """Fine-tunes or probes trained weights on a benchmark.

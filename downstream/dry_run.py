@@ -11,7 +11,7 @@ from downstream.settings import DownstreamSettings
 from pretrain import distributed
 from pretrain.precision import resolve_precision
 from pretrain.training.processes import start_accelerator
-from shards.dry_runs import ENDING, free_bytes, print_plan, size_of
+from shards.command_line.dry_runs import ENDING, free_bytes, print_plan, size_of
 
 if TYPE_CHECKING:
     from downstream.command_line import Request

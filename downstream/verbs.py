@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shards.command_line import Program, Verbs
+from shards.command_line.verbs import Program, Verbs
 
 BENCHMARK = Program(
     "Fine-tunes or probes trained weights on a benchmark.",

@@ -6,8 +6,8 @@ from downstream.verbs import DOWNSTREAM, REPORT
 from launch.comparison.verbs import COMPARE
 from pretrain.verbs import PRETRAIN
 from retrieval.verbs import RETRIEVAL
-from shards.command_line import Verb, Verbs
-from shards.entry import run_program
+from shards.command_line.entry import run_program
+from shards.command_line.verbs import Verb, Verbs
 from shards.verbs import SHARDS
 
 NAME = "earshot"

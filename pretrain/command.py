@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pretrain.command_line import parse
-from shards.command_line import take_flag
+from shards.command_line.verbs import take_flag
 
 if TYPE_CHECKING:
     from pretrain.command_line import Request

@@ -20,10 +20,10 @@ from pretrain.settings.options import (
 )
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, DEMO_SHARDS, Config
 from pretrain.settings.rules import check_rules
-from shards.command_line import DRY_RUN, take_flag
-from shards.dry_runs import check_can_be_written
+from shards.command_line.dry_runs import check_can_be_written
+from shards.command_line.option_lists import Option
+from shards.command_line.verbs import DRY_RUN, take_flag
 from shards.errors import UserError
-from shards.option_lists import Option
 from shards.registry import choose
 from shards.streaming.locations import is_url
 

@@ -15,7 +15,7 @@ from pretrain.settings.pretraining import DEMO_SHARDS, Config
 from pretrain.training.preparation import DEMO_WORLD
 from pretrain.training.processes import start_accelerator
 from pretrain.training.run_folder import list_checkpoints
-from shards.dry_runs import ENDING, free_bytes, print_plan, size_of
+from shards.command_line.dry_runs import ENDING, free_bytes, print_plan, size_of
 from shards.manifest import MANIFEST_NAME
 from shards.schema import SPLITS, TRAIN_SPLIT
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shards.command_line import Program, Verb, Verbs
+from shards.command_line.verbs import Program, Verb, Verbs
 
 TRAIN = Program(
     "Pre-trains an image tower and a sound tower on a shard set.",

@@ -10,7 +10,7 @@ from retrieval.evaluation import EMBEDDINGS_NAME
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
 from retrieval.named_files import named_files
 from retrieval.options import EmbedOptions, EvaluateOptions
-from shards.dry_runs import check_can_be_written, print_plan, size_of
+from shards.command_line.dry_runs import check_can_be_written, print_plan, size_of
 
 BYTES_PER_NUMBER = 4
 

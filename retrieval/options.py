@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pretrain.model_files import check_model_folder
 from retrieval.named_files import check_paths
 from retrieval.protocols import PROTOCOLS
-from shards.command_line import one_of
+from shards.command_line.verbs import one_of
 from shards.errors import UserError
 from shards.manifest import check_shard_folder
 

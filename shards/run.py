@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shards.entry import run_program
+from shards.command_line.entry import run_program
 from shards.verbs import SHARDS
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shards.collecting.verbs import COLLECT
-from shards.command_line import Verb, Verbs
+from shards.command_line.verbs import Verb, Verbs
 
 _COMMANDS = "shards.building.commands"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from downstream.reporting.runs import runs_of
 from shards.atomic_files import write_bytes_atomically, write_text_atomically
-from shards.command_line import EVERYWHERE, answer_version
+from shards.command_line.option_lists import Option
+from shards.command_line.short_names import SHORT_NAMES, expand
+from shards.command_line.verbs import EVERYWHERE, answer_version
 from shards.errors import UserError
-from shards.option_lists import Option
-from shards.short_names import SHORT_NAMES, expand
 
 NAMES = ("report.md", "report.csv", "report.html")
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import tyro
 
 from pretrain.settings.options import take_option
-from shards.command_line import answer_version, with_notes
+from shards.command_line.option_lists import Option, field_options
+from shards.command_line.short_names import SHORT_NAMES, expand
+from shards.command_line.verbs import answer_version, with_notes
 from shards.errors import UserError
-from shards.option_lists import Option, field_options
-from shards.short_names import SHORT_NAMES, expand
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from launch.comparison.running import is_done
 from launch.comparison.slurm import job_files
 from launch.comparison.steps import steps_of
 from pretrain.settings.pretraining import DEMO_SHARDS
-from shards.dry_runs import ENDING, check_can_be_written, free_bytes, print_plan, size_of
+from shards.command_line.dry_runs import ENDING, check_can_be_written, free_bytes, print_plan, size_of
 from shards.manifest import MANIFEST_NAME
 
 

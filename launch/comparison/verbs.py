@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shards.command_line import Program
+from shards.command_line.verbs import Program
 
 COMPARE = Program(
     "Compares pre-training methods according to a plan: methods × backbones × seeds × benchmarks.",

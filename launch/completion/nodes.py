@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 
-from shards.command_line import Command, Program, Verbs
+from shards.command_line.verbs import Command, Program, Verbs
 from shards.loudness import QUIET, VERBOSE
 
 EVERYWHERE = ("--help", "--version", *QUIET, *VERBOSE)

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from pretrain.settings.choosing import Chosen, chosen_in, setting_of_others
 from pretrain.settings.files import flatten, with_settings
 from pretrain.settings.short_names import TRAINING_NAMES
-from shards.command_line import DRY_RUN, answer_version, with_notes
+from shards.command_line.option_lists import ANY_NUMBER, Option, option_of
+from shards.command_line.short_names import expand
+from shards.command_line.verbs import DRY_RUN, answer_version, with_notes
 from shards.errors import UserError
-from shards.option_lists import ANY_NUMBER, Option, option_of
-from shards.short_names import expand
 
 Settings = TypeVar("Settings")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shards.short_names import SHORT_NAMES
+from shards.command_line.short_names import SHORT_NAMES
 
 TRAINING_NAMES: Mapping[str, Sequence[str]] = {
     **SHORT_NAMES,

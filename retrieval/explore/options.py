@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pretrain.model_files import check_model_folder
 from retrieval.options import check_at_least
-from shards.command_line import one_of
+from shards.command_line.verbs import one_of
 from shards.manifest import check_shard_folder
 from shards.registry import Registry
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from shards.building.assigning import given_columns
 from shards.building.commands import run_build
 from shards.building.planning import BuildOptions
-from shards.command_line import hidden, positional, shown_as
+from shards.command_line.verbs import hidden, positional, shown_as
 from shards.errors import UserError
 
 

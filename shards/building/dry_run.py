@@ -16,7 +16,7 @@ from shards.building.opening import list_corpus, open_source
 from shards.building.packing import probe_pairs
 from shards.building.parts import parse_part
 from shards.building.planning import BuildOptions, BuildPlan, make_plan, usable_cpus
-from shards.dry_runs import ENDING, check_can_be_written, print_plan
+from shards.command_line.dry_runs import ENDING, check_can_be_written, print_plan
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.schema import PREVIEWS_FOLDER, SPLITS, TRAIN_SPLIT

@@ -9,7 +9,7 @@ from pathlib import Path
 from shards.building.packing import Probe
 from shards.building.packing_pool import PackingPool
 from shards.building.planning import ShardPlan
-from shards.dry_runs import free_bytes, size_of
+from shards.command_line.dry_runs import free_bytes, size_of
 from shards.errors import UserError
 from shards.loudness import note
 from shards.schema import Pair

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from shards.building.assigning import assign_splits, split_column, split_record
 from shards.building.splitting import hash_share
 from shards.building.writing import tar_name
-from shards.command_line import called, hidden, one_of, repeatable
+from shards.command_line.verbs import called, hidden, one_of, repeatable
 from shards.decoding.channels import check_channels
 from shards.errors import UserError
 from shards.front_ends import DEFAULT_FRONT_END, FRONT_ENDS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from shards.command_line import repeatable
+from shards.command_line.verbs import repeatable
 from shards.errors import UserError
 
 

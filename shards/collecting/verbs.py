@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shards.command_line import Verb, Verbs
+from shards.command_line.verbs import Verb, Verbs
 
 _OPTIONS, _COMMANDS = "shards.collecting.options", "shards.collecting.commands"
 

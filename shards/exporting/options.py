@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shards.command_line import one_of, positional
+from shards.command_line.verbs import one_of, positional
 from shards.exporting import FORMATS
 
 

@@ -74,7 +74,8 @@ def test_a_library_that_has_one_home_is_named_nowhere_else(library: str, home: s
         assert in_repository(users) == [home]
     else:
         # The command line's library stays in the commands and in the files that say what their words may be.
-        assert all(path.stem in ("run", "command_line", "options", "rules") for path in users), in_repository(users)
+        allowed = ("run", "command_line", "options", "rules")
+        assert all({path.stem, path.parent.name} & set(allowed) for path in users), in_repository(users)
 
 
 def test_losses_import_nothing_else_of_the_project() -> None:

@@ -18,7 +18,7 @@ from launch.completion.nodes import nodes_of
 from launch.console import CONSOLE
 from pretrain.verbs import PRETRAIN
 from retrieval.verbs import RETRIEVAL
-from shards.command_line import Command, Verb, Verbs
+from shards.command_line.verbs import Command, Verb, Verbs
 from shards.command_names import as_typed, name_commands_as
 from shards.errors import UserError
 from shards.verbs import SHARDS

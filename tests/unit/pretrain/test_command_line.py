@@ -15,8 +15,8 @@ from pretrain.methods.settings import AudiovisualConfig, ImageContrastiveConfig,
 from pretrain.presets import PRESETS
 from pretrain.settings.files import save_settings
 from pretrain.settings.short_names import TRAINING_NAMES
+from shards.command_line.short_names import full_name
 from shards.errors import UserError
-from shards.short_names import full_name
 
 
 @pytest.fixture(autouse=True)

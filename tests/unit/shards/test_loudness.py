@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import environment
 
-from shards.entry import take_loudness
+from shards.command_line.entry import take_loudness
 from shards.errors import UserError
 from shards.loudness import VARIABLE, is_quiet, is_verbose, note
 from shards.progress import ProgressLine

@@ -20,7 +20,7 @@ from pretrain.releasing import release as release_module
 from pretrain.releasing.release import ReleaseOptions, release
 from pretrain.releasing.release_files import ReleaseFiles
 from pretrain.weights.authors_checkpoint import convert_authors_checkpoint
-from shards.command_line import parse_options
+from shards.command_line.verbs import parse_options
 from shards.errors import UserError
 
 RELEASE = """

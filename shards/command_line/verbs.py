@@ -9,11 +9,11 @@ from pkgutil import resolve_name
 from typing import Any, Protocol, TypeVar
 
 import shards
+from shards.command_line.option_lists import Option, field_options
+from shards.command_line.short_names import SHORT_NAMES, describe, expand
 from shards.command_names import as_typed
 from shards.errors import UserError
-from shards.option_lists import Option, field_options
 from shards.registry import Registry, nearest
-from shards.short_names import SHORT_NAMES, describe, expand
 
 Options = TypeVar("Options")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import shards
-from shards.command_line import Command
+from shards.command_line.verbs import Command
 from shards.command_names import name_commands_as
 from shards.errors import UserError, run_command
 from shards.loudness import QUIET, VERBOSE, choose_loudness, detail

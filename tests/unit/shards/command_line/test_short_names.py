@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shards.command_line import called, hidden, positional
-from shards.option_lists import ANY_NUMBER, Option, field_options
-from shards.short_names import describe, expand
+from shards.command_line.option_lists import ANY_NUMBER, Option, field_options
+from shards.command_line.short_names import describe, expand
+from shards.command_line.verbs import called, hidden, positional
 
 TABLE = {"-o": ("--out",), "-j": ("--workers", "--data.workers"), "--workers": ("--data.workers",)}
 

@@ -10,7 +10,7 @@ import pytest
 from commands import environment
 
 import shards
-from shards.command_line import Verb, Verbs
+from shards.command_line.verbs import Verb, Verbs
 from shards.errors import UserError
 
 OPTIONS = '''
@@ -102,6 +102,6 @@ def test_an_unknown_option_is_answered_with_the_nearest(command: Verbs, capsys: 
 
 @pytest.mark.parametrize("script", ["shards/run.py", "retrieval/run.py"])
 def test_the_version_is_answered_by_every_command(script: str) -> None:
-    path = Path(__file__).resolve().parents[3] / script
+    path = Path(__file__).resolve().parents[4] / script
     done = subprocess.run([sys.executable, str(path), "--version"], env=environment(), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"earshot {shards.__version__}\n")

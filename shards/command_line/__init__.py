@@ -1,0 +1,1 @@
+"""Command lines: what every command has, its verbs and their options."""
