@@ -1,4 +1,4 @@
-"""Reads npy and npz files of strangers: nothing is unpickled, and nothing unpacks to far more than its file."""
+"""Reads untrusted npy and npz files: nothing is unpickled, and nothing unpacks to far more than its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV files that are safe to open: text of strangers is neither run by spreadsheets nor obeyed by terminals."""
+"""CSV files that are safe to open: untrusted text is neither run by spreadsheets nor interpreted by terminals."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ DISK_REMEDIES = {
 
 def disk_remedy(error: OSError) -> str:
     """What helps where a file can't be written."""
-    return DISK_REMEDIES.get(error.errno or 0, "mend that")
+    return DISK_REMEDIES.get(error.errno or 0, "fix that")
 
 
 def disk_refusal(error: OSError) -> str | None:
@@ -134,7 +134,7 @@ def run_command(main: Callable[[], None]) -> None:
     except UserError as error:
         if is_verbose():
             traceback.print_exc()
-        # The message may quote a file name, a server or a file of strangers.
+        # The message may quote a file name, a server or an untrusted file.
         print(f"error: {without_controls(as_typed(str(error)))}", file=sys.stderr, flush=True)
         sys.exit(2)
     except BrokenPipeError:

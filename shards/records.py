@@ -1,4 +1,4 @@
-"""Records that may come from strangers: JSON within limits, typed, and one sentence about what is wrong with it."""
+"""Untrusted records: JSON within limits, typed, and one sentence about what is wrong with it."""
 
 from __future__ import annotations
 

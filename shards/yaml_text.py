@@ -1,4 +1,4 @@
-"""Reads YAML that may come from strangers: plain values only, within limits on size, depth and what aliases repeat."""
+"""Reads untrusted YAML: plain values only, within limits on size, depth and what aliases repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks into zip files of strangers before they are read, for what they would unpack to."""
+"""Checks untrusted zip files before they are read, for the size that they would unpack to."""
 
 from __future__ import annotations
 

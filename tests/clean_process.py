@@ -1,4 +1,4 @@
-"""Python code in a process that has torch, torchvision and timm, but no Earshot: as strangers load released weights."""
+"""Python code in a process that has torch, torchvision and timm, but no Earshot: as others load released weights."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ STAMP_CHARACTERS = 12
 class ClipFiles:
     """Where the frames of clips lie, and how they are read.
 
-    A clip's files bear a stamp of its source's path, size and time, so that a clip that was replaced is decoded anew.
+    A clip's files bear a stamp of its source's path, size and time, so that a clip that was replaced is decoded again.
 
     Attributes:
         folder: of the files of all clips; runs may share it.

@@ -37,7 +37,7 @@ def embed_pictures(
 ) -> FixedEmbeddings:
     """Embeds the ten pictures of each clip; several processes on one file system share the work.
 
-    They fill a file of full size under another name, a batch at a time; one that was interrupted is begun anew.
+    They fill a file of full size under another name, a batch at a time; one that was interrupted is started over.
 
     Args:
         encoder: on the device.

@@ -50,7 +50,7 @@ class TransformersEncoder(Encoder):
             )
         self.source = source
         self.settings = settings
-        # Other entries say nothing about the network, and a stranger's could make the library do anything.
+        # Other entries say nothing about the network, and an untrusted one could make the library do anything.
         known = self.network_class.config_class().to_dict().keys() - VOLATILE
         described = {name: value for name, value in settings.items() if name in known}
         self.network: Any = self.network_class(self.network_class.config_class(**described))

@@ -25,7 +25,7 @@ COLUMNS_PER_TILE = 2048
 PAIRS_PER_CHUNK = 16_384
 """Pairs per chunk when distances are computed by direct subtraction."""
 MOST_UNDECIDED = 1 / 64
-"""Of a tile; float64 decides more of it for less than so many subtractions cost."""
+"""Share of a tile; above it, deciding the whole tile in float64 is cheaper."""
 MOST_DIMENSIONS = 10_000
 """Of float32: the bound on its rounding grows with them."""
 

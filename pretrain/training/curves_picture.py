@@ -22,7 +22,7 @@ INK, SOFT, GRID = "#1b2226", "#5d676c", "#e2ddd3"
 WIDTH, PANEL_HEIGHT, FOOT = 7.2, 1.95, 0.75
 DOTS_PER_INCH = 110
 FEW_POINTS = 40
-"""Up to so many points of a curve are marked."""
+"""Curves with at most this number of points have markers."""
 
 
 def write_curves(run_folder: Path, best_step: int | None = None) -> Path | None:

@@ -55,7 +55,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for name, value in tensors.items():
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             shape = " x ".join(map(str, value.shape))
-            raise UserError(f"{path}: {name} states {shape} values, more than the file holds; fetch it anew")
+            raise UserError(f"{path}: {name} states {shape} values, more than the file holds; download it again")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(f"{path}: {name} holds non-finite values; its training must have diverged")
     return tensors

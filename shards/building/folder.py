@@ -137,7 +137,7 @@ def forget_failed_build(plan: BuildPlan, out: Path) -> None:
     if not mark.is_file():
         return
     if stored.is_file() and read_json(stored, REMEDY) != _plan_record(plan):
-        note(f"{out}: an earlier build with other options failed there; this one starts anew", sys.stdout)
+        note(f"{out}: an earlier build with other options failed there; this one starts over", sys.stdout)
         for split in SPLITS:
             for tar in out.glob(f"{split}-*.tar"):
                 remove_index(tar)

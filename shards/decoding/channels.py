@@ -17,8 +17,8 @@ OPPOSITE_PHASE = -0.9
 """Two channels whose correlation is below it cancel when they are averaged, as those of a miswired microphone."""
 
 MIN_CHANNELS_TO_SELECT = 4
-"""From so many channels on, the first is used: that of ambisonic recordings (B-format) is omnidirectional, and the
-others are differences that must not be averaged."""
+"""With this number of channels or more, the first is used: that of ambisonic recordings (B-format) is omnidirectional,
+and the others are differences that must not be averaged."""
 
 LOUDEST_FLOAT = 8.0
 """Peak (18 dB above full scale) beyond which samples are on the scale of integers."""

@@ -16,8 +16,8 @@ MAX_DIFFERENT_BITS = 3
 
 MAX_THUMBNAIL_DIFFERENCE = 4.0
 MIN_CORRELATION = 0.97
-"""… and their thumbnails of 16 × 16 pixels on average by at most so many grey levels of 255, correlated by at least so
-much: two stretches of water with a boat each differ by little, but not alike."""
+"""… and their thumbnails of 16 × 16 pixels differ on average by at most this number of grey levels of 255, with at
+least this correlation: two stretches of water with a boat each differ by little, but are not correlated."""
 
 MIN_STEP = 2
 """Neighbouring areas that differ by no more grey levels count as equal, so that noise in even areas changes no bit."""

@@ -273,7 +273,7 @@ def as_floats(frame: AudioFrame) -> Samples:
 
 
 def in_chunks(blocks: Iterable[tuple[int, Samples]]) -> Iterator[tuple[int, Samples]]:
-    """Divides the blocks of each part anew, into chunks of `CHUNK_SAMPLES`, the last of a part excepted.
+    """Divides the blocks of each part again, into chunks of `CHUNK_SAMPLES`, the last of a part excepted.
 
     Args:
         blocks: (number of the part, float32 of shape (channels, samples)), in the order of the parts.

@@ -10,7 +10,7 @@ UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 """What programs that write to a pipe leave in place of a size."""
 
 MAX_CHUNKS = 10_000
-"""After so many chunks a file is not searched further."""
+"""Maximum number of chunks that are searched in a file."""
 
 XING_TAGS = (b"Xing", b"Info")
 XING_HAS_FRAMES = 1

@@ -23,7 +23,7 @@ MOST_LISTED = 1000
 """Names that are listed by their count, the most frequent first; the others are counted together."""
 
 PLACE_DECIMALS = 5
-"""Places that agree to so many decimals of a degree (1.1 m) are one."""
+"""Number of decimals of a degree (1.1 m) to which places must agree to count as one."""
 
 PLACES_AT_ONCE = 1_000_000
 """Places that are rounded, or whose countries are looked up, at once, which bounds the memory."""

@@ -51,7 +51,7 @@ Judge = Callable[[PackedFile, Sequence[Row]], None]
 
 
 class Unpacked:
-    """A folder of unpacked samples. All names in it are Earshot's own, so that those of strangers lead nowhere.
+    """A folder of unpacked samples. All names in it are Earshot's own: untrusted ones could lead out of it.
 
     Args:
         folder: made if it is missing.

@@ -77,7 +77,7 @@ def test_a_failed_build_may_be_tried_again_with_other_options(
     with pytest.raises(UserError, match="4 of 44 pairs are rejected"):
         build(options_for(small_corpus, out, max_rejected=0.05, jpeg_quality=80, samples_per_shard=3))
     build(options_for(small_corpus, out))
-    assert "an earlier build with other options failed there; this one starts anew" in capsys.readouterr().out
+    assert "an earlier build with other options failed there; this one starts over" in capsys.readouterr().out
     assert files_of(out) == files_of(small_shards)
 
 

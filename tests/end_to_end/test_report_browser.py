@@ -98,7 +98,7 @@ def test_the_page_is_whole_and_asks_nobody(page: Chrome, report: Path) -> None:
     assert report.stat().st_size < 12e6
 
 
-def test_texts_of_strangers_stay_texts(page: Chrome) -> None:
+def test_untrusted_texts_stay_texts(page: Chrome) -> None:
     assert page.title == "Retrieval on 40 pairs · Earshot"
     assert page.execute_script("return document.querySelectorAll('script').length") == 1
     assert page.execute_script("return document.querySelectorAll('img[onerror]').length") == 0

@@ -25,7 +25,7 @@ LONG = "x" * 300
 
 
 def pair(number: int) -> Sample:
-    """Pairs around Europe: 40 seconds each but every tenth, of 11 minutes; labels and creators of strangers."""
+    """Pairs around Europe: 40 seconds each but every tenth, of 11 minutes; untrusted labels and creators."""
     metadata: dict[str, Any] = {
         "longitude": -10 + number % 40,
         "latitude": 40 + number % 20,

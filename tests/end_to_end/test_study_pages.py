@@ -204,7 +204,7 @@ def test_headers_and_cookies(client: Client) -> None:
     assert client.get("/pairs/1").headers["cache-control"] == "no-store"
 
 
-def test_texts_of_strangers_stay_texts(client: Client, folder: Path) -> None:
+def test_untrusted_texts_stay_texts(client: Client, folder: Path) -> None:
     client.answer_all(dict.fromkeys((pair.id for pair in Study.load(folder).pairs), "yes"))
     pages = [client.get(f"/pairs/{place}").text for place in range(1, 7)] + [client.get("/thanks").text]
     assert sum("&lt;script&gt;" in page for page in pages) == 2

@@ -22,7 +22,7 @@ MOST_LOCATIONS = 99_999
 """Names of files begin with five digits for the location."""
 
 LOCATION_DECIMALS = 5
-"""Rows whose coordinates agree to so many decimals of a degree (1.1 m) have one location."""
+"""Number of decimals of a degree (1.1 m) to which the coordinates of rows at one location agree."""
 
 CENTRE = ""
 """The direction of a pair that is not shifted."""

@@ -1,4 +1,4 @@
-"""What strangers wrote beside a pair: whatever it is, it becomes a text, a place, or nothing."""
+"""Untrusted metadata of a pair: whatever it holds becomes a text, a place, or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of strangers: within limits, typed, and refused with one sentence that names the file and the place."""
+"""Untrusted records: within limits, typed, and refused with one sentence that names the file and the place."""
 
 from __future__ import annotations
 

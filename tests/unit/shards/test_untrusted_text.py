@@ -1,4 +1,4 @@
-"""Text of strangers in Markdown: it is shown as it is, and none of it becomes markup."""
+"""Untrusted text in Markdown: it is shown as it is, and none of it becomes markup."""
 
 from __future__ import annotations
 

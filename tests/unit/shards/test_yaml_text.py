@@ -1,4 +1,4 @@
-"""YAML of strangers: plain values, within limits, and one sentence for anything else."""
+"""Untrusted YAML: plain values, within limits, and one sentence for anything else."""
 
 from __future__ import annotations
 

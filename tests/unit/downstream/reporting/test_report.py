@@ -1,4 +1,4 @@
-"""The report over results: seeds merge, published rows stand beside ours, and texts of strangers stay texts."""
+"""The report over results: seeds merge, published rows stand beside ours, and untrusted texts stay texts."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_published_figures_are_typed_as_printed() -> None:
     assert [score for score in last if score is not None] == [90.19, 89.71, 81.71, 84.88, 81.78, 84.44]
 
 
-def test_texts_of_strangers_stay_texts(tmp_path: Path) -> None:
+def test_untrusted_texts_stay_texts(tmp_path: Path) -> None:
     hostile = "runs/<script>alert(1)</script>|x"
     write_results(tmp_path / "a", weights=hostile, notes=["<img src=x onerror=alert(1)>"])
     tables = build_tables(rows_of_runs(runs_of([tmp_path])))

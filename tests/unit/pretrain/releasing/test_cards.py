@@ -98,7 +98,7 @@ def test_warnings_of_the_shards_are_on_both_cards(tiny_shards: Path, tmp_path: P
     assert "| warnings |" not in card_of(write_run(tmp_path / "old", tmp_path / "gone", data=data), tmp_path / "out2")
 
 
-def test_strangers_words_are_words(tmp_path: Path) -> None:
+def test_untrusted_words_stay_words(tmp_path: Path) -> None:
     data = {"source": SOURCE, "pairs": {"train": 3}, "split_by": SOURCE, "num_rejected": 0, "seconds_of_sound": 1.0}
     uses = [{"hardware": {SOURCE: 1}, "processes": 1, "seconds": 7200.0}]
     card = card_of(write_run(tmp_path / "run", tmp_path / "gone", data=data, uses=uses), tmp_path / "out")

@@ -67,7 +67,7 @@ def test_a_release_that_is_released_again_keeps_rights_and_licence(tiny_shards: 
     assert "Tiles of X" in again(tmp_path / "second", tmp_path / "fourth")[1]
 
 
-def test_a_strangers_card_breaks_nothing(tmp_path: Path) -> None:
+def test_an_untrusted_card_breaks_nothing(tmp_path: Path) -> None:
     small_towers().save_pretrained(tmp_path / "theirs")
     (tmp_path / "theirs" / "README.md").write_text(HOSTILE_CARD)
     (tmp_path / "theirs" / "NOTICE.md").write_text("```\n# Mine\n``` ```` `````\n</div>")

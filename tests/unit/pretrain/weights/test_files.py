@@ -1,4 +1,4 @@
-"""Weights files of strangers: tensors by name, or one sentence, and no more memory than the file is large."""
+"""Untrusted weights files: tensors by name, or one sentence, and no more memory than the file is large."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_a_click_on_the_plane_finds_pair_and_modality() -> None:
     assert view.nearest(*circles["asked"]) == (4, "sound")
 
 
-def test_labels_of_strangers_stay_text_and_the_many_share_a_colour() -> None:
+def test_untrusted_labels_stay_text_and_the_many_share_a_colour() -> None:
     names = ["<script>x</script>", *(f"kind {i}" for i in range(30))]
     labels = [0] * 5 + list(range(1, 31)) + [-1]
     svg = plane(labels, names).draw("label")

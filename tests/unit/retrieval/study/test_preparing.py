@@ -87,7 +87,7 @@ def test_a_study_with_raters_stays(options: PrepareOptions, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "name", ["media/holiday.jpg", "study.json", "answers.sqlite", "media/.hidden", "study.json/nested"]
 )
-def test_files_of_strangers_stay(options: PrepareOptions, tmp_path: Path, name: str) -> None:
+def test_files_of_others_stay(options: PrepareOptions, tmp_path: Path, name: str) -> None:
     stranger = tmp_path / name
     stranger.parent.mkdir(parents=True, exist_ok=True)
     stranger.write_bytes(b"")

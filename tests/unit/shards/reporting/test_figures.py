@@ -123,7 +123,7 @@ def test_years_are_those_that_are_clear(text: Any, year: int | None) -> None:
     assert year_of(text) == year
 
 
-def test_names_of_strangers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_names_of_others_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shards.reporting.tally.MOST_NAMES", 2)
     monkeypatch.setattr("shards.reporting.figures.MOST_LISTED", 1)
     names = NameCounts()

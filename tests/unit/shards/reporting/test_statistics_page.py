@@ -114,7 +114,7 @@ def write_page(folder: Path, num_pairs: int) -> Path:
     return write_report(folder, statistics_of(manifest, tally, None), tally)
 
 
-def test_the_page_is_whole_and_escapes_what_came_from_strangers(tmp_path: Path) -> None:
+def test_the_page_is_whole_and_escapes_untrusted_text(tmp_path: Path) -> None:
     page = write_page(tmp_path / "report", 300)
     text = page.read_text()
     assert "<script" not in text

@@ -38,7 +38,7 @@ def unpack(
     return Unpacked(folder).unpack(packed(*samples), plan, reading(samples, read), lambda file, rows: None, limit)
 
 
-def test_names_of_strangers_lead_nowhere_and_files_are_written_once(tmp_path: Path) -> None:
+def test_untrusted_names_lead_nowhere_and_files_are_written_once(tmp_path: Path) -> None:
     keys = ["../../evil", "/etc/passwd", "a\x00b", "con", "x" * 3000]
     samples = {"a.tar": [ForeignSample(key, JPEG, FLAC, PLACE) for key in keys], "b.tar": []}
     read: list[str] = []

@@ -148,7 +148,7 @@ def test_other_addresses_are_refused(url: str) -> None:
         OverpassClient(url, 1)
 
 
-def test_answers_of_strangers_are_only_read(tmp_path: Path) -> None:
+def test_untrusted_answers_are_only_read(tmp_path: Path) -> None:
     odd: list[dict[str, Any]] = [
         {},
         {"type": "node", "tags": {"railway": "station"}, "lat": "x", "lon": 1e400},
