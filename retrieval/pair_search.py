@@ -74,7 +74,8 @@ def search(
         among: what of the pairs is compared, "image" or "sound"; by default the other modality than the queries'.
         split: the split to search; the model was not trained on test pairs.
         count: pairs found for each query, at most.
-        cache: folder for the embeddings; by default explore/ in the folder of the weights.
+        cache: folder for the embeddings; by default explore/ in the folder of the weights, or for weights by name the
+            folder where fetched weights are kept.
         batch_size: pairs embedded at once.
 
     Returns:
@@ -91,8 +92,6 @@ def search(
         raise UserError("among must be image or sound where embeddings are given")
     among = among or ("sound" if modality == "image" else "image")
     check_choice("among", among, ("image", "sound"))
-    if cache is None and not model.weights.is_dir():
-        raise UserError(f"cache must be given for weights that are not a local folder, such as {model.weights}")
     atlas = _atlas(model, Path(shards), split, Path(cache) if cache else folder_beside(model.weights), batch_size)
     return [_hits(atlas, among, query, count) for query in queries]
 

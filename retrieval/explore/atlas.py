@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pretrain.model import TwoTower
 from pretrain.model_files import CONFIG_NAME, WEIGHTS_NAME, find_model_folder
+from pretrain.model_registry import models_folder
 from retrieval.explore.atlas_building import AtlasContents, PairNumbers, build_atlas, read_atlas
 from retrieval.explore.gallery_index import EXACT_UP_TO, GalleryIndex, build_index, open_index
 from shards.checksums import file_sha256
@@ -179,16 +180,10 @@ def open_atlas(
 
 
 def folder_beside(weights: Path) -> Path:
-    """The folder of all atlases of weights, where no other is given.
-
-    Raises:
-        UserError: the weights are not in a local folder.
-    """
-    if not weights.is_dir():
-        raise UserError(
-            f"cache must be given for weights that are not a local folder, such as {weights}; add --cache DIR"
-        )
-    return weights / ATLASES_FOLDER
+    """The folder of all atlases of weights unless another is given; of weights by name, beside the fetched files."""
+    if weights.is_dir():
+        return weights / ATLASES_FOLDER
+    return models_folder() / str(weights).replace("/", "--") / ATLASES_FOLDER
 
 
 def _index(path: Path, gallery: NDArray[np.float32], queries: NDArray[np.float32], exact_up_to: int) -> GalleryIndex:

@@ -39,7 +39,8 @@ class ExploreOptions:
     layout: Annotated[str, one_of(LAYOUTS)] = "umap"
     """Method that projects the embedding to two dimensions."""
     cache: Path | None = None
-    """Folder for embeddings, indexes and layouts; by default explore/ in the folder of the weights."""
+    """Folder for embeddings, indexes and layouts; by default explore/ in the folder of the weights, or, of
+    weights by name, where fetched weights are kept."""
     host: str = "127.0.0.1"
     """Address to serve on; any other than 127.0.0.1 gives access to other machines, with a token that is printed."""
     port: int = 7860

@@ -100,9 +100,6 @@ def test_mistakes_of_a_search_are_named(model: earshot.AudiovisualModel, shards:
         earshot.search(model, shards, images=pixels, split="tset")  # type: ignore[arg-type]
     with pytest.raises(earshot.UserError, match="count must be >= 1, got 0"):
         earshot.search(model, shards, images=pixels, count=0)
-    of_the_hub = earshot.AudiovisualModel(model.towers, Path("owner/name"))
-    with pytest.raises(earshot.UserError, match="cache must be given for weights that are not a local folder"):
-        earshot.search(of_the_hub, shards, images=pixels)
     bytes_of_the_release = earshot.AudiovisualModel(small_towers(spectrogram=RELEASED_SPECTROGRAMS), model.weights)
     with pytest.raises(
         earshot.UserError, match=r"the spectrograms of .* or earshot\.load\(\.\.\., force=True\) to use"

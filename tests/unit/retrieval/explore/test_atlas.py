@@ -20,7 +20,7 @@ from listening_shards import write_listening_shards, write_tiny_towers
 
 from pretrain.model import TwoTower
 from pretrain.training.embedding import embed_split, spread_crops
-from retrieval.explore.atlas import MODALITIES, Atlas, open_atlas
+from retrieval.explore.atlas import MODALITIES, Atlas, folder_beside, open_atlas
 from retrieval.explore.atlas_building import MOST_LABELS, Findings
 from shards.errors import UserError
 from shards.locks import lock_folder
@@ -390,3 +390,14 @@ def test_a_full_disk_gets_a_sentence(weights: Path, shards: Path, tmp_path: Path
     )
     (place,) = (tmp_path / "atlases").iterdir()
     assert not any(place.iterdir())
+
+
+def test_atlases_of_weights_by_name_are_kept_where_fetched_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARSHOT_MODELS", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    assert folder_beside(Path("owner/name")) == tmp_path / "models" / "owner--name" / "explore"
+    assert folder_beside(Path("demo")) == tmp_path / "models" / "demo" / "explore"
+    (tmp_path / "run").mkdir()
+    assert folder_beside(tmp_path / "run") == tmp_path / "run" / "explore"
