@@ -64,12 +64,13 @@ def test_several_run_at_once_and_draw_numbers_of_their_own(script: Script, tmp_p
 
 
 def test_packages_are_imported_before_and_no_thread_is_lost_in_a_fork(script: Script, tmp_path: Path) -> None:
-    # The allocator of Arrow has a thread, which it restarts in forks.
+    # The allocator of Arrow has a thread, which it restarts in forks. Polars, which mlflow imports if it is installed,
+    # has one that removes spilled files; no test makes any.
     ask = f"import os, sys; print(set({PACKAGES!r}) - set(sys.modules), os.getppid())"
     missing, server = run(script(ask), cwd=tmp_path).stdout.rsplit(maxsplit=1)
     assert missing == "set()"
     names = [(task / "comm").read_text() for task in Path(f"/proc/{server}/task").iterdir()]
-    assert sum(not name.startswith("jemalloc") for name in names) == 1
+    assert sum(not name.startswith(("jemalloc", "polars-ooc")) for name in names) == 1
 
 
 @pytest.mark.parametrize("name", ["PYTHONPATH", "OMP_NUM_THREADS", "HF_ENDPOINT"])

@@ -25,7 +25,7 @@ from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 def find_others(name, path=None, target=None):
     return None if name.partition(".")[0] == "webdataset" else find(name, path, target)
-PathFinder.find_spec = find_others
+PathFinder.find_spec = staticmethod(find_others)
 """
 """A `sitecustomize` that hides a package which is installed."""
 

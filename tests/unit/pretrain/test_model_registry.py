@@ -23,7 +23,7 @@ from pretrain.model import TwoTower
 from pretrain.model_files import check_model_folder, find_model_folder, require_weights
 from pretrain.model_registry import REGISTRY_FILE, list_models, model_entry, models_folder
 from pretrain.presets import DEMO
-from pretrain.run import VERBS
+from pretrain.verbs import PRETRAIN
 from pretrain.weights.identity import weights_sha256
 from pretrain.weights.weights_enum import earshot_weights, get_weight
 from shards.decoding.imagery import stored_image
@@ -75,20 +75,22 @@ def test_the_repositorys_entries_are_true() -> None:
     assert (entry.image_encoder, entry.sound_encoder) == (DEMO.model.image_encoder, DEMO.model.sound_encoder)
     assert (entry.embedding_dim, entry.image_size) == (DEMO.model.embedding_dim, DEMO.data.image_size)
     assert entry.command is not None
-    assert entry.command.split()[:2] == ["python", "pretrain/run.py"]
-    assert entry.command.split()[2] in VERBS
+    command, verb = entry.command.split()
+    assert command == "earshot"
+    assert verb in PRETRAIN.verbs
     readme = (REGISTRY_FILE.parents[1] / "README.md").read_text()
     for direction, label in (("image_to_sound", "image → sound"), ("sound_to_image", "sound → image")):
-        (line,) = [line.split() for line in readme.splitlines() if line.strip().startswith(label) and "0." in line]
+        (line,) = [
+            line.split() for line in readme.splitlines() if line.strip().startswith(label) and len(line.split()) == 8
+        ]
         scores = entry.scores[direction]
-        assert (float(line[3]), float(line[5]), float(line[7])) == tuple(
-            scores[name] for name in ("recall_at_1", "recall_at_10", "median_rank")
-        )
+        shown = [100 * scores["recall_at_1"], 100 * scores["recall_at_10"], scores["median_rank"]]
+        assert [float(line[3]), float(line[5]), float(line[7])] == pytest.approx(shown, abs=0.006)
 
 
 def test_weights_that_are_made_are_found_once_they_are(models: Path) -> None:
     for look in (find_model_folder, check_model_folder):
-        with pytest.raises(UserError, match=r"demo are not published .*make them with: python pretrain/run.py demo-we"):
+        with pytest.raises(UserError, match=r"demo are not published .*make them with: earshot demo-weights"):
             look(Path("demo"))
     require_weights("demo")  # a name, whose weights are looked for later
     small_towers().save_pretrained(models / "demo")
