@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 from downstream.verbs import DOWNSTREAM, REPORT
 from launch.comparison.verbs import COMPARE
 from pretrain.verbs import PRETRAIN
@@ -41,5 +43,10 @@ CONSOLE = Verbs(
 
 
 def main() -> None:
-    """Runs the command line of this process."""
+    """Runs the command line of this process; in a process that it started, nothing.
+
+    Such a process runs the program that was started once more, which may lack a guard for that.
+    """
+    if multiprocessing.parent_process() is not None:
+        return
     run_program(CONSOLE, NAME)

@@ -28,6 +28,11 @@ def main(words: list[str], command: str) -> None:
 
         dry_run(request)
         return
+    if request.is_finished:
+        from pretrain.distributed import print_once
+
+        print_once(f"the run in {request.config.out} is finished; to train it further, give a larger --epochs")
+        return
     preempted = pre_train(request)
     # Only now: the model that was held until here belongs to the process group.
     from pretrain.distributed import leave

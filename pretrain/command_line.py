@@ -20,6 +20,7 @@ from pretrain.settings.options import (
 )
 from pretrain.settings.pretraining import CHANGEABLE_ON_RESUME, DEMO_SHARDS, Config
 from pretrain.settings.rules import check_rules
+from pretrain.training.run_folder import SUMMARY_NAME, read_summary
 from shards.command_line.dry_runs import check_can_be_written
 from shards.command_line.option_lists import Option
 from shards.command_line.verbs import DRY_RUN, take_flag
@@ -60,12 +61,14 @@ class Request:
         resume: whether to resume the run in `config.out`.
         fits_batch: whether the batch size is the preset's, to be fitted to a smaller training split.
         dry_run: whether to print the plan alone.
+        is_finished: whether the run to resume has trained all that its settings say, and no setting was changed.
     """
 
     config: Config
     resume: bool
     fits_batch: bool = False
     dry_run: bool = False
+    is_finished: bool = False
 
 
 def options() -> list[Option]:
@@ -106,7 +109,8 @@ def parse(words: list[str], command: str = SCRIPT, *, checks_inputs: bool = True
 
     help_as = command.removesuffix(f" {VERBS[0]}"), known
     if resume is not None:
-        return Request(_resumed_config(Path(resume), words, *help_as), resume=True, dry_run=dry)
+        saved, wanted = _resumed_configs(Path(resume), words, *help_as)
+        return Request(wanted, resume=True, dry_run=dry, is_finished=wanted == saved and _is_finished(saved))
     batch_is_given = "batch_size" in names_given(words)
     if config_file is not None:
         record = read_record(Path(config_file))
@@ -137,14 +141,24 @@ def _check_inputs(config: Config) -> None:
         require_weights(getattr(config.model, name), f"model.{name}")
 
 
-def _resumed_config(run_folder: Path, words: list[str], command: str, known: list[Option]) -> Config:
+def _resumed_configs(run_folder: Path, words: list[str], command: str, known: list[Option]) -> tuple[Config, Config]:
+    """The settings of a run, and those with which it is to be resumed."""
     if not (run_folder / "config.yaml").is_file():
         raise UserError(f"nothing to resume at {run_folder}: it has no config.yaml; give the --out folder of a run")
     saved = dataclasses.replace(load_settings(Config, run_folder / "config.yaml"), out=run_folder)
     wanted = _with_options(saved, words, command, known)
     refuse_changes_on_resume(saved, wanted, CHANGEABLE_ON_RESUME)
     check_rules(wanted)
-    return wanted
+    return saved, wanted
+
+
+def _is_finished(config: Config) -> bool:
+    """Whether the run has trained all its epochs, or all its time."""
+    if not (config.out / SUMMARY_NAME).is_file():
+        return False
+    summary = read_summary(config.out, "remove it, and resume the run")
+    trained = summary.get("epochs", 0) >= config.epochs
+    return trained or 0 < config.max_seconds <= summary.get("training_seconds", 0)
 
 
 def _with_options(default: Config, words: list[str], command: str, known: list[Option]) -> Config:

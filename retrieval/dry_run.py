@@ -46,7 +46,7 @@ def dry_run_embed(options: EmbedOptions) -> None:
     Raises:
         UserError: as `embed`, as far as it does not depend on what is in the files.
     """
-    check_can_be_written(options.out)
+    check_can_be_written(options.out.parent)
     files = named_files(options.paths, options.kind).paths
     model = load_model(options.weights, options.device)
     size = len(files) * model.config.embedding_dim * BYTES_PER_NUMBER

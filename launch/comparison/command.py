@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ def main(words: list[str], command: str) -> None:
     """Loads and checks the plan; then runs its rows or one of them, submits Slurm jobs, or only writes the tables."""
     options = parse(words, command)
 
-    from launch.comparison.plan import load_plan
+    from launch.comparison.plan import load_plan, plan_file
     from launch.comparison.rows import check_settings, choose_row, rows_of
 
+    options = replace(options, plan=plan_file(options.plan))
     plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
     rows = rows_of(plan, options.out)
     chosen = [choose_row(rows, options.row)] if options.row else rows

@@ -20,7 +20,7 @@ class Options:
     """Runs the unfinished rows of a plan (methods × backbones × seeds × benchmarks) and writes its tables."""
 
     plan: tyro.conf.Positional[Path]
-    """A YAML file, such as launch/plans/demo.yaml."""
+    """A YAML file, or one of Earshot's plans by name, such as demo."""
     out: Path
     """Folder for runs and tables; an interrupted plan resumes there."""
     shards: str | None = None

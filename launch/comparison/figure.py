@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -97,10 +98,10 @@ def _draw_panel(
         chance = table.chance[column.key]
         axes.axvline(unit.factor * chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
         subtitle += f"; dashed: chance, {column.show(chance)}"
-    axes.text(
-        0, 1.09, column.title, transform=axes.transAxes, parse_math=False, fontsize=10.5, weight="bold", color=INK
-    )
-    axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=8.5, color=SOFT)
+    # At distances in points, so that the two lines stay apart above low panels too.
+    above = partial(axes.annotate, xy=(0, 1), xycoords="axes fraction", textcoords="offset points")
+    above(column.title, xytext=(0, 17), parse_math=False, fontsize=10.5, weight="bold", color=INK)
+    above(subtitle, xytext=(0, 4), fontsize=8.5, color=SOFT)
     if unit == RANK:
         _make_logarithmic(axes)
     else:

@@ -14,6 +14,7 @@ from shards.errors import UserError
 from shards.records import shown
 from shards.registry import choose
 
+OWN_PLANS = Path(__file__).resolve().parents[1] / "plans"
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TAKEN_BY_ROWS = {"run", "log.txt", "settings.yaml", "benchmarks.yaml", "failed.txt"}
@@ -93,6 +94,18 @@ class Plan:
         return LAUNCH_FOLDER / f"{name}.yaml"
 
 
+def plan_file(path: Path) -> Path:
+    """The file of a plan, which may be named as one of Earshot's own, such as "demo".
+
+    Raises:
+        UserError: there is none.
+    """
+    own = {file.stem: file for file in sorted(OWN_PLANS.glob("*.yaml"))}
+    if not path.is_file() and str(path) not in own:
+        raise UserError(f"no plan at {path}: no such file; give a file, or one of Earshot's plans: {', '.join(own)}")
+    return path if path.is_file() else own[str(path)]
+
+
 def load_plan(path: Path, *, shards: str | None = None, roots: Mapping[str, Path] | None = None) -> Plan:
     """Reads a plan and checks it, without looking at data or runs.
 
@@ -104,8 +117,6 @@ def load_plan(path: Path, *, shards: str | None = None, roots: Mapping[str, Path
     Raises:
         UserError: the file is missing or not YAML, or an entry is missing, unknown, duplicate or invalid.
     """
-    if not path.is_file():
-        raise UserError(f"no plan at {path}: no such file; Earshot's own plans are in launch/plans/")
     plan = load_settings(Plan, path)
     if shards is not None:
         plan = replace(plan, shards=shards)

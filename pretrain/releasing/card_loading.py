@@ -63,7 +63,7 @@ from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer({literal}, trust_remote_code=True)
 images = model.encode([image])   # PIL, (height, width, 3) uint8, or paths
-sounds = model.encode([{{"array": waveform, "sampling_rate": sampling_rate}}])   # or paths
+sounds = model.encode([{{"array": waveform, "sampling_rate": sampling_rate}}])  # paths; stereo is (samples, channels)
 similarity = model.similarity(images, sounds)   # negative Euclidean distances
 ```
 

@@ -297,7 +297,8 @@ class Loop:
 
     def _detail(self, rate: Rate) -> str:
         epoch = (self.state.step - 1) // self.task.steps_per_epoch + 1
-        return f"epoch {epoch}/{self.settings.epochs} · loss {self._loss:.4f} · {rate.last_per_second:.0f} a second"
+        loss = "–" if math.isnan(self._loss) else f"{self._loss:.4f}"
+        return f"epoch {epoch}/{self.settings.epochs} · loss {loss} · {rate.last_per_second:.0f} items/s"
 
     def _validate(self, progress: ProgressLine) -> bool:
         """Evaluates the module and writes the model if it is the best so far; whether to stop early."""

@@ -106,7 +106,7 @@ def _costs(lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> li
     if not summary:
         rate = next((line.get("pairs_per_second") for line in reversed(lines) if line["split"] == TRAIN), None)
         number = as_number(rate)
-        return [] if number is None else [f"speed        {number:,.0f} items a second"]
+        return [] if number is None else [f"speed        {number:,.0f} items/s"]
     seconds = float(summary.get("seconds", 0))
     hardware = ", ".join(
         f"{count} × {_short(str(name))}" for use in summary.get("uses", []) for name, count in use["hardware"].items()

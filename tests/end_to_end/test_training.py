@@ -166,9 +166,18 @@ def test_images_decoded_once_train_to_the_same_bits(tiny_shards: Path, tmp_path:
     assert list((tmp_path / "disk").iterdir()) == []
 
 
-def test_resuming_needs_epochs_to_come(finished_run: Path) -> None:
+def test_a_finished_run_has_nothing_to_resume(finished_run: Path) -> None:
+    # A chain of Slurm jobs resumes it once more; that is no failure.
     before = (finished_run / "config.yaml").read_text()
-    result = run(python("pretrain/run.py", "--resume", finished_run, "--tracker", "none"), cwd=finished_run.parent)
+    result = run(python("pretrain/run.py", "--resume", finished_run), cwd=finished_run.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"the run in {finished_run} is finished; to train it further, give a larger --epochs\n"
+    assert (finished_run / "config.yaml").read_text() == before
+
+
+def test_resuming_with_other_settings_needs_epochs_to_come(finished_run: Path) -> None:
+    before = (finished_run / "config.yaml").read_text()
+    result = run(python("pretrain/run.py", "--resume", finished_run, "--data.workers", "1"), cwd=finished_run.parent)
     assert result.returncode == 2
     assert "epochs must be > 3, which the run in" in result.stderr
     assert (finished_run / "config.yaml").read_text() == before

@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CROPS = 10
+MOST_CHANNELS = 64
+"""With more, samples and channels are taken to be the wrong way round."""
 FRAMES_AT_ONCE = 2048
 
 
@@ -72,12 +74,14 @@ class Towers(nn.Module):
     @torch.inference_mode()
     def embed_images(self, images: Sequence[Any]) -> Tensor:
         """Paths, PIL images or (height, width, 3) uint8 arrays → (n, d)."""
+        images = [images] if isinstance(images, str | Path | Image.Image) else images
         pixels = torch.stack([self.image_pixels(image) for image in images])
         return self.encode_image(pixels.to(self.window.device)).cpu()
 
     @torch.inference_mode()
     def embed_sounds(self, sounds: Sequence[Any]) -> Tensor:
-        """Paths, or (waveform, sampling rate in Hz) → (n, d), means over each sound's crops."""
+        """Paths, or (waveform, sampling rate in Hz) as in `sound_crops` → (n, d), means over each sound's crops."""
+        sounds = [sounds] if isinstance(sounds, str | Path) else sounds
         crops = [self.sound_crops(*(_read(sound) if isinstance(sound, str | Path) else sound)) for sound in sounds]
         return self.mean_of_crops(self.encode_sound(torch.cat(crops).to(self.window.device)), [*map(len, crops)]).cpu()
 
@@ -96,7 +100,7 @@ class Towers(nn.Module):
                 black = Image.new("RGBA", image.size, (0, 0, 0, 255))
                 image = Image.alpha_composite(black, image.convert("RGBA"))
             image = np.array(image.convert("RGB"))
-        pixels = torch.as_tensor(np.ascontiguousarray(image))
+        pixels = torch.as_tensor(np.array(image))
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != torch.uint8:
             raise TypeError(f"an image is (height, width, 3) uint8, got {tuple(pixels.shape)} {pixels.dtype}")
         side = min(pixels.shape[:2])
@@ -107,10 +111,14 @@ class Towers(nn.Module):
         return _resized(pixels.permute(2, 0, 1), self.image["resize_to_pixels"][0])
 
     def sound_crops(self, waveform: Any, sample_rate_hz: int) -> Tensor:
-        """A waveform, (n,) or (channels, n), full scale ±1 → up to `crops` crops, (k, 1, mel bands, frames) uint8."""
-        samples = torch.as_tensor(np.asarray(waveform)).float()
-        if samples.ndim == 2:
-            samples = samples.mean(0)
+        """A waveform → up to `crops` crops of its spectrogram, (k, 1, mel bands, frames) uint8.
+
+        Args:
+            waveform: (n,), an array (n, channels) as soundfile reads it, or a tensor (channels, n) as torchaudio reads
+                it; floats of full scale ±1, int16 or int32.
+            sample_rate_hz: of the waveform.
+        """
+        samples = _mono(waveform)
         rate = self.sound["sample_rate_hz"]
         if sample_rate_hz != rate:
             samples = torchaudio.functional.resample(samples, int(sample_rate_hz), rate)
@@ -184,11 +192,30 @@ def _mel_filters(sound: dict[str, Any]) -> Tensor:
     return filters.double()
 
 
+def _mono(waveform: Any) -> Tensor:
+    """(n,) float32 of full scale ±1, the mean over the channels."""
+    samples = torch.as_tensor(waveform if isinstance(waveform, Tensor) else np.array(waveform))
+    if samples.ndim == 2:
+        channels = 0 if isinstance(waveform, Tensor) else 1
+        if samples.shape[channels] > MOST_CHANNELS:
+            raise ValueError(
+                f"a waveform has shape {tuple(samples.shape)}, but an array must be (samples,) or (samples, channels), "
+                f"a tensor (samples,) or (channels, samples), with at most {MOST_CHANNELS} channels"
+            )
+    elif samples.ndim != 1:
+        raise ValueError(f"a waveform must have one or two dimensions, got shape {tuple(samples.shape)}")
+    if samples.dtype in (torch.int16, torch.int32):
+        samples = samples.float() / (torch.iinfo(samples.dtype).max + 1)
+    elif not samples.is_floating_point():
+        raise TypeError(f"a waveform must be of floats of full scale 1, int16 or int32, got {samples.dtype}")
+    samples = samples.float()
+    return samples.mean(channels) if samples.ndim == 2 else samples
+
+
 def _read(path: str | Path) -> tuple[np.ndarray, int]:
     import soundfile
 
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return samples.T, rate
+    return soundfile.read(path, dtype="float32", always_2d=True)
 
 
 def _centre(pixels: Tensor, side: int) -> Tensor:

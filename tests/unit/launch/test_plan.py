@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch.comparison.plan import Plan, load_plan
+from launch.comparison.plan import OWN_PLANS, Plan, load_plan, plan_file
 from launch.comparison.rows import choose_row, rows_of
 from pretrain.methods.settings import AudiovisualConfig
 from pretrain.presets import PRESETS
@@ -154,3 +154,12 @@ def test_the_plans_that_come_along_keep_every_rule(path: Path) -> None:
             check_rules(row.config)
         assert row.benchmarks
     assert path.read_text().startswith("# ")
+
+
+def test_plans_of_earshot_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan_file(Path("demo")) == OWN_PLANS / "demo.yaml"
+    (tmp_path / "demo").write_text("a file of the user's")
+    assert plan_file(Path("demo")) == Path("demo")
+    with pytest.raises(UserError, match=r"no plan at launch/plans/demo\.yaml: .* one of Earshot's plans: .*demo"):
+        plan_file(Path("launch/plans/demo.yaml"))

@@ -60,7 +60,7 @@ def test_spectrograms_are_those_of_the_front_end(name: str) -> None:
     different = np.abs(ours.astype(int) - theirs)
     assert different.max() <= 1
     assert (different > 0).mean() < 0.01
-    crops = prepared_by(config).sound_crops(np.stack([wave, wave]), rate)
+    crops = prepared_by(config).sound_crops(np.stack([wave, wave], axis=1), rate)
     assert crops.shape == (3, 1, settings.mel_bands, 100)
     short = prepared_by(config).sound_crops(wave[: rate // 10], rate)
     assert short.shape == (1, 1, settings.mel_bands, 100)
@@ -81,3 +81,23 @@ def test_released_files_import_nothing_of_earshot() -> None:
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
             assert not {"shards", "pretrain", "retrieval", "launch"} & {name.split(".")[0] for name in modules}
+
+
+def test_waveforms_are_taken_as_earshot_takes_them() -> None:
+    config = TwoTowerConfig()
+    prepared = prepared_by(config)
+    rate = 16_000
+    rng = np.random.default_rng(1)
+    left, right = (rng.uniform(-0.5, 0.5, 3 * rate).astype(np.float32) for _ in range(2))
+    mono = prepared.sound_crops((left + right) / 2, rate)
+    stereo = np.stack([left, right], axis=1)
+    assert torch.equal(prepared.sound_crops(stereo, rate), mono)
+    assert torch.equal(prepared.sound_crops(torch.from_numpy(stereo.T), rate), mono)
+    whole = (32_768 * left).round().astype(np.int16)
+    assert torch.equal(prepared.sound_crops(whole, rate), prepared.sound_crops(whole / np.float32(32_768), rate))
+    with pytest.raises(
+        ValueError, match=r"has shape \(2, 48000\), but an array must be \(samples,\) or \(samples, channels\)"
+    ):
+        prepared.sound_crops(stereo.T, rate)
+    with pytest.raises(TypeError, match=r"floats of full scale 1, int16 or int32, got torch\.uint8"):
+        prepared.sound_crops(np.zeros(rate, np.uint8), rate)
