@@ -1,4 +1,4 @@
-"""What the intervals in `metrics.json` say, in words: which figures are no better than chance, and few queries."""
+"""What `metrics.json` says of its figures, in words: no better than chance or than labels alone, and few queries."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from pretrain.scores import Score
 from retrieval.intervals import FEWEST_QUERIES, Interval
 
 INTERVALS = "intervals"
+LABEL_ONLY = "label_only"
+"""Key of the scores of a model that knows each pair's label alone."""
+MOST_CHANCE = 0.5
 SCORES = (*RECALLS.values(), RECALL_AT_10_PERCENT, MRR, MEDIAN_RANK, MEAN_RANK, NDCG_AT_10)
 
 
@@ -27,11 +30,12 @@ def interval_of(metrics: dict[str, Any], direction: str, score: Score) -> Interv
 
 
 def certainty_lines(metrics: dict[str, Any]) -> list[str]:
-    """Sentences on figures that are not better than chance, and on too few queries; none if all is well."""
+    """Sentences on figures not better than chance or than labels alone, and on too few queries; none if all is well."""
     intervals = metrics.get(INTERVALS)
     if not intervals:
         return []
     lines = [line for direction in DIRECTIONS for line in _beside_chance(metrics, direction)]
+    lines += [line for direction in DIRECTIONS for line in _beside_the_label(metrics, direction)]
     units, words = intervals["num_units"], "recordings" if intervals["unit"] == "recording" else "queries"
     if units < FEWEST_QUERIES:
         lines.append(f"only {units} {words}, fewer than {FEWEST_QUERIES}: the figures and their intervals say little")
@@ -43,8 +47,8 @@ def _beside_chance(metrics: dict[str, Any], direction: str) -> list[str]:
     compared, alike, worse = 0, [], []
     for score in SCORES:
         interval, chance = interval_of(metrics, direction, score), score.value_in(metrics["chance"])
-        # Where every item counts, as in recall at k = n, chance is as good as the best.
-        if interval is None or chance is None or (score.is_fraction and chance >= 1):
+        # A recall over most of the gallery, which chance reaches too, says nothing about the model.
+        if interval is None or chance is None or (score.is_fraction and chance >= MOST_CHANCE):
             continue
         compared += 1
         low, high = interval
@@ -58,6 +62,17 @@ def _beside_chance(metrics: dict[str, Any], direction: str) -> list[str]:
     if worse:
         words.append("all figures are worse" if len(worse) == compared else f"{_listed(worse)} worse")
     return [f"{DIRECTIONS[direction]}: {phrase} than chance at the 95 % level" for phrase in words]
+
+
+def _beside_the_label(metrics: dict[str, Any], direction: str) -> list[str]:
+    """Whether the median rank of a model that knows the label of each pair alone is as good."""
+    model = MEDIAN_RANK.value_in(metrics.get(direction) or {})
+    label = MEDIAN_RANK.value_in(metrics.get(LABEL_ONLY) or {})
+    if model is None or label is None or model < label:
+        return []
+    shown = MEDIAN_RANK.unit.show
+    words = f"knowing the label alone would rank as well (median rank {shown(label)}, the model's {shown(model)})"
+    return [f"{DIRECTIONS[direction]}: {words}"]
 
 
 def _listed(names: list[str]) -> str:

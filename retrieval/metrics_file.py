@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from pretrain.ranking.scores import DIRECTIONS, MEDIAN_RANK, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS, Intervals
 from pretrain.scores import Score
+from retrieval.certainty import LABEL_ONLY as LABEL_ONLY
 from retrieval.certainty import certainty_lines, interval_of
 from shards.errors import UserError
 from shards.records import Count, checked, read_json_as
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 METRICS_NAME = "metrics.json"
 REPORT_NAME = "report.html"
-LABEL_ONLY = "label_only"
 WITHOUT_REPEATED = "without_repeated_images"
 PUBLISHED = "published"
 OVERLAP = "overlap_with_training"

@@ -54,3 +54,18 @@ def test_fewer_than_30_queries_or_recordings_are_warned_of() -> None:
 
 def test_evaluations_without_intervals_say_nothing() -> None:
     assert certainty_lines({"chance": chance_metrics(100)}) == []
+
+
+def test_a_model_that_ranks_no_better_than_its_labels_is_said_to() -> None:
+    metrics = metrics_with(GOOD, GOOD) | {"label_only": {"median_rank": 16.0}}
+    metrics |= {"image_to_sound": {"median_rank": 15.5}, "sound_to_image": {"median_rank": 16.0}}
+    words = "sound → image: knowing the label alone would rank as well (median rank 16.0, the model's 16.0)"
+    assert certainty_lines(metrics) == [words]
+
+
+def test_recalls_over_most_of_the_gallery_are_not_compared_with_chance() -> None:
+    recall = {"recall_at_10": [0.6, 0.9]}
+    metrics = metrics_with(recall, recall)
+    metrics["chance"] = chance_metrics(12)
+    assert metrics["chance"]["recall_at_10"] > 0.8
+    assert certainty_lines(metrics) == []
