@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted(__all__)
 
 
 def _refuse_hidden_packages() -> None:

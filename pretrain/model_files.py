@@ -8,6 +8,7 @@ from typing import Any
 
 from pretrain.model_registry import fetched_folder, is_registered, list_models, model_entry
 from shards.errors import UserError
+from shards.manifest import MANIFEST_NAME
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -98,10 +99,15 @@ def _local_model_folder(path: Path) -> Path:
     if not path.exists():
         models = f"; models by name: {', '.join(list_models())}" if path.name == str(path) else ""
         raise UserError(f"no weights at {path}: no such folder{models}")
+    what = "it is a file; " if path.is_file() else "it is a shard set; " if _is_shard_set(path) else ""
     raise UserError(
-        f"no weights at {path}: give a run folder (with model/) or a model folder "
+        f"no weights at {path}: {what}give a run folder (with model/) or a model folder "
         f"(with {CONFIG_NAME} and {WEIGHTS_NAME}); a run writes its model after the first validation"
     )
+
+
+def _is_shard_set(folder: Path) -> bool:
+    return (folder / MANIFEST_NAME).is_file()
 
 
 def _is_model_folder(folder: Path) -> bool:

@@ -6,6 +6,7 @@ weights that are downloaded or made, by default `~/.cache/earshot/models`.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Mapping
@@ -74,13 +75,19 @@ class ModelEntry:
     scores: dict[str, Any] = field(default_factory=dict)
 
 
-def list_models() -> list[str]:
+def list_models(filter: str = "*") -> list[str]:
     """Names of all models that can be loaded by name, sorted.
 
+    Args:
+        filter: only names that match this pattern with *, ? or [letters], as in timm.
+
     Raises:
+        TypeError: the filter is no str.
         UserError: the file that `EARSHOT_REGISTRY` names can't be read.
     """
-    return sorted(read_registry())
+    if not isinstance(filter, str):
+        raise TypeError(f"filter must be a pattern such as 'd*', got {filter!r}")
+    return sorted(fnmatch.filter(read_registry(), filter))
 
 
 def model_entry(name: str) -> ModelEntry:

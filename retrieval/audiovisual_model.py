@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -20,7 +20,7 @@ from retrieval.file_embedding import check_hears_files
 from retrieval.file_inputs import ImageInput, Inputs, SoundInput
 from retrieval.options import check_at_least, check_choice
 from retrieval.similarity import negative_distances
-from retrieval.source_embedding import Embedded, embed_sources, refuse_missing
+from retrieval.source_embedding import Embedded, embed_sources, refuse_missing, rows_of
 from retrieval.sources import image_sources, names_of, sound_sources
 from retrieval.transforms import ImageTransform, SoundTransform
 from shards.schema import SpectrogramSettings
@@ -139,10 +139,11 @@ class AudiovisualModel:
 
         Args:
             images: a path, a PIL image, a uint8 array (height, width, 3) or a uint8 tensor (3, height, width); several
-                of these as a list, arrays (n, height, width, 3) or tensors (n, 3, height, width); or a folder, whose
-                images `earshot.image_files(FOLDER)` lists in the same order.
+                of these as a list, arrays (n, height, width, 3) or tensors (n, 3, height, width); a folder, whose
+                images `earshot.image_files(FOLDER)` lists in the same order; or a pattern with *, ? or **.
             on_error: "raise", or "skip" to leave out what can't be decoded and return it by name.
-            names: of the images, for messages and results; by default their paths, or such as images[3].
+            names: of the images, for messages and results; by default such as images[3] or their paths, of a folder or
+                a pattern relative to it, as the command `embed` names them.
             batch_size: images embedded at once.
             progress: whether to show progress; None: on a terminal, for long lists.
 
@@ -155,6 +156,7 @@ class AudiovisualModel:
             UserError: an image can't be decoded, or an embedding is not finite.
         """
         sources = image_sources(images)
+        names = _checked_names(names, sources, "images", images)
         return self._embed(sources, "images", self.image_transform.read, on_error, names, batch_size, progress)
 
     @overload
@@ -195,9 +197,9 @@ class AudiovisualModel:
 
         Args:
             sounds: a path, a pair (waveform, rate in Hz), or a mapping with "array" and "sampling_rate"; several of
-                these as a list; or a folder, whose sounds `earshot.sound_files(FOLDER)` lists in the same order. A
-                waveform is (samples,), an array (samples, channels) or a tensor (channels, samples), of floats of full
-                scale 1, int16 or int32.
+                these as a list; a folder, whose sounds `earshot.sound_files(FOLDER)` lists in the same order; or a
+                pattern. A waveform is (samples,), an array (samples, channels) or a tensor (channels, samples), of
+                floats of full scale 1, int16 or int32.
             sample_rate_hz: of waveforms that are given without their rate.
             on_error, names, batch_size, progress: as in `embed_images`.
 
@@ -206,10 +208,11 @@ class AudiovisualModel:
 
         Raises:
             TypeError: something is of another type, or a waveform has no rate.
-            ValueError: a waveform has another shape or type of values.
+            ValueError: a waveform has another shape or type of values, or none needs `sample_rate_hz`.
             UserError: a sound can't be decoded, an embedding is not finite, or as `sound_transform`.
         """
         sources, read = sound_sources(sounds, sample_rate_hz), self.sound_transform.read
+        names = _checked_names(names, sources, "sounds", sounds)
         hear_as_learned(self.towers, read.settings, "sound files")
         return self._embed(sources, "sounds", read, on_error, names, batch_size, progress)
 
@@ -217,12 +220,13 @@ class AudiovisualModel:
         """Negative Euclidean distances (n, m) of embeddings (n, d) and (m, d) of either modality; larger is nearer.
 
         It is the metric that the model was trained and evaluated by: embeddings are not normalised unless
-        `config.on_sphere`, and then it orders as cosine similarity does.
+        `config.on_sphere`, and then it orders as cosine similarity does. Both may also be an `Embedded`.
 
         Raises:
-            ValueError: the shapes don't fit.
+            TypeError: one is no array of numbers.
+            ValueError: the shapes don't fit, or a value is not finite.
         """
-        return negative_distances(embeddings, others)
+        return negative_distances(rows_of(embeddings), rows_of(others))
 
     def _embed(
         self,
@@ -230,20 +234,18 @@ class AudiovisualModel:
         kind: Literal["images", "sounds"],
         read: ImageInput | SoundInput,
         on_error: OnError,
-        names: Sequence[str] | None,
+        names: list[str],
         batch_size: int,
         progress: bool | None,
     ) -> NDArray[np.float32] | Embedded:
         check_choice("on_error", on_error, ("raise", "skip"))
         check_at_least(1, batch_size=batch_size)
-        if names is not None and len(names) != len(sources):
-            raise ValueError(f"names must be of all {len(sources)} {kind}, got {len(names)}")
         if on_error == "raise":
             refuse_missing(sources)
         with torch.inference_mode(), autocast(self.device, self.precision):
             embedded = embed_sources(
                 sources,
-                names or names_of(sources, kind),
+                names,
                 read,
                 self._encode_images if kind == "images" else self._encode_sounds,
                 dimensions=self.config.embedding_dim,
@@ -266,3 +268,14 @@ class AudiovisualModel:
             return SpectrogramSettings()
         check_hears_files(self.towers, self.weights)
         return self.config.spectrogram
+
+
+def _checked_names(names: Any, sources: list[Any], kind: Literal["images", "sounds"], given: Any) -> list[str]:
+    if names is None:
+        return names_of(sources, kind, given)
+    listed = [] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in listed):
+        raise TypeError(f"names must be a list with the name of each of {kind}, got {names!r}")
+    if len(listed) != len(sources):
+        raise ValueError(f"names must be of all {len(sources)} {kind}, got {len(listed)}")
+    return listed

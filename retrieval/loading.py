@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from numbers import Real
 from pathlib import Path
 from typing import Literal
 
@@ -38,10 +40,18 @@ def load(
             with their scale converted; the STFT then differs.
 
     Raises:
+        TypeError: an argument is of another type.
         UserError: there are no weights, the device is not available, or a value is out of range.
     """
+    if not isinstance(name_or_folder, str | os.PathLike):
+        raise TypeError(
+            "name_or_folder must be a run folder, a model folder, or the name of a model, as a str or a Path; got "
+            f"{name_or_folder!r}"
+        )
     check_choice("precision", precision, ("fp32", "bf16", "auto"))
     check_at_least(1, crops=crops)
+    if not isinstance(max_seconds, Real):
+        raise TypeError(f"max_seconds must be a number of seconds, got {max_seconds!r}")
     if not max_seconds > 0:
         raise UserError(f"max_seconds must be > 0, got {max_seconds}")
     weights = Path(name_or_folder)

@@ -50,7 +50,7 @@ def check_paths(given: Sequence[Path], kind: Kind) -> None:
                         "a line, relative to its own folder"
                     )
         elif not path.exists() and not _matches(path):
-            what = "no file matches this pattern" if _is_pattern(path) else "no such file or folder"
+            what = "no file matches this pattern" if is_pattern(path) else "no such file or folder"
             raise UserError(f"no {kind} at {path}: {what}")
 
 
@@ -78,10 +78,21 @@ def named_files(given: Sequence[Path], kind: Kind) -> NamedFiles:
     if not unique:
         places = ", ".join(map(str, given))
         raise UserError(f"no {kind} in {places}: none of its files ends in {', '.join(SUFFIXES[kind])}")
-    root = given[0] if len(given) == 1 and given[0].is_dir() else _common_folder(unique)
+    root = _root(given, unique)
     return NamedFiles(
         unique, [_name(path, root) for path in unique], _names_within(others, root), len(paths) - len(unique)
     )
+
+
+def names_below(given: Path, paths: Sequence[Path]) -> list[str]:
+    """Names of the files of one folder or pattern, as `named_files` gives them."""
+    root = _root([given], paths)
+    return [_name(path, root) for path in paths]
+
+
+def _root(given: Sequence[Path], paths: Sequence[Path]) -> Path:
+    """The folder that names of files are relative to."""
+    return given[0] if len(given) == 1 and given[0].is_dir() else _common_folder(paths)
 
 
 def _found(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, bool]]:
@@ -115,15 +126,16 @@ def _listed(path: Path) -> Iterator[tuple[int, Path]]:
     yield from ((number, path.parent / line.strip()) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _is_pattern(path: Path) -> bool:
+def is_pattern(path: Path) -> bool:
+    """Whether a path that nothing has as its name would be a pattern: it holds *, ? or [."""
     return glob.has_magic(str(path))
 
 
 def _matches(path: Path) -> list[Path]:
-    return sorted(map(Path, glob.iglob(str(path), recursive=True))) if _is_pattern(path) else []
+    return sorted(map(Path, glob.iglob(str(path), recursive=True))) if is_pattern(path) else []
 
 
-def _common_folder(paths: list[Path]) -> Path:
+def _common_folder(paths: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]))
 
 

@@ -13,6 +13,7 @@ from retrieval.protocols import PROTOCOLS
 from shards.command_line.verbs import one_of
 from shards.errors import UserError
 from shards.manifest import check_shard_folder
+from shards.whole_numbers import check_whole
 
 EMBEDDING_SUFFIXES = (".npz", ".csv", ".parquet")
 """Of the files that `embed` writes; `retrieval.embedding_files` has a writer of each."""
@@ -190,8 +191,10 @@ def check_at_least(least: int, **values: int) -> None:
     """Checks options with a common lower bound.
 
     Raises:
+        TypeError: Python code has given something else than a whole number.
         UserError: a value is below it; the message names the first such option.
     """
+    check_whole(**values)
     for name, value in values.items():
         if value < least:
             raise UserError(f"{name} must be >= {least}, got {value}")

@@ -15,8 +15,10 @@ from pretrain.model import refuse_other_spectrograms
 from retrieval.audiovisual_model import AudiovisualModel
 from retrieval.embedding import hear_as_learned
 from retrieval.explore.atlas import Atlas, Modality, folder_beside, open_atlas
+from retrieval.loading import load
 from retrieval.options import check_at_least, check_choice
 from retrieval.pair_metadata import readable_metadata, text_of
+from retrieval.source_embedding import Embedded, rows_of
 from shards.errors import UserError
 from shards.schema import SPLITS, place_of
 from shards.streaming.reading import ShardSet
@@ -47,13 +49,13 @@ class Hit:
 
 
 def search(
-    model: AudiovisualModel,
+    model: AudiovisualModel | str | Path,
     shards: str | Path,
     *,
     images: Any = None,
     sounds: Any = None,
     sample_rate_hz: int | None = None,
-    embeddings: NDArray[np.float32] | None = None,
+    embeddings: NDArray[np.float32] | Embedded | None = None,
     among: Modality | None = None,
     split: Literal["test", "val", "train", "all"] = "test",
     count: int = 10,
@@ -65,12 +67,13 @@ def search(
     The pairs are embedded once, with the model's number of crops, and kept in the explorer's cache.
 
     Args:
-        model: from `earshot.load`.
+        model: from `earshot.load`; or a folder or a name, which is loaded with the defaults on every call.
         shards: folder of the shard set.
         images: queries, as `AudiovisualModel.embed_images` takes them.
         sounds: queries, as `AudiovisualModel.embed_sounds` takes them.
         sample_rate_hz: of sounds that are waveforms without a rate.
-        embeddings: queries (q, d), such as the mean of an image's and a sound's embedding; exactly one of the three.
+        embeddings: queries (q, d), such as the mean of an image's and a sound's embedding, or an `Embedded`; exactly
+            one of the three.
         among: what of the pairs is compared, "image" or "sound"; by default the other modality than the queries'.
         split: the split to search; the model was not trained on test pairs.
         count: pairs found for each query, at most.
@@ -87,6 +90,12 @@ def search(
     """
     check_at_least(1, count=count, batch_size=batch_size)
     check_choice("split", split, (*SPLITS, "all"))
+    if not isinstance(model, AudiovisualModel | str | Path):
+        raise TypeError(f"model must be what earshot.load returns, or a folder or a name to load, got {model!r}")
+    if sample_rate_hz is not None and sounds is None:
+        raise ValueError("sample_rate_hz is for waveforms in sounds, and has no effect on other queries; omit it")
+    if not isinstance(model, AudiovisualModel):
+        model = load(model)
     queries, modality = _queries(model, images, sounds, sample_rate_hz, embeddings)
     if among is None and modality is None:
         raise UserError("among must be image or sound where embeddings are given")
@@ -110,7 +119,11 @@ def _queries(
         return model.embed_images(images), "image"
     if sounds is not None:
         return model.embed_sounds(sounds, sample_rate_hz), "sound"
-    queries, dimensions = np.atleast_2d(np.asarray(embeddings, dtype=np.float32)), model.config.embedding_dim
+    embeddings, dimensions = rows_of(embeddings), model.config.embedding_dim
+    try:
+        queries = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"embeddings must be an array of numbers, got {type(embeddings).__name__}") from error
     if queries.ndim != 2 or queries.shape[1] != dimensions or not np.isfinite(queries).all():
         raise ValueError(f"embeddings must be finite and (q, {dimensions}), got shape {np.shape(embeddings)}")
     return queries, None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retrieval.file_inputs import Inputs, read_inputs
 from retrieval.finite import refuse_not_finite
+from retrieval.named_files import is_pattern
 from shards.errors import UserError
 from shards.progress import ProgressLine
 
@@ -39,7 +40,7 @@ class Embedded:
 
     Attributes:
         embeddings: (k, d) float32.
-        names: of each row, a path or such as images[3].
+        names: of each row, such as images[3] or a path: as given, or relative to a folder that was given alone.
         indices: (k,) place of each row in what was given, ascending.
         rejected: what could not be decoded; with the rows, all that was given.
     """
@@ -48,6 +49,15 @@ class Embedded:
     names: list[str]
     indices: NDArray[np.int64]
     rejected: list[Rejected]
+
+    def __repr__(self) -> str:
+        rows, dimensions = self.embeddings.shape
+        return f"Embedded({rows:,} × {dimensions}, {len(self.rejected):,} rejected)"
+
+
+def rows_of(embeddings: Any) -> Any:
+    """The array of an `Embedded`; what else is given, as it is."""
+    return embeddings.embeddings if isinstance(embeddings, Embedded) else embeddings
 
 
 def embed_sources(
@@ -115,6 +125,11 @@ def refuse_missing(sources: Sequence[Any]) -> None:
         more = f", and {len(missing) - 1} others" if len(missing) > 1 else ""
         if missing[0].is_dir():
             raise UserError(f"{missing[0]}{more} in a list of files is a folder; give a folder alone, or its files")
+        if is_pattern(missing[0]):
+            raise UserError(
+                f"no file at {missing[0]}{more}; in a list, patterns are not taken: give the pattern alone, or "
+                "glob.glob(pattern)"
+            )
         raise UserError(f"no file at {missing[0]}{more}; leave it out, or pass on_error='skip'")
 
 

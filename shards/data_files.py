@@ -90,7 +90,8 @@ def sound_files(folder: str | Path) -> list[Path]:
 
 def _files_of_kind(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
     if not folder.is_dir():
-        raise UserError(f"no {kind} at {folder}: no such folder")
+        what = f"it is a file; give the folder that holds {kind}" if folder.is_file() else "no such folder"
+        raise UserError(f"no {kind} at {folder}: {what}")
     files = data_files_below(folder, suffixes)
     if not files:
         raise UserError(f"no {kind} in {folder}: none of its files ends in {', '.join(suffixes)}")

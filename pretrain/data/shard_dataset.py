@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import index
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,6 +22,7 @@ from shards.records import DamagedRecord
 from shards.schema import SPLITS, place_of
 from shards.streaming.cache import StreamSettings
 from shards.streaming.reading import ShardSet, StoredSample
+from shards.whole_numbers import check_whole
 
 
 class Pair(TypedDict):
@@ -62,6 +64,7 @@ class ShardDataset(Dataset[Any]):
         stream: cache and retries of a set that is read by URL.
 
     Raises:
+        TypeError: a size is no whole number, or the transform can't be called.
         UserError: there is no such set, the split is unknown, a file is missing, or a size is below 1.
     """
 
@@ -76,10 +79,15 @@ class ShardDataset(Dataset[Any]):
         stream: StreamSettings | None = None,
     ) -> None:
         for name, value in (("image_size", image_size), ("num_frames", num_frames)):
+            if value is not None:
+                check_whole(**{name: value})
             if value is not None and value < 1:
                 raise UserError(f"{name} must be >= 1, or None for what is stored, got {value}")
         if split not in SPLITS:
-            raise UserError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
+            several = "; torch.utils.data.ConcatDataset joins several" if split == "all" else ""
+            raise UserError(f"unknown split {split!r}; choose one of: {', '.join(SPLITS)}{several}")
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform must be a function of a pair, got {transform!r}")
         self.shards = shards
         self.split = split
         self.image_size = image_size
@@ -104,6 +112,7 @@ class ShardDataset(Dataset[Any]):
         """A `Pair`, or what `transform` makes of it; negative numbers count from the end.
 
         Raises:
+            TypeError: it is no whole number, such as a slice.
             IndexError: there is no such pair.
             UserError: the pair can't be read.
         """
@@ -112,7 +121,7 @@ class ShardDataset(Dataset[Any]):
         longitude, latitude = place_of(metadata) or (math.nan, math.nan)
         pair = Pair(
             key=sample.key,
-            number=int(number) % len(self),
+            number=index(number) % len(self),
             image=self._image(sample),
             sound=self._sound(sample),
             longitude=longitude,
@@ -136,9 +145,14 @@ class ShardDataset(Dataset[Any]):
         return [sample.key for sample in self._shard_set.samples(self.split)]
 
     def _sample(self, number: int) -> StoredSample:
-        number = int(number)
+        try:
+            number = index(number)
+        except TypeError:
+            raise TypeError(
+                f"index with a whole number, got {number!r}; use torch.utils.data.Subset for ranges"
+            ) from None
         if not -len(self) <= number < len(self):
-            raise IndexError(f"pair {number} of a split of {len(self)}")
+            raise IndexError(f"index {number} is out of range for {len(self)} pairs")
         return self._shard_set.sample(self.split, number % len(self))
 
     def _image(self, sample: StoredSample) -> Tensor:

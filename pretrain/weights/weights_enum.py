@@ -15,7 +15,7 @@ from torchvision.models import Weights, WeightsEnum
 
 from pretrain.data.image_transforms import evaluation_image
 from pretrain.model import TwoTower
-from pretrain.model_registry import OWN_REGISTRY, ModelEntry, registry_with
+from pretrain.model_registry import OWN_REGISTRY, ModelEntry, list_models, registry_with
 from shards.decoding.imagery import stored_image
 from shards.errors import UserError
 
@@ -81,11 +81,14 @@ def get_weight(name: str) -> EarshotWeights:
     """A member by its model's name, as `demo`, or by its own, as `EARSHOT_WEIGHTS.DEMO`.
 
     Raises:
+        TypeError: it is no str.
         UserError: there is none.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str with the name of a model, such as 'demo', got {name!r}")
     enum, member = earshot_weights(), _member(name.removeprefix(f"{ENUM_NAME}."))
     if member not in enum.__members__:
-        raise UserError(f"unknown weights {name!r}; choose one of: {', '.join(enum.__members__)}")
+        raise UserError(f"unknown weights {name!r}; choose one of: {', '.join(list_models())}")
     return enum.__members__[member]
 
 

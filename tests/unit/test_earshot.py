@@ -39,7 +39,7 @@ def test_the_import_is_light(repository: Path, tmp_path: Path) -> None:
 
 def test_every_name_is_there(repository: Path) -> None:
     assert set(earshot.__all__) == {"main", *earshot._HOMES}
-    assert set(earshot.__all__) <= set(dir(earshot))
+    assert dir(earshot) == sorted(earshot.__all__)
     for name in earshot.__all__:
         assert getattr(earshot, name) is not None
     # Editors and mypy know the same names, from the same places.

@@ -108,6 +108,7 @@ def test_a_url_is_fetched_once_and_checked(
     url, folder = served
     use_registry(tmp_path / "own.yaml", monkeypatch, ears={"url": url, "sha256": checksums(folder)})
     assert list_models() == ["demo", "ears"]
+    assert (list_models("d*"), list_models(filter="*[ar]s"), list_models("x*")) == (["demo"], ["ears"], [])
     inputs = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     with torch.inference_mode():
         expected = TwoTower.from_pretrained(folder).encode_image(inputs)
@@ -158,7 +159,11 @@ def test_unknown_names_list_the_known_ones() -> None:
         model_entry("demmo")
     with pytest.raises(UserError, match="no weights at demmo: no such folder; models by name: demo"):
         find_model_folder(Path("demmo"))
-    with pytest.raises(UserError, match="unknown weights 'x'; choose one of: DEMO"):
+    with pytest.raises(UserError, match="unknown weights 'x'; choose one of: demo"):
         get_weight("x")
+    with pytest.raises(TypeError, match="name must be a str with the name of a model, such as 'demo', got 3"):
+        get_weight(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"filter must be a pattern such as 'd\*', got 3"):
+        list_models(3)  # type: ignore[arg-type]
     assert get_weight("EARSHOT_WEIGHTS.DEMO") is get_weight("demo")
     assert [member.name for member in earshot_weights()] == ["DEMO"]

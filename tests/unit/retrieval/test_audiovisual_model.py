@@ -59,9 +59,13 @@ def test_embeddings_are_those_of_the_command_bit_for_bit(
     found = getattr(model, f"embed_{kind}")(folder / kind, on_error="skip")
     assert np.array_equal(found.embeddings, written["embeddings"])
     assert found.embeddings.dtype == np.float32
-    assert found.names == [str(folder / kind / name) for name in written["names"]]
+    assert found.names == written["names"].tolist()
     [rejected] = found.rejected
-    assert Path(rejected.name).name == written["rejected_names"].item()
+    assert rejected.name == written["rejected_names"].item()
+    assert repr(found) == f"Embedded({NUM_FILES} × 128, 1 rejected)"
+    pattern = getattr(model, f"embed_{kind}")(f"{folder / kind}/*[05].*", on_error="skip")
+    assert pattern.names == [name for name in found.names if name[1] in "05"]
+    assert [item.name for item in pattern.rejected] == [item.name for item in found.rejected if item.name[1] in "05"]
     assert f"{rejected.reason}: {rejected.detail}" == written["rejected_reasons"].item()
     # Rows and rejected items are all that was given.
     assert sorted([*found.indices.tolist(), rejected.index]) == list(range(NUM_FILES + 1))
@@ -158,6 +162,7 @@ def test_a_file_that_cannot_be_decoded_is_named_or_returned(model: earshot.Audio
 
 ZEROS = np.zeros((40, 40, 3), np.uint8)
 SILENCE = np.zeros(16_000, np.float32)
+ROWS = np.ones((2, 128), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +179,12 @@ SILENCE = np.zeros(16_000, np.float32)
         ("sounds", SILENCE, TypeError, r"sounds is a waveform without its sampling rate; give \(waveform, rate\), or"),
         ("sounds", [SILENCE], TypeError, r"sounds\[0\] is a waveform without its sampling rate"),
         ("sounds", {"path": "a.wav"}, TypeError, "got dict"),
+        ("images", "nowhere/*.jpg", earshot.UserError, r"no images at nowhere/\*\.jpg: no file matches this pattern"),
+        ("sounds", (SILENCE, "48k"), TypeError, "rate of sounds must be a number of hertz, such as 48000, got '48k'"),
+        ("sounds", [(SILENCE, "48 kHz")], TypeError, r"rate of sounds\[0\] must be a number of hertz.* got '48 kHz'"),
+        ("sounds", {"array": SILENCE, "sampling_rate": None}, TypeError, "without its sampling rate"),
+        ("sounds", (SILENCE, True), TypeError, "must be a number of hertz, such as 48000, got True"),
+        ("sounds", (SILENCE, float("nan")), ValueError, r"must be a whole number in \[1, 1000000\], got nan"),
         ("sounds", (SILENCE, 0), ValueError, r"rate of sounds must be a whole number in \[1, 1000000\], got 0"),
         ("sounds", (SILENCE.astype("uint8"), 8000), ValueError, "type uint8; give floats of full scale 1, int16"),
         ("sounds", (np.zeros((2, 16_000)), 8000), ValueError, r"\(2, 16000\), but an array must be .*\(samples, c"),
@@ -192,6 +203,17 @@ def test_arguments_are_checked(model: earshot.AudiovisualModel, folder: Path, tm
         model.embed_images(ZEROS, on_error="ignore")  # type: ignore[call-overload]
     with pytest.raises(earshot.UserError, match="batch_size must be >= 1, got 0"):
         model.embed_images(ZEROS, batch_size=0)
+    for names in ("a", 3, [3]):
+        with pytest.raises(TypeError, match=r"names must be a list with the name of each of images, got "):
+            model.embed_images([ZEROS], names=names)  # type: ignore[call-overload]
+    for size in (1.5, "x", None, True):
+        with pytest.raises(TypeError, match=f"batch_size must be a whole number, got {size!r}"):
+            model.embed_images(ZEROS, batch_size=size)  # type: ignore[call-overload]
+    with pytest.raises(earshot.UserError, match=r"no file at a\*\.png; in a list, patterns are not taken: give"):
+        model.embed_images(["a*.png"])
+    for sounds in ("a.wav", ["a.wav"], (SILENCE, 8_000), folder / "sounds"):
+        with pytest.raises(ValueError, match=r"sample_rate_hz is for waveforms .* has no effect on files"):
+            model.embed_sounds(sounds, sample_rate_hz=8_000)
     with pytest.raises(ValueError, match="names must be of all 1 images, got 2"):
         model.embed_images(ZEROS, names=["a", "b"])
     with pytest.raises(TypeError, match="a transform takes one of images, got 2"):
@@ -204,8 +226,23 @@ def test_arguments_are_checked(model: earshot.AudiovisualModel, folder: Path, tm
     ):
         with pytest.raises(earshot.UserError, match=message):
             earshot.load(folder / "model", **change)  # type: ignore[arg-type]
+    for change, message in (
+        ({"crops": "3"}, "crops must be a whole number, got '3'"),
+        ({"crops": 3.0}, "crops must be a whole number, got 3.0"),
+        ({"max_seconds": "3"}, "max_seconds must be a number of seconds, got '3'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            earshot.load(folder / "model", **change)  # type: ignore[arg-type]
+    for place in (3, None, b"RUN"):
+        with pytest.raises(TypeError, match=r"name_or_folder must be a run folder, .* as a str or a Path; got "):
+            earshot.load(place)  # type: ignore[arg-type]
     with pytest.raises(earshot.UserError, match=r"no weights at .*: no such folder"):
         earshot.load(tmp_path / "nowhere")
+    with pytest.raises(earshot.UserError, match=r"no weights at .*: it is a file; give a run folder"):
+        earshot.load(folder / "model" / "model.safetensors")
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(earshot.UserError, match=r"no weights at .*: it is a shard set; give a run folder"):
+        earshot.load(tmp_path)
     with pytest.raises(earshot.UserError, match=r"no sounds in .*/images: none of its files ends in"):
         model.embed_sounds(folder / "images")
 
@@ -239,6 +276,27 @@ def test_similarity_is_the_negative_distance(model: earshot.AudiovisualModel, fo
         ValueError, match=r"embeddings must be \(n, d\) and \(m, d\), got shapes \(3, 128\) and \(3, 5\)"
     ):
         model.similarity(images, images[:, :5])
+    skipped = model.embed_images([ZEROS], on_error="skip")
+    assert np.array_equal(model.similarity(skipped, sounds), model.similarity(skipped.embeddings, sounds))
+    assert np.array_equal(model.similarity(sounds, skipped), model.similarity(sounds, skipped.embeddings))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("a.npz", ROWS), TypeError, "embeddings must be embeddings, an array or a tensor of numbers; got str"),
+        ((ROWS, "a.npz"), TypeError, "others must be embeddings, an array or a tensor of numbers; got str"),
+        ((ROWS, None), TypeError, "others must be embeddings, .*; got NoneType"),
+        ((ROWS, [[1.0], [1.0, 2.0]]), ValueError, r"others must be \(n, d\), but its rows have different lengths"),
+        ((ROWS * np.nan, ROWS), ValueError, "embeddings must be finite, but it holds NaN or infinite values"),
+        ((ROWS, ROWS * np.inf), ValueError, "others must be finite"),
+    ],
+)
+def test_what_is_no_embeddings_is_named(
+    arguments: tuple[Any, Any], error: type[Exception], message: str, model: earshot.AudiovisualModel
+) -> None:
+    with pytest.raises(error, match=message):
+        model.similarity(*arguments)
 
 
 def test_a_model_says_what_it_is(model: earshot.AudiovisualModel, folder: Path) -> None:

@@ -65,6 +65,12 @@ def test_hits_are_the_nearest_pairs_with_their_places(
     # The cache is the explorer's.
     [kept] = (model.weights / "explore").iterdir()
     assert (kept / "atlas.json").is_file()
+    # A folder is loaded, with ten crops.
+    by_folder = earshot.search(model.weights, shards, images=images, count=5)
+    loaded = earshot.load(model.weights)
+    assert by_folder == earshot.search(loaded, shards, embeddings=loaded.embed_images(images), among="sound", count=5)
+    skipped = loaded.embed_images(images, on_error="skip")
+    assert by_folder == earshot.search(loaded, shards, embeddings=skipped, among="sound", count=5)
 
 
 def test_queries_can_be_embeddings_and_the_split_all_of_them(
@@ -98,6 +104,16 @@ def test_mistakes_of_a_search_are_named(model: earshot.AudiovisualModel, shards:
         earshot.search(model, shards, embeddings=np.zeros((3, 5), np.float32), among="image")
     with pytest.raises(earshot.UserError, match="split must be one of train, val, test, all, got 'tset'"):
         earshot.search(model, shards, images=pixels, split="tset")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="count must be a whole number, got '3'"):
+        earshot.search(model, shards, images=pixels, count="3")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"model must be what earshot\.load returns, or a folder or .*, got 3"):
+        earshot.search(3, shards, images=pixels)  # type: ignore[arg-type]
+    with pytest.raises(earshot.UserError, match="no weights at RUN: no such folder"):
+        earshot.search("RUN", shards, images=pixels)
+    with pytest.raises(ValueError, match="sample_rate_hz is for waveforms in sounds, and has no effect on other"):
+        earshot.search(model, shards, images=pixels, sample_rate_hz=8_000)
+    with pytest.raises(TypeError, match="embeddings must be an array of numbers, got str"):
+        earshot.search(model, shards, embeddings="a.npz", among="image")  # type: ignore[arg-type]
     with pytest.raises(earshot.UserError, match="count must be >= 1, got 0"):
         earshot.search(model, shards, images=pixels, count=0)
     bytes_of_the_release = earshot.AudiovisualModel(small_towers(spectrogram=RELEASED_SPECTROGRAMS), model.weights)

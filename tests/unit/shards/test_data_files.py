@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from shards.data_files import IMAGE_SUFFIXES, data_files, data_files_below, data_folders, is_leftover, other_files_below
+from shards.data_files import (
+    IMAGE_SUFFIXES,
+    data_files,
+    data_files_below,
+    data_folders,
+    image_files,
+    is_leftover,
+    other_files_below,
+    sound_files,
+)
+from shards.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -41,3 +51,11 @@ def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "linked.png").symlink_to(tmp_path / "elsewhere.bin")
 
     assert [path.name for path in data_files(tmp_path, IMAGE_SUFFIXES)] == ["linked.png"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"no images at .*a\.jpg: it is a file; give the folder that holds images"):
+        image_files(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"no sounds at .*b: no such folder"):
+        sound_files(tmp_path / "b")

@@ -76,8 +76,12 @@ def test_it_is_a_sequence_that_can_be_pickled(shards: Path) -> None:
     assert torch.equal(copy[-1]["image"], dataset[3]["image"])
     assert pickle.loads(pickle.dumps(copy))[torch.tensor(1)]["number"] == 1
     for number in (4, -5):
-        with pytest.raises(IndexError, match=f"pair {number} of a split of 4"):
+        with pytest.raises(IndexError, match=f"index {number} is out of range for 4 pairs"):
             dataset[number]
+    for place in (slice(3), "a", 1.0, None):
+        for read in (dataset.__getitem__, dataset.metadata):
+            with pytest.raises(TypeError, match=r"index with a whole number, got .*; use torch\.utils\.data\.Subset"):
+                read(place)  # type: ignore[operator]
 
 
 def test_a_short_sound_is_repeated_and_a_missing_place_is_nan(tmp_path: Path) -> None:
@@ -99,6 +103,16 @@ def test_mistakes_are_named(shards: Path, tmp_path: Path) -> None:
         earshot.ShardDataset(shards, "training")
     with pytest.raises(earshot.UserError, match="image_size must be >= 1, or None for what is stored, got 0"):
         earshot.ShardDataset(shards, "train", image_size=0)
+    with pytest.raises(earshot.UserError, match=r"unknown split 'all'; .*: train, val, test; .*ConcatDataset joins"):
+        earshot.ShardDataset(shards, "all")
+    for change, message in (
+        ({"num_frames": "a"}, "num_frames must be a whole number, got 'a'"),
+        ({"image_size": 6.4}, "image_size must be a whole number, got 6.4"),
+        ({"transform": 3}, "transform must be a function of a pair, got 3"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            earshot.ShardDataset(shards, "train", **change)  # type: ignore[arg-type]
+    assert earshot.ShardDataset(shards, "train", image_size=np.int64(32))[0]["image"].shape == (3, 32, 32)  # type: ignore[arg-type]
     with pytest.raises(earshot.UserError, match="no shards at"):
         earshot.ShardDataset(tmp_path / "nowhere", "train")
     assert len(earshot.ShardDataset(shards, "test")) == 0
