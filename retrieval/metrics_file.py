@@ -182,8 +182,8 @@ def describe_overlap(overlap: dict[str, int | None] | None) -> str:
         return ""
     words = {
         "same_image": "have the same image as a training pair",
-        "within_100_m": "a training place within 100 m",
-        "within_1000_m": "one within 1 km",
+        "within_100_m": "have a training place within 100 m",
+        "within_1000_m": "have one within 1 km",
     }
     parts = [
         f"{'an unknown number' if overlap.get(name) is None else format(overlap[name], ',')} {phrase}"

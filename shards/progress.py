@@ -61,7 +61,7 @@ class ProgressLine:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self._enabled and kind is None:
+        elif self._enabled and kind is None and (self.total or self.done):
             self._print_line()
 
     def advance(self, units: int = 1, detail: str = "") -> None:

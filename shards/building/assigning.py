@@ -39,7 +39,7 @@ def settle_split(listing: Listing, options: BuildOptions) -> tuple[BuildOptions,
         return settled, [f"the corpus has one split alone ({words}), so others are drawn", *choices]
     if all(_is_number(pair.key) for pair in listing.pairs):
         return dataclasses.replace(options, split_by="key"), []
-    words = "splits are drawn at random, because keys are no numbers (--split-by cell, column or image draws groups)"
+    words = "splits are drawn at random, because keys are not numbers (--split-by cell, column or image draws groups)"
     return dataclasses.replace(options, split_by="random"), [words]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shards.building.assigning import assign_splits, split_record
 from shards.building.describing import describe_split, small_splits
 from shards.building.opening import list_corpus, open_source
 from shards.building.planning import BuildOptions, usable_cpus
+from shards.building.swapped_places import swapped_places
 from shards.errors import UserError
 from shards.progress import ProgressLine
 from shards.schema import SPLITS, Pair, Rejection
@@ -34,6 +36,9 @@ REMEDIES = {
 }
 """What to do about each reason of a rejection."""
 
+MAX_LISTED = 10
+"""Lines of one kind of problem that are listed; the others are counted."""
+
 OTHER_REMEDY = "repair the files, or remove the rows"
 
 
@@ -49,6 +54,8 @@ class CheckReport:
         num_rejected: rows with a problem.
         splits: pairs of each split; empty if the pairs can't be split.
         split_words: how they are split, or why they can't be.
+        remedies: what to do about all problems of a reason at once, in place of a line for each.
+        warnings: what looks wrong and rejects nothing, a sentence each.
     """
 
     options: BuildOptions
@@ -58,6 +65,8 @@ class CheckReport:
     num_rejected: int
     splits: dict[str, int]
     split_words: str
+    remedies: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def passes(self) -> bool:
@@ -90,7 +99,11 @@ def check_corpus(options: BuildOptions) -> CheckReport:
         splits, words = Counter(), str(error)
     counts = {split: splits[split] for split in SPLITS} if splits else {}
     num_rejected = listing.num_rows - len(kept)
-    return CheckReport(options, listing.num_rows, listing.unit, tuple(problems), num_rejected, counts, words)
+    return CheckReport(
+        *(options, listing.num_rows, listing.unit, tuple(problems), num_rejected, counts, words),
+        listing.remedies,
+        tuple(swapped_places(kept, listing.unit)),
+    )
 
 
 def _check_files(source: Source, listing: Listing, options: BuildOptions) -> list[tuple[Pair, list[Rejection]]]:
@@ -114,13 +127,18 @@ def print_check(report: CheckReport) -> None:
     for place, rejection in report.problems:
         by_reason.setdefault(rejection.reason, []).append((place, rejection))
     for reason, found in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-        print(f"\n{reason}, {len(found):,}: {REMEDIES.get(reason, OTHER_REMEDY)}")
-        for place, rejection in found:
+        remedy = report.remedies.get(reason)
+        print(f"\n{reason}, {len(found):,}: {remedy or REMEDIES.get(reason, OTHER_REMEDY)}")
+        for place, rejection in [] if remedy else found[:MAX_LISTED]:
             where = f"{report.unit} {place}"
             detail = rejection.detail.removeprefix(f"{where}: ").removeprefix(f"{where} ")
             print(f"  {where}: {detail}" if place else f"  {rejection.key}: {detail}")
+        if not remedy and len(found) > MAX_LISTED:
+            print(f"  and {len(found) - MAX_LISTED:,} more")
     if report.problems:
         print()
+    for words in report.warnings:
+        print(f"warning: {words}")
     counts = ", ".join(f"{split} {count:,}" for split, count in report.splits.items())
     print(f"splits {report.split_words}: {counts}" if counts else f"no splits: {report.split_words}")
     for words in small_splits(report.splits) if counts else ():

@@ -83,6 +83,7 @@ def describe_shards(folder: Path, tally: CorpusTally | None = None) -> dict[str,
         "rasters": manifest.rasters.to_dict(),
         "warnings": list(manifest.warnings),
         "repeated_images": repeated_images(folder, manifest),
+        "extent": extent_of(_as_places(array("d", [degrees for flat in places.values() for degrees in flat]))),
         "test_pairs_near_training": {
             f"within_{metres}_m": count
             for metres, count in count_near(_as_places(places["test"]), _as_places(places["train"])).items()
@@ -114,6 +115,14 @@ def _metadata_and_places(
 def _as_places(flat: array[float]) -> NDArray[np.float64]:
     """(n, 2) longitude and latitude."""
     return np.array(flat, np.float64).reshape(-1, 2)
+
+
+def extent_of(places: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Lowest and highest longitude and latitude of (n, 2) places in degrees; empty of none."""
+    if len(places) == 0:
+        return {}
+    low, high = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+    return {name: [low[axis], high[axis]] for axis, name in enumerate(("longitude", "latitude"))}
 
 
 def count_near(queries: Places, places: Places, metres: Sequence[int] = NEAR_METRES) -> dict[int, int]:
@@ -173,6 +182,8 @@ def print_description(folder: Path, description: dict[str, Any]) -> None:
     reasons = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items())
     print(f"rejected     {description['num_rejected']}{': ' + reasons if reasons else ''}")
     print(f"same images  {describe_repeated(description['repeated_images'])}")
+    ranges = [f"{name} {low:.4g}° to {high:.4g}°" for name, (low, high) in description["extent"].items()]
+    print(f"extent       {', '.join(ranges) or 'no places'}")
     near = description["test_pairs_near_training"]
     counts = ", ".join(f"{name.split('_')[1]} m: {count:,}" for name, count in near.items())
     print(f"test pairs near a training pair, of {description['splits'].get('test', 0):,}: {counts}")

@@ -27,6 +27,7 @@ from shards.building.planning import ShardPlan
 from shards.errors import UserError, disk_remedy
 from shards.progress import ProgressLine
 from shards.schema import Pair
+from shards.sources.metadata_table import TABLE_NAME
 from shards.sources.source import Source
 
 _POLL_SECONDS = 0.2
@@ -116,23 +117,36 @@ class PackingPool:
         hours = (time.monotonic() - self._started) / 3600
         return f"{self.used_seconds / 3600 / hours:.0f} hours of sound per hour" if self.used_seconds else ""
 
+    @property
+    def _table_name(self) -> str:
+        """Where a user removes a pair; corpora inside of other files have no table of their own."""
+        if self._source.is_packed:
+            return "the corpus"
+        return str(self._source.options.table or TABLE_NAME)
+
     @contextmanager
     def _named_failures(self) -> Iterator[None]:
         try:
             yield
         except BrokenProcessPool as error:
             self._read_queue(None)
-            keys = ", ".join(sorted(self._key_of_process.values())) or "none"
+            keys = sorted(self._key_of_process.values())
+            if not keys:
+                raise UserError(
+                    "a worker process died before it named a pair that it reads: most likely out of memory, or ended "
+                    "by another program; finished shards are kept: rerun the command with fewer --workers"
+                ) from error
+            rows = "that row" if len(keys) == 1 else "the row at fault"
             raise UserError(
-                "a worker process died: out of memory, or a file crashed its decoder (keys being read: "
-                f"{keys}); finished shards are kept: rerun the command with fewer --workers, or remove that row from "
-                "metadata.csv"
+                f"a worker process died: out of memory, or a file crashed its decoder (keys being read: "
+                f"{', '.join(keys)}); finished shards are kept: rerun the command with fewer --workers, or remove "
+                f"{rows} from {self._table_name}"
             ) from error
         except MemoryError as error:
             pair = f" ({error})" if str(error) else ""
             raise UserError(
                 f"out of memory while reading a pair{pair}; finished shards are kept: rerun the command with fewer "
-                "--workers, or remove that row from metadata.csv"
+                f"--workers, or remove that row from {self._table_name}"
             ) from error
         except OSError as error:
             raise cannot_write(self._folder, error) from error

@@ -139,17 +139,37 @@ def _find_table(root: Path, table: Path | None) -> Path:
 
 
 def require_columns(table: MetadataTable, names: tuple[str, ...], remedy: str) -> None:
-    """Checks that a table has all these columns, or columns of these roles.
+    """Checks that a table has all these columns.
 
     Raises:
         UserError: a column is missing; the message names it and the remedy.
     """
-    missing = [name for name in names if name not in table.columns and name not in table.roles.columns]
+    missing = [name for name in names if name not in table.columns]
     if missing:
         raise UserError(
             f"{table.path} has no column {' and no column '.join(map(repr, missing))}; {remedy}; "
             f"its columns are: {', '.join(table.columns)}"
         )
+
+
+def unrecognised_coordinates(table: MetadataTable) -> str:
+    """A sentence on the coordinates that no column has, with the remedy; empty if both have one."""
+    missing = [role for role in ("longitude", "latitude") if role not in table.roles.columns]
+    if not missing:
+        return ""
+    remedy = " ".join(f"{role}=NAME" for role in missing)
+    columns = ", ".join(table.columns)
+    return f"no column was recognised as {' or '.join(missing)} (columns: {columns}): --column {remedy}"
+
+
+def require_coordinates(table: MetadataTable, remedy: str = "") -> None:
+    """Checks that a table has columns of longitude and latitude.
+
+    Raises:
+        UserError: one is missing; the message names the table's columns and the remedy.
+    """
+    if words := unrecognised_coordinates(table):
+        raise UserError(f"{table.path}: {words}{remedy}")
 
 
 def list_table(table: MetadataTable, find_image: FindFile, find_sound: FindFile) -> Listing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from shards.data_files import IMAGE_SUFFIXES, SOUND_SUFFIXES, data_files, data_files_below
 from shards.errors import RejectedPair, UserError
-from shards.sources.table_roles import plain_name
+from shards.sources.file_columns import column_of_files
+from shards.sources.table_roles import Rows, plain_name
 
 COMPARED_NAMES = 2000
 COMPARED_MISSES = 50
@@ -56,13 +58,23 @@ class NamedFiles:
         self._follow_links = follow_links
         self._inner_folders: dict[Path, bool] = {}
 
-    def list_folder(self) -> None:
+    def list_folder(self, columns: Sequence[str] = (), rows: Rows = ()) -> None:
         """Lists the folder, which a corpus must have if its files are named by key.
+
+        Args:
+            columns, rows: of the table, to name the column of the files.
 
         Raises:
             UserError: the folder is missing or can't be read.
         """
-        self._by_stem  # noqa: B018 - listed on first use
+        try:
+            self._by_stem  # noqa: B018 - listed on first use
+        except UserError as error:
+            if not columns:
+                raise
+            fitting = column_of_files(self.root, columns, rows, self.suffixes)
+            hint = f"; --column {self.kind}={shlex.quote(fitting)} fits" if fitting is not None else ""
+            raise UserError(f"{error}; the table's columns are: {', '.join(columns)}{hint}") from error
 
     @property
     def all_files(self) -> list[Path]:

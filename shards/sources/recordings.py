@@ -18,10 +18,13 @@ from shards.sources.metadata_table import (
     is_tiff,
     list_table,
     read_table,
-    require_columns,
+    require_coordinates,
+    unrecognised_coordinates,
 )
 from shards.sources.named_files import NamedFiles, image_files, sound_files
 from shards.sources.source import Listing, Source, problems_found
+
+ONLY_GEOTIFF = "; only GeoTIFF images can do without them"
 
 PROGRESS_ABOVE_IMAGES = 200
 """Progress is shown only when more image headers than this are read."""
@@ -45,7 +48,7 @@ class PairFiles:
         self._table = table
         for files in (self.images, self.sounds):
             if files.kind not in table.roles.columns:
-                files.list_folder()
+                files.list_folder(table.columns, table.rows)
 
     def find_image(self, key: str, row: dict[str, str]) -> Path:
         """The image of a row.
@@ -94,9 +97,13 @@ class RecordingsSource(Source):
         table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
         files = PairFiles(table, options.root, follow_links=options.follow_links)
         if not any(map(is_tiff, files.images.all_files)) and "image" not in table.roles.columns:
-            require_columns(table, ("longitude", "latitude"), "only GeoTIFF images can do without them")
+            require_coordinates(table, ONLY_GEOTIFF)
         listing = list_table(table, files.find_image, files.find_sound)
-        return dataclasses.replace(listing, notices=(*listing.notices, *files.notices()))
+        words = unrecognised_coordinates(table)
+        if words and not listing.pairs and any(one.reason == "missing coordinates" for _, one in listing.problems):
+            require_coordinates(table, ONLY_GEOTIFF)
+        remedies = {"missing coordinates": words} if words else {}
+        return dataclasses.replace(listing, notices=(*listing.notices, *files.notices()), remedies=remedies)
 
     def locate(self, listing: Listing) -> Listing:
         """Reads missing coordinates from the image headers."""

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from shards.errors import RejectedPair, UserError
 from shards.schema import MEL_BANDS, MIN_FRAMES, Pair, Sample, SpectrogramScale, SpectrogramSettings
-from shards.sources.metadata_table import list_table, read_table, require_columns
+from shards.sources.metadata_table import list_table, read_table, require_coordinates
 from shards.sources.named_files import released_files
 from shards.sources.source import Listing, Source
 
@@ -53,7 +53,7 @@ class SoundingEarthSource(Source):
                     "are named by their keys; omit it"
                 )
         table = read_table(options.root, options.limit, table=options.table, columns=options.columns)
-        require_columns(table, ("longitude", "latitude"), "give the metadata.csv of the release")
+        require_coordinates(table, "; give the metadata.csv of the release")
         links = options.follow_links
         images = released_files(options.root, "images", kind="image", follow_links=links)
         spectrograms = released_files(options.root, "spectrograms", kind="sound", follow_links=links)

@@ -71,6 +71,7 @@ class Listing:
             each row is its rejection. Empty if the corpus has no table.
         unit: what places are counted in, such as line or row.
         splits: split of each pair by key, where the corpus has splits of its own; else None.
+        remedies: what to do about all problems of a reason at once, where the table as a whole lacks something.
     """
 
     pairs: tuple[Pair, ...]
@@ -80,6 +81,7 @@ class Listing:
     problems: tuple[tuple[int, Rejection], ...] = ()
     unit: str = "line"
     splits: Mapping[str, str] | None = None
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:

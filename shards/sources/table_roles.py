@@ -31,25 +31,26 @@ _PROPERTIES = {
 
 _TIERS = {
     "longitude": (
-        "lon long lng longdeg londeg longitudedeg longitudewgs84 decimallongitude decimallon gpslongitude gpslon "
-        "gpslong gpslng lange laenge langengrad laengengrad geolange longitud longitudine",
+        "longitude lon long lng longdeg londeg longitudedeg longitudewgs84 decimallongitude decimallon gpslongitude "
+        "gpslon gpslong gpslng lange laenge langengrad laengengrad geolange longitud longitudine",
         "x xcoord xcoordinate coordx pointx",
     ),
     "latitude": (
-        "lat latdeg latitudedeg latitudewgs84 decimallatitude decimallat gpslatitude gpslat breite breitengrad "
-        "geobreite latitud latitudine",
+        "latitude lat latdeg latitudedeg latitudewgs84 decimallatitude decimallat gpslatitude gpslat breite "
+        "breitengrad geobreite latitud latitudine",
         "y ycoord ycoordinate coordy pointy",
     ),
     "sound": (
         "soundfile soundfilename soundname audiofile audiofilename audioname recordingfile recordingfilename wavfile "
-        "wavname wavefile mp3file tondatei audiodatei aufnahmedatei filenameaudio",
-        "? sound audio recording wav wave mp3 flac aufnahme clip track",
+        "wavname wavefile mp3file tondatei audiodatei aufnahmedatei klangdatei filenameaudio",
+        "? sound audio recording wav wave mp3 flac aufnahme tonaufnahme ton clip track",
         "? file filename filepath path datei dateiname name",
     ),
     "image": (
         "imagefile imagefilename imagename tilefile tilename chipfile chipname rasterfile rastername bilddatei "
-        "filenameimage",
-        "? image img picture photo tile chip patch raster tif tiff geotiff jpg jpeg png bild kachel ortho orthophoto",
+        "luftbilddatei kacheldatei filenameimage",
+        "? image img picture photo tile chip patch raster tif tiff geotiff jpg jpeg png bild kachel ortho orthophoto "
+        "aerial aerialimage aerialphoto satelliteimage luftbild satellitenbild",
         "? file filename filepath path datei dateiname name",
     ),
     "key": (
@@ -64,6 +65,12 @@ _TIERS = {
 ROLES = (*_TIERS, *_PROPERTIES)
 _ALIASES = {"license": "licence", "lon": "longitude", "lat": "latitude"}
 _SUFFIXES = {"sound": SOUND_SUFFIXES, "image": IMAGE_SUFFIXES}
+
+_UNIT = re.compile(r"\([^)]*\)|\[[^]]*\]|\{[^}]*\}|[,/ ]*°.*$")
+"""What follows a name: a bracket, or a degree sign and the rest."""
+_DEGREES = "deg degs degree degrees grad dezimalgrad decimal dezimal dd n s e o w wgs 84 wgs84 epsg 4326"
+_MEASURES = "m km cm mm ft s sec secs second seconds sek sekunden ms min minutes minuten h hours hz khz db"
+"""Units of columns that are a length, a time or a level, not what their name alone says."""
 
 MIN_DISTINCT = 0.9
 """A column with fewer different values than this share of its rows is not guessed to be the key."""
@@ -89,7 +96,7 @@ class Roles:
             return []
         first = {**self.columns, **{role: names[0] for role, names in self.properties.items()}}
         words = ", ".join(f"{role} from {first[role]!r}" for role in self.guessed)
-        return [f"columns: {words} (say otherwise with --column role=NAME)"]
+        return [f"columns: {words} (override with --column role=NAME)"]
 
 
 def plain_name(name: str) -> str:
@@ -98,9 +105,22 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", decomposed)
 
 
+def compared_names(name: str, *, is_coordinate: bool = False) -> set[str]:
+    """The plain names that a column may go by: the whole, and without brackets and units, such as in "Länge (°O)".
+
+    Args:
+        name: as the table has it.
+        is_coordinate: units other than degrees are left, since "Länge (m)" is no longitude.
+    """
+    bare, bracket = _UNIT.sub(" ", name), " ".join(_UNIT.findall(name))
+    words = set(re.findall(r"[a-z0-9]+", unicodedata.normalize("NFKD", bracket.casefold())))
+    is_other = bool(words - set(_DEGREES.split())) if is_coordinate else bool(words & set(_MEASURES.split()))
+    return {plain_name(name)} if is_other else {plain_name(name), plain_name(bare)}
+
+
 def is_usual(name: str) -> bool:
     """Whether a column of that name has, or could have, a role."""
-    return plain_name(name) in _KNOWN
+    return bool(compared_names(name) & _KNOWN)
 
 
 def parse_columns(words: Sequence[str]) -> tuple[dict[str, str], str | None]:
@@ -186,9 +206,10 @@ def find_roles(
 def _named_column(where: str, columns: Sequence[str], role: str, name: str) -> str:
     if name in columns:
         return name
-    alike = [column for column in columns if plain_name(column) == plain_name(name)]
-    if len(alike) == 1:
-        return alike[0]
+    for shown in (columns, [_UNIT.sub(" ", column) for column in columns]):
+        alike = [column for column, text in zip(columns, shown, strict=True) if plain_name(text) == plain_name(name)]
+        if len(alike) == 1:
+            return alike[0]
     raise UserError(
         f"--column {role}={name}: {where} has no such column; {nearest(name, columns)}choose one of: "
         f"{', '.join(columns)}"
@@ -199,7 +220,8 @@ def _candidates(role: str, columns: Sequence[str], rows: Rows) -> list[str]:
     """The columns that fit a role by the surest names that any column has."""
     for tier in _TIERS[role]:
         names = set(tier.split())
-        fitting = [column for column in columns if plain_name(column) in names]
+        is_coordinate = role in ("longitude", "latitude")
+        fitting = [column for column in columns if compared_names(column, is_coordinate=is_coordinate) & names]
         if role == "key":
             fitting = [column for column in fitting if _is_distinct(column, rows)]
         elif "?" in names:
@@ -254,7 +276,7 @@ def _find_properties(
             properties[role] = present
         else:
             known = {*map(plain_name, documented), *usual}
-            fitting = tuple(name for name in columns if plain_name(name) in known and name not in taken)
+            fitting = tuple(name for name in columns if compared_names(name) & known and name not in taken)
             if fitting:
                 properties[role] = fitting
                 guessed.append(role)

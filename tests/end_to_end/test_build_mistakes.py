@@ -216,7 +216,7 @@ def test_keys_that_are_no_numbers_are_split_at_random_unless_the_split_by_key_is
         build(options_for(root, tmp_path / "set", split_by="key"))
     with pytest.raises(UserError, match="1 of 1 pairs are rejected"):
         build(options_for(root, tmp_path / "set"))
-    assert "note: splits are drawn at random, because keys are no numbers" in capsys.readouterr().err
+    assert "note: splits are drawn at random, because keys are not numbers" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_things_is_left_alone(small_corpus: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_the_check_lists_every_problem_at_once_and_writes_nothing(own_corpus: Pa
     assert not out.exists()
     assert (
         "note: columns: longitude from 'Länge', latitude from 'Breite', image from 'Kachel', key from 'Standort', "
-        "description from 'Bemerkung', creator from 'Urheber' (say otherwise with --column role=NAME)"
+        "description from 'Bemerkung', creator from 'Urheber' (override with --column role=NAME)"
     ) in result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "48 rows: 43 usable pairs, 5 with problems"
@@ -196,6 +196,35 @@ def test_every_problem_of_a_row_is_listed(tmp_path: Path) -> None:
         "line 3: no images/2 with",
         "line 4: the key is empty",
     ]
+
+
+def test_the_table_of_a_first_field_day_is_understood(tmp_path: Path) -> None:
+    rows = [f"{n};01.05.2024;48,1{n:02d};11,5{n:02d};t{n}.wav;l{n}.png" for n in range(60)]
+    rows[30] = "30;01.05.2024;11,530;48,130;t30.wav;l30.png"
+    header = "Nr.;Datum;Breite (°N);Länge (°O);Tondatei;Luftbild"
+    (tmp_path / "metadata.csv").write_bytes("\r\n".join([header, *rows]).encode("windows-1252"))
+    for folder in ("images", "audio"):
+        (tmp_path / folder).mkdir()
+    for number in range(60):
+        write_tile(tmp_path / "images" / f"l{number}.png", number)
+        write_sound(tmp_path / "audio" / f"t{number}.wav", number)
+    arguments = ("--source", "recordings", "--root", tmp_path, "--out", tmp_path / "set", "--check")
+    result = run("build", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert (
+        "columns: longitude from 'Länge (°O)', latitude from 'Breite (°N)', sound from 'Tondatei', image from "
+        "'Luftbild', key from 'Nr.', date_recorded from 'Datum' (override with --column role=NAME)"
+    ) in result.stderr
+    assert "60 rows: 60 usable pairs, 0 with problems" in result.stdout
+    (warning,) = [line for line in result.stdout.splitlines() if "swapped" in line]
+    assert warning.startswith("warning: line 32: latitude 11.53, longitude 48.13 is 5,")
+    # Of one kind of problem, ten lines are enough.
+    for path in (tmp_path / "audio").iterdir():
+        path.unlink()
+    result = run("build", *arguments)
+    assert result.stdout.count("  line ") == 10
+    assert "  and 50 more\n" in result.stdout
+    assert "0/0" not in result.stderr
 
 
 def test_same_images_are_counted_and_kept_together_where_asked(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def test_every_protocol_counts_queries_with_an_image_or_a_place_of_training(
     counts = {"num_queries": num_queries, "same_image": 2, "within_100_m": 2, "within_1000_m": 4}
     assert metrics["overlap_with_training"] == counts
     words = (
-        f"of {num_queries} queries, 2 have the same image as a training pair, 2 a training place within 100 m, and 4 "
-        "one within 1 km"
+        f"of {num_queries} queries, 2 have the same image as a training pair, 2 have a training place within "
+        "100 m, and 4 have one within 1 km"
     )
     printed = capsys.readouterr()
     assert words in printed.out
@@ -86,7 +86,7 @@ def test_sets_of_earlier_versions_compare_images_and_training_has_no_overlap(wei
 def test_what_is_not_known_is_said() -> None:
     counts = {"num_queries": 1200, "same_image": None, "within_100_m": None, "within_1000_m": 1100}
     assert describe_overlap(counts) == (
-        "of 1,200 queries, an unknown number have the same image as a training pair, an unknown number a training "
-        "place within 100 m, and 1,100 one within 1 km"
+        "of 1,200 queries, an unknown number have the same image as a training pair, an unknown number have a "
+        "training place within 100 m, and 1,100 have one within 1 km"
     )
     assert describe_overlap(None) == ""

@@ -42,6 +42,12 @@ def test_both_together_are_refused() -> None:
         take_loudness(["-q", "build", "-v"])
 
 
+def test_work_of_nothing_prints_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressLine("working", 0):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 def work() -> None:
     note("a note")
     with ProgressLine("working", 2) as progress:

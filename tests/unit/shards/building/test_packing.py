@@ -53,6 +53,20 @@ def test_memory_that_ran_out_ends_a_build_with_the_pair_and_a_remedy(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == [WORK_FOLDER]
 
 
+def test_a_dead_worker_is_blamed_on_a_row_only_if_it_read_one(tmp_path: Path) -> None:
+    (tmp_path / WORK_FOLDER).mkdir()
+    source = OutOfMemorySource(SourceOptions(tmp_path, table=Path("fields.xlsx")))
+    for keys, message in (
+        ({}, r"died before it named a pair .* with fewer --workers$"),
+        ({1: "7"}, r"keys being read: 7\).* or remove that row from fields\.xlsx$"),
+        ({1: "7", 2: "8"}, r"keys being read: 7, 8\).* or remove the row at fault from fields\.xlsx$"),
+    ):
+        with PackingPool(source, tmp_path, 1, with_previews=False) as pool:
+            pool._key_of_process.update(keys)
+            with pytest.raises(UserError, match=message), pool._named_failures():
+                pool._executor.submit(os._exit, 1).result()
+
+
 def test_a_message_of_which_a_signal_left_only_a_part_does_not_hinder_the_end(tmp_path: Path) -> None:
     (tmp_path / WORK_FOLDER).mkdir()
     with PackingPool(OutOfMemorySource(SourceOptions(tmp_path)), tmp_path, 1, with_previews=False) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import cv2
@@ -120,7 +121,10 @@ def test_tables_of_several_hands_are_read(tmp_path: Path, text: str) -> None:
         (b"key,longitude,latitude\n", "has no rows"),
         (b"colour,longitude,latitude\n1,2,3\n", "no column 'key'; its columns are: colour, longitude, latitude"),
         (b"key,longitude,longitude\n1,2,3\n", "'longitude' appears twice"),
-        (b"key,east,north\n1,2,3\n", "no column 'longitude' and no column 'latitude'"),
+        (
+            b"key,east,north\n1,2,3\n",
+            "no column was recognised as longitude or latitude .columns: key, east, north.: --column",
+        ),
         (b"key,longitude,latitude,title\n1,2,3,\x81\n", "is not UTF-8"),
     ],
 )
@@ -178,6 +182,36 @@ def test_a_wrong_root_is_named(tmp_path: Path) -> None:
     write_table(tmp_path, [["1", "0", "0", "", "", "", ""]])
     with pytest.raises(UserError, match="images can't be listed"):
         list_source("recordings", tmp_path)
+
+
+def test_the_column_of_files_that_exist_is_named(tmp_path: Path) -> None:
+    header = ["key", "longitude", "latitude", "Ansicht A", "Notiz"]
+    write_table(tmp_path, [["1", "7", "50", "Luft\\A1.PNG", "a"], ["2", "7", "50", "A2", "A1.png"]], header)
+    touch(tmp_path, "Luft/a1.png", "Luft/A2.png", "audio/1.wav")
+    columns = "the table's columns are: key, longitude, latitude, Ansicht A, Notiz"
+    with pytest.raises(UserError, match=f"{columns}; --column image='Ansicht A' fits$"):
+        list_source("recordings", tmp_path)
+    (tmp_path / "Luft" / "a1.png").unlink()
+    (tmp_path / "Luft" / "A2.png").unlink()
+    with pytest.raises(UserError, match=f"{columns}$"):
+        list_source("recordings", tmp_path)
+
+
+def test_unrecognised_coordinates_are_said_once(tmp_path: Path) -> None:
+    header, rows = ["key", "Ost", "Nord", "image"], [[str(n), "7", "50", f"{n}.png"] for n in range(3)]
+    write_table(tmp_path, rows, header)
+    touch(tmp_path, *(f"images/{n}.png" for n in range(3)), *(f"audio/{n}.wav" for n in range(3)))
+    words = (
+        "no column was recognised as longitude or latitude (columns: key, Ost, Nord, image): --column longitude=NAME"
+    )
+    with pytest.raises(UserError, match=re.escape(words)):
+        list_source("recordings", tmp_path)
+    # An image that may have its own place leaves the others to the list of problems, with one remedy for all.
+    write_table(tmp_path, [*rows, ["3", "7", "50", "3.tif"]], header)
+    touch(tmp_path, "images/3.tif", "audio/3.wav")
+    listing = list_source("recordings", tmp_path)
+    assert len(listing.pairs) == 1
+    assert listing.remedies["missing coordinates"].startswith(words)
 
 
 def test_an_unknown_source_gets_the_choices() -> None:

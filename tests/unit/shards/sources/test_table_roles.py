@@ -29,6 +29,17 @@ def test_documented_names_need_no_guess() -> None:
         ("id|site|LNG|LAT", "1|a|1|2", {"key": "id", "longitude": "LNG", "latitude": "LAT"}),
         ("id|X|Y", "1|7,5|50", {"key": "id", "longitude": "X", "latitude": "Y"}),
         ("id|x|y", "1|565432|5934123", {"key": "id"}),
+        ("Nr.|Breite (°N)|Länge (°O)", "1|48|11", {"key": "Nr.", "longitude": "Länge (°O)", "latitude": "Breite (°N)"}),
+        ("id|Lon (°)|Latitude [deg]", "1|2|3", {"key": "id", "longitude": "Lon (°)", "latitude": "Latitude [deg]"}),
+        (
+            "id|Longitude (WGS 84)|Lat, °N",
+            "1|2|3",
+            {"key": "id", "longitude": "Longitude (WGS 84)", "latitude": "Lat, °N"},
+        ),
+        ("id|Länge (m)|Breite (m)", "1|2|3", {"key": "id"}),
+        ("id|Tondatei|Luftbild (RGB)", "1|a.wav|a.tif", {"key": "id", "sound": "Tondatei", "image": "Luftbild (RGB)"}),
+        ("id|Aufnahme|Kachel", "1|a.wav|a.tif", {"key": "id", "sound": "Aufnahme", "image": "Kachel"}),
+        ("id|Audiodatei|aerial image", "1|a.wav|a.tif", {"key": "id", "sound": "Audiodatei", "image": "aerial image"}),
         ("id|lon", "1|7", {"key": "id"}),
         ("Recording file|Tile", "a b.WAV|t.tif", {"sound": "Recording file", "image": "Tile"}),
         ("id|file|filename", "1|a.wav|a.tif", {"key": "id", "sound": "file", "image": "filename"}),
@@ -64,6 +75,7 @@ def test_the_user_is_right() -> None:
     roles = roles_of("key|longitude|latitude|Nr|class|Biome", "a|1|2|7|c|b", key="nr", label="biome")
     assert roles.columns["key"] == "Nr"
     assert roles.properties["label"] == ("Biome",)
+    assert roles_of("key|Höhe (m)", "1|2", label="höhe").properties["label"] == ("Höhe (m)",)
     with pytest.raises(UserError, match=r"--column sound=Wave: t.csv has no such column; did you mean 'Wav'"):
         roles_of("key|Wav", "1|x", sound="Wave")
 
