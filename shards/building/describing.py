@@ -83,7 +83,7 @@ def describe_shards(folder: Path, tally: CorpusTally | None = None) -> dict[str,
         "rasters": manifest.rasters.to_dict(),
         "warnings": list(manifest.warnings),
         "repeated_images": repeated_images(folder, manifest),
-        "extent": extent_of(_as_places(array("d", [degrees for flat in places.values() for degrees in flat]))),
+        "extent": extent_of(np.concatenate([_as_places(flat) for flat in places.values()])),
         "test_pairs_near_training": {
             f"within_{metres}_m": count
             for metres, count in count_near(_as_places(places["test"]), _as_places(places["train"])).items()

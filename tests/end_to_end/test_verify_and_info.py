@@ -133,6 +133,7 @@ def test_info_tells_what_is_in_a_set(small_shards: Path) -> None:
         assert words in result.stdout
     described = describe_shards(small_shards)
     assert json.loads(json.dumps(described)) == described
+    assert re.search(r"^extent       longitude \S+° to \S+°, latitude \S+° to \S+°$", result.stdout, re.MULTILINE)
     # Keys 100 (training) and 102 (test) share a place; the others are 100 km apart.
     assert described["test_pairs_near_training"] == {"within_0_m": 1, "within_100_m": 1, "within_1000_m": 1}
     tars = sum(path.stat().st_size for path in small_shards.glob("*.tar"))

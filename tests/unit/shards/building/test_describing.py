@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shards.building.describing import count_near, nearest_distances_metres
+from shards.building.describing import count_near, extent_of, nearest_distances_metres
 from shards.building.splitting import EARTH_RADIUS_KM
 
 places = st.lists(st.tuples(st.floats(-180, 180), st.floats(-90, 90)), min_size=1, max_size=12)
@@ -35,6 +35,12 @@ def test_the_nearest_distance_is_that_of_a_plain_search(
 ) -> None:
     expected = [min(angle_between(query, place) for place in training) * EARTH_RADIUS_KM * 1000 for query in queries]
     assert nearest_distances_metres(np.array(queries), np.array(training)) == pytest.approx(expected, abs=0.5)
+
+
+def test_the_extent_is_that_of_all_places() -> None:
+    found = extent_of(np.array([(11.5, -48.0), (7.25, 3.0), (9.0, 50.5)]))
+    assert found == {"longitude": [7.25, 11.5], "latitude": [-48.0, 50.5]}
+    assert extent_of(np.empty((0, 2))) == {}
 
 
 def test_limits_count_what_is_within_them() -> None:
