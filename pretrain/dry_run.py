@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrain import distributed
+from pretrain.data.batches import BatchLayout
+from pretrain.data.fitted_batch import with_fitted_batch
 from pretrain.model_files import PUBLISHED, is_hub_name
 from pretrain.precision import resolve_precision
 from pretrain.pretraining import PreTraining
@@ -16,6 +19,7 @@ from pretrain.training.preparation import DEMO_WORLD
 from pretrain.training.processes import start_accelerator
 from pretrain.training.run_folder import list_checkpoints
 from shards.command_line.dry_runs import ENDING, free_bytes, print_plan, size_of
+from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
 from shards.schema import SPLITS, TRAIN_SPLIT
 
@@ -26,6 +30,8 @@ INITS = ("image_init", "sound_init")
 STATES = {"adam": 2, "adamw": 2, "sgd": 1}
 """Numbers an optimiser keeps for each weight."""
 BYTES_PER_NUMBER = 4
+PLANNED = "PLANNED_PROCESSES"
+"""Variable with the number of processes that the run will have, for a dry run on one, such as on a login node."""
 
 
 def dry_run(request: Request) -> None:
@@ -34,9 +40,13 @@ def dry_run(request: Request) -> None:
     Published weights (`imagenet`, `pretrained`, the hub) are not fetched: their place is taken by random ones, so that
     only weights in local files are checked.
 
+    With `PLANNED_PROCESSES` in the environment, the batch is that of a run of that many processes on another machine,
+    which may have the GPUs that this one lacks.
+
     Raises:
-        UserError: as the run.
+        UserError: as the run, or a number of planned processes that is not one.
     """
+    planned = _planned_processes()
     config = resolve_precision(request.config)
     accelerator = start_accelerator(config)
     lines = {"method": f"{config.summary}, seed {config.seed}"}
@@ -46,14 +56,18 @@ def dry_run(request: Request) -> None:
         lines["batch"] = f"{config.batch_size} pairs, {config.epochs} epochs"
         ending = "dry run: the settings are checked, the shards are not there yet; nothing was written"
     else:
-        task = PreTraining(_without_fetching(config), accelerator, fits_batch=request.fits_batch)
-        config = dataclasses.replace(config, batch_size=task.settings.batch_size)
-        lines |= _of_task(config, task)
+        here = _without_fetching(config)
+        if planned is not None and here.model.norm == "sync":
+            here = with_settings(here, {"model.norm": "batch"})  # of the same size; the planned machine has the GPUs
+        task = PreTraining(here, accelerator, fits_batch=request.fits_batch)
+        config, layout = _batch(config, task, planned, fits_batch=request.fits_batch)
+        lines |= _of_task(config, task, layout)
     lines |= {
         "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, weight decay "
         f"{config.optimizer.weight_decay:g}, warm-up {config.optimizer.warmup_epochs:g} epochs",
         "stops": f"after {config.max_seconds:g} s of training" if config.max_seconds else "",
-        "device": f"{accelerator.device}, {config.precision}, {distributed.num_processes()} processes",
+        "device": f"{accelerator.device}, {config.precision}, {distributed.num_processes()} processes"
+        f"{f' here, {planned} planned' if planned else ''}",
         "start": _start(config, request),
         "tracker": config.tracker,
     }
@@ -67,7 +81,26 @@ def _without_fetching(config: Config) -> Config:
     return with_settings(config, {"data.cache_dir": None, **{f"model.{name}": "random" for name in fetched}})
 
 
-def _of_task(config: Config, task: PreTraining) -> dict[str, str]:
+def _planned_processes() -> int | None:
+    """The number in PLANNED_PROCESSES; None if there is none."""
+    text = os.environ.get(PLANNED)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{PLANNED} must be a number of processes >= 1, got {text}")
+    return int(text)
+
+
+def _batch(config: Config, task: PreTraining, planned: int | None, *, fits_batch: bool) -> tuple[Config, BatchLayout]:
+    """The settings with the run's batch size, and the batch as it is dealt to the planned processes."""
+    if planned is None:
+        return dataclasses.replace(config, batch_size=task.settings.batch_size), task.layout
+    if fits_batch:
+        config, _ = with_fitted_batch(config, task.shard_set.num_samples(TRAIN_SPLIT), planned)
+    return config, BatchLayout(config.batch_size, planned, config.optimizer.accumulation)
+
+
+def _of_task(config: Config, task: PreTraining, layout: BatchLayout) -> dict[str, str]:
     """What is known once shards and towers are open."""
     counts = {split: task.shard_set.num_samples(split) for split in SPLITS}
     weights = sum(parameter.numel() for parameter in task.module.parameters())
@@ -75,7 +108,7 @@ def _of_task(config: Config, task: PreTraining) -> dict[str, str]:
     read = sum(entry.bytes for entry in task.shard_set.manifest.shards if entry.split == TRAIN_SPLIT)
     checkpoint = (weights + trained * STATES[config.optimizer.name]) * BYTES_PER_NUMBER
     towers = sum(parameter.numel() for parameter in task.module.towers.parameters()) * BYTES_PER_NUMBER
-    layout, steps = task.layout, task.steps_per_epoch
+    steps = layout.steps_per_epoch(counts[TRAIN_SPLIT])
     left_out = counts[TRAIN_SPLIT] - steps * layout.batch_size
     return {
         "shards": f"{config.shards}, {', '.join(f'{count:,} {split}' for split, count in counts.items())} pairs",

@@ -9,12 +9,17 @@ from commands import REPOSITORY, environment
 
 SCRIPTS = REPOSITORY / "launch" / "slurm"
 
-# `show job` prints the record; a cluster may refuse to requeue.
+# `show job` prints the record; a cluster may refuse to requeue, and the record may be another one afterwards.
 SCONTROL = """#!/bin/sh
 case "$1 $2" in
   "show hostnames") printf '127.0.0.1\\n127.0.0.2\\n' ;;
   "show job") cat "$SUBSTITUTES/record" ;;
-  *) echo scontrol "$@" >> "$SUBSTITUTES/log"; exit "$(cat "$SUBSTITUTES/requeue_status")" ;;
+  "show config") cat "$SUBSTITUTES/config" ;;
+  "show partition") cat "$SUBSTITUTES/partition" ;;
+  *)
+    echo scontrol "$@" >> "$SUBSTITUTES/log"
+    cp "$SUBSTITUTES/later_record" "$SUBSTITUTES/record"
+    exit "$(cat "$SUBSTITUTES/requeue_status")" ;;
 esac
 """
 SBATCH = """#!/bin/sh
@@ -26,6 +31,7 @@ RECORD = """JobId=4711 JobName=earshot
    UserId=me(1000) GroupId=me(1000) MCS_label=N/A
    Priority=1 Nice=0 Account=lab QOS=low
    JobState={state} Reason=None Dependency=(null)
+   Requeue={requeue} Restarts=0 BatchFlag=1 Reboot=0 ExitCode=0:0
    RunTime=00:01:00 TimeLimit=2-00:00:00 TimeMin=N/A
    PreemptEligibleTime=2026-11-01T10:00:00 PreemptTime={preempted}
    Partition=gpu AllocNode:Sid=login:1
@@ -34,7 +40,14 @@ RECORD = """JobId=4711 JobName=earshot
    Features=(null) DelayBoot=00:00:00
    Command={command}
    WorkDir=/somewhere
+   StdErr={errors}
    StdOut=/somewhere/slurm-4711.out
+"""
+CONFIG = """Configuration data as of 2026-11-01T12:00:00
+KillWait                = 30 sec
+PreemptMode             = {mode}
+PreemptParameters       = (null)
+PreemptType             = preempt/{kind}
 """
 
 
@@ -49,6 +62,7 @@ class Slurm:
         self.add_command("scontrol", SCONTROL)
         self.add_command("sbatch", SBATCH)
         self.answer()
+        self.preempts("CANCEL")
 
     def add_command(self, name: str, text: str) -> None:
         """Adds a command to the PATH of the scripts."""
@@ -57,11 +71,26 @@ class Slurm:
         path.chmod(0o755)
 
     def answer(
-        self, *, state: str = "RUNNING", preempted: str = "None", command: str = "(null)", refuses: bool = False
+        self,
+        *,
+        state: str = "RUNNING",
+        later_state: str = "",
+        preempted: str = "None",
+        command: str = "(null)",
+        requeue: int = 1,
+        errors: str = "/somewhere/slurm-4711.out",
+        refuses: bool = False,
     ) -> None:
-        """Sets what Slurm knows of the job, and whether it refuses to requeue it."""
-        (self.folder / "record").write_text(RECORD.format(state=state, preempted=preempted, command=command))
+        """Sets what Slurm knows of the job, also after a request to requeue it, and whether it refuses that."""
+        for name, known in (("record", state), ("later_record", later_state or state)):
+            text = RECORD.format(state=known, preempted=preempted, command=command, requeue=requeue, errors=errors)
+            (self.folder / name).write_text(text)
         (self.folder / "requeue_status").write_text("1" if refuses else "0")
+
+    def preempts(self, mode: str, *, kind: str = "qos", of_partition: str = "OFF") -> None:
+        """Sets the cluster's PreemptMode, the plugin that decides on preemptions, and the partition's own mode."""
+        (self.folder / "config").write_text(CONFIG.format(mode=mode, kind=kind))
+        (self.folder / "partition").write_text(f"PartitionName=gpu\n   State=UP PreemptMode={of_partition}\n")
 
     def environment(self, *more_path: str | Path, **more: str) -> dict[str, str]:
         """The environment of a batch script under Slurm; `more_path` comes after the substitutes."""

@@ -7,17 +7,19 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from launch.comparison.command_line import Options
+from launch.comparison.sbatch_options import without_resources
 from launch.comparison.steps import REPOSITORY
 from shards.atomic_files import write_text_atomically
 from shards.errors import UserError
 
 JOBS_NAME, REPORT_NAME = "jobs.sbatch", "report.sbatch"
 LOGS_FOLDER = "slurm"
+REPORT_MINUTES = 30
 
 JOBS = """#!/usr/bin/env bash
 # One row of a plan per task; on preemption or at the time limit it saves and is requeued.
@@ -32,6 +34,8 @@ set -u
 cd "${{SLURM_SUBMIT_DIR:-.}}"
 EARSHOT={checkout}
 . "$EARSHOT/launch/slurm/job.sh"
+# For modules and variables. The Python is that of the submission, whatever environment is active.
+[ -z "${{ACTIVATE:-}}" ] || activate
 
 # The row's command saves and exits with status 143.
 run_stoppable {command} --row "$SLURM_ARRAY_TASK_ID"
@@ -51,7 +55,9 @@ REPORT = """#!/usr/bin/env bash
 # Writes the tables after all rows have ended, successfully or not.
 #SBATCH --job-name={name}-report
 #SBATCH --output={logs}/report.txt
-{more}
+#SBATCH --ntasks=1
+#SBATCH --time={report_minutes}
+{report_more}
 cd "${{SLURM_SUBMIT_DIR:-.}}"
 # After a resubmitted row, other rows may still be running.
 [ -n "${{RESUBMISSIONS:-}}" ] || set -- --plan-is-over
@@ -108,12 +114,18 @@ def job_files(options: Options, name: str, missing: Sequence[int]) -> dict[Path,
         "array": _ranges(missing),
         "at_once": options.jobs_at_once,
         "logs": out / LOGS_FOLDER,
-        "more": "".join(f"#SBATCH {line}\n" for line in options.sbatch),
+        "more": _directives(options.sbatch),
+        "report_more": _directives(filter(None, map(without_resources, options.sbatch))),
+        "report_minutes": REPORT_MINUTES,
         "command": shlex.join(_command(options, plan, out)),
         "checkout": shlex.quote(str(REPOSITORY)),
         "report": shlex.quote(str(out / REPORT_NAME)),
     }
     return {plan: text, out / JOBS_NAME: JOBS.format(**values), out / REPORT_NAME: REPORT.format(**values)}
+
+
+def _directives(lines: Iterable[str]) -> str:
+    return "".join(f"#SBATCH {line}\n" for line in lines)
 
 
 def _command(options: Options, plan: Path, out: Path) -> list[str]:

@@ -26,16 +26,38 @@ activate() {
   set -u
 }
 
-# Prints the options of `accelerate launch` for the launch file $1, one a line. Paths of launch files are relative to
-# the current folder or to the checkout, and so is the DeepSpeed configuration that they name.
+# Prints the options of `accelerate launch` for the launch file $1, one a line; `one` as $2 refuses files for several
+# machines. Paths of launch files are relative to the current folder or to the checkout, and so is the DeepSpeed
+# configuration that they name.
 launch_file() {
-  local file=$1 configuration
+  local file=$1 configuration machines
   [ -f "$file" ] || file=$EARSHOT/$1
   [ -f "$file" ] || fail "CONFIG must be a launch file of accelerate, got $1; see $EARSHOT/launch/accelerate"
+  grep -Eq '^[ {]*"?(compute_environment|distributed_type)"? *:' "$file" ||
+    fail "CONFIG must be a launch file of accelerate, $1 has neither compute_environment nor distributed_type; see $EARSHOT/launch/accelerate"
+  machines=$(sed -nE 's/^[ {]*"?num_machines"? *: *"?([0-9]+).*/\1/p' "$file" | head -n 1)
+  if [ "${2:-}" = one ] && [ "${machines:-1}" -gt 1 ]; then
+    fail "CONFIG must be a launch file for one machine, $1 has num_machines: $machines; submit several_nodes.sbatch for it"
+  fi
   printf '%s\n' --config_file "$file"
   configuration=$(sed -n 's/^ *deepspeed_config_file: *//p' "$file")
   if [ -n "$configuration" ] && [ ! -f "$configuration" ] && [ -f "$EARSHOT/$configuration" ]; then
     printf '%s\n' --deepspeed_config_file "$EARSHOT/$configuration"
+  fi
+}
+
+# The words of pretrain/run.py, into `train`: the first start takes its settings from the given words, later ones from
+# the run folder.
+# shellcheck disable=SC2034
+training_words() {
+  if [ ! -f "$RUN/config.yaml" ]; then
+    train=("$@" --shards "$SHARDS" --out "$RUN")
+    return
+  fi
+  train=(--resume "$RUN")
+  # A job that comes back has its first start's words.
+  if [ "$#" != 0 ] && [ "${SLURM_RESTART_COUNT:-0}" = 0 ] && [ -z "${RESUBMISSIONS:-}" ]; then
+    echo "note: $RUN exists and is resumed; the words $* are ignored"
   fi
 }
 
@@ -113,7 +135,34 @@ come_back() {
     *JobState=PREEMPTED* | *PreemptTime=[0-9]*) ;;
     *) [ "$announced" = 1 ] || return ;;
   esac
+  if slurm_requeues "$job"; then
+    echo "not resubmitted: Slurm requeues this job by itself; if it does not come back, submit the same command"
+    return
+  fi
   resubmit "$job" "$record" "$@"
+}
+
+# Whether Slurm requeues job $1 by itself, as after a preemption with PreemptMode=REQUEUE, of which the job learns in its
+# last seconds. `scontrol requeue` is then refused although nothing is lost, and a second job would train in the same
+# folder. The state is read again, because it may have changed since; while the job ends, it is COMPLETING.
+slurm_requeues() {
+  local record config mode
+  record=$(scontrol show job "$1")
+  case "$(field_of "$record" JobState)" in
+    *PENDING* | *REQUEUE*) return 0 ;;
+  esac
+  [ "$(field_of "$record" Requeue)" = 1 ] || return
+  config=$(scontrol show config)
+  mode=$(sed -nE 's/^PreemptMode *= *//p' <<<"$config")
+  if grep -q '^PreemptType .*partition_prio' <<<"$config"; then
+    mode=$(field_of "$(scontrol show partition "$(field_of "$record" Partition)")" PreemptMode)
+  fi
+  [[ $mode == *REQUEUE* ]]
+}
+
+# The value of field $2 in the record $1 of scontrol.
+field_of() {
+  sed -nE "s/(^|.* )$2=([^ ]*).*/\2/p" <<<"$1" | head -n 1
 }
 
 # Submits a new job from within a job and prints its number. Its SLURM_ variables are set by Slurm, and this job's would
@@ -146,8 +195,11 @@ same_options() {
   local record=$1 field option value
   options=(--export=ALL)
   while read -r field option; do
-    value=$(sed -nE "s/(^|.* )$field=([^ ]*).*/\2/p" <<<"$record" | head -n 1)
-    case $value in '' | '(null)' | N/A | None) ;; *) options+=("--$option=$value") ;; esac
+    value=$(field_of "$record" "$field")
+    case $value in '' | '(null)' | N/A | None) continue ;; esac
+    # Errors go to the output file unless another was named.
+    if [ "$field" = StdErr ] && [ "$value" = "$(field_of "$record" StdOut)" ]; then continue; fi
+    options+=("--$option=$value")
   done <<'FIELDS'
 JobName job-name
 Partition partition
@@ -159,6 +211,7 @@ NumNodes nodes
 Features constraint
 ExcNodeList exclude
 StdOut output
+StdErr error
 FIELDS
   while read -r field option; do
     value=${!field:-}
@@ -192,14 +245,36 @@ can_be_written() {
   [ -d "$folder" ] && [ -w "$folder" ]
 }
 
+# check_training PROCESSES WORDS: what can be known before a job starts, with pretrain's own checks of its words.
 check_training() {
-  check "the environment has accelerate: $(command -v accelerate)" is_command accelerate
+  local processes=$1 python=${PYTHON:-python} sentence
+  shift
+  sentence="the environment has accelerate: $(command -v accelerate)" || sentence="accelerate is not on the PATH; set ACTIVATE"
+  check "$sentence" is_command accelerate
   check "the shard set $SHARDS has a manifest.json" is_shard_set "$SHARDS"
   if [ -f "$RUN/config.yaml" ]; then
     check "the run folder $RUN can be written: it is resumed" can_be_written "$RUN"
   else
     check "the run folder $RUN can be written: it is new" can_be_written "$RUN"
   fi
+  if is_command "$python"; then
+    check "the words are valid for $processes processes: $*" words_are_valid "$processes" "$@"
+    [ -z "$pretrain_says" ] || printf '        %s\n' "${pretrain_says//$'\n'/$'\n'        }"
+  else
+    check "$python is not on the PATH, so the words can't be checked; set ACTIVATE" false
+  fi
+}
+
+# Runs the training's own dry run, which opens the shards. Where they are missing or at an address, the settings alone
+# are checked.
+words_are_valid() {
+  local processes=$1 mode=--dry-run status
+  shift
+  [ -f "$SHARDS/manifest.json" ] || mode=--print-config
+  pretrain_says=$(PLANNED_PROCESSES=$processes "${PYTHON:-python}" "$EARSHOT/pretrain/run.py" "$@" "$mode" 2>&1)
+  status=$?
+  if [ "$status" = 0 ] && [ "$mode" = --print-config ]; then pretrain_says=""; fi
+  return "$status"
 }
 
 dry_run_ends() {

@@ -104,6 +104,18 @@ def test_a_dry_run_fails_as_the_run_would(folder: Path) -> None:
     assert tree(folder) == before
 
 
+def test_a_dry_run_on_one_process_knows_the_batch_of_those_planned(folder: Path) -> None:
+    words = [*TRAIN, "--model.norm", "sync", "--dry-run"]
+    done = run(python(*words), cwd=folder, PLANNED_PROCESSES="4")
+    assert done.returncode == 0, done.stderr
+    assert "8 = 4 processes x 2 pairs x 1 accumulation steps" in done.stdout
+    assert "2 an epoch (4 pairs left out of each)" in done.stdout
+    assert "1 processes here, 4 planned" in done.stdout
+    done = run(python(*words), cwd=folder, PLANNED_PROCESSES="several")
+    assert done.returncode == 2
+    assert "PLANNED_PROCESSES must be a number of processes >= 1, got several" in done.stderr
+
+
 def test_a_small_set_trains_without_a_word_about_its_batch(folder: Path, tmp_path: Path) -> None:
     narrow = [f"--model.{name}-encoder=narrow-resnet10" for name in ("image", "sound")]
     words = ["--shards", str(folder / "shards"), "--epochs", "1", *SMALL[2:], *narrow]

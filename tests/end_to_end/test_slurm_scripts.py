@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from commands import REPOSITORY
+from commands import REPOSITORY, SMALL
 from slurm_substitutes import SCRIPTS, Slurm
+from tiny_shards import write_tiny_shards
 
 TRAINING = ("one_node", "several_nodes")
 
@@ -155,19 +157,50 @@ def test_the_launch_file_is_chosen_by_config(name: str, slurm: Slurm, tmp_path: 
     assert words[words.index("--config_file") + 1] == f"{REPOSITORY}/launch/accelerate/deepspeed_zero2.yaml"
     # Its own path to the DeepSpeed configuration is relative to the checkout.
     assert words[words.index("--deepspeed_config_file") + 1] == f"{REPOSITORY}/launch/deepspeed/zero2.json"
-    (tmp_path / "mine.yaml").write_text("num_machines: 1\n")
+    (tmp_path / "mine.yaml").write_text("distributed_type: MULTI_GPU\nnum_machines: 1\n")
     assert ended(start(slurm, script, cwd=tmp_path, **(more | {"CONFIG": "mine.yaml"})))[0] == 0
     assert launched(slurm)[launched(slurm).index("--config_file") + 1] == "mine.yaml"
     status, output = ended(start(slurm, script, cwd=tmp_path, **(more | {"CONFIG": "zero9.yaml"})))
     assert status == 2
     assert "CONFIG must be a launch file of accelerate, got zero9.yaml" in output
+    (tmp_path / "run.yaml").write_text("epochs: 3\n")
+    status, output = ended(start(slurm, script, cwd=tmp_path, **(more | {"CONFIG": "run.yaml"})))
+    assert status == 2
+    assert "run.yaml has neither compute_environment nor distributed_type" in output
+
+
+def test_a_launch_file_for_several_machines_is_not_for_one_node(slurm: Slurm, tmp_path: Path) -> None:
+    more = {"EARSHOT": str(REPOSITORY), "CONFIG": "launch/accelerate/several_machines.yaml"}
+    status, output = ended(start(slurm, SCRIPTS / "one_node.sbatch", cwd=tmp_path, **more))
+    assert status == 2
+    assert "several_machines.yaml has num_machines: 2; submit several_nodes.sbatch for it" in output
+    (tmp_path / "two.json").write_text('{\n  "distributed_type": "MULTI_GPU",\n  "num_machines": 2\n}\n')
+    status, output = ended(start(slurm, SCRIPTS / "one_node.sbatch", cwd=tmp_path, **(more | {"CONFIG": "two.json"})))
+    assert status == 2
+    assert "two.json has num_machines: 2" in output
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_run_that_exists_is_resumed_and_its_words_are_ignored_aloud(name: str, slurm: Slurm, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    script, note = SCRIPTS / f"{name}.sbatch", "note: run exists and is resumed; the words demo --epochs 3 are ignored"
+    for more, says in (({}, True), ({"SLURM_RESTART_COUNT": "1"}, False), ({"RESUBMISSIONS": "1"}, False)):
+        job = start(slurm, script, "demo", "--epochs", "3", cwd=tmp_path, EARSHOT=str(REPOSITORY), **more)
+        status, output = ended(job)
+        assert status == 0, output
+        assert launched(slurm)[-3:-1] == ["--resume", "run"]
+        assert (note in output) == says
+    assert "note" not in ended(start(slurm, script, cwd=tmp_path, EARSHOT=str(REPOSITORY)))[1]
 
 
 def test_a_checkout_that_is_not_found_is_asked_for(slurm: Slurm, tmp_path: Path) -> None:
-    for more in ({}, {"EARSHOT": str(tmp_path)}):
+    not_found = f"which was not found around the script or from the folder {tmp_path}; add EARSHOT=DIR to --export"
+    given = {"EARSHOT": str(tmp_path)}
+    for more, got in (({}, not_found), ({"SLURM_SUBMIT_DIR": ""}, not_found), (given, f"got {tmp_path}; add")):
         status, output = ended(start(slurm, SCRIPTS / "one_node.sbatch", cwd=tmp_path, **more))
         assert status == 2
-        assert f"EARSHOT must be the folder of Earshot's checkout, got {tmp_path}" in output
+        assert f"EARSHOT must be the folder of Earshot's checkout, {got}" in output
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -211,6 +244,38 @@ def test_only_preempted_jobs_are_resubmitted_and_not_endlessly(
     assert ("MAX_RESUBMISSIONS=20; submit the same command to resume" in output) == (counted == "20")
 
 
+@pytest.mark.parametrize(
+    ("answers", "modes", "resubmitted"),
+    [
+        ({"later_state": "PENDING"}, {"mode": "CANCEL"}, False),
+        ({"later_state": "REQUEUED"}, {"mode": "CANCEL"}, False),
+        ({"later_state": "REQUEUE_HOLD"}, {"mode": "CANCEL"}, False),
+        ({}, {"mode": "GANG,REQUEUE"}, False),
+        ({"requeue": 0}, {"mode": "REQUEUE"}, True),
+        ({}, {"mode": "CANCEL", "kind": "partition_prio", "of_partition": "REQUEUE"}, False),
+        ({}, {"mode": "REQUEUE", "kind": "partition_prio", "of_partition": "CANCEL"}, True),
+    ],
+    ids=["pending", "requeued", "held", "by its mode", "not this job", "by its partition", "not its partition"],
+)
+def test_a_job_that_slurm_requeues_by_itself_is_not_submitted_twice(
+    answers: dict[str, Any], modes: dict[str, str], resubmitted: bool, slurm: Slurm, tmp_path: Path
+) -> None:
+    slurm.answer(refuses=True, state="COMPLETING", preempted="2026-11-01T12:00:00", **answers)
+    slurm.preempts(**modes)
+    job = start(slurm, SCRIPTS / "one_node.sbatch", cwd=tmp_path, EARSHOT=str(REPOSITORY), ENDLESS="1")
+    _, output = signal_once_started(slurm, job, signal.SIGTERM)
+    assert slurm.requests[0] == "scontrol requeue 4711"
+    assert any(line.startswith("sbatch") for line in slurm.requests) == resubmitted
+    assert ("not resubmitted: Slurm requeues this job by itself" in output) != resubmitted
+
+
+def test_a_resubmitted_job_keeps_its_own_file_of_errors(slurm: Slurm, tmp_path: Path) -> None:
+    slurm.answer(refuses=True, errors="/somewhere/errors.txt")
+    job = start(slurm, SCRIPTS / "one_node.sbatch", cwd=tmp_path, EARSHOT=str(REPOSITORY), ENDLESS="1")
+    signal_once_started(slurm, job, signal.SIGUSR1)
+    assert " --output=/somewhere/slurm-4711.out --error=/somewhere/errors.txt " in slurm.requests[1]
+
+
 def test_a_resubmitted_part_of_a_build_keeps_its_number(slurm: Slurm, tmp_path: Path) -> None:
     slurm.answer(refuses=True)
     slurm.add_command("builder", STOPPABLE)
@@ -237,6 +302,7 @@ def test_a_resubmitted_part_of_a_build_keeps_its_number(slurm: Slurm, tmp_path: 
 def test_a_dry_run_checks_and_prints_the_command(name: str, slurm: Slurm, tmp_path: Path) -> None:
     (tmp_path / "work" / "shards").mkdir(parents=True)
     (tmp_path / "work" / "shards" / "manifest.json").write_text("{}")
+    slurm.add_command("python", '#!/bin/sh\necho "pretrain: $PLANNED_PROCESSES, $*"\n')
     settings = slurm.environment(SHARDS="shards", RUN="runs/new", SLURM_GPUS_ON_NODE="2", ACTIVATE="/dev/null")
     for key in ("SLURM_JOB_ID", "SLURM_SUBMIT_DIR"):
         settings.pop(key, None)
@@ -260,8 +326,54 @@ def test_a_dry_run_checks_and_prints_the_command(name: str, slurm: Slurm, tmp_pa
         assert result.returncode == 2
         assert "failed  the shard set no-shards has a manifest.json" in result.stdout
         assert "ok      the run folder runs/new can be written: it is new" in result.stdout
+        says = dry_run("--dry-run", "demo").stdout
+        words = "demo --shards shards --out runs/new"
+        processes = 2 if name == "one_node" else 4
+        assert f"ok      the words are valid for {processes} processes: {words}\n" in says
+        assert f"        pretrain: {processes}, {REPOSITORY}/pretrain/run.py {words} --dry-run\n" in says
     assert sorted(tmp_path.rglob("*")) == before
     assert slurm.requests == []
+
+
+def test_a_dry_run_checks_the_words_of_a_training(slurm: Slurm, tmp_path: Path) -> None:
+    write_tiny_shards(tmp_path / "shards", {"train": 20, "val": 6, "test": 6})
+    slurm.add_command("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+
+    def dry_run(*words: str, **more: str) -> tuple[int, str]:
+        job = start(
+            slurm, SCRIPTS / "one_node.sbatch", "--dry-run", *words, cwd=tmp_path, EARSHOT=str(REPOSITORY), **more
+        )
+        return ended(job)
+
+    for words, more, says in (
+        (("soundingerth-resnet18",), {}, "soundingerth-resnet18"),
+        (("demo", "--epoks", "3"), {}, "--epoks"),
+        (("demo", "--epoks", "3"), {"SHARDS": "s3://bucket/shards"}, "--epoks"),
+        (
+            ("demo", *SMALL, "--batch-size", "9"),
+            {},
+            "batch_size must be divisible by processes x optimizer.accumulation = 2 x 1",
+        ),
+    ):
+        status, output = dry_run(*words, **more)
+        assert status == 2, output
+        assert f"failed  the words are valid for 2 processes: {' '.join(words)} --shards" in output
+        assert says in output.partition("failed  the words")[2]
+    status, output = dry_run("demo", *SMALL, "--batch-size", "8", "--model.norm", "sync")
+    assert status == 0, output
+    assert "8 = 2 processes x 4 pairs" in output
+    status, output = dry_run("demo", SHARDS="s3://bucket/shards")
+    assert status == 0, output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_without_an_environment_asks_for_one(slurm: Slurm, tmp_path: Path) -> None:
+    (slurm.folder / "bin" / "accelerate").unlink()
+    where = {"EARSHOT": str(REPOSITORY), "PYTHON": "no-python", "PATH": f"{slurm.folder / 'bin'}:/usr/bin:/bin"}
+    status, output = ended(start(slurm, SCRIPTS / "one_node.sbatch", "--dry-run", "demo", cwd=tmp_path, **where))
+    assert status == 2
+    assert "failed  accelerate is not on the PATH; set ACTIVATE\n" in output
+    assert "failed  no-python is not on the PATH, so the words can't be checked; set ACTIVATE\n" in output
 
 
 def test_all_scripts_find_their_checkout_in_the_same_way() -> None:

@@ -11,7 +11,8 @@ from commands import REPOSITORY
 from slurm_substitutes import Slurm
 
 from launch.comparison.command_line import parse
-from launch.comparison.slurm import submit_rows
+from launch.comparison.sbatch_options import without_resources
+from launch.comparison.slurm import job_files, submit_rows
 
 
 def test_a_second_submission_leaves_the_first_one_s_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +30,34 @@ def test_a_second_submission_leaves_the_first_one_s_plan(tmp_path: Path, monkeyp
     lines = (tmp_path / "submitted").read_text().splitlines()
     read = [word for line in lines for word in line.split() if word.endswith(".plan.yaml")]
     assert [Path(path).read_text() for path in dict.fromkeys(read)] == ["name: one\n", "name: another\n"]
+
+
+def test_the_job_that_writes_the_tables_asks_for_no_gpu(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("name: one\n")
+    lines = ("--gres=gpu:1 --partition=gpu -c 16", "--time=12:00:00", "--account lab --mem 64G -G2 -q low")
+    words = [word for line in lines for word in ("--sbatch", line)]
+    options = parse([str(plan), "--out", str(tmp_path / "out"), "--slurm", *words])
+    jobs, report = (
+        [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
+        for path, text in job_files(options, "n", [1]).items()
+        if path.suffix == ".sbatch"
+    )
+    assert jobs[-3:] == list(lines)
+    assert report[2:] == ["--ntasks=1", "--time=30", "--partition=gpu", "--account lab -q low"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("--cpus=4 --qos=low", "--qos=low"),  # a shortened name, as sbatch takes it
+        ("-N2 -p gpu", "-p gpu"),
+        ("--exclusive --constraint=h100 --mail-user=me", "--constraint=h100 --mail-user=me"),
+        ('--nodes 2 --comment="two words"', '--comment="two words"'),
+    ],
+)
+def test_resources_are_taken_out_of_the_options_of_sbatch(line: str, kept: str) -> None:
+    assert without_resources(line) == kept
 
 
 def test_a_row_that_the_cluster_does_not_requeue_is_resubmitted_and_the_tables_follow_it(
@@ -58,6 +87,12 @@ def test_a_row_that_the_cluster_does_not_requeue_is_resubmitted_and_the_tables_f
         f"sbatch --parsable --dependency=afterany:815 {out}/report.sbatch",
         "RESUBMISSIONS=1",
     ]
+    # What ACTIVATE names is sourced, without another interpreter.
+    modules = tmp_path / "modules.sh"
+    modules.write_text(f"touch {tmp_path}/activated\n")
+    more = {"ACTIVATE": str(modules)}
+    subprocess.run(["bash", str(out / "jobs.sbatch")], env=os.environ | task | more, check=False, timeout=60)
+    assert (tmp_path / "activated").exists()
     script = (out / "report.sbatch").read_text().replace("exec row", "exec compare")
     for more, over in (({}, True), ({"RESUBMISSIONS": "1"}, False)):
         subprocess.run(["bash", "-c", script], env=os.environ | more, cwd=tmp_path, check=True, timeout=60)
