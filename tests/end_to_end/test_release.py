@@ -249,6 +249,6 @@ def test_results_of_real_commands_and_a_push(finished: Path, tiny_shards: Path, 
     assert one["epochs"] == other["epochs"]
     assert one["weights_sha256"] == other["weights_sha256"] == checksum
     card = (tmp_path / "out" / "README.md").read_text()
-    assert f"accuracy {one['epochs'][-1]['accuracy']:.3f}" in card
+    assert f"accuracy {100 * one['epochs'][-1]['accuracy']:.2f}" in card
     assert "Retrieval, `test` split, protocol `standard`, gallery of 24 pairs" in card
     assert re.search(r'TwoTower\.from_pretrained\("lab/ears"\)', card)

@@ -83,9 +83,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def page(chromium: Chrome, report: Path) -> Chrome:
+    from selenium.webdriver.support.ui import WebDriverWait
+
     requested_urls(chromium)  # forget what came before
     console_errors(chromium)
     chromium.get(report.as_uri())
+    WebDriverWait(chromium, 60).until(lambda driver: driver.execute_script("return document.readyState") == "complete")
     return chromium
 
 
