@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pretrain.command_line import parse
+from pretrain.command_line import PRINT_CONFIG, parse
 from shards.command_line.verbs import take_flag
 
 if TYPE_CHECKING:
     from pretrain.command_line import Request
-
-PRINT_CONFIG = "--print-config"
 
 
 def main(words: list[str], command: str) -> None:

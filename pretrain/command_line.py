@@ -31,6 +31,7 @@ from shards.streaming.locations import is_url
 VERBS = ("train",)
 DEFAULT_PRESET = "demo"
 SCRIPT = "python pretrain/run.py"
+PRINT_CONFIG = "--print-config"
 
 DESCRIPTION = """Pre-trains an image tower and a sound tower on a shard set.
 
@@ -48,7 +49,7 @@ batch larger than the training split is fitted to it unless --batch-size or a --
 
 OTHER_OPTIONS = (
     *(Option((name,)) for name in ("--resume", "--config")),
-    *(Option((name,), 0) for name in (DRY_RUN, "--print-config")),
+    *(Option((name,), 0) for name in (DRY_RUN, PRINT_CONFIG)),
 )
 
 
