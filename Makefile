@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Each core takes a file of tests at a time, in the order of tests/conftest.py; more than 4 would want more memory than
 # many machines have.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 LAUNCH := $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml
 
 FUZZ_MINUTES ?= 60
@@ -53,7 +53,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test: $(INSTALLED)
-	$(PYTEST) --durations=15 -m "not slow and not browser"
+	$(PYTEST) --timeout=300 -o faulthandler_timeout=330 --durations=15 -m "not slow and not browser"
 
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz/run.py --minutes $(FUZZ_MINUTES)
