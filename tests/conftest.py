@@ -16,6 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # On every CPU as commands set it on one without bf16: tests run beside each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Where it is set, pytest reports all differences between two values, which takes hours for two checkpoints.
+os.environ.pop("CI", None)
+
 # Examples of hypothesis take their time on a busy machine; how long is no matter of right and wrong.
 hypothesis.settings.register_profile("earshot", deadline=None)
 hypothesis.settings.load_profile("earshot")
