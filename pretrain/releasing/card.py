@@ -70,7 +70,7 @@ def release_card(facts: Facts, *, name: str, licence: str | None, has_onnx: bool
         tags=[*TAGS, "pytorch_model_hub_mixin", "model_hub_mixin"],
     )
     sections = {
-        "Loading": loading_section(facts, name, has_onnx=has_onnx, on_hub=on_hub),
+        "Usage": loading_section(facts, name, has_onnx=has_onnx, on_hub=on_hub),
         "Training": _training(facts),
         "Data and licences": _data(facts),
         "Results": _results(facts),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from pretrain.cards import Usage
 from pretrain.releasing.encoder_files import EncoderFile, encoder_files
 from pretrain.releasing.facts import Facts
 from pretrain.releasing.onnx_files import INPUT, ONNX_NAMES, OPSET, OUTPUT, TOLERANCE
@@ -22,25 +23,13 @@ def loading_section(facts: Facts, name: str, *, has_onnx: bool, on_hub: bool) ->
         has_onnx: whether the release holds ONNX files.
         on_hub: whether each encoder is also on the hub, beside `name`.
     """
-    model, literal = facts.model, json.dumps(name, ensure_ascii=False)
-    shape = f"(n, 1, {model.spectrogram.mel_bands}, {model.num_frames})"
-    parts = []
+    model = facts.model
+    shape = f"(n, 1, {model.spectrogram.mel_bands}, {model.num_frames})" if model.sound_trained else ""
+    usage = Usage(name, model.embedding_dim, model.image_size, shape, model.spectrogram.is_published)
+    parts = [str(usage), _torch_hub(name)]
     if facts.half is not None:
         cost = str(facts.half)
         parts.append(f"Weights are stored in half precision and loaded as float32. {cost[0].upper()}{cost[1:]}.")
-    parts.append(
-        f"""Both towers, with Earshot installed, or one from a copy of its repository:
-
-```python
-from pretrain.model import TwoTower
-model = TwoTower.from_pretrained({literal})   # a folder or a name on the hub
-images = model.encode_image(pixels)          # (n, 3, {model.image_size}, {model.image_size}) uint8
-sounds = model.encode_sound(spectrograms)    # {shape} uint8
-
-import torch
-tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
-```"""
-    )
     if why_no_standalone(facts.towers) is None:
         parts.append(_standalone(name))
     if has_onnx:
@@ -51,6 +40,17 @@ tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={liter
         is_trained = facts.is_trained and (file.modality == "image" or model.sound_trained)
         parts.append(_encoder(file, "" if is_trained else UNTRAINED_ENCODER))
     return "\n\n".join(parts)
+
+
+def _torch_hub(name: str) -> str:
+    literal = json.dumps(name, ensure_ascii=False)
+    return f"""One tower from a copy of Earshot's repository, which need not be installed:
+
+```python
+import torch
+
+tower = torch.hub.load(REPOSITORY, "image_tower", source="local", weights={literal})   # or "sound_tower"
+```"""
 
 
 def _standalone(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretrain.cards import card, loading, section, table
+from pretrain.cards import Usage, card, section, table
 from pretrain.model_config import TwoTowerConfig
 from pretrain.releasing.licence_words import of_whole_corpus
 from pretrain.scores import PERCENT, RANK, Score
@@ -55,13 +55,9 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     hours = manifest.statistics.get("seconds_of_sound", 0.0) / 3600
     sound_trained = config.trains_sound
     untrained = "" if sound_trained else f"{UNTRAINED_SOUND} "
-    encode_sound = (
-        f",\n`model.encode_sound` (n, 1, {spectrogram.mel_bands}, {config.data.frames_of_crop(spectrogram)}) uint8 "
-        "spectrogram bytes"
-        if sound_trained
-        else ""
-    )
-    side, pairs = config.data.image_size, ", ".join(f"{count} {split}" for split, count in manifest.splits.items())
+    shape = f"(n, 1, {spectrogram.mel_bands}, {config.data.frames_of_crop(spectrogram)})" if sound_trained else ""
+    usage = Usage("FOLDER", model.embedding_dim, config.data.image_size, shape, spectrogram.is_published)
+    pairs = ", ".join(f"{count} {split}" for split, count in manifest.splits.items())
     rows = {
         "data": f"source {as_code(manifest.source)}: {pairs} pairs",
         **({"licence of the data": of_whole_corpus(manifest.licence)} if manifest.licence else {}),
@@ -82,9 +78,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     return card(
         "Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images",
         f"{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.",
-        loading(),
-        f"`model.encode_image` takes (n, 3, {side}, {side}) uint8 pixels{encode_sound};\n"
-        "compare the results by Euclidean distance.",
+        section("Usage", str(usage)),
         section("Results on the validation split", f"{results_table(validation)}\n\n{gallery}"),
         section("Training", table(rows)),
         section("Limits", f"{untrained}{LIMITS}"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pretrain.cards import card, loading
+from pretrain.cards import Usage, card
 from pretrain.encoders.soundingearth import STAGE_CHANNELS, STEM_CHANNELS
 from pretrain.model import Tower, TwoTower
 from pretrain.model_config import TwoTowerConfig
@@ -128,10 +128,12 @@ def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None 
         raise UserError(f"out {out} already has a model; choose another --out")
     towers, report = towers_of_authors(state, str(file), on_sphere=on_sphere)
     sphere = "scaled to length 1" if towers.config.on_sphere else "compared as they are, by Euclidean distance"
+    shape = f"(n, 1, {RELEASED_SPECTROGRAMS.mel_bands}, {NUM_FRAMES})"
+    usage = Usage("FOLDER", towers.config.embedding_dim, IMAGE_SIZE, shape, RELEASED_SPECTROGRAMS.is_published)
     text = card(
         "SoundingEarth's released towers",
         ORIGIN.format(file=as_code(file.name), report=report),
-        loading(),
+        str(usage),
         INPUTS.format(size=IMAGE_SIZE, frames=NUM_FRAMES, sphere=sphere),
     )
     is_new = not out.exists()

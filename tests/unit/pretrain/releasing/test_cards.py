@@ -124,8 +124,8 @@ def test_any_name_makes_python(name: str, tiny_shards: Path, tmp_path: Path) -> 
     card = card_of(write_run(tmp_path / "run", tiny_shards), tmp_path / name)
     block = re.findall(r"```python\n(.*?)\n```", card, flags=re.DOTALL)[0]
     names: list[str] = []
-    places = {"TwoTower": type("Fake", (), {"from_pretrained": staticmethod(names.append)})}
-    lines = [line for line in block.splitlines() if "from_pretrained(" in line]
+    places = {"earshot": type("Fake", (), {"load": staticmethod(names.append)})}
+    lines = [line for line in block.splitlines() if "earshot.load(" in line]
     exec(compile("\n".join(lines), "card", "exec"), places)
     compile(block, "card", "exec")
     assert names == [name]
