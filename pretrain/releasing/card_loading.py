@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
-from pretrain.cards import Usage
+from pretrain.cards import DEAF, Usage, python_block
+from pretrain.model_config import TwoTowerConfig
 from pretrain.releasing.encoder_files import EncoderFile, encoder_files
 from pretrain.releasing.facts import Facts
-from pretrain.releasing.onnx_files import INPUT, ONNX_NAMES, OPSET, OUTPUT, TOLERANCE
-from pretrain.releasing.standalone_files import SENTENCE_TRANSFORMERS_NAME, why_no_standalone
+from pretrain.releasing.onnx_files import INPUT, INPUTS_NAME, ONNX_NAMES, OPSET, OUTPUT, TOLERANCE
+from pretrain.releasing.standalone_files import SENTENCE_TRANSFORMERS_NAME, is_plain, why_no_standalone
 from pretrain.releasing.timm_folders import TimmFolder, hub_name, timm_code, timm_folders
+
+DEAF_ALONE = f"""Spectrograms of these settings are computed by Earshot alone:
+`earshot.load(…).sound_transform("recording.wav").numpy()` gives the inputs of `{ONNX_NAMES["sound"]}`."""
 
 UNTRAINED_ENCODER = "It was never trained: these are its initial weights. "
 
@@ -33,7 +37,7 @@ def loading_section(facts: Facts, name: str, *, has_onnx: bool, on_hub: bool) ->
     if why_no_standalone(facts.towers) is None:
         parts.append(_standalone(name))
     if has_onnx:
-        parts.append(_onnx(name))
+        parts.append(_onnx(name, model))
     folders, _ = timm_folders(facts.towers)
     parts += [_timm(folder, name, on_hub=on_hub) for folder in folders]
     for file in encoder_files(facts.towers):
@@ -79,17 +83,47 @@ results = mteb.evaluate(load_model(), tasks)
 ```"""
 
 
-def _onnx(name: str) -> str:
-    images, sounds = (json.dumps(f"{name}/{file}", ensure_ascii=False) for file in ONNX_NAMES.values())
-    return f"""ONNX, opset {OPSET} (torch's exporter writes no lower one), any number of inputs at once; the bytes that
-`encode_image` and `encode_sound` take go in, embeddings come out, within {TOLERANCE:g} of the largest value of torch's:
+def _onnx(name: str, model: TwoTowerConfig) -> str:
+    """The block from files to distances, as far as spectrograms are computed without Earshot."""
+    literal = json.dumps(name, ensure_ascii=False)
+    hears = model.sound_trained and is_plain(model.spectrogram)
+    lines = [
+        ("import sys", ""),
+        ("", ""),
+        ("import numpy as np", ""),
+        ("import onnxruntime", ""),
+        ("", ""),
+        (f"folder = {literal}", "this folder, downloaded"),
+        ("sys.path.insert(0, folder)", ""),
+        ("from earshot_inputs import Inputs", ""),
+        ("", ""),
+        ("", ""),
+        ("def embed(file, inputs):", ""),
+        ('    session = onnxruntime.InferenceSession(f"{folder}/{file}")', ""),
+        (f'    return session.run(["{OUTPUT}"], {{"{INPUT}": inputs}})[0]', ""),
+        ("", ""),
+        ("", ""),
+        ("inputs = Inputs(folder)", ""),
+        ('pixels = inputs.image("tile.jpg")', f"(1, 3, {model.image_size}, {model.image_size}) uint8"),
+        (f'images = embed("{ONNX_NAMES["image"]}", pixels)', f"(1, {model.embedding_dim}) float32"),
+    ]
+    if hears:
+        shape = f"(k, 1, {model.spectrogram.mel_bands}, {model.num_frames}) uint8"
+        lines += [
+            ('crops = inputs.sound("recording.wav")', shape),
+            (f'sounds = embed("{ONNX_NAMES["sound"]}", crops).mean(axis=0, keepdims=True)', ""),
+            ("distance = np.linalg.norm(images - sounds)", ""),
+        ]
+    deaf = "" if hears or not model.sound_trained else f" {_why_not_heard(model)}"
+    return f"""ONNX, opset {OPSET} (torch's exporter writes no lower one), any number of inputs at once: the bytes that
+`encode_image` and `encode_sound` take go in, embeddings come out, within {TOLERANCE:g} of the largest value of torch's.
+`{INPUTS_NAME}` of this folder prepares them from files with NumPy, Pillow, soundfile and soxr.{deaf}
 
-```python
-import onnxruntime
+{python_block(lines)}"""
 
-session = onnxruntime.InferenceSession({images})   # or {sounds}
-(embeddings,) = session.run(["{OUTPUT}"], {{"{INPUT}": pixels}})
-```"""
+
+def _why_not_heard(model: TwoTowerConfig) -> str:
+    return DEAF if not model.spectrogram.is_published else DEAF_ALONE
 
 
 def _timm(folder: TimmFolder, name: str, *, on_hub: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.model import TwoTower
+from pretrain.releasing.standalone_files import SOURCES
 from pretrain.weights.same_embeddings import Probe, require_close
 from shards.errors import UserError
 
@@ -23,6 +25,9 @@ TOLERANCE = 1e-4
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 ONNX_NAMES = {"image": "image_tower.onnx", "sound": "sound_tower.onnx"}
+
+INPUTS_NAME = "earshot_inputs.py"
+"""Prepares their inputs from files, without torch."""
 
 INPUT, OUTPUT, BATCH = "inputs", "embeddings", "batch"
 
@@ -55,7 +60,8 @@ class _OneTower(nn.Module):
 
 
 def write_onnx(release: Path, towers: TwoTower, probe: Probe) -> None:
-    """Writes both towers into a release, with the normalisation of their inputs and any number of inputs at once.
+    """Writes both towers into a release, with the normalisation of their inputs and any number of inputs at once, and
+    what prepares these inputs.
 
     Args:
         release: the folder.
@@ -66,6 +72,7 @@ def write_onnx(release: Path, towers: TwoTower, probe: Probe) -> None:
         UserError: a network can't be exported, or the file has another opset than `OPSET`.
     """
     require_onnx()
+    shutil.copyfile(SOURCES / INPUTS_NAME, release / INPUTS_NAME)
     for modality, name in ONNX_NAMES.items():
         inputs = probe.images if modality == "image" else probe.sounds
         try:

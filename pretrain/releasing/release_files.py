@@ -10,7 +10,7 @@ from pretrain.releasing.card import licence_record, release_card
 from pretrain.releasing.encoder_files import check_encoder, encoder_files, write_encoder
 from pretrain.releasing.facts import Facts
 from pretrain.releasing.notice import notice
-from pretrain.releasing.onnx_files import ONNX_NAMES, check_onnx, write_onnx
+from pretrain.releasing.onnx_files import INPUTS_NAME, ONNX_NAMES, check_onnx, write_onnx
 from pretrain.releasing.options import ReleaseOptions
 from pretrain.releasing.standalone_files import (
     STANDALONE_NAMES,
@@ -69,7 +69,7 @@ class ReleaseFiles:
             *(file.name for file in encoder_files(self.facts.towers)),
             *(name for folder in self.folders for name in folder.names),
             *(STANDALONE_NAMES if self.has_standalone else ()),
-            *(ONNX_NAMES.values() if self.options.onnx else ()),
+            *((*ONNX_NAMES.values(), INPUTS_NAME) if self.options.onnx else ()),
         ]
 
     def write(self, folder: Path, name: str, probe: Probe) -> None:

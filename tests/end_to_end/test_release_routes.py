@@ -83,10 +83,15 @@ assert np.array_equal(again.encode(pictures[:2]), model.encode(pictures[:2]))
 
 onnx = block_with("onnxruntime")
 snapshot_download("lab/ears", local_dir="lab/ears")
-exec(onnx, names := {"pixels": given["pixels"].numpy()})
-answers["onnx_images"] = torch.from_numpy(names["embeddings"])
-exec(onnx.replace("image_tower", "sound_tower"), names := {"pixels": given["spectrograms"].numpy()})
-answers["onnx_sounds"] = torch.from_numpy(names["embeddings"])
+import soundfile
+pictures[0].save("tile.jpg", format="PNG")  # whatever its name, without loss
+soundfile.write("recording.wav", waves[0], 16000, subtype="FLOAT")
+exec(onnx, names := {})
+for name in ("pixels", "crops", "images", "sounds"):
+    answers[name] = torch.from_numpy(np.ascontiguousarray(names[name]))
+assert abs(float(names["distance"]) - np.linalg.norm(names["images"] - names["sounds"])) < 1e-6
+answers["onnx_images"] = torch.from_numpy(names["embed"]("image_tower.onnx", given["pixels"].numpy()))
+answers["onnx_sounds"] = torch.from_numpy(names["embed"]("sound_tower.onnx", given["spectrograms"].numpy()))
 
 from datasets import Dataset
 from mteb.abstasks.retrieval import AbsTaskRetrieval
@@ -189,6 +194,10 @@ def test_every_route_of_the_card_gives_the_towers_embeddings(
     torch.testing.assert_close(found["onnx_images"], torch.from_numpy(images), rtol=0, atol=1e-4)
     torch.testing.assert_close(found["onnx_sounds"], of_crops, rtol=0, atol=1e-4)
     # Bytes may fall to either side of a half.
+    for name, bytes_ in (("pixels", pixels[:1]), ("crops", crops[0])):
+        assert np.abs(found[name].numpy().astype(int) - bytes_).max() <= 1
+    torch.testing.assert_close(found["images"], torch.from_numpy(images[:1]), rtol=0, atol=5e-3)
+    torch.testing.assert_close(found["sounds"], torch.from_numpy(sounds[:1]), rtol=0, atol=5e-3)
     torch.testing.assert_close(found["st_images"], torch.from_numpy(images), rtol=0, atol=5e-3)
     torch.testing.assert_close(found["st_sounds"], torch.from_numpy(sounds), rtol=0, atol=5e-3)
     assert (found["timm_pixels"] - given["image_inputs"]).abs().mean() < 0.1  # 0.18 without the central crop

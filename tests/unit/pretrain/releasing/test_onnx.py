@@ -12,7 +12,7 @@ import torch
 from released_runs import small_towers, write_run
 
 from pretrain.releasing import onnx_files
-from pretrain.releasing.onnx_files import ONNX_NAMES, check_onnx, opset_of, write_onnx
+from pretrain.releasing.onnx_files import INPUTS_NAME, ONNX_NAMES, check_onnx, opset_of, write_onnx
 from pretrain.releasing.release import ReleaseOptions, release
 from pretrain.weights.same_embeddings import fixed_probe
 from shards.errors import UserError
@@ -47,7 +47,7 @@ def test_another_opset_and_other_embeddings_are_refused(tmp_path: Path, monkeypa
     monkeypatch.setattr(onnx_files, "OPSET", 18)
     write_onnx(tmp_path, towers, probe)
     assert check_onnx(tmp_path, towers, [probe]).startswith("image_tower.onnx and sound_tower.onnx (opset 18)")
-    assert {path.name for path in tmp_path.iterdir()} == set(ONNX_NAMES.values())
+    assert {path.name for path in tmp_path.iterdir()} == {*ONNX_NAMES.values(), INPUTS_NAME}
     with torch.no_grad():
         towers.sound_tower.projection.bias.add_(0.01)
     with pytest.raises(UserError, match="sound embeddings of random inputs by onnxruntime differ"):
