@@ -12,6 +12,7 @@ from pretrain.releasing.card_loading import loading_section
 from pretrain.releasing.citation import CITATION
 from pretrain.releasing.energy import Energy
 from pretrain.releasing.facts import Facts
+from pretrain.releasing.generated_world import GENERATED_USE
 from pretrain.releasing.model_card import (
     UNTRAINED_SOUND,
     beginning,
@@ -80,7 +81,7 @@ def release_card(facts: Facts, *, name: str, licence: str | None, has_onnx: bool
         "Citation": CITATION,
     }
     paragraphs = [section(heading, text) for heading, text in sections.items()]
-    return card(as_line(name), _summary(facts), *paragraphs, front_matter=data.to_yaml())
+    return card(as_line(name), _summary(facts), facts.generated_world, *paragraphs, front_matter=data.to_yaml())
 
 
 def licence_record(facts: Facts, licence: str | None) -> dict[str, Any]:
@@ -205,6 +206,8 @@ def hours_text(hours: float) -> str:
 def _intended_use(facts: Facts) -> str:
     if not facts.is_trained:
         return UNTRAINED_USE
+    if facts.generated_world:
+        return GENERATED_USE
     return AUDIOVISUAL_USE if facts.model.sound_trained else IMAGE_USE
 
 

@@ -14,6 +14,7 @@ from pretrain.model import TwoTower
 from pretrain.model_config import TwoTowerConfig
 from pretrain.model_files import CARD_NAME, NOTICE_NAME, find_model_folder
 from pretrain.releasing.energy import Energy, estimate_energy
+from pretrain.releasing.generated_world import words_on_generated_world
 from pretrain.releasing.half_precision import HalfPrecision
 from pretrain.releasing.model_card import KNOWN_INITS
 from pretrain.releasing.results import ShownResults
@@ -111,6 +112,11 @@ class Facts:
     def is_trained(self) -> bool:
         """Whether the weights were trained for at least one step, rather than being the initial ones."""
         return self.summary.get("best_step") != 0
+
+    @property
+    def generated_world(self) -> str:
+        """What cards say of weights that were trained on generated pairs alone, "" of others."""
+        return words_on_generated_world(str(self.data.get("source", "")), self.config, is_trained=self.is_trained)
 
     def lacks(self, words: str, detail: str = "") -> None:
         """Records information that is missing from the card."""

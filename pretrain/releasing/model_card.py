@@ -6,6 +6,7 @@ from typing import Any
 
 from pretrain.cards import Usage, card, section, table
 from pretrain.model_config import TwoTowerConfig
+from pretrain.releasing.generated_world import words_on_generated_world
 from pretrain.releasing.licence_words import of_whole_corpus
 from pretrain.scores import PERCENT, RANK, Score
 from pretrain.settings.pretraining import Config, ModelSettings
@@ -78,6 +79,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
     return card(
         "Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images",
         f"{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.",
+        words_on_generated_world(manifest.source, config, is_trained=step > 0),
         section("Usage", str(usage)),
         section("Results on the validation split", f"{results_table(validation)}\n\n{gallery}"),
         section("Training", table(rows)),

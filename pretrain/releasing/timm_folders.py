@@ -109,6 +109,7 @@ def _card(folder: TimmFolder, facts: Facts, front: str) -> str:
         f"The {folder.modality} encoder of audiovisual towers",
         f"{folder.encoder.name}, {origin}. It returns {folder.encoder.num_features} "
         "features before the projection to the joint embedding. Rights: see `NOTICE.md`.",
+        facts.generated_world if is_trained else "",
         f"```python\n{timm_code('local-dir:FOLDER')}   # or hf-hub:OWNER/NAME\n```",
         inputs,
         front_matter=front,

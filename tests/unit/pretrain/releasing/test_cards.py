@@ -98,6 +98,39 @@ def test_warnings_of_the_shards_are_on_both_cards(tiny_shards: Path, tmp_path: P
     assert "| warnings |" not in card_of(write_run(tmp_path / "old", tmp_path / "gone", data=data), tmp_path / "out2")
 
 
+@pytest.mark.parametrize(
+    ("source", "init", "best_step", "says"),
+    [
+        ("demo", "random", 3, "they are of no use on real images or recordings."),
+        ("demo", "imagenet", 3, "What the weights learned from them is of no use on real images"),
+        ("demo", "random", 0, ""),
+        ("recordings", "random", 3, ""),
+    ],
+)
+def test_weights_of_a_generated_world_are_of_no_use_on_real_data(
+    source: str, init: str, best_step: int, says: str, tmp_path: Path
+) -> None:
+    """By the source of the shard set, whatever the folders are called."""
+    data = {"source": source, "pairs": {"train": 3}, "split_by": "key", "num_rejected": 0, "seconds_of_sound": 1.0}
+    run = write_run(tmp_path / "demo", tmp_path / "gone", image_init=init, data=data, best_step=best_step)
+    card = card_of(run, tmp_path / "out" / "demo")
+    top = card.split("## Usage")[0]
+    assert (says in top) if says else ("generated" not in card)
+    assert ("Not for any task on real images" in card.split("## Intended use")[1]) == bool(says)
+    assert ("For research" in card) == (source != "demo")
+    for modality in ("image", "sound"):
+        alone = (tmp_path / "out" / "demo" / f"{modality}-encoder-timm" / "README.md").read_text()
+        assert (says in alone) if says else ("generated" not in alone)
+
+
+@pytest.mark.parametrize(("source", "step", "says"), [("demo", 3, True), ("demo", 0, False), ("adopted", 3, False)])
+def test_the_card_of_a_run_on_a_generated_world_says_so(source: str, step: int, says: bool, tiny_shards: Path) -> None:
+    manifest = dataclasses.replace(ShardSet.open(tiny_shards).manifest, source=source)
+    scores: dict[str, Any] = {"view_to_view": VIEWS, "chance": VIEWS, "gallery_size": 4}
+    card = model_card(AudiovisualConfig(shards=tiny_shards), manifest, scores, step=step, epoch=1)
+    assert ("of no use on real images or recordings" in card) == says
+
+
 def test_untrusted_words_stay_words(tmp_path: Path) -> None:
     data = {"source": SOURCE, "pairs": {"train": 3}, "split_by": SOURCE, "num_rejected": 0, "seconds_of_sound": 1.0}
     uses = [{"hardware": {SOURCE: 1}, "processes": 1, "seconds": 7200.0}]
