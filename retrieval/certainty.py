@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pretrain.ranking.intervals import FEWEST_QUERIES, Interval
 from pretrain.ranking.scores import (
     DIRECTIONS,
+    INTERVALS,
     MEAN_RANK,
     MEDIAN_RANK,
     MRR,
@@ -14,9 +16,7 @@ from pretrain.ranking.scores import (
     RECALLS,
 )
 from pretrain.scores import Score
-from retrieval.intervals import FEWEST_QUERIES, Interval
 
-INTERVALS = "intervals"
 LABEL_ONLY = "label_only"
 """Key of the scores of a model that knows each pair's label alone."""
 MOST_CHANCE = 0.5

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds
-from pretrain.ranking.scores import DIRECTIONS
+from pretrain.ranking.intervals import LEVEL, Figure, Units, bootstrap_intervals
+from pretrain.ranking.scores import DIRECTIONS, INTERVALS
 from pretrain.training.embedding import PairEmbeddings
-from retrieval.certainty import INTERVALS
 from retrieval.distances_at_k import distances_at_k
 from retrieval.embedding import EmbeddedSplit
-from retrieval.intervals import LEVEL, Figure, Units, bootstrap_intervals
 from retrieval.metrics_file import LABEL_ONLY, PUBLISHED, WITHOUT_REPEATED
 from retrieval.pair_metadata import text_of
 from retrieval.protocols.protocol import Protocol, Ranking
@@ -92,7 +91,7 @@ def intervals_of(
         km_of_queries: direction → key of D@k → (q,) kilometres of each query.
     """
     queries = metadata[: protocol.num_queries(len(metadata))]
-    units = Units.of([text_of(entry, "recording") for entry in queries])
+    units = Units.of_pairs(queries)
     found: dict[str, Any] = {"level": LEVEL, "unit": units.name, "num_units": units.count}
     for direction in DIRECTIONS:
         distances = {key: Figure(km, "mean") for key, km in km_of_queries.get(direction, {}).items()}

@@ -18,9 +18,10 @@ from pretrain.losses.pair_loss import PairLoss
 from pretrain.methods.interface import Method
 from pretrain.methods.settings import AudiovisualConfig
 from pretrain.model import TwoTower
+from pretrain.ranking.intervals import Units
 from pretrain.settings.pretraining import Config
 from pretrain.training.task import Evaluation
-from pretrain.training.validation import score_retrieval, validate_retrieval
+from pretrain.training.validation import score_retrieval, validate_retrieval, validation_units
 from pretrain.weights.towers import build_towers
 from shards.errors import UserError
 from shards.manifest import Manifest
@@ -46,6 +47,7 @@ class Audiovisual(Method):
         self.loss_inputs = pair_loss.inputs
         self._mixing = mixing
         self._features: FrozenFeatures | None = None
+        self._units: Units | None = None
 
     @classmethod
     def from_config(cls, config: AudiovisualConfig, manifest: Manifest) -> Audiovisual:
@@ -117,7 +119,10 @@ class Audiovisual(Method):
         crops = config.validation.crops
         if self.towers.is_frozen:
             stored = self._frozen_features(shard_set, config).evaluation(VALIDATION_SPLIT, crops)
-            scores = score_retrieval(embed_features(self.towers, stored, config.precision))
+            pairs = embed_features(self.towers, stored, config.precision)
+            # Such a validation takes no longer than reading the shards would, so that is done once.
+            self._units = self._units or validation_units(shard_set)
+            scores = score_retrieval(pairs, self._units)
         else:
             scores = validate_retrieval(self.towers, shard_set, precision=config.precision, crops=crops)
         there, back, chance = scores["image_to_sound"], scores["sound_to_image"], scores["chance"]

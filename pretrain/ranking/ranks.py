@@ -158,6 +158,11 @@ def recall_at(nearer: NDArray[np.int64], tied: NDArray[np.int64], k: float) -> f
     return math.fsum(int(hits[t]) / (int(t) * tied.size) for t in np.flatnonzero(hits))
 
 
+def hits_at(nearer: NDArray[np.int64], tied: NDArray[np.int64], k: float) -> NDArray[np.float64]:
+    """Returns the probability of the top k of each query, (q,), whose mean is `recall_at`."""
+    return np.asarray(np.clip((k - nearer) / tied, 0.0, 1.0))
+
+
 def chance_metrics(gallery_size: int) -> Metrics:
     """Returns the expected metrics of a random order of the gallery.
 

@@ -30,6 +30,10 @@ NDCG_AT_10 = Score("ndcg_at_10", "nDCG@10")
 """Of the protocol mteb alone."""
 
 
+INTERVALS = "intervals"
+"""Key of the 95 % intervals of scores, in `metrics.json` and in the validations of `metrics.jsonl`."""
+
+
 class Intervals(TypedDict):
     """95 % intervals in `metrics.json`: of each direction, by the key of the score, the lower and the upper bound."""
 

@@ -17,6 +17,7 @@ from pretrain.releasing.model_card import (
     UNTRAINED_SOUND,
     beginning,
     how_trained,
+    intervals_words,
     results_table,
     stft_words,
     what_they_are,
@@ -176,17 +177,17 @@ def _results(facts: Facts) -> str:
         size = facts.validation.get("gallery_size", "unknown")
         chosen = ", by which the weights were chosen" if facts.is_chosen else ""
         parts.append(f"Validation split{chosen}, gallery of {size} pairs:")
-        parts.append(results_table(facts.validation))
+        parts += [results_table(facts.validation), intervals_words(facts.validation)]
     for record in facts.results.retrieval:
         parts.append(
             f"Retrieval, {as_code(str(record.get('split', 'test')))} split, protocol {as_code(record['protocol'])}, "
             f"gallery of {record['gallery_size']} pairs (ranks start at 1):"
         )
-        parts.append(results_table(record))
+        parts += [results_table(record), intervals_words(record)]
     if facts.results.downstream:
         parts.append("Downstream:")
         parts.append(_downstream(facts.results.downstream))
-    return "\n\n".join(parts) or "No results were provided for this release."
+    return "\n\n".join(filter(None, parts)) or "No results were provided for this release."
 
 
 def _downstream(records: list[dict[str, Any]]) -> str:

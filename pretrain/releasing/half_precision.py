@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from pretrain.model import TwoTower
 from pretrain.ranking import cross_modal_ranks
+from pretrain.ranking.intervals import Figure, Interval, Units, bootstrap_intervals
 from pretrain.training.embedding import embed_pairs_of, spread_crops
+from pretrain.training.validation import validation_units
 from pretrain.weights.same_embeddings import Probe
 from shards.errors import UserError
 from shards.schema import VALIDATION_SPLIT
@@ -27,28 +29,48 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
+class RankWithInterval:
+    """A median rank and its 95 % interval."""
+
+    median: float
+    interval: Interval
+
+    @classmethod
+    def of(cls, ranks: NDArray[np.float64], units: Units) -> RankWithInterval:
+        """That of the ranks of n queries."""
+        found = bootstrap_intervals({"median": Figure(ranks, "median")}, units)
+        return cls(float(np.median(ranks)), found["median"])
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.median:g} ({low:g} – {high:g})"
+
+
+@dataclass(frozen=True)
 class HalfPrecision:
     """The comparison.
 
     Attributes:
         change: largest change of an embedding of the probes, as a fraction of its length.
         num_pairs: validation pairs ranked; 0 if they are not available.
-        median_ranks: by direction, median rank with the original weights and with the rounded ones.
+        median_ranks: by direction, median rank with the original weights and with the rounded ones, each with its
+            95 % interval.
     """
 
     change: float
     num_pairs: int = 0
-    median_ranks: dict[str, tuple[float, float]] = field(default_factory=dict)
+    median_ranks: dict[str, tuple[RankWithInterval, RankWithInterval]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         words = f"half precision changes embeddings by up to {self.change:.2%} of their length (limit {TOLERANCE:.0%})"
         if not self.num_pairs:
             return words
         ranks = ", ".join(
-            f"{direction.replace('_to_', ' → ')} {full:g} and {half:g}"
+            f"{direction.replace('_to_', ' → ')} {full} and {half}"
             for direction, (full, half) in self.median_ranks.items()
         )
-        return f"{words}; median ranks of {self.num_pairs} validation pairs in float32 and in half precision: {ranks}"
+        what = f"median ranks of {self.num_pairs} validation pairs in float32 and in half precision"
+        return f"{words}; {what}, with 95 % intervals: {ranks}"
 
 
 @torch.inference_mode()
@@ -80,9 +102,12 @@ def compare_half(full: TwoTower, half: TwoTower, probes: Sequence[Probe], shard_
     if shard_set is None or not num_pairs or not full.config.sound_trained:
         return HalfPrecision(change)
     embeddings = [_validation_embeddings(model, shard_set, num_pairs) for model in (full, half)]
-    ranks: dict[str, tuple[float, float]] = {}
+    units = validation_units(shard_set, num_pairs)
+    ranks: dict[str, tuple[RankWithInterval, RankWithInterval]] = {}
     for direction, query, gallery in (("image_to_sound", 0, 1), ("sound_to_image", 1, 0)):
-        original, rounded = (float(np.median(cross_modal_ranks(pair[query], pair[gallery]))) for pair in embeddings)
+        original, rounded = (
+            RankWithInterval.of(cross_modal_ranks(pair[query], pair[gallery]), units) for pair in embeddings
+        )
         ranks[direction] = (original, rounded)
     return HalfPrecision(change, num_pairs, ranks)
 

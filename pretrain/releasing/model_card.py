@@ -6,12 +6,14 @@ from typing import Any
 
 from pretrain.cards import Usage, card, section, table
 from pretrain.model_config import TwoTowerConfig
+from pretrain.ranking.scores import INTERVALS
 from pretrain.releasing.generated_world import words_on_generated_world
 from pretrain.releasing.licence_words import of_whole_corpus
 from pretrain.scores import PERCENT, RANK, Score
 from pretrain.settings.pretraining import Config, ModelSettings
 from shards.manifest import Manifest
 from shards.raster_settings import RasterSettings
+from shards.records import as_number
 from shards.schema import SpectrogramSettings
 from shards.untrusted_text import as_code, as_line
 
@@ -75,7 +77,7 @@ def model_card(config: Config, manifest: Manifest, validation: dict[str, Any], *
         **({} if model.freeze == "none" else {"frozen encoders": frozen_encoders(model)}),
         "normalisation layers": model.norm,
     }
-    gallery = f"Gallery of {validation['gallery_size']} pairs; ranks start at 1."
+    gallery = f"Gallery of {validation['gallery_size']} pairs; ranks start at 1. {intervals_words(validation)}".strip()
     return card(
         "Audiovisual towers for overhead images and sound" if sound_trained else "An image tower for overhead images",
         f"{what_they_are(model, sound_trained=sound_trained)}; {how_trained(config, step)}.",
@@ -147,11 +149,30 @@ def results_table(validation: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def intervals_words(validation: dict[str, Any]) -> str:
+    """What the brackets in `results_table` are, in a sentence; "" where there are none."""
+    if not any(_interval(validation, part, key) for part in COLUMNS for key in FIGURES):
+        return ""
+    intervals = validation[INTERVALS]
+    count, unit = as_number(intervals.get("num_units")), intervals.get("unit")
+    over = "recordings" if unit == "recording" else "queries"
+    return f"In brackets 95 % intervals, by bootstrap over {f'{count:,.0f} ' if count else ''}{over}."
+
+
 def _cell(validation: dict[str, Any], part: str, score: Score) -> str:
     value = score.value_in(validation.get(part))
     if value is None:
         return "–"
-    intervals = validation.get("intervals")
-    bounds = intervals.get(part, {}).get(score.key) if isinstance(intervals, dict) else None
-    show = score.unit.show
+    bounds, show = _interval(validation, part, score.key), score.unit.show
     return show(value) + (f" ({show(bounds[0])} – {show(bounds[1])})" if bounds else "")
+
+
+def _interval(validation: dict[str, Any], part: str, key: str) -> tuple[float, float] | None:
+    """Both bounds of a figure; None where the record, which may come from a third party, has no such numbers."""
+    found: Any = validation
+    for name in (INTERVALS, part, key):
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, list) or len(found) != 2:
+        return None
+    low, high = map(as_number, found)
+    return None if low is None or high is None else (low, high)

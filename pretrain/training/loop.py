@@ -21,6 +21,7 @@ from pretrain.data.seeds import derived_seed
 from pretrain.engines import ENGINES
 from pretrain.optimization import learning_rate_at
 from pretrain.preemption import CHECK_EVERY_STEPS, PreemptionWatch
+from pretrain.ranking.scores import INTERVALS
 from pretrain.settings.files import save_settings
 from pretrain.training.checkpoints import RunState, load_newest_checkpoint, save_checkpoint
 from pretrain.training.curves_picture import CURVES_NAME, write_curves
@@ -326,7 +327,7 @@ class Loop:
             self.metrics.append(
                 step=self.state.step, epoch=max(0, self.epoch - 1), split=evaluation.split, **evaluation.scores
             )
-        scores = {name: value for name, value in evaluation.scores.items() if name != "chance"}
+        scores = {name: value for name, value in evaluation.scores.items() if name not in ("chance", INTERVALS)}
         self.tracking.log(as_paths(evaluation.split, scores), step=self.state.step)
         progress.write(f"epoch {self.epoch}: {evaluation.sentence}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.ranking import RankBounds, recall_at
+from pretrain.ranking import RankBounds, hits_at, recall_at
 
 
 class ExpectedRecall:
@@ -15,7 +15,7 @@ class ExpectedRecall:
 
     def hits(self, bounds: RankBounds, k: float) -> NDArray[np.float64]:
         """The probability of rank <= k of each query."""
-        return np.asarray(np.clip((k - bounds.nearer) / bounds.tied, 0.0, 1.0))
+        return hits_at(bounds.nearer, bounds.tied, k)
 
     def recall(self, bounds: RankBounds, k: float) -> float:
         """The mean of `hits`, exact under ties."""

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds
+from pretrain.ranking.intervals import Figure
 from pretrain.ranking.scores import NDCG_AT_10
 from pretrain.training.embedding import PairEmbeddings
-from retrieval.intervals import Figure
 from retrieval.protocols.published import Published
 from retrieval.protocols.standard import Standard
 from shards.building.splitting import hash_share

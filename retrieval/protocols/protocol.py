@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.ranking import Metrics, RankBounds, chance_metrics, ranking_metrics, recalls, reciprocal_ranks
+from pretrain.ranking.intervals import Figure
 from pretrain.ranking.scores import LARGE_RECALLS, MEAN_RANK, MEDIAN_RANK, MRR, RECALL_AT_10_PERCENT
 from pretrain.training.embedding import CropStarts, PairEmbeddings
-from retrieval.intervals import Figure
 from retrieval.place_distances import expected_nearest_km
 from retrieval.protocols.corpus_rows import CorpusRow
 from retrieval.protocols.ordering import Ordering

@@ -156,7 +156,8 @@ def test_the_run_records_what_its_card_shows(finished: Path, released: Path) -> 
     assert summary["data"]["pairs"] == {"train": 48, "val": 16, "test": 24}
     best = [line for line in map(json.loads, (finished / "metrics.jsonl").open()) if line["split"] == "val"]
     best = [line for line in best if line["step"] == summary["best_step"]]
-    assert f"| median rank | {best[0]['image_to_sound']['median_rank']:.1f} |" in card
+    low, high = best[0]["intervals"]["image_to_sound"]["median_rank"]
+    assert f"| median rank | {best[0]['image_to_sound']['median_rank']:.1f} ({low:.1f} – {high:.1f}) |" in card
     assert "1 × 90 W" in card
 
 

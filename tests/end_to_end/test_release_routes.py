@@ -151,7 +151,10 @@ def test_what_was_checked_is_said(finished: Path, released: tuple[Path, str], hu
     assert "checked: image-encoder-timm by timm, within 1e-05 of the largest feature; sound-encoder-timm" in told
     assert "image_tower.onnx and sound_tower.onnx (opset 18) by onnxruntime, within 0.0001" in told
     assert "half precision changes embeddings by up to 0.0" in told
-    assert "median ranks of 16 validation pairs in float32 and in half precision: image → sound" in told
+    assert (
+        "median ranks of 16 validation pairs in float32 and in half precision, with 95 % intervals: image → sound"
+        in told
+    )
     assert f"on the hub, for timm: {hub.url}/lab/ears-image-encoder\n" in told
     weights = (out / "model.safetensors").stat().st_size
     assert weights < 0.52 * (finished / "model" / "model.safetensors").stat().st_size

@@ -63,6 +63,11 @@ def test_the_model_comes_back_in_two_lines(finished_run: Path, tiny_shards: Path
     card = (finished_run / "model" / "README.md").read_text()
     assert "48 train, 16 val, 24 test" in card
     assert "| recall@10, % |" in card
+    best_step = json.loads((finished_run / "summary.json").read_text())["best_step"]
+    (best,) = (line for line in MetricsFile(finished_run).read() if (line["split"], line["step"]) == ("val", best_step))
+    low, high = best["intervals"]["image_to_sound"]["median_rank"]
+    assert f"| {best['image_to_sound']['median_rank']:.1f} ({low:.1f} – {high:.1f}) |" in card
+    assert "In brackets 95 % intervals, by bootstrap over 16 queries." in card
 
 
 def test_mlflow_holds_settings_metrics_and_artifacts(finished_run: Path) -> None:
@@ -75,6 +80,7 @@ def test_mlflow_holds_settings_metrics_and_artifacts(finished_run: Path) -> None
     assert tracked.data.params["loss.temperature"] == "0.1"
     last = [line for line in MetricsFile(finished_run).read() if line["split"] == "val"][-1]
     assert tracked.data.metrics["val/image_to_sound/median_rank"] == last["image_to_sound"]["median_rank"]
+    assert not any("intervals" in name for name in tracked.data.metrics)
     kept = {item.path for item in client.list_artifacts(record["run_id"])}
     assert kept >= {"config.yaml", "summary.json", "curves.png"}
     assert tracked.info.status == "FINISHED"

@@ -12,7 +12,7 @@ import torch
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 
 from pretrain.methods.settings import AudiovisualConfig
-from pretrain.releasing.model_card import model_card
+from pretrain.releasing.model_card import intervals_words, model_card, results_table
 from pretrain.releasing.release import ReleaseOptions, release
 from pretrain.releasing.training_data import outline
 from pretrain.settings.files import with_settings
@@ -129,6 +129,23 @@ def test_the_card_of_a_run_on_a_generated_world_says_so(source: str, step: int, 
     scores: dict[str, Any] = {"view_to_view": VIEWS, "chance": VIEWS, "gallery_size": 4}
     card = model_card(AudiovisualConfig(shards=tiny_shards), manifest, scores, step=step, epoch=1)
     assert ("of no use on real images or recordings" in card) == says
+
+
+@pytest.mark.parametrize(
+    ("intervals", "cell"),
+    [
+        ({"unit": "recording", "num_units": 40, "view_to_view": {"median_rank": [1.5, 3]}}, "2.0 (1.5 – 3.0)"),
+        ({"view_to_view": {"median_rank": [1.5]}}, "2.0"),
+        ({"view_to_view": {"median_rank": [1.5, "<b>"]}}, "2.0"),
+        ({"view_to_view": [1.5]}, "2.0"),
+        ("<b>", "2.0"),
+    ],
+)
+def test_intervals_stand_beside_figures_where_a_record_has_them(intervals: Any, cell: str) -> None:
+    record = {"view_to_view": VIEWS, "gallery_size": 4, "intervals": intervals}
+    assert f"| median rank | {cell} |" in results_table(record)
+    says = "In brackets 95 % intervals, by bootstrap over 40 recordings."
+    assert intervals_words(record) == (says if "(" in cell else "")
 
 
 def test_untrusted_words_stay_words(tmp_path: Path) -> None:

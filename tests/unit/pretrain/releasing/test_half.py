@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from pretrain.model import TwoTower
 from pretrain.releasing.half_precision import compare_half
 from pretrain.releasing.stored_weights import rounded_to_half, write_weights
+from pretrain.training.validation import validate_retrieval
 from pretrain.weights.same_embeddings import fixed_probe
 from shards.errors import UserError
 from shards.streaming.reading import ShardSet
@@ -40,12 +41,20 @@ def test_matrices_are_rounded_and_come_back_unchanged(towers: TwoTower, tmp_path
 
 
 def test_what_it_changes_is_measured_on_pairs(towers: TwoTower, tiny_shards: Path) -> None:
-    found = compare_half(towers, rounded_to_half(towers), [fixed_probe(towers.config)], ShardSet.open(tiny_shards))
+    rounded, shard_set = rounded_to_half(towers), ShardSet.open(tiny_shards)
+    found = compare_half(towers, rounded, [fixed_probe(towers.config)], shard_set)
     assert 0 < found.change < 0.01
     assert found.num_pairs == 16
     assert found.median_ranks.keys() == {"image_to_sound", "sound_to_image"}
-    assert all(1 <= rank <= 16 for pair in found.median_ranks.values() for rank in pair)
-    assert "of 16 validation pairs in float32 and in half precision" in str(found)
+    for direction, pair in found.median_ranks.items():
+        for model, rank in zip((towers, rounded), pair, strict=True):
+            scores = validate_retrieval(model, shard_set, precision="fp32", crops=1)
+            assert rank.median == scores[direction]["median_rank"]
+            low, high = rank.interval
+            assert 1 <= low <= rank.median <= high <= 16
+            assert low < high
+            assert f"{rank.median:g} ({low:g} – {high:g})" in str(found)
+    assert "of 16 validation pairs in float32 and in half precision, with 95 % intervals: image → sound" in str(found)
 
 
 def test_a_change_above_the_tolerance_is_refused(towers: TwoTower) -> None:

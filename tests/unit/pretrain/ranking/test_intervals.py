@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from retrieval.intervals import Figure, Units, _draws, _weighted_medians, bootstrap_intervals
+from pretrain.ranking.intervals import Figure, Units, _draws, _weighted_medians, bootstrap_intervals
 
 GALLERY = 2000
 
@@ -91,7 +91,7 @@ def test_draws_in_several_parts_are_those_of_one(monkeypatch: pytest.MonkeyPatch
     units = Units.of([None] * 50)
     figures = {"x": Figure(values, "mean"), "y": Figure(values, "median")}
     whole = bootstrap_intervals(figures, units)
-    monkeypatch.setattr("retrieval.intervals._VALUES_AT_ONCE", 170)
+    monkeypatch.setattr("pretrain.ranking.intervals._VALUES_AT_ONCE", 170)
     parts = bootstrap_intervals(figures, units)
     assert {name: pytest.approx(interval) for name, interval in whole.items()} == parts
 

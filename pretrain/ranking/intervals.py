@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shards.records import as_number
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -42,6 +44,11 @@ class Units:
             return cls("recording", np.array([numbers[name] for name in recordings], dtype=np.intp))
         return cls("query", np.arange(len(recordings), dtype=np.intp))
 
+    @classmethod
+    def of_pairs(cls, metadata: Sequence[Mapping[str, Any] | None]) -> Units:
+        """Those of pairs by their metadata, which may come from a third party; None where it can't be read."""
+        return cls.of([_recording(entry or {}) for entry in metadata])
+
     @property
     def count(self) -> int:
         """m, the number of units."""
@@ -59,6 +66,12 @@ class Figure:
 
     values: NDArray[np.float64]
     kind: Literal["share", "mean", "median"] = "share"
+
+
+def _recording(metadata: Mapping[str, Any]) -> str | None:
+    name = metadata.get("recording")
+    is_text = isinstance(name, str) or as_number(name) is not None
+    return " ".join(str(name).split()) if is_text else None
 
 
 def bootstrap_intervals(
@@ -81,7 +94,7 @@ def bootstrap_intervals(
     """
     medians = {name: np.argsort(figure.values) for name, figure in figures.items() if figure.kind == "median"}
     means = [name for name in figures if name not in medians]
-    columns = np.array([figures[name].values for name in means]).reshape(len(means), -1).T
+    columns = np.array([figures[name].values for name in means]).reshape(len(means), len(units.of_queries)).T
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in figures}
     for weights in _draws(units, resamples, seed):
         for name, values in zip(means, (weights @ columns).T, strict=True):
