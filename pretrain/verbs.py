@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from shards.command_line.verbs import Program, Verb, Verbs
 
+_RELEASING = "pretrain.releasing"
+
 TRAIN = Program(
     "Pre-trains an image tower and a sound tower on a shard set.",
     main="pretrain.command:main",
@@ -16,11 +18,21 @@ PRETRAIN = Verbs(
     {
         "train": TRAIN,
         "show": Verb("pretrain.training.showing:ShowRunOptions", "pretrain.training.showing:run_show", positional=True),
-        "release": Verb("pretrain.releasing.options:ReleaseOptions", "pretrain.releasing.release:run_release"),
-        "demo-weights": Verb(
-            "pretrain.releasing.options:DemoWeightsOptions", "pretrain.releasing.demo_weights:make_demo_weights"
+        "release": Verb(
+            f"{_RELEASING}.options:ReleaseOptions",
+            f"{_RELEASING}.release:run_release",
+            dry_run=f"{_RELEASING}.dry_run:dry_run_release",
         ),
-        "convert": Verb("pretrain.weights.options:ConvertOptions", "pretrain.weights.authors_checkpoint:convert"),
+        "demo-weights": Verb(
+            f"{_RELEASING}.options:DemoWeightsOptions",
+            f"{_RELEASING}.demo_weights:make_demo_weights",
+            dry_run=f"{_RELEASING}.dry_run:dry_run_demo_weights",
+        ),
+        "convert": Verb(
+            "pretrain.weights.options:ConvertOptions",
+            "pretrain.weights.authors_checkpoint:convert",
+            dry_run=f"{_RELEASING}.dry_run:dry_run_convert",
+        ),
     },
     default=TRAIN,
 )

@@ -27,16 +27,13 @@ def make_demo_weights(options: DemoWeightsOptions) -> Path:
     Raises:
         UserError: the training failed, or the release can't be written.
     """
-    out = options.out or models_folder() / NAME
+    out = out_of(options)
     if (out / WEIGHTS_NAME).is_file():
         print(f"the weights {NAME} are in {out} already; remove that folder to make them again")
         return out
-    release_options = ReleaseOptions(
-        options.run, out, shards=options.shards, licence=model_entry(NAME).licence, half=True, onnx=options.onnx
-    )
     if not (options.run / SUMMARY_NAME).is_file():
-        _train(options)
-    for line in release(release_options):
+        train_demo(options)
+    for line in release(release_of(options)):
         print(line)
     weights = out / WEIGHTS_NAME
     print(
@@ -48,9 +45,31 @@ def make_demo_weights(options: DemoWeightsOptions) -> Path:
     return out
 
 
-def _train(options: DemoWeightsOptions) -> None:
+def out_of(options: DemoWeightsOptions) -> Path:
+    """The folder of the weights."""
+    return options.out or models_folder() / NAME
+
+
+def release_of(options: DemoWeightsOptions) -> ReleaseOptions:
+    """How the finished run is released."""
+    licence = model_entry(NAME).licence
+    return ReleaseOptions(
+        options.run, out_of(options), shards=options.shards, licence=licence, half=True, onnx=options.onnx
+    )
+
+
+def train_demo(options: DemoWeightsOptions, *more: str) -> None:
+    """Trains the demo, or resumes its run.
+
+    Args:
+        options: where the run and its shards are.
+        more: options of the run.
+
+    Raises:
+        UserError: it failed, and has printed why.
+    """
     words = ["demo", "--shards", str(options.shards), "--out", str(options.run), "--tracker", "none"]
     if (options.run / CONFIG_NAME).is_file():
         words = ["--resume", str(options.run)]
-    if subprocess.run([sys.executable, str(TRAIN), *words], check=False).returncode:
+    if subprocess.run([sys.executable, str(TRAIN), *words, *more], check=False).returncode:
         raise UserError(f"the demo could not be trained in {options.run}; see above for the reason")

@@ -123,19 +123,28 @@ def encoder_files(towers: TwoTower) -> tuple[EncoderFile, EncoderFile]:
 def write_encoder(folder: Path, file: EncoderFile, towers: TwoTower, *, half: bool = False) -> None:
     """Writes one encoder into a folder.
 
-    Strict loading in torchvision and timm expects a classifier of 1,000 classes, which an encoder does not have: the
-    file holds one of zeros, so that no key has to be changed, and its metadata says so.
+    Its metadata says that the classifier is one of zeros.
     """
-    tower = tower_of(towers, file)
-    state = dict(tower.trunk.published_state())
     metadata = {"format": "pt", "encoder": file.encoder, "norm": file.norm, "in_channels": str(file.in_channels)}
     if file.network.config is not None:
         metadata[CONFIG_ENTRY] = json.dumps(file.network.config)
     if file.is_of_torchvision:
+        metadata["fc"] = "zeros that stand for a classifier, which was not trained; replace it by your own"
+    write_weights(folder / file.name, stored_encoder(file, towers), half=half, metadata=metadata)
+
+
+def stored_encoder(file: EncoderFile, towers: TwoTower) -> dict[str, Tensor]:
+    """The tensors of an encoder's file, by name.
+
+    Strict loading in torchvision and timm expects a classifier of 1,000 classes, which an encoder does not have: the
+    file holds one of zeros, so that no key has to be changed.
+    """
+    tower = tower_of(towers, file)
+    state = dict(tower.trunk.published_state())
+    if file.is_of_torchvision:
         state[f"{CLASSIFIER}weight"] = torch.zeros(NUM_CLASSES, tower.num_features)
         state[f"{CLASSIFIER}bias"] = torch.zeros(NUM_CLASSES)
-        metadata["fc"] = "zeros that stand for a classifier, which was not trained; replace it by your own"
-    write_weights(folder / file.name, state, half=half, metadata=metadata)
+    return state
 
 
 @torch.inference_mode()

@@ -54,7 +54,7 @@ class ReleaseOptions:
         if self.push_encoders and self.push_to_hub is None:
             raise UserError("push_encoders needs --push-to-hub OWNER/NAME, beside which the encoders are pushed")
         check_model_folder(self.run)
-        _check_out(self.out.resolve(), self.out)
+        check_release_folder(self.out)
         if self.licence is not None and not LICENCE.fullmatch(self.licence):
             raise UserError(f"licence must be a licence name of the hub, such as cc-by-4.0, got {self.licence!r}")
         if self.watts is not None and not self.watts > 0:
@@ -76,8 +76,13 @@ class DemoWeightsOptions:
     """Also write both towers as ONNX; needs earshot[onnx]."""
 
 
-def _check_out(out: Path, named: Path) -> None:
-    """Checks that a folder can be written at `out`, the resolved form of the path that the user named."""
+def check_release_folder(named: Path) -> None:
+    """Checks that a release can be put where the user named it.
+
+    Raises:
+        UserError: it can't.
+    """
+    out = named.resolve()
     if not out.name.isprintable():
         raise UserError(f"out {str(named)!r} can't be written into a card: its name has unprintable characters")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -44,15 +44,8 @@ def release(options: ReleaseOptions) -> list[str]:
             then. Also if the push to the hub fails; the folder is kept then.
     """
     out = options.out.resolve()
-    _check_options(options)
-    facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
-    facts.results = read_results(options.results, facts.model_folder)
-    for folder in facts.results.untraced:
-        facts.lacks("whether all of the results shown belong to these weights", f"{folder} records no checksum")
-    probes = _probes(facts)
-    if options.half:
-        _round(facts, probes)
-    files = ReleaseFiles.of(facts, options)
+    files, probes = plan_release(options)
+    facts = files.facts
     try:
         if not out.parent.exists():
             out.parent.mkdir(parents=True)
@@ -65,8 +58,28 @@ def release(options: ReleaseOptions) -> list[str]:
             f"out {options.out} can't be written: {error.strerror or error}; choose another --out"
         ) from error
     lines += [str(facts.half)] if facts.half is not None else []
-    lines += [f"not tested: {', '.join(untried())}", *map(_gap, facts.gaps), f"release: {options.out}"]
+    lines += [f"not tested: {', '.join(untried())}", *map(gap_line, facts.gaps), f"release: {options.out}"]
     return lines + _push(options, files)
+
+
+def plan_release(options: ReleaseOptions) -> tuple[ReleaseFiles, list[Probe]]:
+    """Makes all checks that need no written file, and decides what a release holds.
+
+    Returns:
+        Its files, and the inputs for comparing them with the weights in memory.
+
+    Raises:
+        UserError: the options or the run are invalid, or half precision changes too much.
+    """
+    _check_options(options)
+    facts = gather_facts(options.run, shards=options.shards, watts=options.watts)
+    facts.results = read_results(options.results, facts.model_folder)
+    for folder in facts.results.untraced:
+        facts.lacks("whether all of the results shown belong to these weights", f"{folder} records no checksum")
+    probes = _probes(facts)
+    if options.half:
+        _round(facts, probes)
+    return ReleaseFiles.of(facts, options), probes
 
 
 def _check_options(options: ReleaseOptions) -> None:
@@ -98,7 +111,8 @@ def _push(options: ReleaseOptions, files: ReleaseFiles) -> list[str]:
     return lines
 
 
-def _gap(gap: Gap) -> str:
+def gap_line(gap: Gap) -> str:
+    """A line on what the card lacks, for the person who publishes the release."""
     return f"missing from the card: {gap.words}{f' ({gap.detail})' if gap.detail else ''}"
 
 

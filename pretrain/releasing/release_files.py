@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pretrain.model_files import CARD_NAME, CONFIG_NAME, NOTICE_NAME, WEIGHTS_NAME
 from pretrain.releasing.card import licence_record, release_card
-from pretrain.releasing.encoder_files import check_encoder, encoder_files, write_encoder
+from pretrain.releasing.encoder_files import check_encoder, encoder_files, stored_encoder, write_encoder
 from pretrain.releasing.facts import Facts
 from pretrain.releasing.notice import notice
 from pretrain.releasing.onnx_files import INPUTS_NAME, ONNX_NAMES, check_onnx, write_onnx
@@ -18,7 +18,7 @@ from pretrain.releasing.standalone_files import (
     why_no_standalone,
     write_standalone,
 )
-from pretrain.releasing.stored_weights import write_weights
+from pretrain.releasing.stored_weights import stored_bytes, write_weights
 from pretrain.releasing.timm_folders import TimmFolder, check_timm_folder, timm_folders, write_timm_folder
 from pretrain.training.curves_picture import CURVES_NAME
 from pretrain.weights.same_embeddings import Probe, check_towers
@@ -71,6 +71,18 @@ class ReleaseFiles:
             *(STANDALONE_NAMES if self.has_standalone else ()),
             *((*ONNX_NAMES.values(), INPUTS_NAME) if self.options.onnx else ()),
         ]
+
+    @property
+    def num_bytes(self) -> int:
+        """About how many bytes the files take: those of their weights."""
+        towers, half = self.facts.towers, self.facts.is_half
+        states = [
+            towers.state_dict(),
+            *(stored_encoder(file, towers) for file in encoder_files(towers)),
+            *(folder.form.state for folder in self.folders),
+        ]
+        onnx = stored_bytes(towers.state_dict(), half=False) if self.options.onnx else 0
+        return sum(stored_bytes(state, half=half) for state in states) + onnx
 
     def write(self, folder: Path, name: str, probe: Probe) -> None:
         """Writes all files.

@@ -27,6 +27,14 @@ def write_weights(
     path.write_bytes(serialize(tensors, metadata))
 
 
+def stored_bytes(state: Mapping[str, Tensor], *, half: bool) -> int:
+    """Bytes of the tensors that `write_weights` would write."""
+    return sum(
+        tensor.numel() * (torch.float16.itemsize if half and _is_halved(tensor) else tensor.element_size())
+        for tensor in state.values()
+    )
+
+
 @torch.no_grad()
 def rounded_to_half(towers: TwoTower) -> TwoTower:
     """Returns a copy of towers, whose weights `write_weights` stores without loss in half precision.

@@ -103,6 +103,24 @@ def convert(options: ConvertOptions) -> None:
     print(convert_authors_checkpoint(options.file, options.out, on_sphere=options.on_sphere))
 
 
+def open_checkpoint(file: Path, out: Path, *, on_sphere: bool | None = None) -> tuple[TwoTower, str]:
+    """The towers of a checkpoint that is to be converted, and what was loaded; arguments as below.
+
+    Raises:
+        UserError: the file can't be read or is not such a checkpoint, or `out` has a model.
+    """
+    state = read_weights(file)
+    if not is_authors_checkpoint(state):
+        shown = ", ".join(sorted(state)[:3])
+        raise UserError(
+            f"{file} is not a checkpoint of SoundingEarth's authors: none of its tensor names starts with "
+            f"{IMAGE_PREFIX} or {SOUND_PREFIX}; its names are like {shown}"
+        )
+    if (out / MODEL_FOLDER).exists():
+        raise UserError(f"out {out} already has a model; choose another --out")
+    return towers_of_authors(state, str(file), on_sphere=on_sphere)
+
+
 def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None = None) -> str:
     """Writes `out/model/`, an Earshot model folder with an authors' checkpoint's embeddings, checked like a release.
 
@@ -117,16 +135,7 @@ def convert_authors_checkpoint(file: Path, out: Path, *, on_sphere: bool | None 
     Raises:
         UserError: the file can't be read or is not such a checkpoint, or `out` has a model or can't be written.
     """
-    state = read_weights(file)
-    if not is_authors_checkpoint(state):
-        shown = ", ".join(sorted(state)[:3])
-        raise UserError(
-            f"{file} is not a checkpoint of SoundingEarth's authors: none of its tensor names starts with "
-            f"{IMAGE_PREFIX} or {SOUND_PREFIX}; its names are like {shown}"
-        )
-    if (out / MODEL_FOLDER).exists():
-        raise UserError(f"out {out} already has a model; choose another --out")
-    towers, report = towers_of_authors(state, str(file), on_sphere=on_sphere)
+    towers, report = open_checkpoint(file, out, on_sphere=on_sphere)
     sphere = "scaled to length 1" if towers.config.on_sphere else "compared as they are, by Euclidean distance"
     shape = f"(n, 1, {RELEASED_SPECTROGRAMS.mel_bands}, {NUM_FRAMES})"
     usage = Usage("FOLDER", towers.config.embedding_dim, IMAGE_SIZE, shape, RELEASED_SPECTROGRAMS.is_published)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from commands import SMALL, python, run
 from pair_folders import write_advance, write_image, write_sound
-from released_runs import write_run
+from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 from tiny_shards import write_tiny_shards
 
 PLAN = """
@@ -35,6 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(f"{key},{key},40")
     (folder / "recordings/metadata.csv").write_text("\n".join(rows), encoding="utf-8")
     write_advance(folder / "advance")
+    authors_checkpoint(folder, small_towers(**WIDE))
     (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
     return folder
 
@@ -72,6 +73,36 @@ CASES = {
         ("launch/compare.py", "plan.yaml", "--out", "new"),
         ["row 2 of 2 (sigmoid, resnet18, seed 0): training, retrieval", "2 to run"],
     ),
+    "release": (
+        ("pretrain/run.py", "release", "run", "--out", "new/release", "--half"),
+        [
+            "weights      run/model, ",
+            "half         half precision changes embeddings by up to 0.0",
+            "data         20 training pairs whose licences were counted",
+            "writes       new/release: 21 files, about ",
+            "image_trunk.safetensors",
+            "missing from the card: ",
+        ],
+    ),
+    "demo-weights": (
+        ("pretrain/run.py", "demo-weights", "--shards", "shards", "--run", "new/demo", "--out", "new/weights"),
+        [
+            "first trains the run in new/demo",
+            "20 train, 6 val",
+            "then writes  new/weights: the release in half precision",
+        ],
+    ),
+    "demo-weights of a run": (
+        ("pretrain/run.py", "demo-weights", "--shards", "shards", "--run", "run", "--out", "new/weights"),
+        ["writes       new/weights: 21 files", "stored as float16"],
+    ),
+    "convert": (
+        ("pretrain/run.py", "convert", "latest.pt", "--out", "new"),
+        [
+            "checkpoint  latest.pt: the authors' image tower (soundingearth-resnet18)",
+            "writes      new/model: config.json",
+        ],
+    ),
     "slurm": (
         ("launch/compare.py", "plan.yaml", "--out", "new", "--slurm", "--sbatch", "--partition=gpu"),
         ["#SBATCH --array=1-2%8", "#SBATCH --partition=gpu", "jobs.sbatch", "report.sbatch"],
@@ -99,6 +130,22 @@ def test_a_dry_run_fails_as_the_run_would(folder: Path) -> None:
         (("--model.norm", "sync"), "model.norm sync needs CUDA devices"),
     ):
         done = run(python(*TRAIN, *more, "--dry-run"), cwd=folder)
+        assert done.returncode == 2, done.stdout
+        assert says in done.stderr
+    assert tree(folder) == before
+
+
+def test_dry_runs_of_weights_fail_as_the_commands_would(folder: Path) -> None:
+    before = tree(folder)
+    for words, says in (
+        (("release", "run", "--out", "plan.yaml/out"), "out plan.yaml/out can't be written"),
+        (("release", "run", "--out", "new", "--results", "shards"), "results shards holds neither metrics.json nor"),
+        (("demo-weights", "--run", "new", "--out", "shards"), "out shards already exists and is not an empty folder"),
+        (("demo-weights", "--run", "plan.yaml/run", "--out", "new"), "run plan.yaml/run can't be written"),
+        (("convert", "run/model/model.safetensors", "--out", "new"), "is not a checkpoint of SoundingEarth's authors"),
+        (("convert", "latest.pt", "--out", "run"), "out run already has a model"),
+    ):
+        done = run(python("pretrain/run.py", *words, "--dry-run"), cwd=folder)
         assert done.returncode == 2, done.stdout
         assert says in done.stderr
     assert tree(folder) == before
