@@ -19,6 +19,9 @@ from pretrain.weights.model_folder import write_model_folder
 DIRECTION = {"recall_at_1": 0.125, "recall_at_10": 0.5, "recall_at_100": None, "median_rank": 7.0, "mean_rank": 8.0}
 """Figures of a validation by hand."""
 
+BOUNDS = {"recall_at_1": [0.0, 0.25], "recall_at_10": [0.25, 0.75], "median_rank": [5.0, 9.5]}
+INTERVALS = {"level": 0.95, "unit": "query", "num_units": 16, "image_to_sound": BOUNDS, "sound_to_image": BOUNDS}
+
 
 def small_towers(seed: int = 1, **changes: Any) -> TwoTower:
     """Towers for images of 32 px and the spectrograms of `write_tiny_shards`, whose statistics of batches all differ.
@@ -56,6 +59,7 @@ def write_run(
     save_settings(config, folder / "config.yaml")
     metrics = MetricsFile(folder)
     scores = {"image_to_sound": DIRECTION, "sound_to_image": DIRECTION, "chance": DIRECTION, "gallery_size": 16}
+    scores["intervals"] = INTERVALS
     for step in (3, 6):
         metrics.append(step=step, epoch=step // 3 - 1, split="val", **scores)
     record = {"step": 6, "best_step": 3, "seconds": 7200.0, "device": "cuda", "best_error": 8.0}
