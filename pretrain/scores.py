@@ -37,7 +37,9 @@ class Unit:
 
 
 PERCENT = Unit("percent", 100, ".2f", bounds=(0, 100))
-"""Of fractions in [0, 1]: files hold recalls as fractions, and everything that is read shows them in percent."""
+"""Of shares in [0, 1], such as recalls: files hold them as fractions, and everything that is read shows percent."""
+FRACTION = Unit("fraction", form=".3f", bounds=(0, 1))
+"""Of figures in [0, 1] that are no share of anything, such as MRR."""
 NATS = Unit("nats", form=".4f", symbol="nats")
 RANK = Unit("rank", bounds=(1, math.inf))
 KILOMETRES = Unit("kilometres", symbol="km")
@@ -69,8 +71,8 @@ class Score:
         return f"{self.heading} ({self.unit.symbol})" if self.unit.symbol else self.heading
 
     @property
-    def is_fraction(self) -> bool:
-        """Whether files hold it as a fraction in [0, 1]."""
+    def is_percent(self) -> bool:
+        """Whether tables show it in percent; files hold it as a fraction in [0, 1]."""
         return self.unit == PERCENT
 
     def within(self, part: str, words: str) -> Score:

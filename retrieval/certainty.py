@@ -48,13 +48,14 @@ def _beside_chance(metrics: dict[str, Any], direction: str) -> list[str]:
     for score in SCORES:
         interval, chance = interval_of(metrics, direction, score), score.value_in(metrics["chance"])
         # A recall over most of the gallery, which chance reaches too, says nothing about the model.
-        if interval is None or chance is None or (score.is_fraction and chance >= MOST_CHANCE):
+        higher = score.better == "higher"
+        if interval is None or chance is None or (higher and chance >= MOST_CHANCE):
             continue
         compared += 1
         low, high = interval
         if low <= chance <= high:
             alike.append(score.heading)
-        elif (chance > high) == score.is_fraction:
+        elif (chance > high) == higher:
             worse.append(score.heading)
     words = []
     if alike:

@@ -165,7 +165,7 @@ def published_lines(metrics: dict[str, Any]) -> list[str]:
     lines = []
     for figures in published["figures"]:
         scores = [
-            f"{headings[name].heading} {_cell(headings[name], value)}{' %' * headings[name].is_fraction}"
+            f"{headings[name].heading} {_cell(headings[name], value)}{' %' * headings[name].is_percent}"
             for name, value in figures["scores"].items()
             if name in headings
         ]

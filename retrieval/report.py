@@ -66,7 +66,7 @@ def write_report(path: Path, evaluation: Evaluation, shard_set: ShardSet) -> Pat
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"share": PERCENT.show, "rank": format_rank}
+    environment.filters |= {"rank": format_rank}
     template = environment.from_string(template_folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
     page = template.render(
         style=Markup(style),
@@ -139,7 +139,8 @@ def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, A
             "name": score.key,
             "heading": score.heading,
             "explanation": meaning,
-            "is_rank": not score.is_fraction,
+            "show": format_rank if score.better == "lower" else score.unit.show,
+            "has_meter": score.better == "higher",
             **{c: metrics[c].get(score.key) for c in (*DIRECTIONS, "chance", LABEL_ONLY) if metrics.get(c)},
             "intervals": {direction: interval_of(metrics, direction, score) for direction in DIRECTIONS},
         }

@@ -93,7 +93,7 @@ def _draw_panel(
     # A dollar sign in a label does not start a formula.
     axes.set_yticks(range(len(methods)), labels, parse_math=False, fontsize=9, color=INK)
     axes.set_ylim(len(methods) - 0.4, -0.6)
-    subtitle = f"{column.score.better} is better" + (", %" if column.score.is_fraction else "")
+    subtitle = f"{column.score.better} is better" + (", %" if column.score.is_percent else "")
     if column.key in table.chance:
         chance = table.chance[column.key]
         axes.axvline(unit.factor * chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes that of Python 3.12 or this one
 
-from pretrain.scores import KILOMETRES, RANK, Score
+from pretrain.scores import FRACTION, KILOMETRES, RANK, Score
 from shards.records import Count, Finite
 
 DIRECTIONS = {"image_to_sound": "image → sound", "sound_to_image": "sound → image"}
@@ -23,10 +23,10 @@ RECALL_AT_10_PERCENT = Score("recall_at_10_percent", "Recall@10 %")
 """k is a tenth of the gallery, rounded up."""
 MEDIAN_RANK = Score("median_rank", "Median rank", RANK, "lower")
 MEAN_RANK = Score("mean_rank", "Mean rank", RANK, "lower")
-MRR = Score("mrr", "MRR")
+MRR = Score("mrr", "MRR", FRACTION)
 """The mean of 1 / rank."""
 
-NDCG_AT_10 = Score("ndcg_at_10", "nDCG@10")
+NDCG_AT_10 = Score("ndcg_at_10", "nDCG@10", FRACTION)
 """Of the protocol mteb alone."""
 
 

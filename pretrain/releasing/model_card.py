@@ -144,7 +144,7 @@ def results_table(validation: dict[str, Any]) -> str:
     rows = [f"| | {' | '.join(parts.values())} |", "|---" * (len(parts) + 1) + "|"]
     for name, label in FIGURES.items():
         score = Score(name, label, PERCENT if "recall" in name else RANK)
-        heading = f"{label}, %" if score.is_fraction else label
+        heading = f"{label}, %" if score.is_percent else label
         rows.append(f"| {heading} | {' | '.join(_cell(validation, part, score) for part in parts)} |")
     return "\n".join(rows)
 

@@ -132,6 +132,8 @@ def test_the_table_holds_every_figure_beside_chance(page: Chrome) -> None:
     assert rows["Recall@10"][2] == "25.00"
     assert rows["Recall@100"] == ["n/a"] * 4
     assert rows["Median rank"][2] == "20.5"
+    assert rows["MRR"][2] == "0.107"  # the mean of 1 / rank over ranks 1 to 40
+    assert float(rows["MRR"][0].splitlines()[0]) <= 1
     recall, interval = rows["Recall@10"][0].splitlines()
     low, high = map(float, interval.split(" – "))
     assert 25 < low <= float(recall) <= high

@@ -1,10 +1,11 @@
-"""One form for shares everywhere: percent with two decimals, and never a zero for what is not zero."""
+"""Shares are shown in percent, other fractions with three decimals, and what is not zero never as zero."""
 
 from __future__ import annotations
 
 import pytest
 
-from pretrain.scores import COUNT, PERCENT, RANK, SECONDS
+from pretrain.ranking.scores import LARGE_RECALLS, MRR, NDCG_AT_10, RECALL_AT_10_PERCENT, RECALLS
+from pretrain.scores import COUNT, FRACTION, PERCENT, RANK, SECONDS
 
 
 @pytest.mark.parametrize(
@@ -13,6 +14,20 @@ from pretrain.scores import COUNT, PERCENT, RANK, SECONDS
 )
 def test_shares_are_shown_in_percent(value: float, shown: str) -> None:
     assert PERCENT.show(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0.000"), (1.0, "1.000"), (0.2996, "0.300"), (0.0022, "0.002"), (4e-4, "<0.001")]
+)
+def test_other_fractions_are_shown_with_three_decimals(value: float, shown: str) -> None:
+    assert FRACTION.show(value) == shown
+
+
+def test_recalls_are_percent_and_mrr_is_none() -> None:
+    assert all(score.is_percent for score in (*RECALLS.values(), *LARGE_RECALLS.values(), RECALL_AT_10_PERCENT))
+    assert not MRR.is_percent
+    assert not NDCG_AT_10.is_percent
+    assert MRR.unit.show(0.125) == NDCG_AT_10.unit.show(0.125) == "0.125"
 
 
 def test_other_units_keep_their_form() -> None:

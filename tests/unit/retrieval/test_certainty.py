@@ -43,6 +43,12 @@ def test_worse_than_chance_is_a_lower_recall_or_a_higher_rank() -> None:
     assert lines == ["image → sound: Recall@10 and Median rank are worse than chance at the 95 % level"]
 
 
+def test_mrr_is_compared_as_recalls_are_although_it_is_no_percentage() -> None:
+    """Chance is 0.052."""
+    lines = certainty_lines(metrics_with(GOOD | {"mrr": [0.2, 0.3]}, GOOD | {"mrr": [0.01, 0.04]}))
+    assert lines == ["sound → image: MRR is worse than chance at the 95 % level"]
+
+
 def test_fewer_than_30_queries_or_recordings_are_warned_of() -> None:
     assert certainty_lines(metrics_with(GOOD, GOOD, 30)) == []
     words = "fewer than 30: the figures and their intervals say little"

@@ -123,6 +123,17 @@ def test_report_of_khdlr_says_how_it_counts(tiny_shards: Path, tmp_path: Path) -
     assert "16 pairs" in page
 
 
+def test_mrr_and_ndcg_are_fractions_and_recalls_are_in_percent(tiny_shards: Path, tmp_path: Path) -> None:
+    page = page_of(tiny_shards, tmp_path / "report.html", {"longitude": 1.0, "latitude": 2.0}, "mteb")
+    rows = dict(re.findall(r'<tr data-figure="(\w+)">(.*?)</tr>', page, re.DOTALL))
+    shown = {name: re.findall(r"<td>([\d.]+)<", row) for name, row in rows.items()}
+    assert all(re.fullmatch(r"[01]\.\d{3}", figure) for name in ("mrr", "ndcg_at_10") for figure in shown[name])
+    assert len(shown["mrr"]) == len(shown["ndcg_at_10"]) == 3  # both directions and chance
+    assert all(re.fullmatch(r"\d+\.\d\d", figure) for figure in shown["recall_at_10"])
+    assert rows["mrr"].count('class="meter') == 3
+    assert 'class="meter' not in rows["median_rank"]
+
+
 def test_the_same_evaluation_gives_the_same_page(tiny_shards: Path, tmp_path: Path) -> None:
     place = {"longitude": 1.0, "latitude": 2.0, "title": "a <place>"}
     first = page_of(tiny_shards, tmp_path / "1.html", place)
