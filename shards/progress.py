@@ -7,9 +7,11 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from shards.loudness import is_quiet, is_verbose
+from shards.remaining_time import RemainingTime
 
 LOG_EVERY_SECONDS = 10.0
 VERBOSE_EVERY_SECONDS = 1.0
@@ -18,7 +20,9 @@ VERBOSE_EVERY_SECONDS = 1.0
 class ProgressLine:
     """A progress bar in a terminal; elsewhere a plain line every ten seconds. Use it as a context manager.
 
-    With `--quiet` it shows nothing but warnings, with `--verbose` it prints plain lines every second.
+    Both show the time since the context was entered, in this process and with all pauses, and, once it is known, the
+    time that is left. With `--quiet` it shows nothing but warnings, with `--verbose` it prints plain lines every
+    second.
 
     Args:
         title: the task, such as "building shards".
@@ -32,12 +36,12 @@ class ProgressLine:
         self.title = title
         self.total = total
         self.done = done
-        self._started_with = done
         self._detail = ""
         self._shows_warnings = enabled
         self._enabled = enabled = enabled and not is_quiet()
         self._line_seconds = VERBOSE_EVERY_SECONDS if is_verbose() else LOG_EVERY_SECONDS
         self._started = self._last_line = time.monotonic()
+        self._remaining = RemainingTime()
         console = Console(stderr=True)
         self._bar: Progress | None = None
         if enabled and console.is_terminal and not plain and not is_verbose():
@@ -45,13 +49,14 @@ class ProgressLine:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                _Times(self),
                 TextColumn("{task.fields[detail]}"),
                 console=console,
             )
             self._task = self._bar.add_task(title, total=total, completed=done, detail="")
 
     def __enter__(self) -> ProgressLine:
+        self._started = self._last_line = time.monotonic()
         if self._bar is not None:
             self._bar.start()
         return self
@@ -62,16 +67,23 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.stop()
         elif self._enabled and kind is None and (self.total or self.done):
-            self._print_line()
+            self._print_line(time.monotonic())
+
+    @property
+    def times(self) -> str:
+        """The time that has passed and, once it is known, the time that is left: "in 40 s, about 3 min to go"."""
+        return self._times_at(time.monotonic())
 
     def advance(self, units: int = 1, detail: str = "") -> None:
         """Adds `units` to the count; `detail`, such as a loss or a rate, is shown beside the bar."""
         self.done += units
         self._detail = detail
+        now = time.monotonic()
+        self._remaining.reached(self.done, now)
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, detail=detail)
-        elif self._enabled and time.monotonic() - self._last_line >= self._line_seconds:
-            self._print_line()
+        elif self._enabled and now - self._last_line >= self._line_seconds:
+            self._print_line(now)
 
     def write(self, message: str, *, warning: bool = False) -> None:
         """Prints a line above the bar; with `--quiet`, a warning alone."""
@@ -80,10 +92,29 @@ class ProgressLine:
         elif self._enabled or (warning and self._shows_warnings):
             print(message, file=sys.stderr, flush=True)
 
-    def _print_line(self) -> None:
-        self._last_line = time.monotonic()
-        elapsed = self._last_line - self._started
-        rate = (self.done - self._started_with) / elapsed if elapsed > 0 else 0.0
-        left = f", {(self.total - self.done) / rate:.0f} s to go" if rate > 0 and self.done < self.total else ""
+    def _times_at(self, now: float) -> str:
+        left = self._remaining.seconds_left(self.total)
+        return f"in {_duration(now - self._started)}" + ("" if left is None else f", about {_duration(left)} to go")
+
+    def _print_line(self, now: float) -> None:
+        self._last_line = now
         detail = f" · {self._detail}" if self._detail else ""
-        print(f"{self.title}: {self.done}/{self.total} in {elapsed:.0f} s{left}{detail}", file=sys.stderr, flush=True)
+        line = f"{self.title}: {self.done}/{self.total} {self._times_at(now)}{detail}"
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Times(ProgressColumn):
+    """The times of a line as a column of its bar."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        super().__init__()
+        self._line = line
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002  # the line knows its own times
+        return Text(self._line.times)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 119.5 * 60 else f"{seconds / 3600:.1f} h"
