@@ -102,6 +102,7 @@ def _contents(evaluation: Evaluation, shard_set: ShardSet) -> dict[str, Any]:
         "rows_without_repeated": _score_rows(others, evaluation.protocol)
         if (others := metrics.get(WITHOUT_REPEATED))
         else [],
+        "median_rank_ends": {direction: _median_rank_ends(metrics, direction) for direction in DIRECTIONS},
         "certainty": certainty_lines(metrics),
         "published": published_lines(metrics),
         "overlap": describe_overlap(metrics.get(OVERLAP)),
@@ -146,6 +147,12 @@ def _score_rows(metrics: dict[str, Any], protocol: Protocol) -> list[dict[str, A
         }
         for score, meaning in meanings.items()
     ]
+
+
+def _median_rank_ends(metrics: dict[str, Any], direction: str) -> str:
+    """The 95 % interval of a median rank as it follows the figure in a sentence."""
+    bounds = interval_of(metrics, direction, MEDIAN_RANK)
+    return f" (95 % interval {' – '.join(map(format_rank, bounds))})" if bounds else ""
 
 
 def _recall_svg(evaluation: Evaluation) -> Markup:

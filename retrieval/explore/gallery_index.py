@@ -22,6 +22,7 @@ from retrieval.index import (
     propose_from_all,
     squared_distances,
 )
+from retrieval.intervals import Figure, Units, bootstrap_intervals
 from shards.atomic_files import write_text_atomically, written_whole
 from shards.errors import UserError, disk_remedy
 from shards.records import Count, Finite, read_json_as
@@ -49,6 +50,7 @@ class ListsRecord:
         recall_at_10: fraction of the true 10 nearest neighbours that are found, mean over the queries.
         num_queries: number of queries in that measurement.
         file_bytes: size of the file of lists.
+        recall_interval: 95 % interval of `recall_at_10`, over the queries; None in records of earlier versions.
     """
 
     gallery_size: Count
@@ -58,6 +60,7 @@ class ListsRecord:
     recall_at_10: Finite
     num_queries: Count
     file_bytes: Count
+    recall_interval: tuple[Finite, Finite] | None = None
 
 
 class GalleryIndex:
@@ -94,9 +97,11 @@ class GalleryIndex:
         if self.record is None:
             return "exact"
         record = self.record
+        ends = " – ".join(map(PERCENT.show, record.recall_interval or ()))
         return (
             f"IVF with {record.lists:,} lists, {record.probes:,} probed: recall@{RECALL_AT} "
-            f"{PERCENT.show(record.recall_at_10)} % measured on {record.num_queries} queries"
+            f"{PERCENT.show(record.recall_at_10)} %{f' (95 % interval {ends} %)' if ends else ''}, measured on "
+            f"{record.num_queries} queries"
         )
 
     def search(self, query: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -240,14 +245,16 @@ def _measure(lists: Lists, gallery: NDArray[np.float32], queries: NDArray[np.flo
             num_queries=len(asked),
             file_bytes=file_bytes,
         )
-        recall = mean_recall(GalleryIndex(gallery, (lists, record)), asked, reach)
-        if recall >= TARGET_RECALL:
+        recalls = recalls_of(GalleryIndex(gallery, (lists, record)), asked, reach)
+        if recalls.mean() >= TARGET_RECALL:
             break
-    return dataclasses.replace(record, recall_at_10=recall)
+    units = Units("query", np.arange(len(asked)))
+    interval = bootstrap_intervals({"recall": Figure(recalls)}, units)["recall"]
+    return dataclasses.replace(record, recall_at_10=float(recalls.mean()), recall_interval=interval)
 
 
-def mean_recall(index: GalleryIndex, queries: NDArray[np.float32], reach: Sequence[float]) -> float:
-    """recall@10: the fraction of each query's results that are within its true 10th distance, mean over the queries.
+def recalls_of(index: GalleryIndex, queries: NDArray[np.float32], reach: Sequence[float]) -> NDArray[np.float64]:
+    """recall@10 of each query, (q,): the fraction of its results that are within its true 10th distance.
 
     Args:
         index: the index to measure.
@@ -256,7 +263,7 @@ def mean_recall(index: GalleryIndex, queries: NDArray[np.float32], reach: Sequen
     """
     count = min(RECALL_AT, len(index))
     found = [np.mean(index.search(query, count)[1] <= far) for query, far in zip(queries, reach, strict=True)]
-    return float(np.mean(found))
+    return np.array(found, dtype=np.float64)
 
 
 def _probes_to_try(most: int) -> list[int]:

@@ -26,21 +26,23 @@ class PublishedRate:
     standard_deviation: float
 
 
-def draw_figure(counts: Tally, published: dict[str, PublishedRate]) -> bytes:
-    """Draws the figure as PNG, 1440 pixels wide.
+def draw_figure(counts: Tally, published: dict[str, PublishedRate], *, is_narrow: bool = False) -> bytes:
+    """Draws the figure as PNG, 1440 × 580 pixels.
 
     Args:
         counts: the study's results.
         published: the published rate of each kind, drawn in grey.
+        is_narrow: for a phone: 720 × 600 pixels, with letters that are twice as large beside its width.
     """
-    figure = Figure(figsize=(7.2, 2.9), dpi=200, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(3.6, 3.0) if is_narrow else (7.2, 2.9), dpi=200, layout="constrained", facecolor="white")
     axes = figure.subplots()
     for row, kind in enumerate(reversed(KINDS)):
         _draw_kind(axes, row, kind, counts, published[kind])
     axes.axvline(0.5, color=SOFT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.55, 1.5), yticks=range(len(KINDS)))
-    axes.set_yticklabels([LABELS[kind] for kind in reversed(KINDS)], fontsize=11, color=INK)
-    axes.set_xticks(np.arange(0, 1.01, 0.25), [f"{share:.0%}" for share in np.arange(0, 1.01, 0.25)])
+    labels = [LABELS[kind].replace(" ", "\n") if is_narrow else LABELS[kind] for kind in reversed(KINDS)]
+    axes.set_yticklabels(labels, fontsize=11, color=INK)
+    axes.set_xticks(np.arange(0, 1.01, 0.25), [f"{100 * share:.0f} %" for share in np.arange(0, 1.01, 0.25)])
     axes.set_xlabel("answered “yes, recorded here”", color=SOFT)
     axes.tick_params(length=0, colors=SOFT)
     axes.tick_params(axis="y", colors=INK)
@@ -65,7 +67,7 @@ def _draw_kind(axes: Axes, row: int, kind: str, counts: Tally, published: Publis
     axes.plot([summary.low, summary.high], [row, row], color=colour, linewidth=3, solid_capstyle="round", zorder=3)
     axes.scatter([summary.mean], [row], s=90, color=colour, edgecolors="white", linewidths=1.5, zorder=4, clip_on=False)
     where: dict[str, Any] = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 11}
-    axes.annotate(f"{summary.mean:.1%}", (summary.mean, row), color=colour, weight="bold", **where)
+    axes.annotate(f"{100 * summary.mean:.1f} %", (summary.mean, row), color=colour, weight="bold", **where)
     ends = [published.mean - published.standard_deviation, published.mean + published.standard_deviation]
     axes.plot(ends, [row + 0.4] * 2, color=SOFT, linewidth=1.2, alpha=0.7)
     axes.scatter([published.mean], [row + 0.4], s=22, color=SOFT, zorder=3)

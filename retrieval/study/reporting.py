@@ -19,7 +19,7 @@ from retrieval.study.figure import LABELS, PublishedRate, draw_figure
 from retrieval.study.folder import ANSWERS_NAME, MEDIA_FOLDER, REPORT_FOLDER, Study, StudyPair
 from retrieval.study.options import StudyReportOptions
 from retrieval.study.rates import RateSummary
-from retrieval.study.tally import KINDS, PairLine, Tally, tally
+from retrieval.study.tally import KINDS, Agreement, PairLine, Tally, tally
 from shards.atomic_files import replaced_together
 from shards.decoding.imagery import decode_jpeg
 from shards.errors import UserError
@@ -87,6 +87,7 @@ def _render(options: StudyReportOptions, study: Study, counts: Tally, num_raters
         "labels": LABELS,
         "source": PAPER_SOURCE,
         "figure": base64.b64encode(figure).decode("ascii"),
+        "narrow_figure": base64.b64encode(draw_figure(counts, PAPER, is_narrow=True)).decode("ascii"),
         "shown": {kind: _shown(options.folder, study, counts, kind) for kind in KINDS},
     }
     environment = jinja2.Environment(
@@ -114,30 +115,53 @@ def _rows(counts: Tally) -> list[tuple[str, str, str, str]]:
 
 def _sentences(counts: Tally, options: StudyReportOptions, num_raters: int) -> dict[str, str]:
     """Explanations of the figures, a few sentences each."""
-    summaries = {LABELS[kind]: counts.rates[kind] for kind in KINDS} | {"Difference": counts.difference}
-    methods = "; ".join(f"{label}: {summary.method}" for label, summary in summaries.items())
-    alphas = {name: agreement.krippendorff_alpha for name, agreement in counts.agreement.items()}
-    same = counts.agreement["all"].agreeing_share
+    agreement = counts.agreement
+    of_kind = ", ".join(f"{name} pairs {_alpha(agreement[name])}" for name in KINDS)
+    num_counted, num_left_out = len(counts.raters), len(counts.left_out)
     return {
+        "headline": _headline(counts),
         "raters": f"{num_raters} agreed to take part, {counts.num_begun} answered, {counts.num_finished} finished. "
-        f"{len(counts.raters)} are counted, who answered yes or no to at least {options.least_share:.0%} of the pairs "
-        f"of each kind; {len(counts.left_out)} answered fewer and are excluded.",
-        "answers": f"{counts.num_answers} answers of yes or no; {counts.num_unplayable} times the sound did not play, "
-        "which does not count. If a rater changed an answer, the last one counts.",
-        "intervals": f"Mean ± standard deviation over raters in percent, with equal weights, and 95 % confidence "
-        f"interval. {methods}. An interval that generalises to other raters does so for the same pairs, and one that "
-        "generalises to other pairs for the same raters.",
+        f"Counted: {num_counted}, who answered yes or no to at least {100 * options.least_share:.0f} % of the pairs of "
+        f"each kind. Excluded: {num_left_out}, who answered fewer.",
+        "answers": f"{counts.num_answers} answers were yes or no. {counts.num_unplayable} times the sound did not "
+        "play; these are not counted. If a rater changed an answer, only the last one counts.",
+        "intervals": f"Means and standard deviations over raters, in percent, with equal weights, and 95 % confidence "
+        f"intervals. {_methods(counts)}. An interval that generalises to other raters holds for the same pairs; one "
+        "that generalises to other pairs holds for the same raters. Intervals of the agreement are bootstrapped over "
+        "pairs.",
         "test": f"p = {_p_value(counts.p_value)}, two-sided, from a randomisation test that swaps the signs of the "
-        f"raters' differences; with {len(counts.raters)} raters, p is at least {_p_value(counts.least_p_value)}.",
-        "agreement": "Krippendorff's alpha (nominal, missing answers allowed; 1 is perfect, 0 is chance): "
-        f"{_number(alphas['all'])} on all pairs, {_number(alphas['true'])} on true and {_number(alphas['retrieved'])} "
-        "on retrieved ones. "
-        + (
-            "No two raters answered the same pair."
-            if same is None
-            else f"Two raters who answered the same pair agreed in {same:.1%} of the cases."
-        ),
+        f"raters' differences; with {len(counts.raters)} raters, p can't be below {_p_value(counts.least_p_value)}.",
+        "agreement": "Krippendorff's alpha (nominal, missing answers allowed; 1 is perfect agreement, 0 is chance), "
+        f"with 95 % intervals: all pairs {_alpha(agreement['all'])}, {of_kind}. {_agreeing(agreement['all'])}",
     }
+
+
+def _headline(counts: Tally) -> str:
+    """The 95 % intervals of the two rates of the page's heading."""
+    ends = [_interval(counts.rates[kind]).replace("to", "–") for kind in KINDS]
+    return f"95 % intervals: {ends[0]} % of the true pairs, {ends[1]} % of the retrieved pairs."
+
+
+def _methods(counts: Tally) -> str:
+    """How the intervals were computed: the rows of the table by their method."""
+    labels: dict[str, list[str]] = {}
+    for label, summary in [*((LABELS[kind], counts.rates[kind]) for kind in KINDS), ("Difference", counts.difference)]:
+        labels.setdefault(summary.method, []).append(label)
+    return ". ".join(f"{', '.join(names)}: {method}" for method, names in labels.items())
+
+
+def _alpha(agreement: Agreement) -> str:
+    bounds = agreement.krippendorff_alpha_interval
+    ends = f" ({_number(bounds[0])} to {_number(bounds[1])})" if bounds else ""
+    return f"{_number(agreement.krippendorff_alpha)}{ends}"
+
+
+def _agreeing(agreement: Agreement) -> str:
+    share, bounds = agreement.agreeing_share, agreement.agreeing_share_interval
+    if share is None:
+        return "No two raters answered the same pair."
+    ends = f" (95 % interval {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %)" if bounds else ""
+    return f"Two raters who answered the same pair agreed in {100 * share:.1f} % of cases{ends}."
 
 
 def _shown(folder: Path, study: Study, counts: Tally, kind: str) -> list[tuple[StudyPair, PairLine, str]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.study.agreement import agreeing_share, krippendorff_alpha
+from retrieval.intervals import Interval
+from retrieval.study.agreement import agreeing_share, agreement_intervals, krippendorff_alpha
 from retrieval.study.answers import GivenAnswer
 from retrieval.study.folder import StudyPair
 from retrieval.study.rates import (
@@ -25,10 +26,12 @@ KINDS = ("true", "retrieved")
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of the raters on a subset of the pairs; None if undefined."""
+    """Agreement of the raters on a subset of the pairs, with 95 % intervals over pairs; None if undefined."""
 
     krippendorff_alpha: float | None
     agreeing_share: float | None
+    krippendorff_alpha_interval: Interval | None
+    agreeing_share_interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -155,4 +158,4 @@ def _matrices(
 
 
 def _agreement(answers: NDArray[np.float64]) -> Agreement:
-    return Agreement(krippendorff_alpha(answers), agreeing_share(answers))
+    return Agreement(krippendorff_alpha(answers), agreeing_share(answers), *agreement_intervals(answers))

@@ -184,7 +184,11 @@ def check_report(report: dict) -> None:  # type: ignore[type-arg]
     assert report["agreement"]["all"] == {
         "krippendorff_alpha": pytest.approx(0.25),
         "agreeing_share": pytest.approx(0.6),
+        "krippendorff_alpha_interval": report["agreement"]["all"]["krippendorff_alpha_interval"],
+        "agreeing_share_interval": report["agreement"]["all"]["agreeing_share_interval"],
     }
+    low, high = report["agreement"]["all"]["agreeing_share_interval"]
+    assert 0 <= low < 0.6 < high <= 1
     assert report["published"]["true"] == {"mean": 0.716, "standard_deviation": 0.121}
 
 

@@ -78,7 +78,13 @@ def test_every_row_has_its_own_method(folder: Path) -> None:
         "Wilson's over the 3 answers of a rater, because there is no spread between raters; generalises to other pairs"
     )
     student = "Student's t over raters; generalises to other raters"
-    assert f"True pairs: {wilson}; Retrieved pairs: {student}; Difference: {student}." in text
+    assert f"True pairs: {wilson}. Retrieved pairs, Difference: {student}." in text
+    page = (folder / "report" / "report.html").read_text()
+    low, high = (100 * record["rates"]["true"][end] for end in ("low", "high"))
+    assert f"95 % intervals: {low:.1f} – {high:.1f} % of the true pairs, " in page
+    agreement = record["agreement"]["all"]
+    low, high = agreement["krippendorff_alpha_interval"]
+    assert f"all pairs {agreement['krippendorff_alpha']:.3f} ({low:.3f} to {high:.3f})".replace("-", "−") in page
 
 
 def test_a_difference_without_spread_shows_no_interval(folder: Path) -> None:

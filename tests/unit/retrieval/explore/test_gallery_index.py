@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval.explore.gallery_index import TARGET_RECALL, GalleryIndex, build_index, mean_recall, open_index
+from retrieval.explore.gallery_index import TARGET_RECALL, GalleryIndex, build_index, open_index, recalls_of
 from retrieval.index import Lists, distances_of_nearest
 from shards.errors import UserError
 
@@ -152,10 +153,26 @@ def test_the_recall_that_is_recorded_is_the_recall(built: tuple[Path, Floats, Fl
     assert TARGET_RECALL <= record.recall_at_10 < 1
     assert 1 < record.probes < record.lists == round(np.sqrt(6000))
     assert (record.num_queries, record.gallery_size, record.dimensions) == (200, 6000, 16)
+    assert record.recall_interval is not None
+    low, high = record.recall_interval
+    assert low < record.recall_at_10 < high
+    # Of a mean over 200 queries, the bootstrap's interval is close to that of the normal distribution.
+    assert (high - low) / 2 == pytest.approx(1.96 * np.std(shares) / np.sqrt(200), rel=0.15)
     assert index.description == (
-        f"IVF with 77 lists, {record.probes} probed: "
-        f"recall@10 {100 * record.recall_at_10:.2f} % measured on 200 queries"
+        f"IVF with 77 lists, {record.probes} probed: recall@10 {100 * record.recall_at_10:.2f} % "
+        f"(95 % interval {100 * low:.2f} – {100 * high:.2f} %), measured on 200 queries"
     )
+
+
+def test_a_record_of_an_earlier_version_has_no_interval(built: tuple[Path, Floats, Floats], tmp_path: Path) -> None:
+    folder, gallery, _ = built
+    stored = json.loads((folder / "image.index.json").read_text())
+    del stored["recall_interval"]
+    shutil.copy(folder / "image.faiss", tmp_path / "image.faiss")
+    (tmp_path / "image.index.json").write_text(json.dumps(stored))
+    index = open_index(gallery, tmp_path / "image.faiss", exact_up_to=1000)
+    assert "interval" not in index.description
+    assert "%, measured on 200 queries" in index.description
 
 
 def test_no_fewer_probes_reach_the_recall(built: tuple[Path, Floats, Floats]) -> None:
@@ -170,7 +187,7 @@ def test_no_fewer_probes_reach_the_recall(built: tuple[Path, Floats, Floats]) ->
     os.link(path, fewer)
     fields = json.loads(path.with_suffix(".index.json").read_text())
     fewer.with_suffix(".index.json").write_text(json.dumps({**fields, "probes": steps[-1]}))
-    assert mean_recall(open_index(gallery, fewer, exact_up_to=1000), asked, reach) < TARGET_RECALL
+    assert recalls_of(open_index(gallery, fewer, exact_up_to=1000), asked, reach).mean() < TARGET_RECALL
 
 
 def test_answers_from_lists_are_in_exact_order(built: tuple[Path, Floats, Floats]) -> None:

@@ -8,12 +8,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from retrieval.study.agreement import agreeing_share, krippendorff_alpha
+from retrieval.study.agreement import agreeing_share, agreement_intervals, krippendorff_alpha
 from retrieval.study.answers import GivenAnswer
 from retrieval.study.folder import Credit, StudyPair
 from retrieval.study.rates import (
@@ -75,6 +75,44 @@ def test_the_agreeing_share_counts_couples(answers: NDArray[np.float64]) -> None
     ]
     found = agreeing_share(answers)
     assert found is None if not couples else found == pytest.approx(sum(couples) / len(couples))
+
+
+@given(ratings)
+@settings(max_examples=20)
+def test_intervals_of_agreement_are_those_of_drawn_units(answers: NDArray[np.float64]) -> None:
+    """By `_counts`'s rule only units with two answers count; each draw is repeated as columns and scored literally."""
+    kept = answers[:, (~np.isnan(answers)).sum(axis=0) >= 2]
+    num_units = kept.shape[1]
+    alpha, share = agreement_intervals(answers)
+    if num_units < 2:
+        assert alpha is share is None
+        return
+    generator = np.random.default_rng(0)
+    draws = generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=2000)
+    kinds, times = np.unique(draws, axis=0, return_counts=True)
+    samples = [np.repeat(kept, kind, axis=1) for kind in kinds]
+    for found, score in ((alpha, krippendorff_alpha), (share, agreeing_share)):
+        drawn = np.array([X if (value := score(sample)) is None else value for sample in samples]).repeat(times)
+        defined = drawn[~np.isnan(drawn)]
+        if score(answers) is None or len(defined) < 1900:
+            assert found is None
+        else:
+            assert found == pytest.approx(tuple(np.quantile(defined, [0.025, 0.975])))
+
+
+def test_the_interval_of_alpha_holds_it_and_narrows_with_more_pairs() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 2, 400)
+    answers = np.where(generator.random((5, 400)) < 0.8, truth, 1 - truth).astype(float)
+    widths = []
+    for num_pairs in (40, 400):
+        interval, _ = agreement_intervals(answers[:, :num_pairs])
+        alpha = krippendorff_alpha(answers[:, :num_pairs])
+        assert interval is not None
+        assert alpha is not None
+        assert interval[0] < alpha < interval[1]
+        widths.append(interval[1] - interval[0])
+    assert widths[0] == pytest.approx(widths[1] * np.sqrt(10), rel=0.3)
 
 
 def test_agreement_at_its_ends() -> None:
