@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,22 @@ EXAMPLES = REPOSITORY / "launch" / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 
-def executed(name: str, folder: Path, **parameters: Any) -> nbformat.NotebookNode:
-    """Runs a notebook in `folder`, with values after those of its cell of parameters; a cell that fails raises."""
+def executed(name: str, folder: Path, *, up_to: str = "", **parameters: Any) -> nbformat.NotebookNode:
+    """Runs a notebook in `folder`, with values after those of its cell of parameters; a cell that fails raises.
+
+    Args:
+        name: of the notebook.
+        folder: where it runs.
+        up_to: id of the last cell to run; "": all.
+        parameters: values by the names of its variables.
+    """
     notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
     place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ()))
     values = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
     notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(values))
+    if up_to:
+        end = next(i for i, cell in enumerate(notebook.cells) if cell.id == up_to)
+        del notebook.cells[end + 1 :]
     resources = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     return notebook
@@ -61,6 +72,30 @@ def test_own_files_become_a_map(tmp_path: Path) -> None:
     assert "the nearest of 40 places" in printed(notebook, "search")
     assert pictures(notebook) == 1
     assert (tmp_path / "runs" / "map" / "map.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernel")
+def test_a_table_and_columns_of_ones_own_are_used(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    generate_demo_corpus(own, num_places=12, image_size=64, clip_seconds=2.0, num_workers=0, show_progress=False)
+    with (own / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    (own / "metadata.csv").unlink()
+    named = {kind: {path.stem: path for path in (own / kind).iterdir()} for kind in ("images", "audio")}
+    with (tmp_path / "sites.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter=";")
+        table.writerow(["Site ID", "East", "North", "Tile", "Take"])
+        for row in rows:
+            place = [row[name] for name in ("longitude", "latitude")]
+            files = [named[kind][row["key"]].relative_to(own) for kind in ("images", "audio")]
+            table.writerow([f"Site {row['key']}", *place, *files])
+    roles = {"key": "Site ID", "longitude": "East", "latitude": "North", "image": "Tile", "sound": "Take"}
+    notebook = executed(
+        "own_files_to_map", tmp_path, up_to="build", FOLDER=str(own), TABLE=str(tmp_path / "sites.csv"), COLUMNS=roles
+    )
+    assert printed(notebook, "world").startswith("Site ID;East;North;Tile;Take\nSite ")
+    assert "12 pairs listed, 12 used" in printed(notebook, "build")
 
 
 @pytest.mark.slow
