@@ -10,7 +10,7 @@ from retrieval.evaluation import EMBEDDINGS_NAME
 from retrieval.metrics_file import METRICS_NAME, REPORT_NAME
 from retrieval.named_files import named_files
 from retrieval.options import EmbedOptions, EvaluateOptions
-from shards.command_line.dry_runs import check_can_be_written, print_plan, size_of
+from shards.command_line.dry_runs import check_can_be_written, check_file_can_be_written, print_plan, size_of
 
 BYTES_PER_NUMBER = 4
 
@@ -46,7 +46,7 @@ def dry_run_embed(options: EmbedOptions) -> None:
     Raises:
         UserError: as `embed`, as far as it does not depend on what is in the files.
     """
-    check_can_be_written(options.out.parent)
+    check_file_can_be_written(options.out)
     files = named_files(options.paths, options.kind).paths
     model = load_model(options.weights, options.device)
     size = len(files) * model.config.embedding_dim * BYTES_PER_NUMBER

@@ -63,14 +63,9 @@ class MtebModel:
             UserError: the inputs are of another modality, or have more than one: text or metadata of a recording in a
                 query would give away what the query looks for.
         """
-        modalities = list(task_metadata.get_modalities(prompt_type))
-        if modalities not in (["image"], ["audio"]):
-            raise UserError(
-                f"task {task_metadata.name}: the model takes images or sounds alone, got {' and '.join(modalities)}; "
-                "captions and metadata in a query give away the answer; choose a task without them"
-            )
-        read = self._images if modalities == ["image"] else self._sounds
-        embeddings = np.concatenate([read(batch[modalities[0]]) for batch in inputs])
+        modality = only_modality(task_metadata, prompt_type)
+        read = self._images if modality == "image" else self._sounds
+        embeddings = np.concatenate([read(batch[modality]) for batch in inputs])
         refuse_not_finite([str(number) for number in range(len(embeddings))], embeddings)
         return embeddings
 
@@ -101,6 +96,21 @@ class MtebModel:
             raise UserError(
                 f"{kind} of the task can't be embedded: {rejection.reason} ({rejection.detail})"
             ) from rejection
+
+
+def only_modality(task_metadata: Any, prompt_type: Any) -> str:
+    """The modality of a task's queries or documents: "image" or "audio".
+
+    Raises:
+        UserError: it is another one, or there are several.
+    """
+    modalities = list(task_metadata.get_modalities(prompt_type))
+    if modalities not in (["image"], ["audio"]):
+        raise UserError(
+            f"task {task_metadata.name}: the model takes images or sounds alone, got {' and '.join(modalities)}; "
+            "captions and metadata in a query give away the answer; choose a task without them"
+        )
+    return str(modalities[0])
 
 
 def run_tasks(model: MtebModel, tasks: list[Any], out: Path, batch_size: int) -> dict[str, float]:

@@ -32,20 +32,22 @@ class EvaluateOptions:
     split: Literal["train", "val", "test"] = "test"
     """The split to rank."""
     protocol: Annotated[str, one_of(PROTOCOLS)] = "standard"
-    """How pairs are ranked: standard, khdlr (the metric that SoundingEarth's authors published), that of later work
-    (geoclap, spectrum4geo, psm, psm-corrected, geosound, mteb; build with --split-file), or your own."""
+    """How pairs are ranked: standard; khdlr, the metric published by SoundingEarth's authors; one of later work
+    (geoclap, spectrum4geo, psm, psm-corrected, geosound, mteb; build the shards with --split-file); or your own."""
     crops: int | None = None
-    """Evenly spaced sound crops whose embeddings are averaged (by default 10; protocol khdlr takes one at random)."""
+    """Number of evenly spaced sound crops whose embeddings are averaged (by default 10; protocol khdlr draws one at
+    random)."""
     seed: int = 0
     """Seed of the random sound crops of protocol khdlr."""
     batch_size: int = 16
     """Pairs embedded at once."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """Arithmetic of the networks: fp32 is the same everywhere; bf16 is faster where the hardware has it (auto asks)."""
+    """Number format of the networks: fp32 gives the same figures on every machine; bf16 is faster on hardware that has
+    it; auto takes bf16 there."""
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
-    """Accept spectrograms computed with other settings than those the model learned from; their scale is converted."""
+    """Accept spectrograms computed with settings other than those the model learned from; their scale is converted."""
 
     def check(self) -> None:
         """Checks rules, choices and folders.
@@ -76,9 +78,9 @@ class SplitOptions:
     protocol: Annotated[str, one_of(PROTOCOLS)]
     """geoclap, spectrum4geo, psm, psm-corrected, geosound, khdlr, or your own."""
     metadata: Path
-    """Table of the corpus, such as metadata.csv; its rows must be all, in the published order."""
+    """Table of the corpus, such as metadata.csv, with all rows in the published order."""
     out: Path
-    """File to write, with the columns key and split."""
+    """CSV file to write, with the columns key and split."""
     without: Path | None = None
     """Table with a column key or long_key: rows to leave out, such as recordings that can't be decoded."""
 
@@ -105,9 +107,9 @@ class MtebOptions:
     out: Path
     """Folder of the results, as mteb writes them."""
     tasks: tuple[str, ...] = ("SoundingEarthA2IRetrieval", "SoundingEarthI2ARetrieval")
-    """Tasks between images and sounds; tasks with text or metadata in a query are refused."""
+    """Retrieval tasks between images and sounds; tasks with text or metadata in a query are refused."""
     crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
+    """Number of evenly spaced sound crops whose embeddings are averaged."""
     batch_size: int = 16
     """Items embedded at once."""
     device: str = "auto"
@@ -137,20 +139,21 @@ class EmbedOptions:
     """Images (JPEG, PNG, WebP, TIFF, JPEG 2000): folders with their subfolders, files, patterns in quotes ('a/*.tif'),
     and lists (.txt, a path a line, relative to the list)."""
     sounds: tuple[Path, ...] = ()
-    """Recordings (MP3, OGG, FLAC, WAV ...): as images."""
+    """Recordings (MP3, OGG, FLAC, WAV ...), given in the same ways."""
     bands: tuple[int, int, int] | None = None
-    """Bands of rasters for red, green and blue, in place of those that the model learned from."""
+    """Raster bands to read as red, green and blue, instead of those that the model learned from."""
     crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
+    """Number of evenly spaced sound crops whose embeddings are averaged."""
     force: bool = False
-    """Embed sounds though the model's spectrograms were computed in a way that is not published: Earshot's own, with
-    their scale converted."""
+    """Embed sounds even if the settings of the spectrograms that the model learned from are not published: Earshot's
+    spectrograms are used, with their scale converted."""
     max_seconds: float = 600.0
     """Maximum seconds of sound per recording; from longer ones, evenly spread parts are used."""
     batch_size: int = 16
     """Files embedded at once."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """Arithmetic of the networks: fp32 is the same everywhere; bf16 is faster where the hardware has it (auto asks)."""
+    """Number format of the networks: fp32 gives the same figures on every machine; bf16 is faster on hardware that has
+    it; auto takes bf16 there."""
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
 

@@ -11,6 +11,7 @@ from retrieval.options import SplitOptions
 from retrieval.protocols import PROTOCOLS
 from retrieval.protocols.corpus_rows import CorpusRow
 from shards.atomic_files import write_text_atomically
+from shards.command_line.dry_runs import check_file_can_be_written, print_plan, size_of
 from shards.csv_text import csv_text
 from shards.errors import UserError
 from shards.schema import SPLITS
@@ -19,6 +20,7 @@ from shards.sources.keys import make_key
 from shards.sources.metadata_table import MetadataTable, read_table
 from shards.sources.tables import FAULT, read_table_file
 
+HEADER = ("key", "split")
 LONG_KEY = "long_key"
 """SoundingEarth's other key, by which GeoCLAP's authors list recordings that can't be decoded."""
 
@@ -32,6 +34,32 @@ def write_split(options: SplitOptions) -> dict[str, int]:
     Raises:
         UserError: a file can't be read or written, or the protocol can't split its rows.
     """
+    entries = _entries(options)
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(options.out, csv_text(HEADER, entries))
+    except OSError as error:
+        raise UserError(f"out {options.out} can't be written: {error.strerror}; give another file") from error
+    print(f"wrote {options.out}; use it with 'python shards/run.py build … --split-file {options.out}'")
+    counts = Counter(split for _, split in entries)
+    return {split: counts[split] for split in SPLITS}
+
+
+def dry_run_split(options: SplitOptions) -> None:
+    """Makes the split and prints its counts, as `split` does, and what it would write.
+
+    Raises:
+        UserError: as `split`.
+    """
+    check_file_can_be_written(options.out)
+    entries = _entries(options)
+    size = len(csv_text(HEADER, entries).encode())
+    again = "replaces" if options.out.exists() else "writes"
+    print_plan({again: f"{options.out}: {len(entries):,} keys with their splits ({size_of(size)})"})
+
+
+def _entries(options: SplitOptions) -> list[tuple[str, str]]:
+    """The key and the split of each row that has one; prints how many of each there are."""
     options.check()
     protocol = PROTOCOLS[options.protocol]()
     table = read_table(options.metadata.parent, table=options.metadata)
@@ -41,11 +69,6 @@ def write_split(options: SplitOptions) -> dict[str, int]:
     entries = [(row.key, split) for row, split in zip(rows, splits, strict=True) if split is not None]
     if not entries:
         raise UserError(f"protocol {protocol.name} leaves out all {len(rows):,} rows of {options.metadata}")
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(options.out, csv_text(("key", "split"), entries))
-    except OSError as error:
-        raise UserError(f"out {options.out} can't be written: {error.strerror}; give another file") from error
     counts = Counter(split for _, split in entries)
     published = protocol.published.gallery_sizes if protocol.published else {}
     for split in SPLITS:
@@ -58,8 +81,7 @@ def write_split(options: SplitOptions) -> dict[str, int]:
             "sizes differ from the published: splits of this protocol depend on every row, so another table, or other "
             "recordings that are missing (--without), give other splits"
         )
-    print(f"wrote {options.out}; use it with 'python shards/run.py build … --split-file {options.out}'")
-    return {split: counts[split] for split in SPLITS}
+    return entries
 
 
 def _rows(table: MetadataTable, without: set[str]) -> Iterator[CorpusRow]:

@@ -162,11 +162,11 @@ def open_atlas(
         UserError: a split is unknown or all are empty, an image can't be decoded, an embedding is not finite, the
             folder can't be written, or another process is building the same atlas.
     """
-    numbers = PairNumbers.of(shard_set, _in_order(splits))
+    numbers = PairNumbers.of(shard_set, in_order(splits))
     if crops < 1 or batch_size < 1:
         raise UserError(f"crops and batch_size must be >= 1, got {crops} and {batch_size}")
     provenance = _provenance(weights, shard_set, numbers.splits, crops)
-    place = folder / _digest({**provenance, "weights": "", "shards": "", "format_version": ATLAS_FORMAT_VERSION})[:12]
+    place = folder / _name(provenance)
     shape = (len(numbers), model.config.embedding_dim)
     contents = read_atlas(place, shape)
     if contents is None:
@@ -177,6 +177,11 @@ def open_atlas(
                 place, model, numbers, crops=crops, batch_size=batch_size, provenance=provenance
             )
     return Atlas.of(place, numbers, contents, provenance, exact_up_to=exact_up_to)
+
+
+def place_of_atlas(weights: Path, numbers: PairNumbers, crops: int, folder: Path) -> Path:
+    """Where in the folder of all atlases the one of these weights and pairs is, or would be."""
+    return folder / _name(_provenance(weights, numbers.shard_set, numbers.splits, crops))
 
 
 def folder_beside(weights: Path) -> Path:
@@ -194,7 +199,12 @@ def _index(path: Path, gallery: NDArray[np.float32], queries: NDArray[np.float32
             return build_index(gallery, queries, path, exact_up_to=exact_up_to)
 
 
-def _in_order(splits: tuple[str, ...]) -> tuple[str, ...]:
+def in_order(splits: tuple[str, ...]) -> tuple[str, ...]:
+    """These splits, in the order in which an atlas numbers their pairs.
+
+    Raises:
+        UserError: a split is unknown.
+    """
     for split in splits:
         if split not in SPLITS:
             raise UserError(f"unknown split {split!r}; choose from: {', '.join(SPLITS)}")
@@ -214,5 +224,7 @@ def _provenance(weights: Path, shard_set: ShardSet, splits: tuple[str, ...], cro
     }
 
 
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _name(provenance: dict[str, Any]) -> str:
+    """The name of an atlas's folder; where weights and shards are does not matter."""
+    record = {**provenance, "weights": "", "shards": "", "format_version": ATLAS_FORMAT_VERSION}
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]

@@ -158,6 +158,20 @@ def read_atlas(folder: Path, shape: tuple[int, int]) -> AtlasContents | None:
         return None
 
 
+def num_embedded(folder: Path, shape: tuple[int, int]) -> int:
+    """The number of pairs that an interrupted build has embedded in a folder; 0 if there is none."""
+    try:
+        _open_arrays(folder, shape, "r")
+        return read_json_as(Findings, folder / PROGRESS_NAME).done
+    except (OSError, ValueError):
+        return 0
+
+
+def bytes_of(shape: tuple[int, int]) -> int:
+    """The size of the arrays of an atlas."""
+    return sum(np.dtype(dtype).itemsize * math.prod(its_shape) for dtype, its_shape in _layout_of(shape).values())
+
+
 def build_atlas(
     folder: Path, model: TwoTower, numbers: PairNumbers, *, crops: int, batch_size: int, provenance: dict[str, Any]
 ) -> AtlasContents:

@@ -103,7 +103,7 @@ def _open_page(options: ExploreOptions, uploads: UploadFolder) -> ExplorerPage:
     from retrieval.explore.questions import Questioner
     from retrieval.explore.world_view import WorldView, located_places
 
-    splits = _splits(options)
+    splits = chosen_splits(options)
     model, shard_set = open_model_and_split(
         options.weights, options.shards, splits[0], device=options.device, force=options.force
     )
@@ -138,7 +138,8 @@ def _layout(atlas: Atlas, method: str) -> tuple[Layout | None, str]:
     return layout, layout.description
 
 
-def _splits(options: ExploreOptions) -> tuple[str, ...]:
+def chosen_splits(options: ExploreOptions) -> tuple[str, ...]:
+    """The splits to search; of "all", those with pairs."""
     if options.split != "all":
         return (options.split,)
     from shards.streaming.reading import ShardSet

@@ -69,7 +69,7 @@ def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_P
     if num_pairs < len(atlas):
         description = f"{DISPLAY_NAMES[method]} of {num_pairs:,} of {len(atlas):,} pairs, sampled with a fixed seed"
     numbers = np.sort(np.random.default_rng(SEED).choice(len(atlas), num_pairs, replace=False)).astype(np.int64)
-    path = atlas.folder / f"layout-{method}-{num_pairs}.npz"
+    path = atlas.folder / layout_name(method, num_pairs)
     points = _read(path, numbers)
     if points is None:
         note(f"computing {description} …")
@@ -80,6 +80,11 @@ def open_layout(atlas: Atlas, method: str = "umap", *, most_points: int = MOST_P
             # The map is shown even if it can't be saved.
             print(f"warning: the map is not saved: {path}: {error.strerror}", file=sys.stderr, flush=True)
     return Layout(numbers, points[:num_pairs], points[num_pairs:], description)
+
+
+def layout_name(method: str, num_pairs: int) -> str:
+    """The file name of the map of this number of pairs."""
+    return f"layout-{method}-{num_pairs}.npz"
 
 
 def point_density(points: NDArray[Any]) -> NDArray[np.float32]:

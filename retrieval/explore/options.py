@@ -35,22 +35,22 @@ class ExploreOptions:
     split: Literal["test", "val", "train", "all"] = "test"
     """The split to search; the model was not trained on test pairs."""
     crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
+    """Number of evenly spaced sound crops whose embeddings are averaged."""
     layout: Annotated[str, one_of(LAYOUTS)] = "umap"
     """Method that projects the embedding to two dimensions."""
     cache: Path | None = None
-    """Folder for embeddings, indexes and layouts; by default explore/ in the folder of the weights, or, of
-    weights by name, where fetched weights are kept."""
+    """Folder for embeddings, indexes and layouts; by default explore/ in the folder of the weights or, for weights by
+    name, where downloaded weights are kept."""
     host: str = "127.0.0.1"
-    """Address to serve on; any other than 127.0.0.1 gives access to other machines, with a token that is printed."""
+    """Address to serve on; any other than 127.0.0.1 admits other machines, with a token that the command prints."""
     port: int = 7860
     """Port to serve on; 0 selects a free one."""
     batch_size: int = 16
-    """Pairs embedded at once, when the explorer is first opened."""
+    """Pairs embedded at once, the first time these weights and shards are opened."""
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
-    """Accept spectrograms computed with other settings than those the model learned from; their scale is converted."""
+    """Accept spectrograms computed with settings other than those the model learned from; their scale is converted."""
 
     def check(self) -> None:
         """Checks rules, choices and folders.

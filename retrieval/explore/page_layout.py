@@ -54,7 +54,7 @@ def build_page(page: ExplorerPage) -> gr.Blocks:
                     world = _html(page.draw_world(None, [], []), "world", can_zoom=True)
                     if page.world and page.world.view.has_coarse_land:
                         _html(texts.coarse_land(), "coarse-land")
-                    label = "A click on the map searches with the nearest place, by"
+                    label = "A click on the map searches with the nearest place by"
                     ask["world_by"] = gr.Radio(WAYS, value="sound", label=label)
                 with gr.Tab("The embedding", visible=page.plane is not None):
                     colouring = gr.Radio(_colourings(page), value="modality", label="Colours show")
@@ -116,7 +116,7 @@ def _ask_panel(page: ExplorerPage) -> dict[str, Any]:
         with gr.Tab("The set"):
             parts["random_sound"] = gr.Button("A random place, by sound", variant="primary", elem_id="random-sound")
             parts["random_image"] = gr.Button("A random place, by image", elem_id="random-image")
-            parts["key"] = gr.Textbox(label="or the key of a pair, then Enter", max_lines=1, elem_id="key")
+            parts["key"] = gr.Textbox(label="or type the key of a pair and press Enter", max_lines=1, elem_id="key")
             parts["by"] = gr.Radio(WAYS, value="sound", label="search by", elem_id="by")
         with gr.Tab("Image"):
             label = "Drop an overhead image here"

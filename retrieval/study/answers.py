@@ -127,13 +127,17 @@ class Answers:
             yield connection
 
 
-def raters_in(path: Path) -> int:
+def raters_in(path: Path, *, from_copy: bool = False) -> int:
     """The number of raters in the database at `path`, of any study.
+
+    Args:
+        path: the database.
+        from_copy: change nothing in its folder, where SQLite would merge its log.
 
     Raises:
         UserError: it can't be read.
     """
-    with _reading(path) as connection:
+    with _reading(path, from_copy=from_copy) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'raters'").fetchone():
             return 0
         return int(connection.execute("SELECT count(*) FROM raters").fetchone()[0])
@@ -159,15 +163,16 @@ def last_ones_in(path: Path, study: str) -> list[GivenAnswer]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def _reading(path: Path, *, from_copy: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection for reading; SQLite errors within the block become a `UserError`.
 
-    SQLite needs write access to the folder even to read a database with a write-ahead log; without it, a copy is read.
+    SQLite needs write access to the folder even to read a database with a write-ahead log; without it, or with
+    `from_copy`, a copy is read.
     """
     try:
         with ExitStack() as stack:
             place = path
-            if not os.access(path.parent, os.W_OK):
+            if from_copy or not os.access(path.parent, os.W_OK):
                 place = Path(stack.enter_context(tempfile.TemporaryDirectory())) / path.name
                 for file in (path, path.with_name(f"{path.name}-wal")):
                     if file.exists():

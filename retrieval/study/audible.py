@@ -17,6 +17,7 @@ from retrieval.study.folder import Credit
 from shards.building.splitting import EARTH_RADIUS_KM
 from shards.reporting.licence_names import licence_name
 from shards.schema import PREVIEWS_FOLDER, place_of
+from shards.streaming.entries import SampleEntry
 from shards.streaming.reading import ShardSet, StoredSample
 
 PICTURE_PIXELS = 640
@@ -27,6 +28,12 @@ SAME_PLACE_KM = 0.25
 def audible_numbers(shard_set: ShardSet, split: str) -> list[int]:
     """Numbers of the pairs of a split that have a listening clip."""
     return [number for number, sample in enumerate(shard_set.samples(split)) if _has_clip(sample)]
+
+
+def mean_clip_bytes(shard_set: ShardSet, split: str, numbers: list[int]) -> float:
+    """Mean size of the listening clips of these pairs."""
+    entries = [_clips(sample)[sample.key] for sample in (shard_set.sample(split, number) for number in numbers)]
+    return sum(size for entry in entries for _, size in entry.members.values()) / len(entries)
 
 
 @dataclass
@@ -84,7 +91,12 @@ class AudiblePairs:
 
 
 def _has_clip(sample: StoredSample) -> bool:
-    return sample.key in sample.files.clips(sample.tar_path.parent / PREVIEWS_FOLDER / sample.tar_path.name)
+    return sample.key in _clips(sample)
+
+
+def _clips(sample: StoredSample) -> dict[str, SampleEntry]:
+    """The clips of the sample's shard, by key."""
+    return sample.files.clips(sample.tar_path.parent / PREVIEWS_FOLDER / sample.tar_path.name)
 
 
 def _distance_km(one: dict[str, Any], other: dict[str, Any]) -> float | None:

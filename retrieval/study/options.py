@@ -28,15 +28,15 @@ class PrepareOptions:
     pairs: int = 70
     """Number of pairs, even; the paper's study had 70."""
     seed: int = 0
-    """Seed of the drawing of pairs and of their order."""
+    """Seed for drawing the pairs and for their order."""
     crops: int = 10
-    """Evenly spaced sound crops whose embeddings are averaged."""
+    """Number of evenly spaced sound crops whose embeddings are averaged."""
     batch_size: int = 16
     """Pairs embedded at once."""
     device: str = "auto"
     """cpu, cuda, or auto (the GPU if there is one)."""
     force: bool = False
-    """Accept spectrograms computed with other settings than those the model learned from; their scale is converted."""
+    """Accept spectrograms computed with settings other than those the model learned from; their scale is converted."""
 
     def check(self) -> None:
         """Checks rules and folders.
@@ -59,7 +59,7 @@ class ServeOptions:
     folder: Path
     """The --out folder of study prepare."""
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 opens the page to the network, protected by a token that is printed."""
+    """Address to listen on; 0.0.0.0 opens the page to the network, behind a token that the command prints."""
     port: int = 7870
     """Port to listen on; 0 selects a free one."""
 

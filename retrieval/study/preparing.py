@@ -52,11 +52,11 @@ def prepare(options: PrepareOptions) -> Study:
         options.weights, options.shards, options.split, device=options.device, force=options.force
     )
     numbers = audible_numbers(shard_set, options.split)
-    _check_audible(len(numbers), options)
+    check_audible(len(numbers), options)
     make_folder(options.out)
     with at_work_in(options.out, alone=True):
         _complete(options.out)
-        earlier = _earlier_study(options.out)
+        earlier = earlier_study(options.out)
         embedded = embed_pairs(
             model,
             shard_set,
@@ -77,7 +77,12 @@ def prepare(options: PrepareOptions) -> Study:
     return study
 
 
-def _check_audible(num_audible: int, options: PrepareOptions) -> None:
+def check_audible(num_audible: int, options: PrepareOptions) -> None:
+    """Checks that enough pairs have a listening clip.
+
+    Raises:
+        UserError: they don't.
+    """
     where = f"split {options.split} of {options.shards}"
     if num_audible == 0:
         raise UserError(
@@ -91,14 +96,18 @@ def _check_audible(num_audible: int, options: PrepareOptions) -> None:
         )
 
 
-def _earlier_study(out: Path) -> Study | None:
+def earlier_study(out: Path, *, is_dry: bool = False) -> Study | None:
     """The study in the folder, which may be replaced; None if there is none.
+
+    Args:
+        out: the folder.
+        is_dry: change nothing in it.
 
     Raises:
         UserError: the study has raters, or the folder has other files that would be overwritten.
     """
     answers = out / ANSWERS_NAME
-    if answers.is_file() and (raters := raters_in(answers)):
+    if answers.is_file() and (raters := raters_in(answers, from_copy=is_dry)):
         raise UserError(f"{out} holds a study that already has raters ({raters}); give another folder with --out")
     study = None
     with contextlib.suppress(UserError):
@@ -156,10 +165,15 @@ def _write(options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair
 
 def _complete(out: Path) -> None:
     """Ends a replacement that was killed between its last two steps."""
+    if lacks_its_last_step(out):
+        (out / UNFINISHED_FOLDER / STUDY_NAME).rename(out / STUDY_NAME)
+
+
+def lacks_its_last_step(out: Path) -> bool:
+    """Whether a replacement was killed before it moved `study.json`, its last file."""
     unfinished = out / UNFINISHED_FOLDER
     was_killed = (unfinished / STUDY_NAME).is_file() and not (unfinished / MEDIA_FOLDER).exists()
-    if was_killed and (out / MEDIA_FOLDER).is_dir() and not (out / STUDY_NAME).exists():
-        (unfinished / STUDY_NAME).rename(out / STUDY_NAME)
+    return was_killed and (out / MEDIA_FOLDER).is_dir() and not (out / STUDY_NAME).exists()
 
 
 def _write_files(folder: Path, options: PrepareOptions, audible: AudiblePairs, drawn: list[DrawnPair]) -> Study:

@@ -41,6 +41,17 @@ def check_can_be_written(path: Path, setting: str = "out") -> None:
         raise UserError(f"{setting} {path} can't be written: no permission in {above}; name another --{setting}")
 
 
+def check_file_can_be_written(path: Path, setting: str = "out") -> None:
+    """Checks that a file could be written at a path, without writing it.
+
+    Raises:
+        UserError: a folder is there, a file is where a folder is needed, or the folder can't be written.
+    """
+    if path.is_dir():
+        raise UserError(f"{setting} {path} can't be written: it is a folder; name another --{setting}")
+    check_can_be_written(path, setting)
+
+
 def existing_above(path: Path) -> Path:
     """The path itself if it exists, else the nearest folder (or file) above it that does."""
     path = path.absolute()

@@ -250,7 +250,7 @@ def test_a_label_restricts_the_search_and_both_are_mixed(page: Chrome, folder: P
     count = sum(entry["label"] == "harbour" for entry in metadata)
     option = wait_for(lambda: element(page, f"[role=option][aria-label='harbour ({count})']"))
     option.click()
-    wait_for(lambda: "chosen pairs" in element(page, "#answers").text)
+    wait_for(lambda: "selected pairs" in element(page, "#answers").text)
     assert {metadata[number]["label"] for number in answers(page)} == {"harbour"}
     wait_for(lambda: len(page.find_elements("css selector", "#world .dots circle")) == count)
     link = element(page, "#answers a.download")

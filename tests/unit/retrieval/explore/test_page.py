@@ -57,7 +57,7 @@ def test_only_pairs_of_the_chosen_labels_and_splits_are_found(page: ExplorerPage
     expected = sorted(allowed, key=lambda n: float(np.linalg.norm(atlas.image_embeddings[n] - query)))
     kept, _, cards, _ = page.of_pair(3, "sound", None, [harbour], ["test"])
     assert shown(cards) == expected
-    assert f"among the {len(expected)} chosen pairs" in cards
+    assert f"among the {len(expected)} selected pairs" in cards
     # The pair of the query is in another split: there is no rank to state.
     assert "same place" not in cards
     assert [row["split"] for row in table(cards)] == ["test"] * len(expected)
