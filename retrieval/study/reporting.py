@@ -138,7 +138,7 @@ def _sentences(counts: Tally, options: StudyReportOptions, num_raters: int) -> d
 
 def _headline(counts: Tally) -> str:
     """The 95 % intervals of the two rates of the page's heading."""
-    ends = [_interval(counts.rates[kind]).replace("to", "–") for kind in KINDS]
+    ends = [_interval(counts.rates[kind]) for kind in KINDS]
     return f"95 % intervals: {ends[0]} % of the true pairs, {ends[1]} % of the retrieved pairs."
 
 

@@ -81,7 +81,7 @@ def test_every_row_has_its_own_method(folder: Path) -> None:
     assert f"True pairs: {wilson}. Retrieved pairs, Difference: {student}." in text
     page = (folder / "report" / "report.html").read_text()
     low, high = (100 * record["rates"]["true"][end] for end in ("low", "high"))
-    assert f"95 % intervals: {low:.1f} – {high:.1f} % of the true pairs, " in page
+    assert f"95 % intervals: {low:.1f} to {high:.1f} % of the true pairs, " in page
     agreement = record["agreement"]["all"]
     low, high = agreement["krippendorff_alpha_interval"]
     assert f"all pairs {agreement['krippendorff_alpha']:.3f} ({low:.3f} to {high:.3f})".replace("-", "−") in page
