@@ -65,7 +65,10 @@ def __getattr__(name: str) -> _Any:
 
 def main() -> None:
     """Runs the console command `earshot`."""
-    from launch.console import main as run
+    from shards.loading import Loading
+
+    with Loading():
+        from launch.console import main as run
 
     run()
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from downstream.command_line import parse
+from shards.loading import Loading
 
 if TYPE_CHECKING:
     from downstream.command_line import Request
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
 
 def main(words: list[str], command: str) -> None:
     """Parses the settings of a benchmark; then runs it, or prints the plan."""
-    request = parse(words, command)
+    with Loading():
+        request = parse(words, command)
     if request.dry_run:
-        from downstream.dry_run import dry_run
+        with Loading():
+            from downstream.dry_run import dry_run
 
         dry_run(request)
         return
@@ -31,15 +34,16 @@ def main(words: list[str], command: str) -> None:
 
 def fine_tune(request: Request) -> bool:
     """Joins the launched processes and runs the benchmark; returns False if it was preempted."""
-    from downstream.benchmarks import BENCHMARKS
-    from pretrain.distributed import print_once
-    from pretrain.precision import resolve_precision
-    from pretrain.preemption import PreemptionWatch
-    from pretrain.training.preparation import open_run_folder
-    from pretrain.training.processes import start_accelerator
+    with Loading():
+        from downstream.benchmarks import BENCHMARKS
+        from pretrain.distributed import print_once
+        from pretrain.precision import resolve_precision
+        from pretrain.preemption import PreemptionWatch
+        from pretrain.training.preparation import open_run_folder
+        from pretrain.training.processes import start_accelerator
 
-    settings = resolve_precision(request.settings)
-    accelerator = start_accelerator(settings)
+        settings = resolve_precision(request.settings)
+        accelerator = start_accelerator(settings)
     with PreemptionWatch() as preemption, open_run_folder(settings):
         benchmark = BENCHMARKS[settings.benchmark]
         finished = benchmark.kind.run(benchmark, settings, accelerator, preemption, resume=request.resume)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pretrain.command_line import PRINT_CONFIG, parse
 from shards.command_line.verbs import take_flag
+from shards.loading import Loading
 
 if TYPE_CHECKING:
     from pretrain.command_line import Request
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 def main(words: list[str], command: str) -> None:
     """Parses settings; then trains, or prints the settings or the plan."""
     prints_settings = take_flag(words, PRINT_CONFIG)
-    request = parse(words, command, checks_inputs=not prints_settings)
+    with Loading():
+        request = parse(words, command, checks_inputs=not prints_settings)
     if prints_settings:
         from pretrain.settings.files import settings_text
 
         print(settings_text(request.config), end="")
         return
     if request.dry_run:
-        from pretrain.dry_run import dry_run
+        with Loading():
+            from pretrain.dry_run import dry_run
 
         dry_run(request)
         return
@@ -43,21 +46,22 @@ def main(words: list[str], command: str) -> None:
 
 def pre_train(request: Request) -> bool:
     """Joins the launched processes, trains, and reports how it ended; whether the run was preempted."""
-    if request.config.data.workers:
-        from pretrain.data.loader_processes import start_server
+    with Loading():
+        if request.config.data.workers:
+            from pretrain.data.loader_processes import start_server
 
-        start_server()
-    from pretrain.data.kept_images import kept_images
-    from pretrain.distributed import print_once
-    from pretrain.precision import resolve_precision
-    from pretrain.preemption import PreemptionWatch
-    from pretrain.pretraining import PreTraining
-    from pretrain.training.loop import Loop
-    from pretrain.training.preparation import build_missing_demo_shards, open_run_folder
-    from pretrain.training.processes import start_accelerator
+            start_server()
+        from pretrain.data.kept_images import kept_images
+        from pretrain.distributed import print_once
+        from pretrain.precision import resolve_precision
+        from pretrain.preemption import PreemptionWatch
+        from pretrain.pretraining import PreTraining
+        from pretrain.training.loop import Loop
+        from pretrain.training.preparation import build_missing_demo_shards, open_run_folder
+        from pretrain.training.processes import start_accelerator
 
-    config = resolve_precision(request.config)
-    accelerator = start_accelerator(config)
+        config = resolve_precision(request.config)
+        accelerator = start_accelerator(config)
     build_missing_demo_shards(config)
     with PreemptionWatch() as preemption, kept_images(config.data) as decoded:
         task = PreTraining(config, accelerator, decoded, fits_batch=request.fits_batch)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pretrain.verbs import PRETRAIN
-from shards.command_line.entry import run_program
+from shards.loading import Loading
+
+with Loading():
+    from pretrain.verbs import PRETRAIN
+    from shards.command_line.entry import run_program
 
 if __name__ == "__main__":
     run_program(PRETRAIN, "python pretrain/run.py")

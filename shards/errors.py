@@ -11,8 +11,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from shards.command_names import as_typed
+from shards.loading import STOPPED, STOPPED_STATUS, Working
 from shards.loudness import is_verbose
 from shards.threads import choose_waiting
 from shards.untrusted_text import without_controls
@@ -128,10 +130,16 @@ def run_command(main: Callable[[], None]) -> None:
 
     A disk that is full or refuses is reported in the same way.
     """
-    choose_waiting()
     try:
-        main()
-    except UserError as error:
+        choose_waiting()
+        with Working():
+            main()
+    except (UserError, ImportError) as error:
+        # An import that Ctrl-C interrupted may report instead that a module is missing.
+        if _follows_ctrl_c(error):
+            _end_as_stopped()
+        if not isinstance(error, UserError):
+            raise
         if is_verbose():
             traceback.print_exc()
         # The message may quote a file name, a server or an untrusted file.
@@ -148,11 +156,26 @@ def run_command(main: Callable[[], None]) -> None:
         print(f"error: {without_controls(sentence)}", file=sys.stderr, flush=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped by the user", file=sys.stderr, flush=True)
-        sys.exit(130)
+        _end_as_stopped()
     except AskedToEnd:
         print("stopped by SIGTERM; finished work is kept", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGTERM)
     finally:
         # Else Python looks for unreachable objects once more at its end, for a second where torch is loaded.
         gc.freeze()
+
+
+def _end_as_stopped() -> NoReturn:
+    print(STOPPED, file=sys.stderr, flush=True)
+    sys.exit(STOPPED_STATUS)
+
+
+def _follows_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error was raised because of a KeyboardInterrupt, or while one was handled."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -11,6 +11,7 @@ from shards.command_line.option_lists import Option
 from shards.command_line.short_names import SHORT_NAMES, expand
 from shards.command_line.verbs import EVERYWHERE, answer_version
 from shards.errors import UserError
+from shards.loading import Loading
 
 NAMES = ("report.md", "report.csv", "report.html")
 
@@ -45,10 +46,11 @@ def report_from(words: list[str], command: str = "python downstream/run.py repor
     options = parser.parse_args(words)
     runs = runs_of(options.results)
 
-    from downstream.reporting.exhibits import exhibits_of
-    from downstream.reporting.formats import comma_separated, markdown, page
-    from downstream.reporting.rows import rows_of_runs
-    from downstream.reporting.tables import build_tables
+    with Loading():
+        from downstream.reporting.exhibits import exhibits_of
+        from downstream.reporting.formats import comma_separated, markdown, page
+        from downstream.reporting.rows import rows_of_runs
+        from downstream.reporting.tables import build_tables
 
     tables = build_tables(rows_of_runs(runs))
     exhibits = exhibits_of(runs, tables)

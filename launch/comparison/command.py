@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from launch.comparison.command_line import Options, parse
+from shards.loading import Loading
 
 if TYPE_CHECKING:
     from launch.comparison.plan import Plan
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 def main(words: list[str], command: str) -> None:
     """Loads and checks the plan; then runs its rows or one of them, submits Slurm jobs, or only writes the tables."""
-    options = parse(words, command)
+    with Loading():
+        options = parse(words, command)
 
-    from launch.comparison.plan import load_plan, plan_file
-    from launch.comparison.rows import check_settings, choose_row, rows_of
+        from launch.comparison.plan import load_plan, plan_file
+        from launch.comparison.rows import check_settings, choose_row, rows_of
 
     options = replace(options, plan=plan_file(options.plan))
     plan = load_plan(options.plan, shards=options.shards, roots=options.roots)
@@ -28,7 +30,8 @@ def main(words: list[str], command: str) -> None:
     if not options.report_only:
         check_settings(chosen)
     if options.dry_run:
-        from launch.comparison.dry_run import dry_run
+        with Loading():
+            from launch.comparison.dry_run import dry_run
 
         dry_run(options, plan, rows, chosen)
         return
@@ -37,15 +40,15 @@ def main(words: list[str], command: str) -> None:
 
 def _carry_out(options: Options, plan: Plan, rows: list[Row], chosen: list[Row]) -> None:
     """Carries out a plan whose settings are checked; exits with status 1 if rows failed."""
-    # Only now, for these import torch.
-    from launch.comparison.checks import check_rows
-    from launch.comparison.parent_run import ParentRun
-    from launch.comparison.report import write_report
-    from launch.comparison.running import is_done, run_rows
-    from launch.comparison.slurm import submit_rows
-    from pretrain.training.preparation import build_missing_demo_shards
-    from shards.errors import end_on_sigterm
-    from shards.locks import lock_folder
+    with Loading():  # only now, for these import torch
+        from launch.comparison.checks import check_rows
+        from launch.comparison.parent_run import ParentRun
+        from launch.comparison.report import write_report
+        from launch.comparison.running import is_done, run_rows
+        from launch.comparison.slurm import submit_rows
+        from pretrain.training.preparation import build_missing_demo_shards
+        from shards.errors import end_on_sigterm
+        from shards.locks import lock_folder
 
     parent = ParentRun(plan, rows, options.out, options.plan)
     report = partial(write_report, plan, rows, options.out)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 START_METHOD = "forkserver"
 
@@ -28,9 +29,14 @@ def start_server(preloaded: Sequence[str] = PRELOADED) -> None:
     # As for this process, whose path begins with its script: no module is taken from the current folder.
     former = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
+    # Ctrl-C is for this process: the server, which would print a traceback, and its loaders inherit that it is blocked.
+    # The tracker is started first, because its start unblocks it again.
+    resource_tracker.ensure_running()
+    former_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former_mask)
         os.environ.pop("PYTHONSAFEPATH")
         if former is not None:
             os.environ["PYTHONSAFEPATH"] = former

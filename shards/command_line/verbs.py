@@ -13,6 +13,7 @@ from shards.command_line.option_lists import Option, field_options
 from shards.command_line.short_names import SHORT_NAMES, describe, expand
 from shards.command_names import as_typed
 from shards.errors import UserError
+from shards.loading import Loading
 from shards.registry import Registry, nearest
 
 Options = TypeVar("Options")
@@ -70,22 +71,24 @@ class Verb:
             UserError: an option has an invalid value.
             SystemExit: `--help`, or an unknown option or one that can't be parsed (the nearest is suggested).
         """
-        words, known = list(words), [name for option in self.options() for name in option.names]
-        # A verb whose own options have a dry run carries it out itself.
-        dry = take_flag(words, DRY_RUN) if self.dry_run or DRY_RUN not in known else False
-        if dry and not self.dry_run:
-            raise UserError(f"{DRY_RUN} is not possible with {command}; omit it")
-        kind = resolve_name(self.settings)
-        options = parse_options(
-            kind,
-            expand(words, SHORT_NAMES, known),
-            command,
-            positional=self.positional,
-            description=with_notes(self.description, SHORT_NAMES, known, has_dry_run=bool(self.dry_run)),
-        )
-        if hasattr(options, "check"):
-            options.check()
-        resolve_name(self.dry_run if dry else self.run)(options)
+        with Loading():
+            words, known = list(words), [name for option in self.options() for name in option.names]
+            # A verb whose own options have a dry run carries it out itself.
+            dry = take_flag(words, DRY_RUN) if self.dry_run or DRY_RUN not in known else False
+            if dry and not self.dry_run:
+                raise UserError(f"{DRY_RUN} is not possible with {command}; omit it")
+            kind = resolve_name(self.settings)
+            options = parse_options(
+                kind,
+                expand(words, SHORT_NAMES, known),
+                command,
+                positional=self.positional,
+                description=with_notes(self.description, SHORT_NAMES, known, has_dry_run=bool(self.dry_run)),
+            )
+            if hasattr(options, "check"):
+                options.check()
+            run = resolve_name(self.dry_run if dry else self.run)
+        run(options)
 
     def options(self) -> list[Option]:
         """Its options, for completion in a shell."""
@@ -99,7 +102,8 @@ class Program:
 
     Attributes:
         description: the text that `--help` of a group of verbs shows.
-        main: `module:function` from words and the command typed; imported only when it runs.
+        main: `module:function` from words and the command typed; imported only when it runs. It parses its words and
+            imports what it needs in `with Loading()`, so that Ctrl-C ends it at once until its work begins.
         choices: `module:function` that lists its options for completion.
         positional: `module:OBJECT`, names that may be given without an option, such as presets; "": none.
     """
@@ -111,7 +115,9 @@ class Program:
 
     def carry_out(self, words: Sequence[str], command: str) -> None:
         """Runs it: `words` are what follows, `command` what was typed before, for messages."""
-        resolve_name(self.main)(list(words), command)
+        with Loading():
+            main = resolve_name(self.main)
+        main(list(words), command)
 
     def options(self) -> list[Option]:
         """Its options, for completion in a shell."""
