@@ -70,7 +70,7 @@ watch_signals() {
 }
 
 # Waits for process $1 and returns its status. Once `asked` is set, calls `$2 $1` every two seconds, because trainers
-# that are still starting don't handle the signal yet.
+# that are still starting don't handle the signal yet, and a process that is just being forked loses it.
 wait_for() {
   while kill -0 "$1" 2>/dev/null; do
     if [ "$asked" = 1 ]; then
@@ -105,20 +105,17 @@ run_trainers() {
 
 # Runs a command that stops on SIGTERM and keeps what it has done, and passes signals to it as SIGTERM.
 run_stoppable() {
-  local status
+  # The traps first: without them a signal ends this script. One that comes before the number of the process is known is
+  # passed on by `wait_for`.
+  stoppable=""
+  trap 'asked=1 announced=1; ask_to_stop "$stoppable"' USR1
+  trap 'asked=1; ask_to_stop "$stoppable"' TERM
   "$@" &
   stoppable=$!
-  trap 'interrupted=1 announced=1; kill -TERM "$stoppable" 2>/dev/null' USR1
-  trap 'interrupted=1; kill -TERM "$stoppable" 2>/dev/null' TERM
-  # A signal interrupts `wait`, whose status is then its own: wait again for the command's.
-  interrupted=1
-  while [ "$interrupted" = 1 ]; do
-    interrupted=0
-    wait "$stoppable"
-    status=$?
-  done
-  return "$status"
+  wait_for "$stoppable" ask_to_stop
 }
+
+ask_to_stop() { [ -z "$1" ] || kill -TERM "$1" 2>/dev/null; }
 
 # come_back JOB SCRIPT [WORDS]: requeues the interrupted job. Where the cluster refuses, as it does for a job that is
 # being cancelled by a preemption, submits the script again, with the options of this job, to start when this one ends.

@@ -99,3 +99,17 @@ def test_a_row_that_the_cluster_does_not_requeue_is_resubmitted_and_the_tables_f
         words = (slurm.folder / "report").read_text().split()
         assert "--report-only" in words
         assert ("--plan-is-over" in words) == over
+
+
+@pytest.mark.parametrize(("number", "announced"), [("USR1", "1"), ("TERM", "0")])
+def test_a_signal_that_comes_before_the_command_s_number_is_known_is_passed_on(number: str, announced: str) -> None:
+    # Between the command's start and the next line, the script sleeps while the signal comes.
+    script = f"""
+    . {REPOSITORY}/launch/slurm/job.sh
+    set -o functrace
+    trap '[ "$BASH_COMMAND" != "stoppable=\\$!" ] || sleep 0.5' DEBUG
+    run_stoppable bash -c 'trap "exit 143" TERM; kill -{number} $PPID; while :; do sleep 0.05; done'
+    echo "status $? announced $announced"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.returncode) == (f"status 143 announced {announced}\n", 0)
