@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pretrain import distributed
 from pretrain.data.batches import BatchLayout
 from pretrain.data.fitted_batch import with_fitted_batch
-from pretrain.model_files import PUBLISHED, is_hub_name
 from pretrain.precision import resolve_precision
 from pretrain.pretraining import PreTraining
 from pretrain.settings.files import with_settings
@@ -18,6 +17,7 @@ from pretrain.settings.pretraining import DEMO_SHARDS, Config
 from pretrain.training.preparation import DEMO_WORLD
 from pretrain.training.processes import start_accelerator
 from pretrain.training.run_folder import list_checkpoints
+from pretrain.weights.published_weights import without_fetching
 from shards.command_line.dry_runs import ENDING, free_bytes, print_plan, size_of
 from shards.errors import UserError
 from shards.manifest import MANIFEST_NAME
@@ -26,7 +26,6 @@ from shards.schema import SPLITS, TRAIN_SPLIT
 if TYPE_CHECKING:
     from pretrain.command_line import Request
 
-INITS = ("image_init", "sound_init")
 STATES = {"adam": 2, "adamw": 2, "sgd": 1}
 """Numbers an optimiser keeps for each weight."""
 BYTES_PER_NUMBER = 4
@@ -56,7 +55,7 @@ def dry_run(request: Request) -> None:
         lines["batch"] = f"{config.batch_size} pairs, {config.epochs} epochs"
         ending = "dry run: the settings are checked, the shards are not there yet; nothing was written"
     else:
-        here = _without_fetching(config)
+        here = without_fetching(config)
         if planned is not None and here.model.norm == "sync":
             here = with_settings(here, {"model.norm": "batch"})  # of the same size; the planned machine has the GPUs
         task = PreTraining(here, accelerator, fits_batch=request.fits_batch)
@@ -73,12 +72,6 @@ def dry_run(request: Request) -> None:
     }
     if distributed.is_first():
         print_plan(lines, ending=ending)
-
-
-def _without_fetching(config: Config) -> Config:
-    """The settings with random weights in place of those that would be downloaded, and without a cache on the disk."""
-    fetched = [name for name in INITS if (value := getattr(config.model, name)) in PUBLISHED or is_hub_name(value)]
-    return with_settings(config, {"data.cache_dir": None, **{f"model.{name}": "random" for name in fetched}})
 
 
 def _planned_processes() -> int | None:

@@ -11,7 +11,9 @@ import torch
 
 from downstream import settings as downstream_settings
 from downstream.benchmarks import BENCHMARKS
+from downstream.dry_run import sizes_of
 from downstream.settings import DownstreamSettings
+from launch.comparison.costs import Sizes
 from launch.comparison.plan import Plan
 from launch.comparison.rows import Job, Row, check_settings, saying
 from launch.comparison.steps import BENCHMARKS_NAME, SETTINGS_NAME, Training, settings_of_benchmarks, steps_of
@@ -22,10 +24,12 @@ from pretrain.settings import pretraining as pretrain_config
 from pretrain.settings.files import flatten, load_settings
 from pretrain.settings.pretraining import Config, DataSettings
 from pretrain.training.processes import check_requirements
+from pretrain.weights.published_weights import unknown_encoders, without_fetching
 from retrieval.embedding import open_split
 from retrieval.options import EvaluateOptions
 from shards.errors import UserError
 from shards.schema import TRAIN_SPLIT, VALIDATION_SPLIT, SpectrogramSettings
+from shards.streaming.locations import is_url
 from shards.streaming.reading import ShardSet
 from shards.yaml_text import read_yaml
 
@@ -37,13 +41,17 @@ PACE = {"threads", "data.workers"}
 CHANGEABLE_OF_BENCHMARKS = (downstream_settings.CHANGEABLE_ON_RESUME - LENGTHS) | {"root", "out", "weights", "device"}
 
 
-def check_rows(plan: Plan, rows: Sequence[Row], *, here: bool = True) -> None:
+def check_rows(plan: Plan, rows: Sequence[Row], *, here: bool = True, fetches: bool = True) -> Sizes:
     """Checks the unfinished steps of the rows like their commands would, and all rows against earlier settings.
 
     Args:
         plan: the rows' plan.
         rows: the rows to run.
         here: whether they run on this machine; if not, device-dependent checks are left to the machine that runs them.
+        fetches: whether weights, shards and data may be fetched or generated; if not, what needs that is not checked.
+
+    Returns:
+        What was counted.
 
     Raises:
         UserError: starts with the row or the benchmark, and names the setting, its value and the rule.
@@ -57,31 +65,36 @@ def check_rows(plan: Plan, rows: Sequence[Row], *, here: bool = True) -> None:
             _refuse_another_pace(row, timed[0])
     untrained = [row for row in rows if not Training(row).is_done()]
     check_settings(untrained)
-    _check_trainings(untrained, _num_processes(plan.launch_file), here=here)
+    sizes = _check_trainings(untrained, _num_processes(plan.launch_file), here=here, fetches=fetches)
     missing = {step.label for row in rows for step in steps_of(row) if not step.is_done()}
     for job in rows[0].benchmarks:
         if job.label in missing:
             with saying(f"benchmarks.{job.label}"):
-                _check_job(job)
+                sizes.benchmarks[job.label] = _check_job(job, fetches=fetches)
+    return sizes
 
 
-def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> None:
+def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool, fetches: bool) -> Sizes:
+    sizes = Sizes()
     shard_sets: dict[DataSettings, ShardSet] = {}
     built: set[Config] = set()
     for row in rows:
-        config = row.config
+        config = row.config if fetches else without_fetching(row.config)
         with saying(row.name):
             check_requirements(config)
             if here:
                 check_norm(config, "cuda" if torch.cuda.is_available() else "cpu")
+            if not fetches and is_url(config.shards):
+                continue
             if config.data not in shard_sets:
                 shard_sets[config.data] = _open_shards(config)
             shard_set = shard_sets[config.data]
             layout = BatchLayout(config.batch_size, num_processes, config.optimizer.accumulation)
-            layout.steps_per_epoch(shard_set.num_samples(TRAIN_SPLIT))
+            sizes.pairs[row.number] = shard_set.num_samples(TRAIN_SPLIT)
+            sizes.steps[row.number] = layout.steps_per_epoch(sizes.pairs[row.number])
             # The config as one of several processes sees it, because this process is alone.
             part = replace(config, batch_size=config.batch_size // num_processes, seed=0, out=Path())
-            if part not in built:
+            if part not in built and (fetches or not unknown_encoders(config)):
                 part.build(shard_set.manifest)
                 built.add(part)
             for job in row.benchmarks:
@@ -90,6 +103,7 @@ def _check_trainings(rows: Sequence[Row], num_processes: int, *, here: bool) -> 
                     where = f"the clips of benchmarks.{job.label}"
                     if not spectrogram.is_published:
                         refuse_other_spectrograms(spectrogram, SpectrogramSettings(), where)
+    return sizes
 
 
 def _open_shards(config: Config) -> ShardSet:
@@ -102,15 +116,18 @@ def _open_shards(config: Config) -> ShardSet:
     return shard_set
 
 
-def _check_job(job: Job) -> None:
+def _check_job(job: Job, *, fetches: bool) -> dict[str, int]:
+    """Checks a benchmark; what it has, such as pairs or items, and how many."""
     settings = job.settings
     if isinstance(settings, EvaluateOptions):
         settings.check_values()
-        open_split(settings.shards, settings.split)
-        return
+        split = open_split(settings.shards, settings.split)
+        return {f"pairs of split {settings.split}": split.num_samples(settings.split)}
     check_requirements(settings)
     benchmark = BENCHMARKS[job.benchmark]
-    benchmark.kind.check(benchmark, settings)
+    if not fetches and benchmark.is_generated_in(settings.root):
+        return {}
+    return sizes_of(benchmark.kind.check(benchmark, settings))
 
 
 def _refuse_changes(row: Row) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from launch.comparison.command_line import Options, parse
 from shards.loading import Loading
+from shards.loudness import note
 
 if TYPE_CHECKING:
     from launch.comparison.plan import Plan
@@ -21,6 +23,7 @@ def main(words: list[str], command: str) -> None:
         options = parse(words, command)
 
         from launch.comparison.plan import load_plan, plan_file
+        from launch.comparison.preset_changes import changes_of_presets
         from launch.comparison.rows import check_settings, choose_row, rows_of
 
     options = replace(options, plan=plan_file(options.plan))
@@ -29,7 +32,11 @@ def main(words: list[str], command: str) -> None:
     chosen = [choose_row(rows, options.row)] if options.row else rows
     if not options.report_only:
         check_settings(chosen)
+        for line in changes_of_presets(plan, rows):
+            note(line, sys.stdout)
     if options.dry_run:
+        # For whatever asks the hub without having to, such as a client that looks for a newer version.
+        os.environ["HF_HUB_OFFLINE"] = "1"
         with Loading():
             from launch.comparison.dry_run import dry_run
 

@@ -14,7 +14,8 @@ from shards.errors import UserError
 from shards.records import shown
 from shards.registry import choose
 
-OWN_PLANS = Path(__file__).resolve().parents[1] / "plans"
+OWN_PLANS = {file.stem: file for file in sorted((Path(__file__).resolve().parents[1] / "plans").glob("*.yaml"))}
+"""Earshot's own plans by name."""
 LAUNCH_FOLDER = Path(__file__).resolve().parents[1] / "accelerate"
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TAKEN_BY_ROWS = {"run", "log.txt", "settings.yaml", "benchmarks.yaml", "failed.txt"}
@@ -100,10 +101,11 @@ def plan_file(path: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    own = {file.stem: file for file in sorted(OWN_PLANS.glob("*.yaml"))}
-    if not path.is_file() and str(path) not in own:
-        raise UserError(f"no plan at {path}: no such file; give a file, or one of Earshot's plans: {', '.join(own)}")
-    return path if path.is_file() else own[str(path)]
+    if not path.is_file() and str(path) not in OWN_PLANS:
+        raise UserError(
+            f"no plan at {path}: no such file; give a file, or one of Earshot's plans: {', '.join(OWN_PLANS)}"
+        )
+    return path if path.is_file() else OWN_PLANS[str(path)]
 
 
 def load_plan(path: Path, *, shards: str | None = None, roots: Mapping[str, Path] | None = None) -> Plan:

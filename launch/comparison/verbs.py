@@ -8,4 +8,5 @@ COMPARE = Program(
     "Compares pre-training methods according to a plan: methods × backbones × seeds × benchmarks.",
     main="launch.comparison.command:main",
     choices="launch.comparison.command_line:completions",
+    positional="launch.comparison.plan:OWN_PLANS",
 )

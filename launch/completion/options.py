@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class CompletionOptions:
-    """Prints a script that completes verbs, presets, benchmarks, options and their choices.
+    """Prints a script that completes verbs, presets, benchmarks, plans, options and their choices.
 
     bash: eval "$(earshot completion bash)" in ~/.bashrc.
     zsh: eval "$(earshot completion zsh)" in ~/.zshrc, after compinit.

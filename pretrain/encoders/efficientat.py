@@ -13,6 +13,7 @@ from typing_extensions import override
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.feature_sequence import FeatureSequence
 from pretrain.encoders.group_norm import group_norm
+from pretrain.encoders.published_files import PublishedFile, of_torch
 from shards.errors import UserError
 
 BLOCKS = (
@@ -105,6 +106,11 @@ class EfficientAtEncoder(FeatureSequence):
                 f"({' '.join(str(error).split())[:100]}); get {url} and give the file, as by --model.sound-init {file}"
             ) from error
         return state, url
+
+    @override
+    def published_file(self) -> PublishedFile:
+        """AudioSet's weights."""
+        return of_torch(f"{RELEASES}{AUDIOSET_FILES[self.name]}")
 
 
 def _encoder(width: float, *, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:

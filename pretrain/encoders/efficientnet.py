@@ -10,7 +10,8 @@ from typing_extensions import override
 from pretrain.encoders.encoder import Encoder
 from pretrain.encoders.feature_sequence import FeatureSequence
 from pretrain.encoders.group_norm import replace_batch_norms
-from pretrain.encoders.torchvision_weights import fetch_torchvision
+from pretrain.encoders.published_files import PublishedFile
+from pretrain.encoders.torchvision_weights import fetch_torchvision, torchvision_file
 
 ARCHITECTURE = "efficientnet_v2_s"
 
@@ -41,6 +42,11 @@ class EfficientNetEncoder(FeatureSequence):
     def fetch_published(self) -> tuple[dict[str, Tensor], str]:
         """ImageNet's weights."""
         return fetch_torchvision(ARCHITECTURE)
+
+    @override
+    def published_file(self) -> PublishedFile:
+        """ImageNet's weights."""
+        return torchvision_file(ARCHITECTURE)
 
 
 def efficientnet_v2_s(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from pretrain.encoders.published_files import PublishedFile
 from pretrain.encoders.timm_form import TimmForm
 from pretrain.model_config import IMAGENET_MEAN, IMAGENET_STD
 from shards.errors import UserError
@@ -125,6 +126,10 @@ class Encoder(nn.Module):
             UserError: there are none, or they can't be downloaded.
         """
         raise UserError(f"there are no published weights for {self.name}; give a file or random")
+
+    def published_file(self) -> PublishedFile | None:
+        """The file that `fetch_published` takes, without fetching it; None: there is none, or it is not known."""
+        return None
 
 
 class BuildEncoder(Protocol):

@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder, names_under
 from pretrain.encoders.group_norm import group_norm
+from pretrain.encoders.published_files import PublishedFile
 from pretrain.encoders.timm_form import TimmForm
-from pretrain.encoders.torchvision_weights import fetch_torchvision
+from pretrain.encoders.torchvision_weights import fetch_torchvision, torchvision_file
 
 STAGES = (("conv1", "bn1", "relu"), ("maxpool", "layer1"), ("layer2",), ("layer3",), ("layer4",))
 
@@ -79,6 +80,11 @@ class TorchvisionResNet(ResNetEncoder):
     def fetch_published(self) -> tuple[dict[str, Tensor], str]:
         """ImageNet's weights."""
         return fetch_torchvision(self.architecture)
+
+    @override
+    def published_file(self) -> PublishedFile:
+        """ImageNet's weights."""
+        return torchvision_file(self.architecture)
 
 
 def resnet18(*, channels: int, input_size: tuple[int, int], norm: str) -> Encoder:

@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.published_files import HUB_FILES, PublishedFile, of_the_hub, of_torch
 from pretrain.encoders.timm_form import TimmForm
 from shards.errors import UserError
 from shards.registry import nearest
@@ -146,6 +147,16 @@ class TimmEncoder(Encoder):
                 f"{where}, as by --model.image-init FILE"
             ) from error
         return network.state_dict(), f"timm ({network.pretrained_cfg.get('hf_hub_id') or 'its release page'})"
+
+    @override
+    def published_file(self) -> PublishedFile | None:
+        """timm's weights of this name."""
+        config = self.network.pretrained_cfg
+        if config.get("hf_hub_id"):
+            return of_the_hub(
+                config["hf_hub_id"], (config["hf_hub_filename"],) if config.get("hf_hub_filename") else HUB_FILES
+            )
+        return of_torch(config["url"]) if config.get("url") else None
 
 
 def build(architecture: str, *, channels: int, input_size: tuple[int, int] | None, norm: str) -> Encoder:

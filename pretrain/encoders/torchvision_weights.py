@@ -9,7 +9,14 @@ import torch
 import torchvision
 from torch import Tensor
 
+from pretrain.encoders.published_files import PublishedFile, of_torch
 from shards.errors import UserError
+
+
+def torchvision_file(name: str) -> PublishedFile:
+    """The file with the ImageNet weights of a torchvision network."""
+    published = torchvision.models.get_model_weights(name).DEFAULT
+    return of_torch(published.url, round(published.meta["_file_size"] * 2**20))
 
 
 def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], str]:

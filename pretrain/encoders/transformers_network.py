@@ -18,6 +18,7 @@ from transformers import ASTConfig, ASTFeatureExtractor, ASTModel, ClapAudioConf
 from typing_extensions import override
 
 from pretrain.encoders.encoder import Encoder
+from pretrain.encoders.published_files import PublishedFile, of_the_hub
 from shards.errors import UserError
 from shards.front_ends import FRONT_ENDS
 
@@ -65,6 +66,10 @@ class TransformersEncoder(Encoder):
     @override
     def config(self) -> dict[str, Any]:
         return {"model_type": self.network_class.config_class.model_type, **self.settings}
+
+    @override
+    def published_file(self) -> PublishedFile | None:
+        return None if os.path.isdir(self.source) else of_the_hub(self.source, ("model.safetensors",))
 
     def _layers_of(self, blocks: nn.ModuleList) -> list[list[str]]:
         """What comes before the blocks, each block, and what comes after."""

@@ -105,7 +105,7 @@ class Program:
         main: `module:function` from words and the command typed; imported only when it runs. It parses its words and
             imports what it needs in `with Loading()`, so that Ctrl-C ends it at once until its work begins.
         choices: `module:function` that lists its options for completion.
-        positional: `module:OBJECT`, names that may be given without an option, such as presets; "": none.
+        positional: `module:OBJECT`, names that may be given without an option, such as presets or plans; "": none.
     """
 
     description: str

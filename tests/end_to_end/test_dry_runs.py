@@ -71,7 +71,12 @@ CASES = {
     ),
     "compare": (
         ("launch/compare.py", "plan.yaml", "--out", "new"),
-        ["row 2 of 2 (sigmoid, resnet18, seed 0): training, retrieval", "2 to run"],
+        [
+            "the plan changes settings of preset demo: model.image_encoder resnet18 (preset: narrow-resnet10)",
+            "row 2 of 2 (sigmoid, resnet18, seed 0): training (2 epochs x 20 pairs in batches of 16: 2 steps), ",
+            "retrieval (6 pairs of split test)",
+            "2 to run",
+        ],
     ),
     "release": (
         ("pretrain/run.py", "release", "run", "--out", "new/release", "--half"),

@@ -45,6 +45,9 @@ CASES = [
     ("earshot study serve --''", {"--port"}, {"--folder"}),
     ("earshot downstream ''", {"ucmerced", "report"}, {"demo"}),
     ("earshot downstream --precision ''", {"bf16"}, {"aid"}),
+    ("earshot compare ''", {"demo", "paper", "soundscapes-encoders"}, {"ucmerced", "few-pairs", "build"}),
+    ("earshot compare sound''", {"soundscapes", "soundscapes-retrieval"}, {"demo"}),
+    ("earshot compare demo --''", {"--dry-run", "--slurm"}, set()),
     ("earshot completion ''", {"bash", "zsh", "fish"}, {"csh"}),
 ]
 """A command line with the word to complete, what must be offered, and what must not."""

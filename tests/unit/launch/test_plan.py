@@ -158,7 +158,7 @@ def test_the_plans_that_come_along_keep_every_rule(path: Path) -> None:
 
 def test_plans_of_earshot_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert plan_file(Path("demo")) == OWN_PLANS / "demo.yaml"
+    assert plan_file(Path("demo")) == OWN_PLANS["demo"]
     (tmp_path / "demo").write_text("a file of the user's")
     assert plan_file(Path("demo")) == Path("demo")
     with pytest.raises(UserError, match=r"no plan at launch/plans/demo\.yaml: .* one of Earshot's plans: .*demo"):
