@@ -16,9 +16,22 @@ SHARDS = Verbs(
             f"{_COMMANDS}:run_build",
             dry_run="shards.building.dry_run:dry_run_build",
         ),
-        "adopt": Verb("shards.building.adopting:AdoptOptions", "shards.building.adopting:run_adopt"),
+        "adopt": Verb(
+            "shards.building.adopting:AdoptOptions",
+            "shards.building.adopting:run_adopt",
+            dry_run="shards.building.dry_run:dry_run_adopt",
+        ),
         "verify": Verb(f"{_COMMANDS}:VerifyOptions", f"{_COMMANDS}:run_verify", positional=True),
-        "export": Verb("shards.exporting.options:ExportOptions", "shards.exporting.export:run_export"),
-        "info": Verb(f"{_COMMANDS}:InfoOptions", f"{_COMMANDS}:run_info", positional=True),
+        "export": Verb(
+            "shards.exporting.options:ExportOptions",
+            "shards.exporting.export:run_export",
+            dry_run="shards.exporting.dry_run:dry_run_export",
+        ),
+        "info": Verb(
+            f"{_COMMANDS}:InfoOptions",
+            f"{_COMMANDS}:run_info",
+            positional=True,
+            dry_run="shards.building.dry_run:dry_run_info",
+        ),
     },
 )

@@ -46,6 +46,15 @@ def run_adopt(options: AdoptOptions) -> None:
     Raises:
         UserError: no tar was named, an option is not valid, or the set can't be adopted.
     """
+    run_build(as_build(options))
+
+
+def as_build(options: AdoptOptions) -> BuildOptions:
+    """The options of the build that adopts a set.
+
+    Raises:
+        UserError: no tar was named, or a member is named twice.
+    """
     if not options.tars:
         raise UserError("adopt needs tars: give a folder, files, a pattern such as train-{000000..000009}.tar, or URLs")
     given, _ = given_columns(options)
@@ -54,4 +63,4 @@ def run_adopt(options: AdoptOptions) -> None:
         if name and kind in given:
             raise UserError(f"--{kind}-key {name} and --column {kind}={given[kind]} say the same; give one of them")
     words = tuple(f"{kind}={name}" for kind, name in members.items() if name)
-    run_build(dataclasses.replace(options, column=(*options.column, words)))
+    return dataclasses.replace(options, column=(*options.column, words))

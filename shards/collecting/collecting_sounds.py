@@ -63,6 +63,22 @@ class Totals:
     requests: int
 
 
+def refuse_another_source(out: Path, ledger: Ledger, name: str) -> None:
+    """Checks that a folder holds no collection by another verb.
+
+    Args:
+        out: the folder.
+        ledger: its ledger.
+        name: of the verb.
+
+    Raises:
+        UserError: it does.
+    """
+    source = ledger.fact("source") or name
+    if source != name:
+        raise UserError(f"{out} holds a collection by `collect {source}`; give another --out")
+
+
 class SoundCollector:
     """Fetches sounds into a folder.
 
@@ -90,10 +106,8 @@ class SoundCollector:
         Raises:
             UserError: the list can't be read, the disk is too small, the user did not agree, or the server is down.
         """
-        source = self._ledger.fact("source") or self._archive.name
-        if source != self._archive.name:
-            raise UserError(f"{self._out} holds a collection by `collect {source}`; give another --out")
-        self._ledger.state_fact("source", source)
+        refuse_another_source(self._out, self._ledger, self._archive.name)
+        self._ledger.state_fact("source", self._archive.name)
         (self._out / SOUNDS).mkdir(parents=True, exist_ok=True)
         self._look_again_if_limits_changed()
         self._archive.list_entries(self._ledger)

@@ -72,8 +72,14 @@ class TileCollector:
 
     def wanted(self) -> list[tuple[Row, int]]:
         """The images that are not there yet: row and scale."""
-        pairs = [(row, scale) for row in self._rows for scale in self._options.scales]
-        return [(row, scale) for row, scale in pairs if self._options.overwrite or self._existing(row, scale) is None]
+        return self.wanted_of(self._collection, self._options)
+
+    @staticmethod
+    def wanted_of(collection: Collection, options: TilesOptions) -> list[tuple[Row, int]]:
+        """The images that a collection lacks: row and scale."""
+        rows = [row for row in collection.rows if row.excluded_by in ("", COMMAND)]
+        pairs = [(row, scale) for row in rows for scale in options.scales]
+        return [pair for pair in pairs if options.overwrite or _existing(collection.root, *pair) is None]
 
     def num_requests(self, wanted: list[tuple[Row, int]]) -> int:
         """About how many requests they take, from the first hundred."""
@@ -226,12 +232,10 @@ class TileCollector:
         return json.dumps([self._source.provider, metres, options.zoom, options.side, scale, list(options.bands)])
 
     def _stem(self, row: Row, scale: int) -> Path:
-        folder = "images" if scale == 1 else f"images_x{scale}"
-        return self._collection.root / folder / f"{row.key}.any"
+        return _stem(self._collection.root, row, scale)
 
     def _existing(self, row: Row, scale: int) -> Path | None:
-        paths = (self._stem(row, scale).with_suffix(suffix) for suffix in _SUFFIXES)
-        return next((path for path in paths if path.exists()), None)
+        return _existing(self._collection.root, row, scale)
 
     def _remove(self, row: Row, scale: int) -> None:
         """Removes an image that this command made before; one from elsewhere stays."""
@@ -241,6 +245,16 @@ class TileCollector:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._collection.root).as_posix()
+
+
+def _stem(root: Path, row: Row, scale: int) -> Path:
+    folder = "images" if scale == 1 else f"images_x{scale}"
+    return root / folder / f"{row.key}.any"
+
+
+def _existing(root: Path, row: Row, scale: int) -> Path | None:
+    paths = (_stem(root, row, scale).with_suffix(suffix) for suffix in _SUFFIXES)
+    return next((path for path in paths if path.exists()), None)
 
 
 def print_tile_totals(root: Path, totals: TileTotals) -> None:

@@ -26,7 +26,7 @@ def run_aporee(options: AporeeOptions) -> None:
 
     end_on_sigterm()
     options.out.mkdir(parents=True, exist_ok=True)
-    web = _web(options)
+    web = as_web(options)
     with opened_ledger(options.out / LEDGER_NAME) as ledger:
         archive = AporeeArchive(ItemArchive(web, options.base_url), options)
         totals = SoundCollector(archive, web, ledger, options.out, options).collect(WHOLE_CORPUS)
@@ -42,7 +42,7 @@ def run_sounds(options: SoundTableOptions) -> None:
     end_on_sigterm()
     archive = TableArchive(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    web = _web(options)
+    web = as_web(options)
     with opened_ledger(options.out / LEDGER_NAME) as ledger:
         totals = SoundCollector(archive, web, ledger, options.out, options).collect()
         print_totals(options.out, ledger, totals)
@@ -59,8 +59,8 @@ def run_tiles(options: TilesOptions) -> None:
     end_on_sigterm()
     key = options.key or os.environ.get(KEY_VARIABLE, "")
     collection = Collection.load(options.out)
-    web = _web(options, (key,) if key else ())
-    placeholders = [_sha256_of_placeholder(text) for text in options.placeholder]
+    web = as_web(options, (key,) if key else ())
+    placeholders = [sha256_of_placeholder(text) for text in options.placeholder]
     with opened_tile_cache(options.out / CACHE_NAME, placeholders) as cache:
         name = next(name for name in IMAGERY if getattr(options, name))
         source = IMAGERY.load(name)(Access(options, web, cache, key))
@@ -85,12 +85,13 @@ def run_clean(options: CleanOptions) -> None:
     print_cleaning(options.root, clean(collection, options.rules, dry_run=options.dry_run), dry_run=options.dry_run)
 
 
-def _web(options: PoliteOptions, secrets: tuple[str, ...] = ()) -> Web:
+def as_web(options: PoliteOptions, secrets: tuple[str, ...] = ()) -> Web:
+    """The client with the options' pace; secrets are never shown."""
     retry = RetryRule(options.attempts, options.backoff, max(120.0, options.backoff))
     return Web(WebSettings(options.rate, options.contact, retry, options.longest_wait, secrets))
 
 
-def _sha256_of_placeholder(text: str) -> str:
+def sha256_of_placeholder(text: str) -> str:
     """The SHA-256 that an option gives, or that of the file that it names.
 
     Raises:

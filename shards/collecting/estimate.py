@@ -29,9 +29,7 @@ def confirm(out: Path, what: str, *, num_bytes: int | None, num_requests: int, r
         UserError: the disk is too small, or the user did not agree, or can't be asked.
     """
     size = "unknown size" if num_bytes is None else f"at most {shown_bytes(num_bytes)}"
-    hours = num_requests / rate / 3600
-    duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-    sentence = f"to fetch: {what}, {size}, at least {num_requests:,} requests ({duration} at {rate:g} a second)"
+    sentence = f"to fetch: {what}, {size}, at least {shown_requests(num_requests, rate)}"
     print(sentence, file=sys.stderr, flush=True)
     free = shutil.disk_usage(out).free
     if num_bytes is not None and num_bytes + SPARE_BYTES > free:
@@ -47,6 +45,13 @@ def confirm(out: Path, what: str, *, num_bytes: int | None, num_requests: int, r
     print("begin? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UserError("not begun; add --yes, or answer y")
+
+
+def shown_requests(num_requests: int, rate: float) -> str:
+    """A number of requests and the time that they take at a rate a second."""
+    hours = num_requests / rate / 3600
+    duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    return f"{num_requests:,} requests ({duration} at {rate:g} a second)"
 
 
 def shown_bytes(num_bytes: float) -> str:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,24 @@ class Ledger:
         """How many entries were rejected or postponed for each reason."""
         rows = self._connection.execute("SELECT reason, count(*) FROM entries WHERE reason <> '' GROUP BY reason")
         return Counter(dict(rows))
+
+
+@contextmanager
+def ledger_in_memory(path: Path) -> Iterator[Ledger]:
+    """A copy of a ledger, which may be changed without changing the file; an empty one where there is no file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with opened_database(Path(":memory:"), _TABLES) as connection:
+        if path.is_file():
+            # Immutable: no lock, and no file beside it.
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as stored:
+                try:
+                    stored.backup(connection)
+                except sqlite3.DatabaseError as error:
+                    raise UserError(f"{path} is damaged ({first_line(error)}); move it away to start over") from error
+        yield Ledger(connection)
 
 
 @contextmanager

@@ -34,9 +34,9 @@ def run_export(options: ExportOptions) -> None:
         UserError: the set is damaged, a split is empty, or --out holds something else.
     """
     shard_set = ShardSet.open(options.shards)
-    record = _plan(options, shard_set.manifest)
+    record = plan_of(options, shard_set.manifest)
+    check_folder(options.out, record)
     if (options.out / RECORD_NAME).is_file():
-        _refuse_another(options.out, read_json(options.out / RECORD_NAME, REMEDY), record)
         print(f"{options.out} is exported already: nothing to do")
         return
     _begin(options.out, record)
@@ -61,7 +61,7 @@ def run_export(options: ExportOptions) -> None:
     )
 
 
-def _plan(options: ExportOptions, manifest: Manifest) -> dict[str, Any]:
+def plan_of(options: ExportOptions, manifest: Manifest) -> dict[str, Any]:
     """What is exported from which set, as plain JSON values."""
     splits = [split for split in manifest.splits if not options.split or split in options.split]
     if missing := [split for split in options.split if not manifest.num_samples(split)]:
@@ -78,17 +78,32 @@ def _plan(options: ExportOptions, manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def check_folder(out: Path, record: dict[str, Any]) -> None:
+    """Checks that a folder is new or empty, or holds this export, finished or not.
+
+    Args:
+        out: the folder.
+        record: from `plan_of`.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder")
+    for kept in (out / RECORD_NAME, out / WORK_FOLDER / PLAN_NAME):
+        if kept.is_file():
+            _refuse_another(out, read_json(kept, REMEDY), record)
+            return
+    if out.is_dir() and {path.name for path in out.iterdir()} - {WORK_FOLDER}:
+        raise UserError(f"--out {out} is not empty and is no export; give a new folder")
+
+
 def _begin(out: Path, record: dict[str, Any]) -> None:
     """Makes the folder; what an interrupted export of the same set left there is kept."""
     plan = out / WORK_FOLDER / PLAN_NAME
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder")
     if plan.is_file():
-        _refuse_another(out, read_json(plan, REMEDY), record)
         note(f"resuming the export to {out}")
         return
-    if out.is_dir() and {path.name for path in out.iterdir()} - {WORK_FOLDER}:
-        raise UserError(f"--out {out} is not empty and is no export; give a new folder")
     plan.parent.mkdir(parents=True, exist_ok=True)
     write_json(plan, record)
 

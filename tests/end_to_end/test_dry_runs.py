@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recordings/metadata.csv").write_text("\n".join(rows), encoding="utf-8")
     write_advance(folder / "advance")
     authors_checkpoint(folder, small_towers(**WIDE))
+    with tarfile.open(folder / "foreign.tar", "w") as tar:
+        tar.add(folder / "recordings" / "images" / "0.jpg", "0.jpg")
+    (folder / "sounds.csv").write_text(SOUNDS, encoding="utf-8")
     (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
     return folder
 
@@ -46,6 +50,15 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 TRAIN = ("pretrain/run.py", "soundingearth-resnet18", "--shards", "shards", "--out", "new/run", *SMALL[2:])
+
+COLLECT = ("shards/run.py", "collect")
+TILES = (*COLLECT, "tiles", "--out", "recordings", "--terms", "https://t.invalid", "--attribution", "A")
+SOUNDS = """key,url,longitude,latitude,bytes
+a,https://sounds.invalid/a.mp3,5,50,1000
+b,https://sounds.invalid/b.mp3,6,50,2000
+c,https://sounds.invalid/c.mp3,-6,50,4000
+d,ftp://sounds.invalid/d.mp3,6,50,8000
+"""
 
 CASES = {
     "build": (
@@ -108,6 +121,50 @@ CASES = {
             "writes      new/model: config.json",
         ],
     ),
+    "aporee": (
+        (*COLLECT, "aporee", "--out", "new", "--base-url", "https://archive.invalid", "--limit", "200", "--rate", "2"),
+        [
+            "https://archive.invalid, collection:radio-aporee-maps",
+            "at most 200 sounds, 600 requests (5 min at 2 a second)",
+            "ledger.sqlite",
+        ],
+    ),
+    "sounds": (
+        (*COLLECT, "sounds", "--table", "sounds.csv", "--out", "new", "--bbox", "0", "0", "10", "60"),
+        [
+            "sounds.csv, 4 entries",
+            "outside the box 1, no address 1",
+            "2 sounds, at most 3 kB, at least 2 requests (0 min at 1 a second)",
+        ],
+    ),
+    "tiles": (
+        (*TILES, "--xyz", "https://tiles.invalid/{z}/{x}/{y}?k={key}", "--key", "s3cret", "--scales", "1", "3"),
+        ["8 in recordings/metadata.csv", "xyz: https://tiles.invalid/{z}/{x}/{y}", "8 images, about ", "tiles.sqlite"],
+    ),
+    "wms": (
+        (*TILES, "--wms", "https://maps.invalid/wms", "--layer", "photos", "--overwrite"),
+        ["https://maps.invalid/wms, which is not asked", "8 images, at least 8 requests (0 min at 5 a second)"],
+    ),
+    "advance": (
+        (*COLLECT, "advance", "--root", "recordings", "--out", "new", "--overpass", "https://me:pw@o.invalid/api"),
+        ["8 rows, 8 of them with both files", "https://o.invalid/api, not asked; at most 8 requests", "pairs.csv"],
+    ),
+    "adopt": (
+        ("shards/run.py", "adopt", "foreign.tar", "https://tars.invalid/a.tar", "--out", "new"),
+        ["1 here, ", "1 at addresses, which are not asked", "known once the corpus is unpacked in new.unpacked"],
+    ),
+    "adopt --check": (
+        ("shards/run.py", "adopt", "foreign.tar", "--out", "new", "--check"),
+        ["1 here, ", "the corpus is not listed"],
+    ),
+    "export": (
+        ("shards/run.py", "export", "shards", "--out", "new", "--split", "train", "test"),
+        ["20 train, 6 test samples", "Parquet files and a card, about "],
+    ),
+    "info": (
+        ("shards/run.py", "info", "shards", "--report", "new"),
+        ["20 train, 6 val, 6 test pairs", "new: a page, figures and statistics.json"],
+    ),
     "slurm": (
         ("launch/compare.py", "plan.yaml", "--out", "new", "--slurm", "--sbatch", "--partition=gpu"),
         ["#SBATCH --array=1-2%8", "#SBATCH --partition=gpu", "jobs.sbatch", "report.sbatch"],
@@ -124,6 +181,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(name: str, folder:
     for part in says:
         assert part in done.stdout
     assert "nothing was written" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
     assert tree(folder) == before
 
 

@@ -72,6 +72,16 @@ class _Progress:
         result.outcome, result.detail = outcome, detail
 
 
+def list_rows(options: AdvanceOptions) -> Listing:
+    """The rows of the corpus, with their places.
+
+    Raises:
+        UserError: the table can't be used.
+    """
+    source = RecordingsSource(SourceOptions(root=options.root, table=options.table, follow_links=options.follow_links))
+    return source.locate(source.list_pairs())
+
+
 def build_advance(options: AdvanceOptions, table: LabelTable) -> AdvanceResult:
     """Builds the set; files that an interrupted build has left are kept.
 
@@ -83,9 +93,7 @@ def build_advance(options: AdvanceOptions, table: LabelTable) -> AdvanceResult:
         UserError: an input can't be used, the Overpass service does not answer, or no pair is left.
     """
     corrections = read_corrections(options.corrections)
-    source = RecordingsSource(SourceOptions(root=options.root, table=options.table, follow_links=options.follow_links))
-    listing = source.locate(source.list_pairs())
-    found = _begin(listing)
+    found = _begin(list_rows(options))
     stems = stems_of(found.pairs)
     recordings = _open_recordings(found, options.workers)
     labels = _label(found, options, table, corrections)

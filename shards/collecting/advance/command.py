@@ -81,23 +81,36 @@ def _content_of(path: Path) -> str:
 
 
 def _keep_plan(out: Path, plan: dict[str, Any]) -> None:
-    """Stores the plan in the folder, or checks that it has the same.
-
-    Raises:
-        UserError: the folder holds other files, or a set with another plan.
-    """
+    """Stores the plan in the folder, or checks that it has the same; raises UserError as `check_plan`."""
+    path = out / PLAN_NAME
     try:
         out.mkdir(parents=True, exist_ok=True)
-        path = out / PLAN_NAME
-        if not path.is_file() and any(out.iterdir()):
-            raise UserError(f"--out {out} holds other files; give a new or empty folder")
+        check_plan(out, plan)
         kept = json_of(write_text_once(path, json.dumps(plan, indent=1)), str(path))
     except OSError as error:
         raise UserError(f"--out {out} can't be written: {error.strerror}; give another folder") from error
-    if kept != plan and not (out / IMAGES).exists():
-        # The last attempt failed before it wrote a pair, as when nothing had a label.
+    if kept != plan:
         write_json(path, plan)
-    elif kept != plan:
+
+
+def check_plan(out: Path, plan: dict[str, Any]) -> None:
+    """Checks that a folder is new or empty, or holds a set of this plan.
+
+    Args:
+        out: the folder.
+        plan: from `plan_of`.
+
+    Raises:
+        UserError: it holds other files, or a set with another plan.
+    """
+    path = out / PLAN_NAME
+    if not path.is_file():
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"--out {out} holds other files; give a new or empty folder")
+        return
+    kept = read_json(path)
+    # Without images, the last attempt failed before it wrote a pair, as when nothing had a label.
+    if kept != plan and (out / IMAGES).exists():
         names = kept if isinstance(kept, dict) else {}
         other = next((name for name in plan if names.get(name) != plan[name]), "plan")
         raise UserError(
