@@ -253,6 +253,6 @@ def test_preprocessing_stands_in_the_config_and_older_configs_load(released: tup
 
 def test_python_in_the_card_is_python(released: tuple[Path, list[str]]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (released[0] / "README.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 13
     for block in blocks:
         compile(block, "card", "exec")
