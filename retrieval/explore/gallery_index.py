@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pretrain.ranking.intervals import Figure, Units, bootstrap_intervals
 from pretrain.scores import PERCENT
 from retrieval.index import (
     DIFFERENCES_SLACK,
@@ -22,7 +23,6 @@ from retrieval.index import (
     propose_from_all,
     squared_distances,
 )
-from retrieval.intervals import Figure, Units, bootstrap_intervals
 from shards.atomic_files import write_text_atomically, written_whole
 from shards.errors import UserError, disk_remedy
 from shards.records import Count, Finite, read_json_as

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.intervals import LEVEL, RESAMPLES, Interval
+from pretrain.ranking.intervals import LEVEL, RESAMPLES, Interval
 
 BLOCK_DRAWS = 250
 """Resamples held in memory at once; it divides their total."""

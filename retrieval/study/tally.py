@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.intervals import Interval
+from pretrain.ranking.intervals import Interval
 from retrieval.study.agreement import agreeing_share, agreement_intervals, krippendorff_alpha
 from retrieval.study.answers import GivenAnswer
 from retrieval.study.folder import StudyPair
