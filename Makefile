@@ -7,9 +7,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Each core takes a file of tests at a time, in the order of tests/conftest.py; more than 4 would want more memory than
-# many machines have.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
+# Each process takes a file of tests at a time; their number and order are in tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 LAUNCH := $(BIN)/accelerate launch --quiet --config_file launch/accelerate/one_process.yaml
 
 FUZZ_MINUTES ?= 60

@@ -34,6 +34,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+MOST_PROCESSES = 4
+"""More would want more memory than many machines have."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process of tests more than cores: tests wait for servers, browsers and processes a tenth of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_PROCESSES, cores + 1)
+
+
 @pytest.hookimpl(trylast=True)  # when those that -m leaves out are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the longest files, so that none of them is left to one core at the end; then those of most tests."""
