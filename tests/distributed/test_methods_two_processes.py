@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from commands import CONSTANT_RATE, SMALL, python, run, run_together
+from commands import CONSTANT_RATE, SMALL_INPUTS, python, run, run_together
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -141,7 +141,7 @@ def weights_after(run_folder: Path, step: int) -> dict[str, Tensor]:
 )
 def test_two_processes_train_as_one(method: str, more: list[str], tiny_shards: Path, tmp_path: Path) -> None:
     # 2 processes of 8 images each, in chunks where asked for, beside 1 process that takes all 16 at once.
-    words = ["demo", "--shards", tiny_shards, *SMALL, *CONSTANT_RATE, "--method", method, "--epochs", "2"]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *CONSTANT_RATE, "--method", method, "--epochs", "2"]
     words += ["--model.norm", "group", "--log-every-steps", "1", "--seed", "3", "--checkpoint.every-epochs", "1"]
     kinds = [word for word in more if "far" in word or word == "3000"]
     one, two = tmp_path / "one", tmp_path / "two"

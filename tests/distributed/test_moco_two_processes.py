@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import CONSTANT_RATE, REPOSITORY, SMALL, python, run_together, with_deepspeed
+from commands import CONSTANT_RATE, REPOSITORY, SMALL_INPUTS, python, run_together, with_deepspeed
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,7 +25,7 @@ from pretrain.training.metrics_file import MetricsFile
 
 MOMENTUM = 0.6
 OPTIONS = [
-    *("demo", *SMALL, *CONSTANT_RATE, "--method", "moco", "--moco.queue-size", "36", "--model.norm", "group"),
+    *("demo", *SMALL_INPUTS, *CONSTANT_RATE, "--method", "moco", "--moco.queue-size", "36", "--model.norm", "group"),
     *("--moco.momentum", str(MOMENTUM), "--epochs", "2", "--seed", "3", "--log-every-steps", "1"),
     *("--optimizer.learning-rate", "1e-4", "--checkpoint.every-steps", "1", "--checkpoint.keep", "9"),
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import BIN, REPOSITORY, SMALL, accelerate_launch, run
+from commands import BIN, REPOSITORY, SMALL_INPUTS, accelerate_launch, run
 from namespaces import ADDRESSES, PORT, Host, two_hosts
 
 from pretrain.training.metrics_file import MetricsFile
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = 9
 OPTIONS = [
-    *(*SMALL, "--epochs", "3", "--seed", "3", "--model.norm", "group", "--log-every-steps", "1"),
+    *(*SMALL_INPUTS, "--epochs", "3", "--seed", "3", "--model.norm", "group", "--log-every-steps", "1"),
     *("--optimizer.learning-rate", "1e-4", "--checkpoint.every-steps", "2"),
 ]
 SCRIPT = str(REPOSITORY / "pretrain" / "run.py")
@@ -175,7 +175,7 @@ def test_gpus_of_several_machines_are_launched_by_their_file(
 ) -> None:
     # Without GPUs its processes join by gloo: what the file says of machines and of their meeting is the same.
     folder = tmp_path / "run"
-    words: list[str | Path] = ["demo", "--shards", tiny_shards, "--out", folder, *SMALL, "--epochs", "1"]
+    words: list[str | Path] = ["demo", "--shards", tiny_shards, "--out", folder, *SMALL_INPUTS, "--epochs", "1"]
     job = Job("several_machines", hosts, tmp_path, *words)
     job.end()
     assert "2 processes x 8 pairs" in job.printed(0)
@@ -189,7 +189,16 @@ def test_hosts_that_would_train_alone_are_refused(hosts: tuple[Host, Host], tiny
         command = launcher("one_process", rank)
         place = command.index("--config_file")
         command[place : place + 2] = ["--cpu", "--mixed_precision", "no"]
-        words = ["demo", "--shards", str(tiny_shards), "--out", str(tmp_path / f"run-{rank}"), *SMALL, "--epochs", "1"]
+        words = [
+            "demo",
+            "--shards",
+            str(tiny_shards),
+            "--out",
+            str(tmp_path / f"run-{rank}"),
+            *SMALL_INPUTS,
+            "--epochs",
+            "1",
+        ]
         parts.append(host.start([*command, *words], cwd=tmp_path, log=tmp_path / f"host-{rank}.log"))
     for rank, part in enumerate(parts):
         assert part.wait(SECONDS_TO_END) != 0

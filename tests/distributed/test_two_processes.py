@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import CONSTANT_RATE, SMALL, accelerate_launch, python, run, run_together, torchrun
+from commands import CONSTANT_RATE, SMALL_INPUTS, accelerate_launch, python, run, run_together, torchrun
 from safetensors.torch import load_file
 
 from pretrain.losses import LOSSES
@@ -53,7 +53,7 @@ def train(words: list[str | Path], processes: int, cwd: Path) -> None:
 
 def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS]
     alone = run(accelerate_launch(*words, "--out", one), cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     together = run(torchrun(2, *words, "--out", two), cwd=tmp_path, ACCELERATE_USE_CPU="true")
@@ -82,7 +82,7 @@ def test_two_processes_train_as_one(tiny_shards: Path, tmp_path: Path) -> None:
 def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shards: Path, tmp_path: Path) -> None:
     # One epoch each on 1 process, on 2, and on 1, against three on 1; the learning rate is constant.
     # On 2 processes in chunks of 3 of their 8 pairs under straight's loss: the embedding cache over processes.
-    words = ["--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE]
+    words = ["--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, *CONSTANT_RATE]
     straight, changing, chunked = tmp_path / "straight", tmp_path / "changing", tmp_path / "chunked"
     for processes, options in (
         (1, ["demo", *words, "--epochs", "3", "--out", straight]),
@@ -109,7 +109,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_in_chunks(tiny_shard
 )
 def test_every_loss_sees_the_global_batch(loss: list[str], tiny_shards: Path, tmp_path: Path) -> None:
     # 2 processes in chunks of 3 of their 8 pairs; some of these losses have weights of their own.
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--loss.name", *loss]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, *CONSTANT_RATE, "--loss.name", *loss]
     one, two = tmp_path / "one", tmp_path / "two"
     train([*words, "--epochs", "1", "--out", one], 1, tmp_path)
     train([*words, "--epochs", "1", "--optimizer.chunk-size", "3", "--out", two], 2, tmp_path)
@@ -121,7 +121,18 @@ def test_every_loss_sees_the_global_batch(loss: list[str], tiny_shards: Path, tm
 @pytest.mark.parametrize("variables", [{}, {"ACCELERATE_USE_CPU": "true"}], ids=["plain", "accelerate"])
 def test_processes_share_their_gradients(variables: dict[str, str], tiny_shards: Path, tmp_path: Path) -> None:
     # One step of SGD, which, unlike Adam, shows the size of a gradient.
-    words = ["demo", "--shards", tiny_shards, *SMALL, "--model.norm", "group", "--batch-size", "48", "--epochs", "1"]
+    words = [
+        "demo",
+        "--shards",
+        tiny_shards,
+        *SMALL_INPUTS,
+        "--model.norm",
+        "group",
+        "--batch-size",
+        "48",
+        "--epochs",
+        "1",
+    ]
     words += ["--optimizer.name", "sgd", "--optimizer.warmup-epochs", "0", "--optimizer.max-gradient-norm", "0"]
     one, two, start = (tmp_path / name for name in ("one", "two", "start"))
     for result in (
@@ -140,7 +151,7 @@ def test_processes_share_their_gradients(variables: dict[str, str], tiny_shards:
 
 def test_processes_that_would_train_alone_are_refused(tiny_shards: Path, tmp_path: Path) -> None:
     # Without CUDA, accelerate launch starts one process whatever is asked for.
-    command = accelerate_launch("demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL)
+    command = accelerate_launch("demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL_INPUTS)
     place = command.index("--config_file")
     command[place : place + 2] = ["--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
     result = run(command, cwd=tmp_path)
@@ -152,7 +163,7 @@ def test_processes_that_would_train_alone_are_refused(tiny_shards: Path, tmp_pat
 
 
 def test_a_batch_that_can_not_be_dealt_is_refused(tiny_shards: Path, tmp_path: Path) -> None:
-    words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL, "--batch-size", "15"]
+    words = ["demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL_INPUTS, "--batch-size", "15"]
     result = run(torchrun(2, *words), cwd=tmp_path, ACCELERATE_USE_CPU="true")
     assert result.returncode != 0
     assert "batch_size must be divisible by processes x optimizer.accumulation = 2 x 1 = 2, got 15" in result.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL, python, run, run_together, with_deepspeed
+from commands import BIN, CONSTANT_RATE, REPOSITORY, SMALL_INPUTS, python, run, run_together, with_deepspeed
 from safetensors.torch import load_file
 
 from pretrain.training.metrics_file import MetricsFile
@@ -54,7 +54,7 @@ def train(words: list[str | Path], run_folder: Path, *, stage: str = "", launche
 def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run on one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    summary = train(["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder], folder)
+    summary = train(["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, "--out", folder], folder)
     assert (summary["num_processes"], summary["distributed_type"]) == (1, "NO")
     return folder
 
@@ -62,7 +62,7 @@ def alone(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_heads_on_frozen_encoders_train_as_on_one_process(tiny_shards: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--model.freeze", "image,sound"]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, "--model.freeze", "image,sound"]
     words += ["--data.feature-views", "2", "--data.features-dir", tmp_path / "features"]
     train([*words, "--out", one], one)
     summary = train([*words, "--out", two], two, stage="zero2")
@@ -79,7 +79,7 @@ def test_heads_on_frozen_encoders_train_as_on_one_process(tiny_shards: Path, tmp
 @pytest.mark.parametrize("stage", STAGES)
 def test_trains_as_one_process_does(stage: str, alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--out", folder]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, "--out", folder]
     summary = train(words, folder, stage=stage, launched=stage == "zero2")
     assert summary["num_processes"] == 2
     assert summary["distributed_type"] == "DEEPSPEED"
@@ -99,7 +99,7 @@ def test_nothing_is_compiled_and_no_lock_is_waited_for(tiny_shards: Path, tmp_pa
     operator = tmp_path / "extensions" / "deepspeed_shm_comm"
     operator.mkdir(parents=True)
     (operator / "lock").touch()
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, "--epochs", "1", "--out", tmp_path / "run"]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, "--epochs", "1", "--out", tmp_path / "run"]
     environment = {"TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions"), **with_deepspeed("zero2")}
     result = run_together(python("pretrain/run.py", *words), cwd=REPOSITORY, **environment)
     assert result.returncode == 0, result.stderr[-4000:]
@@ -109,7 +109,7 @@ def test_nothing_is_compiled_and_no_lock_is_waited_for(tiny_shards: Path, tmp_pa
 @pytest.mark.slow
 def test_accumulation_and_the_embedding_cache_work_under_zero(tiny_shards: Path, tmp_path: Path) -> None:
     # Two parts a step, each embedded in chunks of 3 of a process's 4 pairs, against two parts on one process.
-    words = ["demo", "--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE, "--optimizer.accumulation", "2"]
+    words = ["demo", "--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, *CONSTANT_RATE, "--optimizer.accumulation", "2"]
     plain, chunked = tmp_path / "plain", tmp_path / "chunked"
     train([*words, "--out", plain], plain)
     summary = train([*words, "--optimizer.chunk-size", "3", "--out", chunked], chunked, stage="zero3")
@@ -121,7 +121,7 @@ def test_accumulation_and_the_embedding_cache_work_under_zero(tiny_shards: Path,
 def test_a_run_goes_on_under_any_other_stage(alone: Path, tiny_shards: Path, tmp_path: Path) -> None:
     # One epoch each under ZeRO-3, on one process, and under ZeRO-2, against three epochs of one process. The
     # learning rate is constant, so that it does not depend on --epochs.
-    words = ["--shards", tiny_shards, *SMALL, *OPTIONS, *CONSTANT_RATE]
+    words = ["--shards", tiny_shards, *SMALL_INPUTS, *OPTIONS, *CONSTANT_RATE]
     straight, changing = tmp_path / "straight", tmp_path / "changing"
     train(["demo", *words, "--epochs", "3", "--out", straight], straight)
     train(["demo", *words, "--epochs", "1", "--out", changing], changing, stage="zero3")
@@ -137,7 +137,7 @@ def test_a_run_goes_on_under_any_other_stage(alone: Path, tiny_shards: Path, tmp
 
 
 def test_deepspeed_that_would_be_dropped_in_silence_is_refused(tiny_shards: Path, tmp_path: Path) -> None:
-    command = deepspeed_launch("zero2", "demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL)
+    command = deepspeed_launch("zero2", "demo", "--shards", tiny_shards, "--out", tmp_path / "run", *SMALL_INPUTS)
     result = run(command, cwd=REPOSITORY, ACCELERATE_USE_CPU="true")
     assert result.returncode != 0
     assert "asks for DeepSpeed, but the processes joined as" in result.stderr

@@ -31,6 +31,11 @@ from benchmarks import (
 )
 from benchmarks import run as run_module
 from commands import python, run
+from conftest import is_required, only_if_named
+
+WHOLE = "benchmarks"
+"""What EARSHOT_REQUIRE names to run every suite: trainings and demos take ten minutes of two cores."""
+SHORT_SUITES = (loader, ranking_speed, search_speed, small_retrieval, opening)
 
 pytestmark = pytest.mark.slow
 
@@ -42,12 +47,15 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
     """What a smoke run prints, and its JSON."""
     folder = tmp_path_factory.mktemp("benchmark")
     words = ["--quick", "--json", folder / "all.json"]
+    if not is_required(WHOLE):
+        words += ["--only", *(suite.SUITE for suite in SHORT_SUITES)]
     result = run(python("tests/benchmarks/run.py", *words), cwd=folder, timeout_seconds=MOST_SECONDS)
     assert result.returncode == 0, result.stderr
     return result.stdout, json.loads((folder / "all.json").read_text())
 
 
 def test_it_measures_everything_and_says_where(quick_run: tuple[str, dict]) -> None:
+    only_if_named(WHOLE, "all suites take ten minutes of two cores, and the other tests run the short ones")
     printed, record = quick_run
     assert {"machine", "quick", "rows", "targets"} <= record.keys()
     assert {"cpu", "cores", "torch", "cpu_has_bf16", "cuda", "load_at_start"} <= record["machine"].keys()
@@ -91,6 +99,7 @@ def test_nothing_that_is_measured_has_the_threads_of_the_tests() -> None:
 
 
 def test_the_loop_has_its_share_of_waiting_and_its_bottleneck(quick_run: tuple[str, dict]) -> None:
+    only_if_named(WHOLE, "its suites train")
     loops = [row["figures"] for row in quick_run[1]["rows"] if row["suite"] == training_loop.SUITE]
     assert len(loops) == 2
     for figures in loops:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import SMALL, python, run
+from commands import SMALL_INPUTS, python, run
 from pair_folders import write_advance, write_image, write_sound
 from released_runs import WIDE, authors_checkpoint, small_towers, write_run
 from tiny_shards import write_tiny_shards
@@ -49,7 +49,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
 
 
-TRAIN = ("pretrain/run.py", "soundingearth-resnet18", "--shards", "shards", "--out", "new/run", *SMALL[2:])
+TRAIN = ("pretrain/run.py", "soundingearth-resnet18", "--shards", "shards", "--out", "new/run", *SMALL_INPUTS[2:])
 
 COLLECT = ("shards/run.py", "collect")
 TILES = (*COLLECT, "tiles", "--out", "recordings", "--terms", "https://t.invalid", "--attribution", "A")
@@ -228,7 +228,7 @@ def test_a_dry_run_on_one_process_knows_the_batch_of_those_planned(folder: Path)
 
 def test_a_small_set_trains_without_a_word_about_its_batch(folder: Path, tmp_path: Path) -> None:
     narrow = [f"--model.{name}-encoder=narrow-resnet10" for name in ("image", "sound")]
-    words = ["--shards", str(folder / "shards"), "--epochs", "1", *SMALL[2:], *narrow]
+    words = ["--shards", str(folder / "shards"), "--epochs", "1", *SMALL_INPUTS[2:], *narrow]
     done = run(python("pretrain/run.py", "soundingearth-resnet18", *words, "--out", "run"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "batch size 10, because the preset's 256 is more than the 20 training pairs" in done.stdout

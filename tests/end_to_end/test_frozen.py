@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import PATIENCE_SECONDS, SMALL, environment, last_step, python, run, run_together
+from commands import PATIENCE_SECONDS, SMALL_INPUTS, environment, last_step, python, run, run_together
 from safetensors.torch import load_file
 from tiny_shards import write_tiny_shards
 
@@ -30,7 +30,7 @@ from shards.streaming.reading import ShardSet
 
 FROZEN = [
     *("--model.freeze", "image,sound", "--data.feature-views", "3", "--mixing", "1", "--epochs", "3"),
-    *SMALL,
+    *SMALL_INPUTS,
 ]
 NUM_TRAIN = 200
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.utils import set_seed
-from commands import SMALL, last_step, python, run, stop_when
+from commands import SMALL_INPUTS, last_step, python, run, stop_when
 from model_takers import assert_retrieval_and_downstream_take
 
 from pretrain.model import TwoTower
@@ -24,7 +24,7 @@ METHOD_WORDS = {
     "tile2vec": ["--tile2vec.far-km", "3000"],
 }
 EPOCHS, STEPS_PER_EPOCH = 5, 3
-OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
+OPTIONS = [*SMALL_INPUTS, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
 OPTIONS += ["--checkpoint.every-steps", "2"]
 
 
@@ -91,7 +91,7 @@ def test_retrieval_and_downstream_take_the_model_as_any_other(
 
 def simclr(shards: Path, folder: Path, *more: str) -> str:
     """What a run of SimCLR with group norm tells its user; under batch norm some spread would be left."""
-    words = ["demo", "--method", "simclr", "--shards", shards, "--out", folder, *SMALL, "--model.norm", "group"]
+    words = ["demo", "--method", "simclr", "--shards", shards, "--out", folder, *SMALL_INPUTS, "--model.norm", "group"]
     words += ["--epochs", "3", "--log-every-steps", "1", "--optimizer.warmup-epochs", "0"]
     words += ["--model.image-encoder", "resnet18", "--optimizer.name", "adam"]
     result = run(python("pretrain/run.py", *words, *more), cwd=folder.parent)

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from commands import SMALL, last_step, python, run, stop_when
+from commands import SMALL_INPUTS, last_step, python, run, stop_when
 from model_takers import assert_retrieval_and_downstream_take
 from safetensors.torch import load_file
 from torch import Tensor
@@ -16,7 +16,18 @@ from pretrain.training.run_folder import list_checkpoints
 
 EPOCHS, STEPS_PER_EPOCH, QUEUE_SIZE = 5, 3, 40
 OPTIONS = [
-    *("demo", "--method", "moco", *SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"),
+    *(
+        "demo",
+        "--method",
+        "moco",
+        *SMALL_INPUTS,
+        "--precision",
+        "bf16",
+        "--epochs",
+        str(EPOCHS),
+        "--log-every-steps",
+        "1",
+    ),
     *("--checkpoint.every-steps", "2", "--moco.queue-size", str(QUEUE_SIZE), "--moco.momentum", "0.9"),
 ]
 
@@ -88,7 +99,7 @@ def test_the_embedding_cache_trains_as_the_whole_batch_does(tiny_shards: Path, t
 
 
 def test_a_queue_larger_than_the_training_split_is_refused(tiny_shards: Path, tmp_path: Path) -> None:
-    words = ["demo", "--method", "moco", "--moco.queue-size", "49", *SMALL, "--shards", tiny_shards]
+    words = ["demo", "--method", "moco", "--moco.queue-size", "49", *SMALL_INPUTS, "--shards", tiny_shards]
     result = run(python("pretrain/run.py", *words, "--out", tmp_path / "run"), cwd=tmp_path)
     assert result.returncode == 2
     assert "moco.queue_size must be at most the 48 pairs of the training split" in result.stderr

@@ -10,7 +10,7 @@ from typing import Any
 import nbclient
 import nbformat
 import pytest
-from commands import REPOSITORY, SMALL
+from commands import REPOSITORY, SMALL_INPUTS
 from released_runs import write_run
 
 from shards.demo_world.corpus import generate_demo_corpus
@@ -64,7 +64,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_own_files_become_a_map(tmp_path: Path) -> None:
     own = tmp_path / "own"
     generate_demo_corpus(own, num_places=40, image_size=64, clip_seconds=2.0, num_workers=0, show_progress=False)
-    training = [*SMALL, "--epochs", "2"]
+    training = [*SMALL_INPUTS, "--epochs", "2"]
     notebook = executed("own_files_to_map", tmp_path, FOLDER=str(own), TRAINING=training)
     assert (tmp_path / "runs" / "map" / "run" / "summary.json").exists()
     assert (tmp_path / "runs" / "map" / "run" / "retrieval" / "report.html").exists()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from clean_process import run_without_earshot
-from commands import BIN, REPOSITORY, SMALL, python, run
+from commands import BIN, REPOSITORY, SMALL_INPUTS, python, run
 from hub_server import serve_hub
 from safetensors.torch import load_file, save_file
 from scene_folders import write_scenes
@@ -121,7 +121,7 @@ def finished(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("runs")
     # Encoders that torchvision and timm have, which the release is tried with.
     encoders = ["--model.image-encoder", "resnet18", "--model.sound-encoder", "resnet18"]
-    begin = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL, *encoders, "--epochs", "1"]
+    begin = ["demo", "--shards", tiny_shards, "--out", "mine", *SMALL_INPUTS, *encoders, "--epochs", "1"]
     for words in (begin, ["--resume", "mine", "--epochs", "2"]):
         result = run(python("pretrain/run.py", *words), cwd=folder)
         assert result.returncode == 0, result.stderr

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_SECONDS, REPOSITORY, SMALL, accelerate_launch, environment, last_step, python, run
+from commands import PATIENCE_SECONDS, REPOSITORY, SMALL_INPUTS, accelerate_launch, environment, last_step, python, run
 from processes import processes_with
 from shard_commands import wait_until
 
@@ -46,7 +46,7 @@ runpy.run_path(script, run_name="__main__")
 """Runs a script of Earshot's under a clock that jumps by a day whenever it is read."""
 
 EPOCHS, STEPS_PER_EPOCH = 5, 3
-OPTIONS = [*SMALL, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
+OPTIONS = [*SMALL_INPUTS, "--precision", "bf16", "--epochs", str(EPOCHS), "--log-every-steps", "1"]
 OPTIONS += ["--checkpoint.every-steps", "2", "--data.workers", "2"]
 
 

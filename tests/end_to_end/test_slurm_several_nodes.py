@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL, environment
+from commands import BIN, PATIENCE_SECONDS, REPOSITORY, SMALL_INPUTS, environment
 
 from pretrain.training.metrics_file import MetricsFile
 from pretrain.training.run_folder import list_checkpoints
@@ -146,7 +146,7 @@ def command_line(number: int) -> str:
 @pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Path, tmp_path: Path) -> None:
     submitted = Submitted(tmp_path, tiny_shards)
-    job = submitted.start("demo", *SMALL, "--epochs", str(EPOCHS), "--log-every-steps", "1")
+    job = submitted.start("demo", *SMALL_INPUTS, "--epochs", str(EPOCHS), "--log-every-steps", "1")
     try:
         submitted.wait_for_step_after(0, job)
         job.send_signal(signal.SIGUSR1)  # as Slurm does before the time is up: to the batch script alone
@@ -180,11 +180,11 @@ def test_a_signal_saves_and_requeues_and_the_next_start_resumes(tiny_shards: Pat
 @pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
 def test_a_run_that_ends_is_not_requeued_nor_one_that_fails(tiny_shards: Path, tmp_path: Path) -> None:
     submitted = Submitted(tmp_path, tiny_shards)
-    output, _ = submitted.start("demo", *SMALL, "--epochs", "1", "--batch-size", "15").communicate(
+    output, _ = submitted.start("demo", *SMALL_INPUTS, "--epochs", "1", "--batch-size", "15").communicate(
         timeout=PATIENCE_SECONDS
     )
     assert "batch_size must be divisible by processes" in output
-    job = submitted.start("demo", *SMALL, "--epochs", "1")
+    job = submitted.start("demo", *SMALL_INPUTS, "--epochs", "1")
     output, _ = job.communicate(timeout=PATIENCE_SECONDS)
     assert job.returncode == 0, output
     assert json.loads((submitted.run / "summary.json").read_text())["num_processes"] == NODES

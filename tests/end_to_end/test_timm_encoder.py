@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 import yaml
-from commands import SMALL, python, run
+from commands import SMALL_INPUTS, python, run
 from safetensors.torch import load_file, save_file
 from scene_folders import write_scenes
 
@@ -73,7 +73,7 @@ def timm_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vit_run(timm_file: Path, tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run at 32 pixels that started from that file."""
     folder = tmp_path_factory.mktemp("vit")
-    words = ["--shards", tiny_shards, "--out", "run", *SMALL, *STILL, "--epochs", "1"]
+    words = ["--shards", tiny_shards, "--out", "run", *SMALL_INPUTS, *STILL, "--epochs", "1"]
     finish("pretrain/run.py", *words, "--model.image-encoder", VIT, "--model.image-init", timm_file, cwd=folder)
     return folder / "run"
 
@@ -155,7 +155,7 @@ def test_an_encoder_of_ones_own_is_trained_and_loaded_only_if_allowed(tiny_shard
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "module.py").write_text(OUTSIDE)
     own = "my_package.module:build"
-    words = ["--shards", tiny_shards, "--out", "run", *SMALL, "--epochs", "1", "--model.image-encoder", own]
+    words = ["--shards", tiny_shards, "--out", "run", *SMALL_INPUTS, "--epochs", "1", "--model.image-encoder", own]
     finish("pretrain/run.py", *words, cwd=tmp_path)
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["image_encoder"] == own
     assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["image_encoder"] == own
@@ -182,7 +182,8 @@ def test_a_name_that_nobody_knows_is_refused_with_the_nearest_one(tiny_shards: P
 def test_best_retrieval_trains_with_smaller_networks(tiny_shards: Path, tmp_path: Path) -> None:
     small = ["--model.image-encoder", "timm:test_convnext", "--model.sound-encoder", "timm:test_convnext2"]
     small += ["--model.image-init", "random", "--model.sound-init", "random", "--data.num-frames", "160"]
-    words = ["best-retrieval", "--shards", tiny_shards, "--out", "run", *SMALL, *small, "--model.sound-pooling", "1"]
+    words = ["best-retrieval", "--shards", tiny_shards, "--out", "run", *SMALL_INPUTS, *small]
+    words += ["--model.sound-pooling", "1"]
     finish("pretrain/run.py", *words, "--data.image-size", "64", "--epochs", "1", cwd=tmp_path)
     config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
     assert config["loss"]["label_smoothing"] == 0.1

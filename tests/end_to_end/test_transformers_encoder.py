@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import SMALL, python, run
+from commands import SMALL_INPUTS, python, run
 from pair_folders import write_table
 from safetensors.torch import load_file
 from transformers_folders import save_ast, save_clap
@@ -46,7 +46,8 @@ def test_from_sounds_to_a_release_that_needs_its_folder_no_more(
     finish("shards/run.py", *build, "--spectrogram", front_end, cwd=tmp_path)
     if kind == "clap":  # 64 bands
         finish("shards/run.py", "verify", shards, cwd=tmp_path)
-    words = ["--shards", shards, "--out", "run", *SMALL, "--model.sound-encoder", name, "--model.freeze", "sound"]
+    words = ["--shards", shards, "--out", "run", *SMALL_INPUTS, "--model.sound-encoder", name]
+    words += ["--model.freeze", "sound"]
     words += ["--model.sound-init", "pretrained", *FRAMES, "--epochs", "1"]
     pooled = run(python("pretrain/run.py", *words, "--model.sound-pooling", "2"), cwd=tmp_path, **OFFLINE)
     assert f"model.sound_pooling must be 1 with {name}, which takes the spectrograms of {front_end}" in pooled.stderr
@@ -81,7 +82,7 @@ def test_other_shards_are_refused_with_the_command(tiny_shards: Path, tmp_path: 
         tiny_shards,
         "--out",
         "run",
-        *SMALL,
+        *SMALL_INPUTS,
         "--model.sound-encoder",
         f"transformers:{tmp_path / 'clap'}",
     ]
