@@ -96,8 +96,8 @@ def build_gallery(evaluation: Evaluation, direction: str, exhibition: Exhibition
 
 
 def format_rank(rank: float) -> str:
-    """Formats a rank without needless decimals: "3", or "51.5" for ties."""
-    return f"{rank:,.0f}" if rank == int(rank) else f"{rank:,.1f}"
+    """Formats a rank without needless decimals: "3" (also of 3.02), or "51.5" for ties."""
+    return f"{rank:,.1f}".removesuffix(".0")
 
 
 def _query(evaluation: Evaluation, exhibition: Exhibition, number: int, rank: float, matches: list[int]) -> Query:

@@ -76,7 +76,7 @@ def test_a_small_gallery_shows_no_query_twice(n: int) -> None:
 
 
 def test_ranks_read_well() -> None:
-    assert [format_rank(rank) for rank in (1.0, 51.5, 1234.0)] == ["1", "51.5", "1,234"]
+    assert [format_rank(rank) for rank in (1.0, 51.5, 16.02, 1234.0)] == ["1", "51.5", "16", "1,234"]
 
 
 def test_spectrogram_is_drawn_with_low_sounds_at_the_bottom() -> None:
