@@ -29,10 +29,11 @@ def main(words: list[str], command: str) -> None:
 
         dry_run(request)
         return
-    if request.is_finished:
+    if request.limit_reached:
         from pretrain.distributed import print_once
 
-        print_once(f"the run in {request.config.out} is finished; to train it further, give a larger --epochs")
+        more = f"give a larger {request.limit_reached}"
+        print_once(f"the run in {request.config.out} is finished; to train it further, {more}")
         return
     preempted = pre_train(request)
     # Only now: the model that was held until here belongs to the process group.

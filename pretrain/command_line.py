@@ -62,14 +62,15 @@ class Request:
         resume: whether to resume the run in `config.out`.
         fits_batch: whether the batch size is the preset's, to be fitted to a smaller training split.
         dry_run: whether to print the plan alone.
-        is_finished: whether the run to resume has trained all that its settings say, and no setting was changed.
+        limit_reached: the option that ended the run to resume, such as "--epochs", if no setting was changed; "" if
+            there is something left to train.
     """
 
     config: Config
     resume: bool
     fits_batch: bool = False
     dry_run: bool = False
-    is_finished: bool = False
+    limit_reached: str = ""
 
 
 def options() -> list[Option]:
@@ -111,7 +112,8 @@ def parse(words: list[str], command: str = SCRIPT, *, checks_inputs: bool = True
     help_as = command.removesuffix(f" {VERBS[0]}"), known
     if resume is not None:
         saved, wanted = _resumed_configs(Path(resume), words, *help_as)
-        return Request(wanted, resume=True, dry_run=dry, is_finished=wanted == saved and _is_finished(saved))
+        reached = _limit_reached(saved) if wanted == saved else ""
+        return Request(wanted, resume=True, dry_run=dry, limit_reached=reached)
     batch_is_given = "batch_size" in names_given(words)
     if config_file is not None:
         record = read_record(Path(config_file))
@@ -153,13 +155,14 @@ def _resumed_configs(run_folder: Path, words: list[str], command: str, known: li
     return saved, wanted
 
 
-def _is_finished(config: Config) -> bool:
-    """Whether the run has trained all its epochs, or all its time."""
+def _limit_reached(config: Config) -> str:
+    """The option whose limit a finished run has reached; "" for a run that is not finished."""
     if not (config.out / SUMMARY_NAME).is_file():
-        return False
+        return ""
     summary = read_summary(config.out, "remove it, and resume the run")
-    trained = summary.get("epochs", 0) >= config.epochs
-    return trained or 0 < config.max_seconds <= summary.get("training_seconds", 0)
+    if summary.get("epochs", 0) >= config.epochs:
+        return "--epochs"
+    return "--max-seconds" if 0 < config.max_seconds <= summary.get("training_seconds", 0) else ""
 
 
 def _with_options(default: Config, words: list[str], command: str, known: list[Option]) -> Config:
