@@ -205,5 +205,5 @@ def test_validation_finds_views_again_and_chooses_no_model(method: str, tiny_sha
     module = build(config_of(method), tiny_shards).eval()
     assert isinstance(module, Tile2vec) == (method == "tile2vec")
     evaluation = module.validate(ShardSet.open(tiny_shards), config_of(method))
-    assert set(evaluation.scores) == {"view_to_view", "chance", "gallery_size"}
+    assert set(evaluation.scores) == {"view_to_view", "chance", "gallery_size", "intervals"}
     assert evaluation.error is None
