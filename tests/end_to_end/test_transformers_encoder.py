@@ -61,13 +61,14 @@ def test_from_sounds_to_a_release_that_needs_its_folder_no_more(
     assert all(torch.equal(state[f"sound_tower.trunk.network.{key}"], value) for key, value in fixed.items())
 
     evaluate = ["evaluate", "--weights", "run", "--shards", shards, "--split", "val", "--out", "retrieval"]
+    evaluate += ["--crops", "1"]
     finish("retrieval/run.py", *evaluate, cwd=tmp_path)
     finish("pretrain/run.py", "release", "run", "--out", "release", "--results", "retrieval", cwd=tmp_path)
     shutil.rmtree(source)
     config = TwoTower.from_pretrained(tmp_path / "release").config
     assert config.spectrogram.mel_bands == bands
     assert config.sound_encoder_config is not None
-    embed = ["embed", "--weights", "release", "--sounds", corpus / "audio", "--out", "sounds.npz"]
+    embed = ["embed", "--weights", "release", "--sounds", corpus / "audio", "--out", "sounds.npz", "--crops", "1"]
     finish("retrieval/run.py", *embed, cwd=tmp_path)
     trunk = load_encoder(str(tmp_path / "release/sound_trunk.safetensors"), channels=(1,))
     assert trunk.backbone == name
