@@ -101,7 +101,8 @@ def test_a_plan_killed_after_a_training_goes_on_and_ends_in_tables(tiny_shards: 
     result = forked(command, tmp_path)
     assert result.returncode == 0, result.stderr
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
-    lines = result.stdout.splitlines()
+    changes, *lines = result.stdout.splitlines()
+    assert changes.startswith("the plan changes settings of preset demo: model.image_encoder resnet18 (preset: narrow")
     assert lines[0].startswith("row 1 of 2 (batch-triplet, resnet18, seed 0):")
     assert "training" not in lines[0]
     assert lines[1].startswith("row 2 of 2 (contrastive, resnet18, seed 0): training… ")
@@ -133,7 +134,7 @@ def test_a_plan_killed_after_a_training_goes_on_and_ends_in_tables(tiny_shards: 
     (second_row / "run" / "summary.json").unlink()
     again = forked(command, tmp_path)
     assert again.returncode == 0, again.stdout
-    assert again.stdout.splitlines()[0] == "1 of 2 rows are already done"
+    assert again.stdout.splitlines()[1] == "1 of 2 rows are already done"
     assert "row 1" not in again.stdout
     assert json.loads((second_row / "run" / "summary.json").read_text())["epochs"] == 1
     changed = plan.read_text().replace("loss.name: contrastive", "loss.name: naive-triplet")

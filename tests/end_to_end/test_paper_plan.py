@@ -200,6 +200,8 @@ def test_methods_of_the_paper_s_plan_end_in_its_tables(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if methods != OF_EACH_KIND:
+        only_if_named("whole-plan", "the other methods take minutes of a core")
     monkeypatch.setenv("TORCH_HOME", str(corpora / "torch"))
     file = tmp_path / "plan.yaml"
     write_small_plan(corpora, tiny_shards, file, backbones=["resnet18"], methods=methods, benchmarks=benchmarks)
