@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from types import FrameType, TracebackType
 
 STOPPED = "stopped by the user"
@@ -15,7 +16,7 @@ STOPPED_STATUS = 128 + signal.SIGINT
 ASK_AGAIN_SECONDS = 0.05
 
 
-class _Handling:
+class _Handling(ABC):
     """Context manager that replaces Python's handling of SIGINT, or that of an outer context of this module.
 
     A process that was started with SIGINT ignored keeps it ignored, and a program with a handler of its own keeps that.
@@ -42,8 +43,9 @@ class _Handling:
         if self._former is not None and signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, self._former)  # type: ignore[arg-type]
 
+    @abstractmethod
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        raise NotImplementedError
+        """Handles SIGINT, as `signal.signal` calls it."""
 
 
 class Loading(_Handling):
